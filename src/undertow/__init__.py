@@ -1,0 +1,3 @@
+"""Video perception from frozen diffusion models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,195 @@
+"""Scenes: a background of dead leaves, things in front of it, a camera, and the exact truth about every pixel."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, UInt8, UInt16
+
+from undertow.world.camera import Sensor, random_sensor, view
+from undertow.world.captions import describe
+from undertow.world.colours import natural_colours
+from undertow.world.materials import (
+    Material,
+    photographic_material,
+    procedural_material,
+    public_domain_photographs,
+    random_palette,
+)
+from undertow.world.shapes import Shape, random_shape
+from undertow.world.things import Path, Pose, Thing, random_thing
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """What scenes are made of.
+
+    Args:
+        height: Picture height in pixels.
+        width: Picture width in pixels.
+        leaves: Number of leaves in the background.
+        objects: Smallest and largest number of objects.
+        photographs: Share of materials cut from public-domain photographs (needs the `train` extra above 0).
+        copies: Share of scenes in which one object appears two to six times.
+        shared_palette: Share of scenes whose objects take their colours from the background.
+        motion: Scale of object and camera motion; 1 is a few pixels per frame at 256 pixels.
+        radius: Smallest and largest object radius as a share of the shorter side.
+    """
+
+    height: int = 160
+    width: int = 160
+    leaves: int = 60
+    objects: tuple[int, int] = (1, 4)
+    photographs: float = 0.0
+    copies: float = 0.4
+    shared_palette: float = 0.5
+    motion: float = 1.0
+    radius: tuple[float, float] = (0.12, 0.34)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One rendered frame: the photograph and, exactly, which object each pixel shows (0 is background)."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    labels: UInt16[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene that can be photographed at any time; object `i` of `things` has label `i + 1`."""
+
+    size: tuple[int, int]
+    background: Float[np.ndarray, "H W 3"]
+    things: tuple[Thing, ...]
+    camera: Path
+    sensor: Sensor
+    shadow: tuple[float, float, float]
+    caption: str
+    seed: int
+    flicker: float = 0.0
+
+    def picture(self, time: float = 0.0) -> Picture:
+        """Returns the photograph and labels at `time`, in frames."""
+        height, width = self.size
+        pose = self.camera.at(time)
+        canvas = view(self.background, pose.x, pose.y, pose.radius, pose.angle, self.size)
+        labels = np.zeros(self.size, dtype=np.uint16)
+        # Things are placed in picture coordinates of time 0 and follow the camera's shift.
+        dx = (self.camera.start.x - pose.x) * pose.radius
+        dy = (self.camera.start.y - pose.y) * pose.radius
+        for index, thing in enumerate(self.things, start=1):
+            own = thing.path.at(time)
+            own = replace(own, x=own.x + dx, y=own.y + dy)
+            scale = own.radius / min(height, width)
+            offset = (self.shadow[0] * scale, self.shadow[1] * scale, self.shadow[2])
+            touched = thing.draw(canvas, own, offset if self.shadow[2] else None)
+            if touched is not None:
+                window, coverage = touched
+                labels[window][coverage >= 0.5] = index
+        random = np.random.default_rng((self.seed, int(round(time * 1000)), 7))
+        flicker = float(np.exp(self.flicker * np.sin(0.13 * time)))
+        return Picture(self.sensor.develop(canvas, random, flicker), labels)
+
+    def clip(self, frames: int) -> Iterator[Picture]:
+        """Yields the pictures at times 0, 1, ... frames - 1."""
+        for time in range(frames):
+            yield self.picture(float(time))
+
+
+def make_scene(seed: int, settings: WorldSettings | None = None) -> Scene:
+    """Returns the scene of `seed`; the same seed and settings give the same scene on every machine."""
+    settings = settings or WorldSettings()
+    random = np.random.default_rng(seed)
+    short = min(settings.height, settings.width)
+    palette = random_palette(random)
+    object_palette = palette if random.random() < settings.shared_palette else random_palette(random)
+
+    def material(colours: Float[np.ndarray, "n 3"]) -> Material:
+        if settings.photographs and random.random() < settings.photographs:
+            return photographic_material(random, colours, public_domain_photographs())
+        return procedural_material(random, colours)
+
+    background = dead_leaves(random, settings, [material(palette) for _ in range(7)])
+
+    count = int(random.integers(settings.objects[0], settings.objects[1] + 1))
+    repeated = random.random() < settings.copies
+    if repeated:
+        count = max(2, int(random.integers(2, 7)))
+    things: list[Thing] = []
+    for index in range(count):
+        path = _random_path(random, settings, short)
+        if repeated and index and random.random() < 0.85:
+            # A copy: same shape, materials and texture placement; its own pose, sway and light.
+            first = things[0]
+            ratio = float(np.exp(random.normal(0, 0.3)))
+            path = replace(path, start=replace(path.start, radius=first.path.start.radius * ratio))
+            light = (float(random.normal(1, 0.15)), float(random.normal(0, 0.15)), float(random.normal(0, 0.15)))
+            things.append(replace(first, path=path, light=light))
+        else:
+            materials = tuple(material(object_palette) for _ in range(int(random.integers(2, 5))))
+            bend = float(random.uniform(0, 0.25)) if random.random() < 0.5 else 0.0
+            things.append(random_thing(random, random_shape(random), materials, path, bend))
+
+    darkness = float(random.uniform(0.2, 0.6)) if random.random() < 0.6 else 0.0
+    shadow = (float(random.normal(0, 0.25)) * short, float(random.uniform(0.05, 0.35)) * short, darkness)
+    height, width = background.shape[:2]
+    drift = random.normal(0, 0.8 * settings.motion * short / 256, 2)
+    camera = Path(
+        Pose(width / 2, height / 2, 1.0, 0.0),
+        (float(drift[0]), float(drift[1]), float(random.normal(0, 0.001 * settings.motion)), 0.0, 0.0),
+        (0.0, 0.0, 0.0, float(random.normal(0, 0.02 * settings.motion))),
+    )
+    flicker = float(random.uniform(0, 0.1)) * (random.random() < 0.3)
+    size = (settings.height, settings.width)
+    caption = describe(random, things, size)
+    return Scene(size, background, tuple(things), camera, random_sensor(random), shadow, caption, seed, flicker)
+
+
+def dead_leaves(
+    random: np.random.Generator, settings: WorldSettings, materials: Sequence[Material]
+) -> Float[np.ndarray, "H W 3"]:
+    """Returns a canvas half as large again as the picture, covered by overlapping leaves of power-law sizes.
+
+    The density of radii falls as radius ** -3, which makes the picture scale-invariant (Lee, Mumford and Huang, 2001).
+    Large leaves are painted first so that small ones stay visible, as nearer small things do.
+    """
+    height, width = int(settings.height * 1.5), int(settings.width * 1.5)
+    canvas = np.empty((height, width, 3), dtype=np.float32)
+    whole = Path(Pose(width / 2, height / 2, 0.8 * max(height, width), float(random.uniform(0, 6.28))))
+    square = Shape("square", np.zeros(7, np.float32), np.zeros(7, np.float32), 4, 1.0, 0.0)
+    canvas[:] = natural_colours(random, 1)[0]
+    ground = random_thing(random, square, (materials[0],), whole)
+    ground.draw(canvas, whole.start)
+    short = min(height, width)
+    low, high = 0.025, 0.3
+    radii = (low**-2 + random.random(settings.leaves) * (high**-2 - low**-2)) ** -0.5 * short
+    for radius in np.sort(radii)[::-1]:
+        pose = Pose(
+            float(random.uniform(0, width)), float(random.uniform(0, height)), float(radius), float(random.uniform(0, 6.28))
+        )
+        leaf = random_thing(random, random_shape(random), (materials[random.integers(len(materials))],), Path(pose))
+        shadow = (0.1 * radius, 0.15 * radius, 0.3) if radius > 0.08 * short and random.random() < 0.5 else None
+        leaf.draw(canvas, pose, shadow)
+    return canvas
+
+
+def _random_path(random: np.random.Generator, settings: WorldSettings, short: int) -> Path:
+    """Returns a random pose with random motion, slow for large things."""
+    radius = float(random.uniform(*settings.radius)) * short
+    x = float(random.uniform(0.12, 0.88)) * settings.width
+    y = float(random.uniform(0.12, 0.88)) * settings.height
+    pace = settings.motion * short / 256
+    vx, vy = random.normal(0, 1.6 * pace, 2)
+    return Path(
+        Pose(x, y, radius, float(random.uniform(0, 6.28)), float(random.uniform(0, 6.28))),
+        (
+            float(vx),
+            float(vy),
+            float(random.normal(0, 0.006 * settings.motion)),
+            float(random.normal(0, 0.02 * settings.motion)),
+            float(random.normal(0, 0.08 * settings.motion)),
+        ),
+        (float(random.normal(0, 6 * pace)), float(random.normal(0, 6 * pace)), 0.0, float(random.normal(0, 0.15))),
+        float(random.uniform(0.1, 0.4)),
+    )
