@@ -1,1 +1,1 @@
-"""Recipes that train the embedded models from the procedural world. Needs no video library and no label but the pictures."""
+"""Recipes that train the embedded models from the procedural world. Needs no video library."""

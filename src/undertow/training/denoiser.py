@@ -74,9 +74,7 @@ class LatentStore:
         sample = np.concatenate([latents[:: max(1, len(latents) // 50)] for latents in self.latents[:20]])
         self.scaling_factor = 1.0 / float(sample.astype(np.float32).std())
 
-    def batch(
-        self, settings: DenoiserSettings, step: int
-    ) -> tuple[Float[Tensor, "n 4 h w"], Int[Tensor, "n tokens"]]:
+    def batch(self, settings: DenoiserSettings, step: int) -> tuple[Float[Tensor, "n 4 h w"], Int[Tensor, "n tokens"]]:
         """Returns the scaled latent crops and caption tokens of `step`, a function of seed, step and store alone."""
         random = np.random.default_rng((settings.seed, step, 1))
         grid = settings.grid(step)

@@ -1,4 +1,4 @@
-"""The procedural world: scenes, clips and captions whose truth is known exactly. Needs neither a model nor a video library."""
+"""The procedural world: scenes, clips and captions whose truth is known exactly. Needs no model."""
 
 from undertow.world.camera import Sensor
 from undertow.world.materials import Material

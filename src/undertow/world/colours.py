@@ -1,4 +1,4 @@
-"""Colours with the statistics of photographs: mostly light and dark, a little blue and yellow, still less red and green."""
+"""Colours with the statistics of photographs: mostly light and dark, a little blue and yellow, less red and green."""
 
 import numpy as np
 from jaxtyping import Float

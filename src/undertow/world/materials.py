@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from undertow.world.colours import natural_colours, near
 
@@ -93,9 +93,10 @@ def procedural_material(
     field = _structure(random, kind, size)
     first = near(random, palette[random.integers(len(palette))], 0.04)
     contrast = random.uniform(0.05, 0.35)
-    second = (
-        near(random, first, contrast) if random.random() < 0.7 else near(random, palette[random.integers(len(palette))], 0.04)
-    )
+    if random.random() < 0.7:
+        second = near(random, first, contrast)
+    else:
+        second = near(random, palette[random.integers(len(palette))], 0.04)
     blend = (0.5 + 0.5 * np.clip(field, -1, 1))[..., None]
     grain = random.uniform(0.0, 0.05) * noise_field(random, size, random.uniform(0.5, 1.5))[..., None]
     tile = np.clip(first * (1 - blend) + second * blend + grain, 0, 1).astype(np.float32)
@@ -103,7 +104,10 @@ def procedural_material(
 
 
 def photographic_material(
-    random: np.random.Generator, palette: Float[np.ndarray, "colours 3"], photographs: Sequence[np.ndarray], size: int = TILE
+    random: np.random.Generator,
+    palette: Float[np.ndarray, "colours 3"],
+    photographs: Sequence[np.ndarray],
+    size: int = TILE,
 ) -> Material:
     """Returns a material cut from one of `photographs`, mirrored to repeat, half of the time recoloured to `palette`."""
     photograph = photographs[random.integers(len(photographs))]
@@ -133,7 +137,7 @@ def random_palette(random: np.random.Generator) -> Float[np.ndarray, "colours 3"
 
 
 @cache
-def public_domain_photographs() -> tuple[np.ndarray, ...]:
+def public_domain_photographs() -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
     """Returns the public-domain and CC0 colour and grey photographs that scikit-image bundles, as uint8 RGB.
 
     astronaut and hubble_deep_field (NASA, public domain); chelsea, coffee, rocket, camera, brick, grass and gravel

@@ -87,7 +87,7 @@ class Scene:
             if touched is not None:
                 window, coverage = touched
                 labels[window][coverage >= 0.5] = index
-        random = np.random.default_rng((self.seed, int(round(time * 1000)), 7))
+        random = np.random.default_rng((self.seed, round(time * 1000), 7))
         flicker = float(np.exp(self.flicker * np.sin(0.13 * time)))
         return Picture(self.sensor.develop(canvas, random, flicker), labels)
 
@@ -165,9 +165,8 @@ def dead_leaves(
     low, high = 0.025, 0.3
     radii = (low**-2 + random.random(settings.leaves) * (high**-2 - low**-2)) ** -0.5 * short
     for radius in np.sort(radii)[::-1]:
-        pose = Pose(
-            float(random.uniform(0, width)), float(random.uniform(0, height)), float(radius), float(random.uniform(0, 6.28))
-        )
+        x, y, angle = random.uniform(0, (width, height, 6.28))
+        pose = Pose(float(x), float(y), float(radius), float(angle))
         leaf = random_thing(random, random_shape(random), (materials[random.integers(len(materials))],), Path(pose))
         shadow = (0.1 * radius, 0.15 * radius, 0.3) if radius > 0.08 * short and random.random() < 0.5 else None
         leaf.draw(canvas, pose, shadow)

@@ -1,0 +1,54 @@
+"""Which reference frames are alive: anchors the user gave, which stay, and recent ones in a ring."""
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A frame that labels are carried from: its number, keys and soft labels (background first)."""
+
+    index: int
+    keys: Float[Tensor, "a s d"]
+    labels: Float[Tensor, "n s"]
+
+
+class Memory:
+    """Anchors and the `recent` last frames, anchors first; size depends on settings and anchors, never on length.
+
+    Soft labels are kept as they came, never decided and never stretched, so that doubt survives.
+    """
+
+    def __init__(self, recent: int):
+        self.anchors: list[Reference] = []
+        self._ring: deque[Reference] = deque(maxlen=recent)
+
+    def references(self) -> list[Reference]:
+        """Returns the live references, anchors first, then recent frames from old to new; no frame twice."""
+        return [*self.anchors, *self._ring]
+
+    def add_anchor(self, reference: Reference) -> None:
+        """Keeps a frame for good, in place of one with the same number."""
+        self.anchors = [anchor for anchor in self.anchors if anchor.index != reference.index] + [reference]
+
+    def push(self, reference: Reference) -> None:
+        """Keeps a frame until `recent` newer ones have come."""
+        self._ring.append(reference)
+
+    def add_objects(self, count: int) -> None:
+        """Gives every reference `count` more channels of zeros: the new objects were not seen there.
+
+        A frame from before an object joined says nothing about it, but its background may well show it; that is what
+        the anchor of the new object outvotes.
+        """
+
+        def widened(reference: Reference) -> Reference:
+            zeros = reference.labels.new_zeros(count, reference.labels.shape[1])
+            return replace(reference, labels=torch.cat([reference.labels, zeros]))
+
+        self.anchors = [widened(anchor) for anchor in self.anchors]
+        self._ring = deque((widened(each) for each in self._ring), maxlen=self._ring.maxlen)

@@ -1,0 +1,226 @@
+"""DRIFT's tracker (Kim et al., 2025): each frame's affinity to a few references carries their soft labels over."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from undertow.affinity import compute_affinity
+from undertow.backbones import Backbone, load
+from undertow.base import CueError, MaskError, SettingsError, VideoError
+from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map, soft_one_hot, upsample_argmax
+from undertow.tracking.features import FrameFeatures, extract
+from undertow.tracking.memory import Memory, Reference
+from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
+from undertow.video import Frame, Video
+
+Mask = LabelMap | str | Path
+
+
+@dataclass(frozen=True)
+class ObjectScore:
+    """How sure one object is on one frame.
+
+    Attributes:
+        area: Pixels at native size.
+        margin: Mean over the object's pixels of best minus second soft label; 1 on a frame whose mask was given.
+        mass: Kernel mass kept before renormalising, averaged over the object; 1 on a frame whose mask was given.
+    """
+
+    area: int
+    margin: float
+    mass: float
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """One frame's answer: label map at native size, scores per object id, and which frame it is."""
+
+    index: int
+    time: Fraction
+    name: str
+    labels: LabelMap
+    scores: Mapping[int, ObjectScore]
+
+
+class MaskTracker:
+    """Tracks masks through frames that come one at a time.
+
+        tracker = MaskTracker("tiny")
+        first = tracker.step(image, mask=labels)
+        second = tracker.step(next_image)
+
+    Args:
+        model: A loaded backbone, or the name or folder of one.
+        settings: Options; defaults come from the model's card.
+    """
+
+    def __init__(self, model: Backbone | str | Path = "tiny", settings: TrackSettings | None = None):
+        self.backbone = load(model) if isinstance(model, str | Path) else model
+        self.settings = settings or TrackSettings()
+        self.ids: list[int] = []
+        self._resolved: ResolvedSettings | None = None
+        self._size: tuple[int, int] | None = None
+        self._memory: Memory | None = None
+        self._next = 0
+
+    @property
+    def resolved(self) -> ResolvedSettings:
+        """The numbers in use, known once a frame has been seen."""
+        if self._resolved is None:
+            raise SettingsError("the settings are resolved when the first frame comes; call step first")
+        return self._resolved
+
+    def step(self, image: UInt8[np.ndarray, "h w 3"], mask: LabelMap | None = None) -> TrackResult:
+        """Returns the label map of the next frame.
+
+        Args:
+            image: RGB frame; all frames have the size of the first.
+            mask: Label map of this frame, needed on the first. Later, an object it names joins or is corrected:
+                its pixels are kept exactly, the frame becomes an anchor, and objects it does not name go on.
+
+        Raises:
+            CueError: if the first frame comes without a mask.
+            MaskError: if the mask does not fit the frame.
+        """
+        frame = Frame(self._next, Fraction(self._next), image, f"{self._next:05d}")
+        return self.advance(frame, self.observe([frame])[0], mask)
+
+    def observe(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
+        """Returns the features of frames, which depend on nothing but model, settings and the frames themselves."""
+        for frame in frames:
+            size = (int(frame.image.shape[0]), int(frame.image.shape[1]))
+            if self._size is None:
+                self._size = size
+                self._resolved = resolve(self.settings, self.backbone, *size)
+                self._memory = Memory(self._resolved.recent)
+            if size != self._size:
+                raise VideoError(
+                    f"frame {frame.index} is {size[1]}x{size[0]} but the first was "
+                    f"{self._size[1]}x{self._size[0]}; all frames of a video need one size"
+                )
+        images = [frame.image for frame in frames]
+        return extract(self.backbone, images, [frame.index for frame in frames], self.resolved)
+
+    @torch.no_grad()
+    def advance(self, frame: Frame, features: FrameFeatures, mask: LabelMap | None = None) -> TrackResult:
+        """Returns the label map of `frame` from its features, and remembers it as a reference."""
+        assert self._memory is not None and self._size is not None
+        if mask is None and not self._memory.anchors:
+            raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
+        if mask is not None:
+            mask = check_label_map(mask, size=self._size, source=f"the mask of frame {frame.index}")
+            self._join(mask, frame.index)
+        soft, mass = self._propagate(features)
+        given = np.zeros(self._size, np.uint16) if mask is None else mask
+        named = set(object_ids(given))
+        if mask is not None:
+            soft = self._anchored(soft, mask, named)
+        decided = upsample_argmax(
+            soft.unflatten(1, self.resolved.grid), self.ids, self._size, channel_norm=self.resolved.channel_norm
+        )
+        labels = decided.labels
+        if mask is not None:
+            labels = np.where((given > 0) | np.isin(labels, list(named)), given, labels).astype(np.uint16)
+        reference = Reference(frame.index, features.keys, soft)
+        if mask is not None:
+            self._memory.add_anchor(reference)
+        else:
+            self._memory.push(reference)
+        self._next = frame.index + 1
+        scores = {}
+        for channel, object_id in enumerate(self.ids, start=1):
+            if object_id in named:
+                scores[object_id] = ObjectScore(int((labels == object_id).sum()), 1.0, 1.0)
+            else:
+                weight = soft[channel]
+                kept = float((weight * mass).sum() / weight.sum().clamp(min=1e-9))
+                area = int((labels == object_id).sum()) if mask is not None else decided.area[object_id]
+                scores[object_id] = ObjectScore(area, decided.margin[object_id], kept)
+        return TrackResult(frame.index, frame.time, frame.name, labels, scores)
+
+    def _join(self, mask: LabelMap, index: int) -> None:
+        """Makes room for the objects that `mask` names for the first time."""
+        assert self._memory is not None
+        named = object_ids(mask)
+        if not named:
+            raise MaskError(f"the mask of frame {index} has no object; paint at least one with an id of 1 or more")
+        new = [object_id for object_id in named if object_id not in self.ids]
+        self.ids.extend(new)
+        self._memory.add_objects(len(new))
+
+    def _propagate(self, features: FrameFeatures) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
+        """Returns the soft labels that the references give a frame, and the kernel mass of each token."""
+        assert self._memory is not None
+        references = self._memory.references()
+        tokens = features.queries.shape[1]
+        if not references:
+            blank = torch.zeros(len(self.ids) + 1, tokens)
+            blank[0] = 1.0
+            return blank, torch.ones(tokens)
+        affinity = compute_affinity(
+            features.queries, [r.keys for r in references], self.resolved.grid, self.resolved.kernel
+        )
+        labels = torch.stack([r.labels for r in references])
+        return affinity.apply(labels), affinity.mass
+
+    def _anchored(self, soft: Float[Tensor, "n s"], mask: LabelMap, named: set[int]) -> Float[Tensor, "n s"]:
+        """Returns soft labels in which the objects a mask names are as given and the others share what is left."""
+        resolved = self.resolved
+        given = soft_one_hot(mask, self.ids, resolved.grid, mode=resolved.first_labels).flatten(1)
+        free = torch.tensor([True] + [object_id not in named for object_id in self.ids])
+        others = soft * free[:, None]
+        # What a named object was propagated to outside its given mask is background after all.
+        others[0] += (soft * ~free[:, None]).sum(0)
+        claimed = (given * ~free[:, None]).sum(0)
+        return given * ~free[:, None] + others * (1 - claimed) / others.sum(0).clamp(min=1e-9)
+
+
+def track(
+    video: Video | str | Path | np.ndarray,
+    mask: Mask | Mapping[int, Mask],
+    model: Backbone | str | Path = "tiny",
+    settings: TrackSettings | None = None,
+) -> Iterator[TrackResult]:
+    """Yields the label map of every frame from the first given mask on.
+
+    Args:
+        video: A video or anything `Video` opens.
+        mask: Label map (array or file) of the first frame, or several by frame number; see `MaskTracker.step`.
+        model: A loaded backbone, or the name or folder of one.
+        settings: Options; defaults come from the model's card.
+
+    Yields:
+        One `TrackResult` per frame, as soon as it is known. Frames before the first mask have no objects and are
+        yielded empty. Memory does not grow with the video.
+    """
+    video = video if isinstance(video, Video) else Video(video)
+    size = (video.height, video.width)
+    given = dict(mask) if isinstance(mask, Mapping) else {0: mask}
+    masks = {
+        index: read_label_map(each, size=size)
+        if isinstance(each, str | Path)
+        else check_label_map(each, size=size, source=f"the mask of frame {index}")
+        for index, each in given.items()
+    }
+    if not masks:
+        raise CueError("no mask was given; pass one for the first frame to say what to track")
+    if video.frame_count is not None and not 0 <= max(masks) < video.frame_count:
+        raise CueError(f"a mask is for frame {max(masks)} but the video has frames 0 to {video.frame_count - 1}")
+    tracker = MaskTracker(model, settings)
+    first = min(masks)
+    frames = iter(video)
+    while batch := list(islice(frames, tracker.settings.batch)):
+        wanted = [frame for frame in batch if frame.index >= first]
+        features = iter(tracker.observe(wanted)) if wanted else iter(())
+        for frame in batch:
+            if frame.index < first:
+                yield TrackResult(frame.index, frame.time, frame.name, np.zeros(size, np.uint16), {})
+            else:
+                yield tracker.advance(frame, next(features), masks.get(frame.index))
