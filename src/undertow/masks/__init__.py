@@ -1,0 +1,44 @@
+"""Label maps: files in and out, palette, run lengths, and the way to soft labels on a token grid and back."""
+
+from undertow.masks.colours import Colour, ColourTable
+from undertow.masks.files import (
+    colour_table,
+    read_label_map,
+    read_object_masks,
+    read_written_map,
+    write_label_map,
+)
+from undertow.masks.labels import (
+    VOID,
+    LabelMap,
+    check_label_map,
+    object_ids,
+    resize_nearest,
+)
+from undertow.masks.palette import object_colour, palette
+from undertow.masks.rle import Rle, decode_rle, encode_rle, label_map_rles
+from undertow.masks.soft import UpsampledLabels, soft_one_hot, upsample_argmax
+
+__all__ = [
+    "VOID",
+    "Colour",
+    "ColourTable",
+    "LabelMap",
+    "Rle",
+    "UpsampledLabels",
+    "check_label_map",
+    "colour_table",
+    "decode_rle",
+    "encode_rle",
+    "label_map_rles",
+    "object_colour",
+    "object_ids",
+    "palette",
+    "read_label_map",
+    "read_object_masks",
+    "read_written_map",
+    "resize_nearest",
+    "soft_one_hot",
+    "upsample_argmax",
+    "write_label_map",
+]

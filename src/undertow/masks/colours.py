@@ -1,0 +1,72 @@
+"""RGB-coded masks: which colour is which id. Only used on request, since a picture is RGB too."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from undertow.base import MaskError
+from undertow.masks.labels import VOID, LabelMap, listed, on_slope
+from undertow.masks.palette import palette
+
+Colour = tuple[int, int, int]
+ColourTable = dict[Colour, int]
+
+# More colours than a palette has entries: that is a picture, not a mask.
+MOST_COLOURS = 256
+
+
+def table_of_colours(images: Mapping[str, UInt8[np.ndarray, "_ _ 3"]]) -> ColourTable:
+    """Returns one id for every colour of some RGB-coded masks (keyed by what to call them in an error).
+
+    If all colours are DAVIS's, ids are DAVIS's too, its entry 255 being void. Otherwise black is background and the
+    other colours are numbered 1, 2, 3 in ascending order of (red, green, blue).
+
+    Raises:
+        MaskError: naming the stray colours, if they are more than 256 or come from soft edges: a colour most of whose
+            pixels are a mixture of their surroundings is nobody's id.
+    """
+    palette_ids = {colour: VOID if index == 255 else index for index, colour in enumerate(_colours(_codes(palette())))}
+    found: set[Colour] = set()
+    for source, image in images.items():
+        codes, where, counts = np.unique(_codes(image), return_inverse=True, return_counts=True)
+        colours = _colours(codes)
+        if palette_ids.keys() >= set(colours):
+            found.update(colours)
+            continue
+        mixed = 2 * np.bincount(where.reshape(-1), on_slope(image).reshape(-1), codes.size) >= counts
+        if mixed.any() or codes.size > MOST_COLOURS:
+            stray = [colour for colour, soft in zip(colours, mixed, strict=True) if soft or not mixed.any()]
+            what = "soft edges" if mixed.any() else "too many colours for a mask"
+            raise MaskError(f"{source} has {what}: {listed(stray, 4)}; export it with one flat colour per object")
+        found.update(colours)
+    if found <= palette_ids.keys():
+        return {colour: palette_ids[colour] for colour in sorted(found, key=palette_ids.__getitem__)}
+    objects = sorted(found - {(0, 0, 0)})
+    return {(0, 0, 0): 0, **{colour: index + 1 for index, colour in enumerate(objects)}}
+
+
+def labels_from_colours(image: UInt8[np.ndarray, "h w 3"], table: Mapping[Colour, int], source: str) -> LabelMap:
+    """Returns the label map of an RGB-coded mask by a colour table.
+
+    Raises:
+        MaskError: naming the colours that the table lacks.
+    """
+    codes, where = np.unique(_codes(image), return_inverse=True)
+    colours = _colours(codes)
+    if stray := [colour for colour in colours if colour not in table]:
+        raise MaskError(f"{source} has colours without an id: {listed(stray, 4)}; known are {listed(table, 4)}")
+    labels: LabelMap = np.array([table[colour] for colour in colours], np.uint16)[where.reshape(image.shape[:2])]
+    return labels
+
+
+def _codes(image: UInt8[np.ndarray, "*size 3"]) -> Int64[np.ndarray, "*size"]:
+    """Returns each colour as one number that sorts like (red, green, blue)."""
+    red, green, blue = np.moveaxis(image.astype(np.int64), -1, 0)
+    codes: Int64[np.ndarray, "*size"] = red << 16 | green << 8 | blue
+    return codes
+
+
+def _colours(codes: Int64[np.ndarray, " n"]) -> list[Colour]:
+    """Returns the colours of `_codes`."""
+    return [(code >> 16, code >> 8 & 255, code & 255) for code in codes.tolist()]

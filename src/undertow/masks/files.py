@@ -1,0 +1,197 @@
+"""Mask files in and out: pixels become ids by stated rules, and a written map reads back as it was."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from PIL import Image, UnidentifiedImageError
+
+from undertow.base import MaskError, atomic_path
+from undertow.masks.colours import Colour, ColourTable, labels_from_colours, table_of_colours
+from undertow.masks.labels import (
+    VOID,
+    LabelMap,
+    check_known,
+    check_size,
+    labels_from_grey,
+    listed,
+    on_slope,
+)
+from undertow.masks.palette import palette
+
+LOSSLESS = ("PNG", "BMP", "TIFF")
+PALETTE_VOID = 255
+
+Kind = Literal["index", "grey", "bits", "colour"]
+
+
+def read_label_map(
+    path: Path | str,
+    *,
+    size: tuple[int, int] | None = None,
+    mask_colors: bool | Mapping[Colour, int] = False,
+    known_ids: Collection[int] | None = None,
+) -> LabelMap:
+    """Returns the label map of a mask file; values are never interpolated, thresholded or renumbered by accident.
+
+    * palette PNG: by index, 255 being void;
+    * one-bit: object 1;
+    * grey of 8 or 16 bits: black and white is object 1, else values are ids (`labels_from_grey` has the rules);
+    * RGB: only with `mask_colors`: `True` to take the file's own `colour_table`, or a table made from several files.
+
+    Args:
+        path: a PNG, BMP or TIFF file.
+        size: (height, width) of the video, `None` if any will do.
+        mask_colors: whether, or by which table, colours stand for ids.
+        known_ids: the only ids allowed, `None` if any will do.
+
+    Raises:
+        MaskError: naming the file and what is wrong: unreadable, lossy, another size, soft edges, unknown ids.
+    """
+    source = f"mask '{path}'"
+    pixels, kind = _pixels(Path(path))
+    check_size(pixels, size, source)
+    if kind == "colour":
+        if mask_colors is False:
+            raise MaskError(
+                f"{source} is RGB-coded; pass --mask-colors to turn its colours into ids, or save a palette"
+            )
+        table = table_of_colours({source: pixels}) if mask_colors is True else mask_colors
+        return check_known(labels_from_colours(pixels, table, source), known_ids, source)
+    if kind == "grey":
+        return labels_from_grey(pixels, source, known_ids)
+    labels = pixels.astype(np.uint16)
+    if kind == "index":
+        labels[pixels == PALETTE_VOID] = VOID
+    return check_known(labels, known_ids, source)
+
+
+def colour_table(*paths: Path | str) -> ColourTable:
+    """Returns which id each colour of some RGB-coded masks stands for, for printing and for reading them all alike.
+
+    Ids follow from all the colours together, so masks of one video need one table (`table_of_colours` has the rule).
+
+    Raises:
+        MaskError: if a file is not RGB-coded, or its colours cannot be ids.
+    """
+    images = {}
+    for path in paths:
+        pixels, kind = _pixels(Path(path))
+        if kind != "colour":
+            raise MaskError(f"mask '{path}' is not RGB-coded, so it has no colour table; leave --mask-colors out")
+        images[f"mask '{path}'"] = pixels
+    return table_of_colours(images)
+
+
+def read_written_map(path: Path | str) -> LabelMap:
+    """Returns exactly the map that `write_label_map` wrote: nothing is interpreted, so nothing can be refused.
+
+    Raises:
+        MaskError: if the file is neither palette nor 16-bit grey, or cannot be read.
+    """
+    pixels, kind = _pixels(Path(path))
+    labels = pixels.astype(np.uint16)
+    if kind == "index":
+        labels[pixels == PALETTE_VOID] = VOID
+    elif pixels.dtype != np.uint16:
+        raise MaskError(f"mask '{path}' was not written by undertow; read it as a cue instead")
+    return labels
+
+
+def read_object_masks(paths: Sequence[Path | str], size: tuple[int, int] | None = None) -> LabelMap:
+    """Returns one label map from one binary file per object.
+
+    Ids are the numbers at the end of the file names (`dog-2.png` is object 2) if every name ends in a different one
+    from 1 on, and otherwise 1, 2, 3 in the order given.
+
+    Raises:
+        MaskError: if a file has more than one value beside black, none at all, soft edges or another size, or if two
+            objects overlap.
+    """
+    if not paths:
+        raise MaskError("no object masks were given; name one file per object")
+    ids = _ids_in_names(paths)
+    labels: LabelMap | None = None
+    for path, object_id in zip(paths, ids, strict=True):
+        inside = _one_object(Path(path), size)
+        if labels is None:
+            labels = np.zeros(inside.shape, np.uint16)
+        check_size(inside, (labels.shape[0], labels.shape[1]), f"mask '{path}'")
+        if (taken := labels[inside]).any():
+            other = paths[ids.index(int(taken[taken > 0][0]))]
+            shared = np.count_nonzero(taken)
+            raise MaskError(f"masks '{other}' and '{path}' overlap in {shared} pixels; a pixel has one object")
+        labels[inside] = object_id
+    assert labels is not None
+    return labels
+
+
+def write_label_map(path: Path | str, labels: LabelMap) -> None:
+    """Writes a label map as PNG, atomically; `read_written_map` returns it pixel for pixel.
+
+    Up to id 254 it is an 8-bit palette PNG in DAVIS colours with void as index 255, above that a 16-bit grey PNG with
+    void as 65535.
+    """
+    void = labels == VOID
+    if np.max(labels, initial=0, where=~void) < PALETTE_VOID:
+        image = Image.fromarray(np.where(void, PALETTE_VOID, labels).astype(np.uint8))
+        image.putpalette(palette().tobytes())
+    else:
+        image = Image.fromarray(labels)
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def _pixels(path: Path) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
+    """Returns a file's raw values and what they are: palette indices, grey, one bit, or colours (h, w, 3)."""
+    try:
+        with Image.open(path) as image:
+            if image.format not in LOSSLESS:
+                raise MaskError(f"mask '{path}' is {image.format}, which alters ids; save the mask as PNG")
+            mode, values = image.mode, np.asarray(image)
+    except UnidentifiedImageError as error:
+        raise MaskError(f"mask '{path}' is not an image; give a PNG file") from error
+    except (OSError, SyntaxError) as error:
+        raise MaskError(f"mask '{path}' cannot be read ({error}); check the file") from error
+    if mode in ("LA", "RGBA"):
+        if (values[..., -1] != 255).any():
+            raise MaskError(f"mask '{path}' has transparent pixels; save it without an alpha channel")
+        mode, values = ("L", values[..., 0]) if mode == "LA" else ("RGB", values[..., :3])
+    if mode == "P":
+        return values, "index"
+    if mode == "1":
+        return values, "bits"
+    if mode == "L" or mode.startswith("I;16"):
+        return values.astype(np.uint8 if mode == "L" else np.uint16), "grey"
+    if mode == "RGB":
+        return values, "colour"
+    raise MaskError(f"mask '{path}' has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits")
+
+
+def _one_object(path: Path, size: tuple[int, int] | None) -> Bool[np.ndarray, "h w"]:
+    """Returns where a binary file is not black."""
+    pixels, kind = _pixels(path)
+    check_size(pixels, size, f"mask '{path}'")
+    if kind == "colour":
+        raise MaskError(f"mask '{path}' is RGB-coded; save one black and white PNG per object")
+    values = np.unique(pixels[pixels != 0])
+    if values.size > 1:
+        soft = on_slope(pixels[..., None]).any()
+        hint = "save it without anti-aliasing" if soft else "give it as a map of several objects"
+        raise MaskError(f"mask '{path}' of one object holds the values {listed(values)}; {hint}")
+    if values.size == 0:
+        raise MaskError(f"mask '{path}' is all black; leave it out or mark its object")
+    inside: Bool[np.ndarray, "h w"] = pixels != 0
+    return inside
+
+
+def _ids_in_names(paths: Sequence[Path | str]) -> list[int]:
+    """Returns the trailing numbers of the names if they can serve as ids, else 1, 2, 3."""
+    endings = [re.search(r"\d+$", Path(path).stem) for path in paths]
+    numbers = [int(ending.group()) for ending in endings if ending]
+    if len(numbers) == len(set(numbers)) == len(paths) and all(0 < number < VOID for number in numbers):
+        return numbers
+    return list(range(1, len(paths) + 1))

@@ -1,0 +1,149 @@
+"""Label maps: what a mask is once it is in memory, and the checks that keep it one.
+
+A label map is a uint16 array (h, w): 0 is background, 65535 (`VOID`) is "do not judge this pixel", everything else is
+an object id. Ids are names, not quantities: a map is only ever resized with nearest, and never repaired silently.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Shaped, UInt16
+
+from undertow.base import MaskError
+
+VOID = 65535
+LabelMap = UInt16[np.ndarray, "h w"]
+
+# 255 beside other grey values means void only if one of those is a plausible id; {0, 128, 255} is anybody's guess.
+SMALL_ID = 32
+# Soft edges are judged within this many pixels, so that a matte enlarged twice with nearest is still recognised.
+SLOPE_REACH = 2
+
+
+def check_label_map(labels: Shaped[np.ndarray, "..."], *, size: tuple[int, int] | None, source: str) -> LabelMap:
+    """Returns an array given by a caller as a label map of the video's size.
+
+    Booleans become object 1. An 8-bit array is read like an 8-bit grey file (see `labels_from_grey`), because that is
+    where such arrays come from. Wider integers are ids as they stand, 65535 being void.
+
+    Args:
+        labels: array (h, w) of booleans or integers.
+        size: (height, width) the video has, or `None` if any will do.
+        source: what to call the array in an error.
+
+    Raises:
+        MaskError: for another number of axes, another size, floats, values outside 0..65535, or soft edges.
+    """
+    if labels.ndim != 2:
+        raise MaskError(f"{source} has shape {labels.shape}; give a label map of shape (height, width)")
+    check_size(labels, size, source)
+    if labels.dtype == bool:
+        return labels.astype(np.uint16)
+    if labels.dtype.kind not in "iu":
+        raise MaskError(f"{source} holds {labels.dtype} numbers; give integer ids, with 0 for background")
+    if labels.dtype == np.uint8:
+        return labels_from_grey(labels, source)
+    stray = np.unique(labels[(labels < 0) | (labels > VOID)])
+    if stray.size:
+        raise MaskError(f"{source} holds {listed(stray)}; ids go from 1 to {VOID - 1}, with {VOID} for void")
+    return labels.astype(np.uint16, copy=False)
+
+
+def check_size(labels: Shaped[np.ndarray, "h w ..."], size: tuple[int, int] | None, source: str) -> None:
+    """Raises `MaskError` unless the first two axes of `labels` are `size` (height, width)."""
+    if size is not None and labels.shape[:2] != tuple(size):
+        found, wanted = (f"{width}x{height}" for height, width in (labels.shape[:2], size))
+        raise MaskError(f"{source} is {found} but the video is {wanted}; export the mask at the video's size")
+
+
+def check_known(labels: LabelMap, known_ids: Collection[int] | None, source: str) -> LabelMap:
+    """Returns `labels`, or raises `MaskError` naming the ids that are not among `known_ids` (`None`: all are known)."""
+    if known_ids is not None and (stray := sorted(set(object_ids(labels)) - set(known_ids))):
+        raise MaskError(f"{source} has unknown ids {listed(stray)}; the objects are {listed(sorted(known_ids))}")
+    return labels
+
+
+def labels_from_grey(
+    values: Shaped[np.ndarray, "h w"], source: str, known_ids: Collection[int] | None = None
+) -> LabelMap:
+    """Returns the label map a grey image (uint8 or uint16) stands for, by its values; white is 255 or 65535.
+
+    * only black and white: one object, id 1;
+    * otherwise values are ids as they stand ({0, 128} is object 128) and white is void;
+    * soft edges are refused. A stray value is one most of whose pixels lie on a slope, that is between a darker and a
+      lighter pixel at most two pixels away; a map is soft if most of its values are stray (black and white left out).
+      So mattes and JPEG noise are refused, while a few thin objects between others are not;
+    * in 8 bits, white beside ids that are all 32 or more is refused, since white may be void or one more object.
+
+    With `known_ids` nothing needs to be guessed: exactly these ids may occur.
+
+    Raises:
+        MaskError: naming the stray values and `source`.
+    """
+    white = int(np.iinfo(values.dtype).max)
+    between = (values != 0) & (values != white)
+    if not between.any():
+        return check_known((values == white).astype(np.uint16), known_ids, source)
+    if known_ids is None:
+        ids, where, counts = np.unique(values[between], return_inverse=True, return_counts=True)
+        stray = ids[2 * np.bincount(where, on_slope(values[..., None])[between]) > counts]
+        if 2 * stray.size > ids.size:
+            raise MaskError(
+                f"{source} has soft edges: the grey values {listed(stray)} lie between others; "
+                "export it without anti-aliasing, as a PNG in which every pixel is an id"
+            )
+        if white == 255 and ids[0] >= SMALL_ID and (values == white).any():
+            raise MaskError(
+                f"{source} holds 255 beside {listed(ids)}, and 255 may be void or an object; "
+                "number the objects 1, 2, 3 or save a palette PNG"
+            )
+    labels = values.astype(np.uint16)
+    labels[values == white] = VOID
+    return check_known(labels, known_ids, source)
+
+
+def on_slope(values: Shaped[np.ndarray, "h w c"]) -> Bool[np.ndarray, "h w"]:
+    """Returns where a pixel lies strictly between its neighbours' extremes in every channel that varies around it.
+
+    An interpolated edge pixel is a mixture of both sides, hence between them in each channel in which they differ.
+    """
+    low, high = values, values
+    for axis in (0, 1):
+        low, high = _running(np.minimum, low, axis), _running(np.maximum, high, axis)
+    flat = low == high
+    inside = (low < values) & (values < high)
+    slope: Bool[np.ndarray, "h w"] = (inside | flat).all(-1) & ~flat.all(-1)
+    return slope
+
+
+def resize_nearest(labels: LabelMap, size: tuple[int, int]) -> LabelMap:
+    """Returns `labels` at `size` (height, width): each new pixel takes the label under its centre."""
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, labels.shape, strict=True))
+    resized: LabelMap = labels[rows[:, None], columns]
+    return resized
+
+
+def object_ids(labels: LabelMap) -> list[int]:
+    """Returns the ids in `labels`, ascending, without background and void."""
+    counts = np.bincount(labels.reshape(-1), minlength=VOID + 1)
+    counts[[0, VOID]] = 0
+    return [int(index) for index in np.flatnonzero(counts)]
+
+
+def listed(values: Iterable[Any], most: int = 8) -> str:
+    """Returns values for an error message: the first few, then how many more there are."""
+    words = [str(value) for value in values]
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
+def _running(extreme: np.ufunc, values: Shaped[np.ndarray, "h w c"], axis: int) -> Shaped[np.ndarray, "h w c"]:
+    """Returns the running minimum or maximum over `SLOPE_REACH` pixels to both sides along one axis."""
+    reach = [(SLOPE_REACH, SLOPE_REACH) if i == axis else (0, 0) for i in range(3)]
+    padded = np.pad(values, reach, mode="edge")
+    length = values.shape[axis]
+    result = values
+    for shift in range(2 * SLOPE_REACH + 1):
+        result = extreme(result, np.take(padded, range(shift, shift + length), axis))
+    return result
