@@ -117,10 +117,10 @@ def on_slope(values: Shaped[np.ndarray, "h w c"]) -> Bool[np.ndarray, "h w"]:
     return slope
 
 
-def resize_nearest(labels: LabelMap, size: tuple[int, int]) -> LabelMap:
+def resize_nearest(labels: LabelMap, size: tuple[int, int]) -> UInt16[np.ndarray, "new_h new_w"]:
     """Returns `labels` at `size` (height, width): each new pixel takes the label under its centre."""
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, labels.shape, strict=True))
-    resized: LabelMap = labels[rows[:, None], columns]
+    resized: UInt16[np.ndarray, "new_h new_w"] = labels[rows[:, None], columns]
     return resized
 
 

@@ -34,7 +34,7 @@ class UpsampledLabels:
 
 def soft_one_hot(
     labels: LabelMap, ids: Sequence[int], grid: tuple[int, int], mode: Literal["area", "nearest"] = "area"
-) -> Float[Tensor, "m h w"]:
+) -> Float[Tensor, "m grid_h grid_w"]:
     """Returns soft labels (objects + 1, h, w) of a map on a token grid: background first, then `ids` in order.
 
     With "area" a value is the share of the grid cell that the object covers, exactly and for any ratio of sizes: the
