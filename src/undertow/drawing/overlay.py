@@ -11,8 +11,8 @@ HATCH = 8
 
 
 def overlay(
-    image: UInt8[np.ndarray, "h w 3"], labels: LabelMap, *, alpha: float = 0.5, outline: bool = True
-) -> UInt8[np.ndarray, "h w 3"]:
+    image: UInt8[np.ndarray, "height width 3"], labels: LabelMap, *, alpha: float = 0.5, outline: bool = True
+) -> UInt8[np.ndarray, "height width 3"]:
     """Returns a copy of an RGB image with every object tinted in its DAVIS colour.
 
     The outline is two pixels wide and lies inside the object: dark outside, the lightened colour inside, so that one
