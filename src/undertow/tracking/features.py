@@ -45,10 +45,9 @@ def extract(
     latents = backbone.encode(inputs)
     if source == "latents":
         return _same(patches(functional.adaptive_avg_pool2d(latents.float(), settings.grid))[:, None])
-    null = backbone.embed("")
-    noisy = backbone.prepare(latents, settings.noising, null, indices)
+    noisy = backbone.prepare(latents, settings.noising, indices)
     wanted = settings.sites if source == "attention" else settings.sites[-1:]
-    seen = backbone.observe(noisy, settings.noising.timestep, wanted, null, features=source == "features")
+    seen = backbone.observe(noisy, settings.noising.timestep, wanted, features=source == "features")
     if source == "features":
         return _same(seen.features[wanted[0].path].float()[:, None])
     # The heads of several sites stand side by side, as in the paper's three-layer variant.

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from undertow.affinity import KernelSettings, Preset, get_preset
-from undertow.backbones import Backbone, Noising, Site
+from undertow.backbones import Backbone, Noising, Site, inversion_steps
 from undertow.base import SettingsError
 
 
@@ -105,11 +105,15 @@ def resolve(settings: TrackSettings, backbone: Backbone, height: int, width: int
         scale = (grid[0] * grid[1] / (card.window_grid[0] * card.window_grid[1])) ** 0.5
         radius = max(1, round(card.window_radius * scale))
     kernel = replace(kernel, temperature=temperature, radius=radius, topk=settings.topk or card.topk)
-    noising = replace(card.noising, seed=settings.seed)
-    if settings.noising is not None:
-        noising = replace(noising, kind=settings.noising)
-    if settings.timestep is not None:
-        noising = replace(noising, timestep=settings.timestep)
+    timestep = card.noising.timestep if settings.timestep is None else settings.timestep
+    steps = card.noising.steps_grid
+    noising = replace(
+        card.noising,
+        kind=settings.noising or card.noising.kind,
+        timestep=timestep,
+        steps_grid=steps if steps and steps[-1] == timestep else inversion_steps(timestep),
+        seed=settings.seed,
+    )
     return ResolvedSettings(
         model=card.name,
         preset=preset,

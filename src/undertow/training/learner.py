@@ -41,7 +41,7 @@ class Learner:
             The norm of the gradient before it was clipped to 1.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), 1.0)
         left = (total_steps - self.step) / max(1.0, cooldown * total_steps)
         for group in self.optimizer.param_groups:

@@ -29,7 +29,7 @@ class PictureSettings:
         world: What scenes are made of.
     """
 
-    shards: int = 60
+    shards: int = 76
     world: WorldSettings = field(default_factory=lambda: WorldSettings(photographs=0.45))
 
 

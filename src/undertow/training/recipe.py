@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-
 from undertow.base import Progress, SettingsError, SilentProgress, resolve_device
 from undertow.training.architecture import (
     build_autoencoder,

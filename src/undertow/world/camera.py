@@ -70,7 +70,7 @@ def _blur(picture: Float[np.ndarray, "h w 3"], sigma: float) -> Float[np.ndarray
         picture = sum(
             w * np.take(padded, range(i, i + length), axis=axis) if axis else w * padded[i : i + length]
             for i, w in enumerate(weights)
-        )  # type: ignore[assignment]
+        )
     return picture
 
 

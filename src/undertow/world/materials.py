@@ -60,7 +60,7 @@ def _structure(random: np.random.Generator, kind: str, size: int) -> Float[np.nd
         a, b = random.integers(0, 7, 2)
         return np.tanh(random.uniform(1, 6) * np.sin((a + (a + b == 0)) * u + b * v + bend)).astype(np.float32)
     if kind == "checked":
-        n = random.integers(2, 7)
+        n = int(random.integers(2, 7))
         bend = 0.2 * noise_field(random, size, 2.0)
         return np.tanh(8 * np.sin(n * u + bend) * np.sin(n * v + bend)).astype(np.float32)
     if kind in ("dotted", "cracked"):
@@ -109,8 +109,8 @@ def photographic_material(
     photographs: Sequence[np.ndarray],
     size: int = TILE,
 ) -> Material:
-    """Returns a material cut from one of `photographs`, mirrored to repeat, half of the time recoloured to `palette`."""
-    photograph = photographs[random.integers(len(photographs))]
+    """Returns a material cut from one of `photographs`, mirrored to repeat; half of them take on `palette`."""
+    photograph = photographs[int(random.integers(len(photographs)))]
     half = size // 2
     zoom = int(random.choice([1, 1, 2, 3]))
     zoom = max(1, min(zoom, min(photograph.shape[:2]) // half - 1))
