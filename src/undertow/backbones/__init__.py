@@ -1,0 +1,34 @@
+"""Frozen diffusion models behind one protocol: what is known of each, loading it, and observing its attention."""
+
+# The cards register themselves when their module is imported.
+from undertow.backbones import cards as _cards  # noqa: F401
+from undertow.backbones.card import Card, Noising, Site, inversion_steps
+from undertow.backbones.initialisation import matcher_start
+from undertow.backbones.loading import load
+from undertow.backbones.observation import Backbone, Conditioning, Observation
+from undertow.backbones.published import random_backbone
+from undertow.backbones.registry import get_card, list_cards, register_card
+from undertow.backbones.schedule import Schedule
+from undertow.backbones.sizes import fit_size
+from undertow.backbones.unet import ImageUNet
+from undertow.backbones.weights import resolve
+
+__all__ = [
+    "Backbone",
+    "Card",
+    "Conditioning",
+    "ImageUNet",
+    "Noising",
+    "Observation",
+    "Schedule",
+    "Site",
+    "fit_size",
+    "get_card",
+    "inversion_steps",
+    "list_cards",
+    "load",
+    "matcher_start",
+    "random_backbone",
+    "register_card",
+    "resolve",
+]

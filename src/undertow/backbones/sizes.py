@@ -1,0 +1,43 @@
+"""Which size a frame is shown to the model at."""
+
+import math
+from typing import Literal
+
+from undertow.base import SettingsError
+
+
+def fit_size(
+    height: int, width: int, *, tokens: int, stride: int, multiple: int, fit: Literal["aspect", "squash"] = "aspect"
+) -> tuple[int, int]:
+    """Returns the (height, width) in pixels that gives about `tokens` tokens of `stride` pixels.
+
+    Each side is the multiple of `multiple` nearest, as a ratio, to its ideal, which errs as little on the area as on
+    the aspect ratio. A 480x854 frame with 9216 tokens of 8 pixels becomes 576x1024, exactly 9216.
+
+    Args:
+        height: of the frame, in pixels.
+        width: of the frame, in pixels.
+        tokens: wished number of tokens.
+        stride: pixels per side of a token.
+        multiple: what both sides must be divisible by.
+        fit: `aspect` keeps the aspect ratio; `squash` makes a square, as the DRIFT paper does.
+
+    Raises:
+        SettingsError: if a number is not positive or `fit` is unknown.
+    """
+    if min(height, width, tokens) < 1:
+        raise SettingsError(f"a {width}x{height} frame with {tokens} tokens has no size; all three must be 1 or more")
+    if fit not in ("aspect", "squash"):
+        raise SettingsError(f"fit '{fit}' is not one of aspect, squash")
+    aspect = width / height if fit == "aspect" else 1.0
+    side = math.sqrt(tokens) * stride
+    # A strip so thin that its short side is less than one multiple gives up its aspect ratio, not the budget.
+    thinnest = max(1.0, side / multiple) ** 2
+    aspect = min(max(aspect, 1 / thinnest), thinnest)
+    return _nearest(side / math.sqrt(aspect), multiple), _nearest(side * math.sqrt(aspect), multiple)
+
+
+def _nearest(ideal: float, multiple: int) -> int:
+    """Returns the multiple nearest to `ideal` in ratio, at least one."""
+    below = max(1, math.floor(ideal / multiple)) * multiple
+    return below if ideal / below <= (below + multiple) / ideal else below + multiple

@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from undertow.backbones import Card, ImageUNet, Site, random_backbone
+from undertow.backbones.published import Architecture
+
+# The real classes, two levels deep: latents of stride 2, self-attention at strides 2 (two per decoder block) and 4.
+ARCHITECTURE = Architecture(
+    unet={
+        "sample_size": 8,
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+        "attention_head_dim": (2, 4),
+        "cross_attention_dim": 32,
+        "norm_num_groups": 8,
+    },
+    vae={
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "norm_num_groups": 4,
+        "scaling_factor": 0.18215,
+    },
+    scheduler={
+        "_class_name": "DDIMScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "v_prediction",
+        "steps_offset": 1,
+        "set_alpha_to_one": False,
+        "clip_sample": False,
+    },
+    text_length=9,
+)
+FIRST = Site("up_blocks.1.attentions.0.transformer_blocks.0.attn1", "self", 2, 16, 2)
+SECOND = Site("up_blocks.1.attentions.1.transformer_blocks.0.attn1", "self", 2, 16, 2)
+CARD = Card(
+    name="test",
+    hub_ids=("someone/test-model", "mirror/test-model"),
+    licence="none",
+    prediction="v_prediction",
+    token_budget=64,
+    latent_stride=2,
+    sites={"track": (FIRST, SECOND)},
+    window_radius=2,
+    window_grid=(8, 8),
+)
+
+
+def _model(prediction: str, **options: object) -> ImageUNet:
+    architecture = replace(ARCHITECTURE, scheduler={**ARCHITECTURE.scheduler, "prediction_type": prediction})
+    card = replace(CARD, prediction=prediction)
+    return random_backbone(card, seed=3, architecture=architecture, **options)
+
+
+@pytest.fixture(scope="session")
+def model() -> ImageUNet:
+    return _model("v_prediction")
+
+
+@pytest.fixture(scope="session")
+def epsilon_model() -> ImageUNet:
+    return _model("epsilon")
+
+
+@pytest.fixture(scope="session")
+def bf16_model() -> ImageUNet:
+    return _model("v_prediction", dtype=torch.bfloat16)
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def latents(model: ImageUNet, images: np.ndarray) -> torch.Tensor:
+    # Encodings of an untrained autoencoder are nearly constant; unit variance exercises the denoiser as real ones do.
+    encoded = model.encode(images)
+    return encoded / encoded.std()
+
+
+@pytest.fixture(scope="session")
+def sites() -> tuple[Site, Site]:
+    return FIRST, SECOND
+
+
+@pytest.fixture(scope="session")
+def saved(model: ImageUNet, tmp_path_factory: pytest.TempPathFactory):
+    """A folder in the diffusers layout, as `save_pretrained` writes it."""
+    from diffusers import DDIMScheduler
+
+    folder = tmp_path_factory.mktemp("saved") / "my-model"
+    tokenizer, encoder = model._load_text()
+    model.unet.save_pretrained(folder / "unet")
+    model.vae.save_pretrained(folder / "vae")
+    encoder.save_pretrained(folder / "text_encoder")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    scheduler = {name: value for name, value in ARCHITECTURE.scheduler.items() if name != "_class_name"}
+    DDIMScheduler(**scheduler).save_pretrained(folder / "scheduler")
+    return folder
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    """A copy of the saved folder, to damage."""
+    import shutil
+
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def card() -> Card:
+    return CARD
