@@ -33,6 +33,11 @@ def test_a_saved_model_comes_back_the_same(model, saved, latents, sites):
     assert torch.equal(seen.keys[sites[0].path], model.observe(latents, 41, sites[:1]).keys[sites[0].path])
 
 
+def test_loading_says_nothing(saved, capfd):
+    load(saved, device="cpu").embed("")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_number_type_is_chosen_at_loading(saved, latents):
     loaded = load(str(saved), device="cpu", dtype="bfloat16")
     assert loaded.dtype == torch.bfloat16

@@ -82,6 +82,12 @@ def test_missing_parts_are_named(card, copied, tmp_path):
         resolve(card, copied)
 
 
+def test_a_tokenizer_without_a_vocabulary_is_named(card, copied):
+    (copied / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(WeightsUnavailable, match=r"tokenizer has neither tokenizer\.json nor vocab\.json"):
+        resolve(card, copied)
+
+
 def test_an_embedded_model_without_its_folder_says_to_reinstall(card):
     with pytest.raises(WeightsUnavailable, match="pip install"):
         resolve(replace(card, embedded="no-such-folder"))

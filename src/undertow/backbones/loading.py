@@ -2,15 +2,19 @@
 
 import json
 import os
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from undertow.backbones.capture import attention_at
 from undertow.backbones.card import Card, Site
@@ -169,13 +173,13 @@ def _component(kind: Any, folder: Path, component: str, dtype: torch.dtype) -> A
     else:
         options |= {"torch_dtype": dtype, "low_cpu_mem_usage": False}
     try:
-        network, report = kind.from_pretrained(
-            folder / component, local_files_only=True, output_loading_info=True, **options
-        )
+        with _quiet():
+            network, report = kind.from_pretrained(
+                folder / component, local_files_only=True, output_loading_info=True, **options
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:160]
         raise WeightsUnavailable(
-            f"the weights in {folder / component} do not load ({reason}); download the model again"
+            f"the weights in {folder / component} do not load ({_root_message(error)}); download the model again"
         ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -189,6 +193,30 @@ def _component(kind: Any, folder: Path, component: str, dtype: torch.dtype) -> A
                 f"{folder / component} has NaN or infinite numbers in {name}; the file is damaged, download it again"
             )
     return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the libraries from drawing bars and tables: what is wrong with weights is said in our own sentence."""
+    levels = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        for library, _ in levels:
+            library.set_verbosity_error()
+        yield
+    finally:
+        for library, level in levels:
+            library.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _root_message(error: BaseException) -> str:
+    """Returns what the first of a chain of errors says, in one line."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return textwrap.shorten(str(error), 160)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

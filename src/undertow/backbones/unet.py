@@ -54,8 +54,8 @@ class ImageUNet:
             SettingsError: if the card's sites are not in the denoiser.
         """
         self.card, self.device, self.dtype, self.schedule = card, device, dtype, schedule
-        self.unet = unet.to(device=device, dtype=dtype).eval().requires_grad_(False)
-        self.vae = vae.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.unet = _frozen(unet, device, dtype)
+        self.vae = _frozen(vae, device, dtype)
         self._load_text = load_text
         self._texts: dict[str, Conditioning] = {}
         self._turn = threading.RLock()
@@ -254,3 +254,8 @@ class ImageUNet:
                 f"size {width}x{height} is not divisible by {self.multiple} as '{self.card.name}' needs; "
                 f"the nearest is {near[1]}x{near[0]}"
             )
+
+
+def _frozen(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    # torch's own `to`: that of diffusers warns of modules to be kept in float32 even when there are none.
+    return torch.nn.Module.to(network, device=device, dtype=dtype).eval().requires_grad_(False)

@@ -101,6 +101,9 @@ def find_problem(folder: Path) -> str | None:
     for name in _PLAIN_FILES:
         if not (folder / name).is_file():
             return f"{folder} has no {name}"
+    vocabulary = folder / "tokenizer"
+    if not (vocabulary / "tokenizer.json").is_file() and not (vocabulary / "vocab.json").is_file():
+        return f"{vocabulary} has neither tokenizer.json nor vocab.json"
     for component, stem in WEIGHT_STEMS.items():
         if weight_variant(folder, component) is None:
             pickles = [file.name for file in sorted((folder / component).glob("*.bin"))]
