@@ -5,6 +5,9 @@ from pathlib import Path
 
 import huggingface_hub
 
+# The client library differs between versions of the hub's package, which names its base error in all of them.
+from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
 from undertow.backbones.card import Card
 from undertow.base import WeightsUnavailable
 
@@ -80,7 +83,7 @@ def resolve(
                         local_files_only=local,
                     )
                 )
-            except (OSError, ValueError):  # the hub's own errors and those of the connection are all one of these
+            except (HTTPError, OSError, ValueError):  # a lost connection, the hub's refusals, a malformed id
                 continue
             if find_problem(path) is None:
                 return _checked(card, path)
