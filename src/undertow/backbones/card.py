@@ -92,7 +92,9 @@ class Card:
         sites: where to look, per task ("track").
         noising: default way to the observed noise level.
         preset: default propagation preset.
-        temperature: default temperature of the matching softmax.
+        temperatures: temperature of the similarities per preset, where it is not the preset's own.
+        topk: default number of weights kept per token.
+        recent: default number of previous frames kept as references beside the anchors.
         window_radius: default radius of the matching window, in tokens.
         window_grid: (height, width) in tokens of the grid that `window_radius` was chosen on.
         null_text: text that stands for "no text".
@@ -116,7 +118,9 @@ class Card:
     gated: bool = False
     family: Literal["unet-image"] = "unet-image"
     preset: str = "drift"
-    temperature: float = 1.0
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    topk: int = 15
+    recent: int = 7
     null_text: str = ""
     embedded: str = ""
     untrained: bool = False

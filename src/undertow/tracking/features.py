@@ -53,8 +53,9 @@ def extract(
     # The heads of several sites stand side by side, as in the paper's three-layer variant.
     queries = torch.cat([seen.queries[site.path] for site in wanted], dim=1)
     keys = torch.cat([seen.keys[site.path] for site in wanted], dim=1)
-    # Scores and their statistics are float32, whatever the network ran in.
-    return [FrameFeatures(q, k) for q, k in zip(queries.float(), keys.float(), strict=True)]
+    # Scores and their statistics are float32, whatever the network ran in. Keys outlive their batch, so each frame's
+    # are a tensor of their own.
+    return [FrameFeatures(q.float(), k.float().clone()) for q, k in zip(queries, keys, strict=True)]
 
 
 def patches(values: Float[Tensor, "f c h w"]) -> Float[Tensor, "f s nine_c"]:
@@ -71,4 +72,4 @@ def resize(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np
 
 
 def _same(values: Float[Tensor, "f a s d"]) -> list[FrameFeatures]:
-    return [FrameFeatures(each, each) for each in values]
+    return [FrameFeatures(each, each) for each in map(torch.clone, values)]

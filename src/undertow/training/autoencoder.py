@@ -78,11 +78,15 @@ def train_autoencoder(
 
 
 @torch.no_grad()
-def encode_shard(model: AutoencoderKL, folder: Path, number: int, batch: int = 16) -> None:
-    """Writes the latents (posterior mode, unscaled, float16) of one shard beside it, unless they are there."""
+def encode_shard(model: AutoencoderKL, folder: Path, number: int, batch: int = 16) -> bool:
+    """Writes the latents (posterior mode, unscaled, float16) of one shard beside it.
+
+    Returns:
+        Whether there was anything to do.
+    """
     path = folder / f"{number:05d}.latents.npy"
     if path.exists():
-        return
+        return False
     device = next(model.parameters()).device
     shard = open_shard(folder, number)
     latents = []
@@ -93,6 +97,7 @@ def encode_shard(model: AutoencoderKL, folder: Path, number: int, batch: int = 1
         latents.append(mode.half().cpu().numpy())
     with atomic_path(path) as temporary:
         np.save(temporary, np.concatenate(latents), allow_pickle=False)
+    return True
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -31,7 +30,7 @@ def export(
 ) -> None:
     """Writes the parts below `out`; `facts` (recipe, measurements) go into `training.json` beside them."""
     for name, module in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
-        module.to("cpu", torch.float16).save_pretrained(out / name, safe_serialization=True)
+        module.cpu().half().save_pretrained(out / name, safe_serialization=True)
     tokenizer.save_pretrained(out / "tokenizer")
     scheduler.save_pretrained(out / "scheduler")
     write_json(out / "model_index.json", LAYOUT)

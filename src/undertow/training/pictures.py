@@ -72,10 +72,12 @@ def open_shard(folder: Path, number: int) -> Shard:
 def make_shards(folder: Path, settings: PictureSettings, processes: int) -> Iterator[int]:
     """Makes every missing shard with `processes` processes, yielding the number of each as it is finished."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(processes) as pool:
-        for number, _ in enumerate(pool.map(_make, [(folder, n, settings) for n in range(settings.shards)])):
-            yield number
+    missing = [number for number in range(settings.shards) if not (folder / f"{number:05d}.json").exists()]
+    if missing:
+        with ProcessPoolExecutor(processes) as pool:
+            yield from pool.map(_make, [(folder, number, settings) for number in missing])
 
 
-def _make(job: tuple[Path, int, PictureSettings]) -> None:
+def _make(job: tuple[Path, int, PictureSettings]) -> int:
     make_shard(*job)
+    return job[1]

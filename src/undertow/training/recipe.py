@@ -96,9 +96,8 @@ def train_tiny(
 
     progress.start("latents", len(shards))
     for number in range(len(shards)):
-        encode_shard(vae, pictures, number)
         progress.advance()
-        if _past(deadline):
+        if encode_shard(vae, pictures, number) and _past(deadline):
             return False
 
     tokenizer = build_tokenizer()

@@ -1,0 +1,97 @@
+"""Imports point one way, public names are kept on purpose, and the light rooms stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import undertow
+
+SOURCE = Path(undertow.__file__).parent
+LEAF: set[str] = {"base"}
+ALLOWED = {
+    "base": set(),
+    "video": LEAF,
+    "masks": LEAF,
+    "world": set(),
+    "metrics": set(),
+    "backbones": LEAF,
+    "affinity": LEAF,
+    "drawing": {"masks", "base"},
+}
+ALLOWED["tracking"] = {"affinity", "backbones", "masks", "video", "base"}
+ALLOWED["runs"] = ALLOWED["tracking"] | {"tracking", "drawing"}
+ALLOWED["training"] = ALLOWED["tracking"] | {"tracking", "world", "metrics"}
+ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics"}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("undertow.")}
+    return rooms
+
+
+def test_every_room_is_listed():
+    rooms = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_point_one_way(room):
+    for path in (SOURCE / room).rglob("*.py"):
+        stray = imported_rooms(path) - ALLOWED[room] - {room}
+        assert not stray, f"{path.relative_to(SOURCE)} imports {sorted(stray)}"
+
+
+def test_pyav_is_imported_in_one_module_only():
+    users = [p for p in SOURCE.rglob("*.py") if any(w in p.read_text().split("\n") for w in ("import av",))]
+    others = [p for p in SOURCE.rglob("*.py") if "import av" in p.read_text() and p.name != "container.py"]
+    assert not others and all(p.name == "container.py" for p in users)
+
+
+def test_no_pickle_is_ever_loaded():
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text()
+        assert "torch.load" not in text and "import pickle" not in text and "allow_pickle=True" not in text, path
+
+
+def test_public_names():
+    """Removing or adding a public name needs a change here, on purpose."""
+    assert undertow.__all__ == [
+        "CueError",
+        "MaskError",
+        "MaskTracker",
+        "MemoryBudgetError",
+        "SettingsError",
+        "TrackResult",
+        "TrackSettings",
+        "UndertowError",
+        "Video",
+        "VideoError",
+        "VideoWriter",
+        "WeightsUnavailable",
+        "list_cards",
+        "load",
+        "read_label_map",
+        "track",
+        "write_label_map",
+    ]
+    for name in undertow.__all__:
+        assert getattr(undertow, name).__name__ == name
+    with pytest.raises(AttributeError):
+        _ = undertow.nothing
+
+
+@pytest.mark.parametrize("room", ["undertow.world", "undertow.training.recipe", "undertow.training.validation"])
+def test_world_and_training_need_no_video_library(room):
+    code = f"import sys; sys.modules['av'] = None; import {room}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,38 @@
+import torch
+
+from undertow.tracking.memory import Memory, Reference
+
+
+def reference(index, objects=1):
+    return Reference(index, torch.zeros(1, 4, 2), torch.full((objects + 1, 4), float(index)))
+
+
+def test_ring_drops_the_oldest_and_anchors_stay():
+    memory = Memory(recent=2)
+    memory.add_anchor(reference(0))
+    for index in range(1, 5):
+        memory.push(reference(index))
+    assert [r.index for r in memory.references()] == [0, 3, 4]
+
+
+def test_no_recent_frames_leaves_only_anchors():
+    memory = Memory(recent=0)
+    memory.add_anchor(reference(0))
+    memory.push(reference(1))
+    assert [r.index for r in memory.references()] == [0]
+
+
+def test_an_anchor_given_twice_is_replaced():
+    memory = Memory(recent=1)
+    memory.add_anchor(reference(0))
+    memory.add_anchor(Reference(0, torch.zeros(1, 4, 2), torch.full((2, 4), 7.0)))
+    assert len(memory.references()) == 1 and float(memory.references()[0].labels[0, 0]) == 7.0
+
+
+def test_new_objects_are_unseen_in_old_references():
+    memory = Memory(recent=2)
+    memory.add_anchor(reference(0))
+    memory.push(reference(1))
+    memory.add_objects(2)
+    for each in memory.references():
+        assert each.labels.shape == (4, 4) and not each.labels[2:].any()

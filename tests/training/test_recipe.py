@@ -1,0 +1,148 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from undertow.backbones import load
+from undertow.base import SettingsError
+from undertow.training.architecture import build_denoiser, build_scheduler, build_tokenizer
+from undertow.training.autoencoder import AutoencoderSettings
+from undertow.training.denoiser import DenoiserSettings, Grid, draw_timesteps
+from undertow.training.learner import Learner
+from undertow.training.pictures import FIRST_HELD_OUT_SEED, PictureSettings, make_shard, open_shard
+from undertow.training.recipe import TinyRecipe, train_tiny
+from undertow.world import WorldSettings
+
+RECIPE = TinyRecipe(
+    PictureSettings(shards=1, world=WorldSettings(height=32, width=32, leaves=2, objects=(1, 1), copies=0.0)),
+    AutoencoderSettings(steps=4, batch=2, crop=16),
+    DenoiserSettings(steps=4, grids=(Grid(8, 8, 2, 0.5), Grid(8, 4, 2, 0.5))),
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    make_shard(folder / "pictures", 0, RECIPE.pictures)
+    return folder / "pictures"
+
+
+def work_with(pictures, folder):
+    (folder / "pictures").mkdir(parents=True)
+    for path in pictures.iterdir():
+        (folder / "pictures" / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_shards_are_a_function_of_their_number(pictures, tmp_path):
+    make_shard(tmp_path, 0, RECIPE.pictures)
+    first, again = open_shard(pictures, 0), open_shard(tmp_path, 0)
+    assert np.array_equal(first.images, again.images) and first.captions == again.captions
+    assert len(first.images) == len(first.captions) == 400
+    assert set(np.unique(first.masks)) <= {0, 255}
+
+
+def test_a_run_cut_into_slices_equals_one_run(pictures, tmp_path):
+    whole, sliced = work_with(pictures, tmp_path / "whole"), work_with(pictures, tmp_path / "sliced")
+    assert train_tiny(whole, tmp_path / "a", RECIPE, processes=1, device="cpu")
+    # A slice of no time stops after the first step of the stage it reaches, so it takes several to get through.
+    slices = 0
+    while not train_tiny(sliced, tmp_path / "b", RECIPE, processes=1, device="cpu", minutes=0.0):
+        slices += 1
+        assert slices < 30
+    assert slices >= 4
+    for part in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
+        a, b = (load_file(tmp_path / out / f"{part}.safetensors") for out in ("a", "b"))
+        assert a.keys() == b.keys()
+        for name in a:
+            assert torch.equal(a[name], b[name]), (part, name)
+
+    backbone = load(tmp_path / "a", device="cpu", dtype="float32")
+    latents = backbone.encode(np.zeros((1, 32, 64, 3), np.uint8))
+    assert latents.shape == (1, 4, 8, 16)
+    facts = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert facts["recipe"]["denoiser"]["steps"] == 4 and 0 <= facts["autoencoder"]["mask_miou"] <= 1
+
+    with pytest.raises(SettingsError, match="other settings"):
+        train_tiny(whole, tmp_path / "c", replace(RECIPE, seed=1), processes=1, device="cpu")
+
+
+def test_learner_goes_on_exactly(tmp_path):
+    def steps(learner, count):
+        for _ in range(count):
+            x = torch.randn(4, 3, generator=torch.Generator().manual_seed(learner.step))
+            learner.update(learner.modules["m"](x).square().mean(), total_steps=10, warmup=2)
+
+    def fresh():
+        torch.manual_seed(0)
+        return Learner({"m": torch.nn.Linear(3, 2)}, rate=0.1)
+
+    one = fresh()
+    steps(one, 6)
+    first = fresh()
+    steps(first, 3)
+    first.save(tmp_path / "half.safetensors")
+    second = fresh()
+    second.load(tmp_path / "half.safetensors")
+    steps(second, 3)
+    for name, parameter in one.parameters.items():
+        assert torch.equal(parameter, second.parameters[name])
+        assert torch.equal(one.average[name], second.average[name])
+    with pytest.raises(SettingsError, match="not a checkpoint of this model"):
+        Learner({"m": torch.nn.Linear(4, 2)}, rate=0.1).load(tmp_path / "half.safetensors")
+
+
+def test_average_follows_the_weights():
+    torch.manual_seed(0)
+    learner = Learner({"m": torch.nn.Linear(3, 2)}, rate=0.1)
+    for _ in range(20):
+        learner.update(learner.modules["m"](torch.ones(1, 3)).square().mean(), total_steps=100)
+    name = "m.weight"
+    gap = (learner.average[name] - learner.parameters[name]).abs().max()
+    assert 0 < gap < 1.0
+    learner.use_average()
+    assert torch.equal(learner.parameters[name], learner.average[name])
+
+
+def test_self_attention_starts_as_a_matcher():
+    unet = build_denoiser(seed=0)
+    pairs = [m for n, m in unet.named_modules() if n.endswith("attn1")]
+    assert len(pairs) == 7
+    for attention in pairs:
+        assert torch.equal(attention.to_q.weight, attention.to_k.weight)
+        assert attention.to_q.weight.shape[0] // attention.heads == 64
+
+
+def test_tokenizer_keeps_words_and_marks_apart():
+    tokenizer = build_tokenizer()
+    caption = "a large striped red disc to the left of a small dotted blue blob."
+    assert [t.removesuffix("</w>") for t in tokenizer.tokenize(caption)] == caption.replace(".", " .").split()
+    ids = tokenizer("", padding="max_length", max_length=32)["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id and ids[1] == tokenizer.eos_token_id and len(ids) == 32
+    assert tokenizer.unk_token_id not in tokenizer("an unknown zebra!", add_special_tokens=False)["input_ids"]
+
+
+def test_timesteps_follow_the_law():
+    drawn = torch.cat([draw_timesteps(DenoiserSettings(), 1000, step) for step in range(20)])
+    assert 0 <= int(drawn.min()) and int(drawn.max()) <= 999
+    expected_low = 0.15 + 0.25 * 0.12 + 0.6 * 0.0626
+    assert abs(float((drawn < 120).float().mean()) - expected_low) < 0.02
+    assert abs(float(((drawn > 200) & (drawn < 500)).float().mean()) - (0.6 * 0.683 + 0.25 * 0.3)) < 0.02
+    assert torch.equal(draw_timesteps(DenoiserSettings(), 8, 3), draw_timesteps(DenoiserSettings(), 8, 3))
+
+
+def test_denoiser_target_is_diffusers_velocity():
+    scheduler = build_scheduler()
+    latents, noise = torch.randn(2, 4, 4, 4), torch.randn(2, 4, 4, 4)
+    timesteps = torch.tensor([41, 700])
+    alpha = scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+    ours = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+    torch.testing.assert_close(ours, scheduler.get_velocity(latents, noise, timesteps))
+
+
+def test_held_out_seeds_are_never_drawn(tmp_path):
+    with pytest.raises(ValueError, match="held-out"):
+        make_shard(tmp_path, FIRST_HELD_OUT_SEED // 200, RECIPE.pictures)
