@@ -7,7 +7,8 @@ import pytest
 
 from undertow.base import VideoError
 from undertow.drawing import overlay
-from undertow.runs import RunFolder, render_overlay
+from undertow.runs import RunFolder, render_overlay, write_overlay
+from undertow.video import Video
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,32 @@ def test_another_video_is_refused(tmp_path):
     run = run_of(tmp_path / "out", [])
     with pytest.raises(VideoError, match="no frame of the video has a mask"):
         render_overlay(run, pictures(2), Album())
+
+
+def test_overlay_mp4_plays_everywhere_and_shows_the_masks(tmp_path):
+    frames = pictures(5)
+    for frame in frames:
+        frame.image[:] = 90
+    run = run_of(tmp_path / "out", frames)
+    with Video(np.stack([frame.image for frame in frames]), fps=Fraction(10)) as video:
+        path = write_overlay(run, video)
+    assert path == run.path / "overlay.mp4"
+    data = path.read_bytes()
+    assert b"avc1" in data
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+    with Video(path) as video:
+        assert (video.width, video.height) == (32, 24)
+        shown = list(video)
+    assert [frame.time for frame in shown] == [Fraction(index, 10) for index in range(5)]
+    for frame, seen in zip(frames, shown, strict=True):
+        expected = overlay(frame.image, frame.labels).astype(float)
+        # Colour is stored at half the size, so only brightness can be compared pixel by pixel.
+        assert np.abs(expected.mean(-1) - seen.image.astype(float).mean(-1)).mean() < 12
+
+
+def test_an_overlay_that_fails_leaves_no_file(tmp_path):
+    frames = pictures(2)
+    run = run_of(tmp_path / "out", [])
+    with Video(np.stack([frame.image for frame in frames])) as video, pytest.raises(VideoError, match="no frame"):
+        write_overlay(run, video)
+    assert not (run.path / "overlay.mp4").exists()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,9 +12,7 @@ from undertow.base import Progress, SilentProgress, VideoError
 from undertow.drawing import overlay
 from undertow.masks import read_written_map
 from undertow.runs.folder import RunFolder
-
-if TYPE_CHECKING:
-    from undertow.video import Video
+from undertow.video import Video, VideoWriter
 
 # Of a video whose frame rate nobody knows (a folder, an array).
 DEFAULT_FPS = Fraction(24)
@@ -72,7 +70,7 @@ def render_overlay(
     return drawn
 
 
-def write_overlay(run: RunFolder, video: "Video", progress: Progress | None = None) -> Path:
+def write_overlay(run: RunFolder, video: Video, progress: Progress | None = None) -> Path:
     """Returns the path of overlay.mp4 in the run's folder, written atomically: H.264, yuv420p, faststart.
 
     A video whose frame rate is not known is shown at 24 frames per second.
@@ -80,9 +78,6 @@ def write_overlay(run: RunFolder, video: "Video", progress: Progress | None = No
     Raises:
         VideoError: if no frame of the video has a mask in the run, or the video cannot be read a second time.
     """
-    # Runs can be made where PyAV is missing; only this picture of them needs it.
-    from undertow.video import VideoWriter
-
     path = run.path / "overlay.mp4"
     with VideoWriter(path, fps=video.fps or DEFAULT_FPS, width=video.width, height=video.height) as writer:
         render_overlay(run, video, writer, progress)
