@@ -95,22 +95,14 @@ class MaskTracker:
     def observe(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
         """Returns the features of frames, which depend on nothing but model, settings and the frames themselves."""
         for frame in frames:
-            size = (int(frame.image.shape[0]), int(frame.image.shape[1]))
-            if self._size is None:
-                self._size = size
-                self._resolved = resolve(self.settings, self.backbone, *size)
-                self._memory = Memory(self._resolved.recent)
-            if size != self._size:
-                raise VideoError(
-                    f"frame {frame.index} is {size[1]}x{size[0]} but the first was "
-                    f"{self._size[1]}x{self._size[0]}; all frames of a video need one size"
-                )
+            self._begin(frame)
         images = [frame.image for frame in frames]
         return extract(self.backbone, images, [frame.index for frame in frames], self.resolved)
 
     @torch.no_grad()
     def advance(self, frame: Frame, features: FrameFeatures, mask: LabelMap | None = None) -> TrackResult:
         """Returns the label map of `frame` from its features, and remembers it as a reference."""
+        self._begin(frame)
         assert self._memory is not None and self._size is not None
         if mask is None and not self._memory.anchors:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
@@ -144,6 +136,19 @@ class MaskTracker:
                 area = int((labels == object_id).sum()) if mask is not None else decided.area[object_id]
                 scores[object_id] = ObjectScore(area, decided.margin[object_id], kept)
         return TrackResult(frame.index, frame.time, frame.name, labels, scores)
+
+    def _begin(self, frame: Frame) -> None:
+        """Settles sizes and settings with the first frame, and checks that later ones are like it."""
+        size = (int(frame.image.shape[0]), int(frame.image.shape[1]))
+        if self._size is None:
+            self._size = size
+            self._resolved = resolve(self.settings, self.backbone, *size)
+            self._memory = Memory(self._resolved.recent)
+        if size != self._size:
+            raise VideoError(
+                f"frame {frame.index} is {size[1]}x{size[0]} but the first was "
+                f"{self._size[1]}x{self._size[0]}; all frames of a video need one size"
+            )
 
     def _join(self, mask: LabelMap, index: int) -> None:
         """Makes room for the objects that `mask` names for the first time."""

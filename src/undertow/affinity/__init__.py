@@ -1,0 +1,17 @@
+"""The kernel that carries labels between frames: exact, windowed, in DRIFT's order or its peers'."""
+
+from undertow.affinity.kernel import Affinity, compute_affinity
+from undertow.affinity.presets import PRESETS, Preset, get_preset
+from undertow.affinity.rows import AttentionRow, attention_row
+from undertow.affinity.settings import KernelSettings
+
+__all__ = [
+    "PRESETS",
+    "Affinity",
+    "AttentionRow",
+    "KernelSettings",
+    "Preset",
+    "attention_row",
+    "compute_affinity",
+    "get_preset",
+]
