@@ -41,9 +41,7 @@ def dense_kernel(queries, references, grid, settings, head_weights=None):
     w = torch.ones(heads) if head_weights is None else head_weights
     w = (w / w.sum())[:, None, None]
     logits = [dense_logits(queries, keys, settings) for keys in references]
-    masks = [
-        window_mask(grid, settings, n == 0 and settings.first_frame_unrestricted) for n in range(len(references))
-    ]
+    masks = [window_mask(grid, settings, n == 0 and settings.first_frame_unrestricted) for n in range(len(references))]
     windowed = [x.masked_fill(~m, -torch.inf) for x, m in zip(logits, masks, strict=True)]
     logarithmic = settings.softmax_scope in ("none", "survivors")
     if settings.softmax_scope == "reference":
@@ -65,7 +63,11 @@ def dense_kernel(queries, references, grid, settings, head_weights=None):
         threshold = x.topk(min(settings.topk, x.shape[-1]), -1).values[..., -1:]
         return x * (x >= threshold)
 
-    kept = torch.cat([keep(x) for x in parts], -1) if settings.topk_scope == "per_reference" else keep(torch.cat(parts, -1))
+    kept = (
+        torch.cat([keep(x) for x in parts], -1)
+        if settings.topk_scope == "per_reference"
+        else keep(torch.cat(parts, -1))
+    )
     total = kept.sum(0)
     mass = total.sum(-1) / (1 if settings.softmax_scope == "joint" else len(references))
     if settings.renormalise:
@@ -105,7 +107,12 @@ SCOPES = ("reference", "window", "joint", "none", "survivors")
     ("similarity", "scope", "window", "stage", "topk_scope", "renormalise"),
     list(
         itertools.product(
-            ("dot", "cosine", "distance"), SCOPES, ("square", "disc"), ("mixed", "per_head"), ("joint", "per_reference"), (True,)
+            ("dot", "cosine", "distance"),
+            SCOPES,
+            ("square", "disc"),
+            ("mixed", "per_head"),
+            ("joint", "per_reference"),
+            (True,),
         )
     )
     + [("dot", scope, "square", "mixed", "joint", False) for scope in SCOPES],
@@ -129,7 +136,8 @@ def test_every_order_equals_the_dense_formula(similarity, scope, window, stage, 
 )
 def test_any_grid_window_and_number(grid, radius, topk, references, scope, unrestricted):
     queries, keys = features(2, 2, grid, 4, references)
-    agree(queries, keys, grid, KernelSettings("dot", 1.0, scope, "square", radius, topk, first_frame_unrestricted=unrestricted))
+    settings = KernelSettings("dot", 1.0, scope, "square", radius, topk, first_frame_unrestricted=unrestricted)
+    agree(queries, keys, grid, settings)
 
 
 def test_a_head_of_weight_zero_does_not_count():

@@ -127,7 +127,7 @@ def test_tokenizer_keeps_words_and_marks_apart():
 
 def test_timesteps_follow_the_law():
     drawn = torch.cat([draw_timesteps(DenoiserSettings(), 1000, step) for step in range(20)])
-    assert 0 <= int(drawn.min()) and int(drawn.max()) <= 999
+    assert int(drawn.min()) >= 0 and int(drawn.max()) <= 999
     expected_low = 0.15 + 0.25 * 0.12 + 0.6 * 0.0626
     assert abs(float((drawn < 120).float().mean()) - expected_low) < 0.02
     assert abs(float(((drawn > 200) & (drawn < 500)).float().mean()) - (0.6 * 0.683 + 0.25 * 0.3)) < 0.02

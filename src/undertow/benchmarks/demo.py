@@ -105,9 +105,8 @@ def _report(scores: dict[str, float], out: Path) -> str:
         "copy": "`copy`, the first mask repeated",
     }
     rows = "\n".join(f"| {names[name]} | {100 * scores[name]:.1f} |" for name in names)
-    verdict = (
-        f"The masks over the video are in `{out / 'run' / 'overlay.mp4'}`, each frame's mask in `{out / 'run' / 'masks'}`."
-        if scores["tiny"] > scores["copy"]
-        else "**`tiny` did not beat `copy`: something is wrong with this installation.**"
-    )
+    verdict = "**`tiny` did not beat `copy`: something is wrong with this installation.**"
+    if scores["tiny"] > scores["copy"]:
+        run = out / "run"
+        verdict = f"The masks over the video are in `{run / 'overlay.mp4'}`, one mask per frame in `{run / 'masks'}`."
     return f"| method | J&F |\n|---|---:|\n{rows}\n\n{verdict}\n"

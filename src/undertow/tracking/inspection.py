@@ -1,6 +1,6 @@
 """The microscope: where one pixel of a frame looks in another frame, per head, mixed, and under other kernels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -84,6 +84,4 @@ def inspect(
 
 def _with_preset(settings: TrackSettings, preset: str) -> TrackSettings:
     """Returns the settings under another preset; a temperature given for one kernel means nothing for another."""
-    from dataclasses import replace
-
     return replace(settings, preset=preset, temperature=None, softmax_scope=None)

@@ -115,7 +115,7 @@ class MaskTracker:
         if mask is not None:
             soft = self._anchored(soft, mask, named)
         decided = upsample_argmax(
-            soft.unflatten(1, self.resolved.grid), self.ids, self._size, channel_norm=self.resolved.channel_norm
+            soft.reshape(-1, *self.resolved.grid), self.ids, self._size, channel_norm=self.resolved.channel_norm
         )
         labels = decided.labels
         if mask is not None:

@@ -1,6 +1,6 @@
 """The score by which checkpoints are chosen: J&F of tracking on held-out worlds, fixed before training began."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +19,9 @@ class Validation:
     frames: int = 8
     stride: int = 4
     tokens: int = 1600
-    world: WorldSettings = WorldSettings(height=270, width=480, leaves=110, objects=(1, 3), motion=1.0)
+    world: WorldSettings = field(
+        default_factory=lambda: WorldSettings(height=270, width=480, leaves=110, objects=(1, 3), motion=1.0)
+    )
 
 
 def validate(backbone: Backbone, settings: TrackSettings, validation: Validation | None = None) -> float:

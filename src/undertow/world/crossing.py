@@ -28,7 +28,8 @@ def crossing_scene(seed: int = 11, height: int = 270, width: int = 480, frames: 
     things = []
     for side in (-1, 1):
         radius = 0.19 * height
-        start = Pose(width / 2 + side * 0.3 * width, (0.5 - 0.08 * side) * height, radius, float(random.uniform(0, 6.28)))
+        x, y = (0.5 + 0.3 * side) * width, (0.5 - 0.08 * side) * height
+        start = Pose(x, y, radius, float(random.uniform(0, 6.28)))
         speed = -side * 0.6 * width / frames
         sway = (0.0, 0.05 * height, 0.08, 0.25)
         path = Path(start, (speed, 0.0, 0.0, float(random.normal(0, 0.012)), 0.1), sway, 0.16)

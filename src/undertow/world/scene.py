@@ -167,7 +167,9 @@ def dead_leaves(
     for radius in np.sort(radii)[::-1]:
         x, y, angle = random.uniform(0, (width, height, 6.28))
         pose = Pose(float(x), float(y), float(radius), float(angle))
-        leaf = random_thing(random, random_shape(random), (materials[int(random.integers(len(materials)))],), Path(pose))
+        # The shape is drawn before the material: the order of draws is part of what a seed means.
+        shape, material = random_shape(random), materials[int(random.integers(len(materials)))]
+        leaf = random_thing(random, shape, (material,), Path(pose))
         shadow = (0.1 * radius, 0.15 * radius, 0.3) if radius > 0.08 * short and random.random() < 0.5 else None
         leaf.draw(canvas, pose, shadow)
     return canvas
