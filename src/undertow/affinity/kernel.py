@@ -1,7 +1,7 @@
 """The cross-frame kernel: which tokens of the references each token of a frame takes its labels from, and how much.
 
 One tile of queries at a time: logits against the halo of each reference, exponentials over their denominators, heads
-mixed, the k best kept. What is held grows with tiles x windows and with the result, never with the square of the tokens.
+mixed, the k best kept. What is held grows with the tokens and the window, never with the square of the tokens.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from undertow.affinity.denominators import log2_denominators
+from undertow.affinity.comparison import Comparison
+from undertow.affinity.selection import keep_best
 from undertow.affinity.settings import KernelSettings
-from undertow.affinity.similarity import Similarity, log2_sum_exp2
-from undertow.affinity.windows import Rectangle, halo, tiles, window_bias, window_size
+from undertow.affinity.windows import tiles, window_size
 from undertow.base import SettingsError
 
 
@@ -24,8 +24,8 @@ class Affinity:
 
     Attributes:
         indices: Where each kept weight points, in the references laid end to end: reference x s + token.
-        weights: The kept weights; rows sum to one if renormalised. Where a window holds fewer than k tokens, the rest
-            weigh zero. A row is all zeros only if every kept weight was too small for float32.
+        weights: The kept weights, float32; rows sum to one if renormalised. Where a window holds fewer than k tokens,
+            the rest weigh zero. A row is zero altogether only if all of its weights were too small for float32.
         mass: Share of the kernel that was kept, before renormalising, in [0, 1]. The whole is one per reference for
             softmax scopes "reference" and "window", one altogether for "joint", and all exponentials inside the
             windows for "none" and "survivors".
@@ -39,14 +39,17 @@ class Affinity:
         """Returns the labels that each token takes over: the weighted sum of the references' soft labels.
 
         Args:
-            labels: Soft labels of the references in their order, any number of channels, on any device.
+            labels: Soft labels of the references in their order, with any number of channels, on any device.
+
+        Raises:
+            SettingsError: if the labels are not on the kernel's grid.
         """
         if labels.shape[-1] != len(self.weights):
             raise SettingsError(
                 f"labels have {labels.shape[-1]} tokens but the kernel {len(self.weights)}; bring them to its grid"
             )
-        table = labels.transpose(0, 1).flatten(1)
-        return (table[:, self.indices.to(table.device)] * self.weights.to(table.device)).sum(dim=-1)
+        end_to_end = labels.transpose(0, 1).flatten(1)
+        return (end_to_end[:, self.indices.to(labels.device)] * self.weights.to(labels.device)).sum(dim=-1)
 
 
 @torch.no_grad()
@@ -59,37 +62,68 @@ def compute_affinity(
 ) -> Affinity:
     """Returns the kernel of one frame over its references, exactly as the settings define it.
 
-    Of equal scores at the k-th place, exactly as many are kept as k allows; DINO's and DIFT's code keeps them all.
+    Of equal scores at the k-th place only as many are kept as k allows, where DINO's and DIFT's code keeps them all.
 
     Args:
-        queries: The frame's queries (or features), float32 or bfloat16; all sums are float32.
+        queries: The frame's queries (or features), float32 or bfloat16. All arithmetic is float32.
         references: Keys (or features) of the references that exist, the anchor (frame 0) first.
         grid: Rows and columns of tokens; s is their product, row-major.
         settings: The order of operations.
-        head_weights: Non-negative weight of each head, scaled to sum to one; equal if None. Heads of weight zero are
-            left out.
+        head_weights: Non-negative weight of each head, scaled here to sum to one; equal if None. Heads of weight zero
+            are left out.
 
     Raises:
         SettingsError: if shapes, grid and head weights do not fit together.
     """
-    heads, weights = _check(queries, references, grid, head_weights)
-    similarity = Similarity(queries[heads], settings)
-    shifts: list[Tensor | None] = [None] * len(references)
-    if settings.softmax_scope == "reference":
-        # The weight of a head is a shift of its logits as well.
-        shifts = [log2_denominators(similarity.queries, similarity.keys(keys[heads])) for keys in references]
-    sizes = [window_size(settings.radius_of(r), grid) for r in range(len(references))]
-    kept = sum(min(settings.topk, n) for n in sizes) if settings.topk_scope == "per_reference" else sum(sizes)
-    width = kept if settings.topk_scope == "per_reference" else min(settings.topk, kept)
-    width *= len(weights) if settings.topk_stage == "per_head" else 1
-    indices = torch.zeros(*grid, width, dtype=torch.long, device=queries.device)
-    values = torch.zeros(*grid, width, device=queries.device)
-    mass = torch.zeros(grid, device=queries.device)
+    weights = checked_head_weights(queries, references, grid, head_weights)
+    comparison = Comparison(queries, references, grid, settings, weights)
+    sizes = [window_size(settings.radius_of(number), grid) for number in range(len(references))]
+    joint = settings.topk_scope == "joint"
+    k = min(settings.topk, sum(sizes)) if joint else sum(min(settings.topk, size) for size in sizes)
+    if settings.topk_stage == "per_head":
+        k *= len(comparison.head_weights)
+    tokens = grid[0] * grid[1]
+    indices = torch.zeros(tokens, k, dtype=torch.long, device=queries.device)
+    kept = torch.zeros(tokens, k, device=queries.device)
+    mass = torch.zeros(tokens, device=queries.device)
     for tile in tiles(grid):
-        part = tile_affinity(tile, similarity, references, shifts, grid, settings, heads, weights)
-        where = (slice(tile.top, tile.bottom), slice(tile.left, tile.right))
-        shape = (tile.bottom - tile.top, tile.right - tile.left, -1)
-        indices[where][..., : part.indices.shape[1]] = part.indices.view(shape)
-        values[where][..., : part.weights.shape[1]] = part.weights.view(shape)
-        mass[where] = part.mass.view(shape[:2])
-    return Affinity(indices.flatten(0, 1), values.flatten(0, 1), mass.flatten())
+        scores, pointed_at = comparison.scores(tile)
+        values, columns, share = keep_best(scores, sizes, settings, comparison.head_weights)
+        rows = tile.tokens(grid[1], queries.device)
+        # Near the border a halo may hold fewer than k tokens; the rest of the row keeps weight zero.
+        indices[rows, : values.shape[1]] = pointed_at[columns]
+        kept[rows, : values.shape[1]] = values
+        mass[rows] = share
+    return Affinity(indices, kept, mass)
+
+
+def checked_head_weights(
+    queries: Float[Tensor, "a s d"],
+    references: Sequence[Float[Tensor, "a s d"]],
+    grid: tuple[int, int],
+    head_weights: Float[Tensor, "a"] | None,
+) -> Float[Tensor, "a"]:
+    """Returns head weights that sum to one, after checking that everything fits together.
+
+    Raises:
+        SettingsError: if it does not.
+    """
+    if queries.ndim != 3 or queries.shape[1] != grid[0] * grid[1]:
+        raise SettingsError(f"queries have shape {tuple(queries.shape)}; a {grid[0]}x{grid[1]} grid needs (a, s, d)")
+    if not references:
+        raise SettingsError("there is no reference to compare with; give at least one")
+    for number, keys in enumerate(references):
+        if keys.shape != queries.shape:
+            raise SettingsError(
+                f"reference {number} has shape {tuple(keys.shape)} but the queries {tuple(queries.shape)}; "
+                "observe both with the same model and size"
+            )
+    heads = queries.shape[0]
+    if head_weights is None:
+        return torch.full((heads,), 1 / heads, device=queries.device)
+    weights = head_weights.to(queries.device, torch.float32)
+    if weights.shape != (heads,):
+        raise SettingsError(f"{weights.numel()} head weights were given for {heads} heads; give one each")
+    if not bool(torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise SettingsError(f"head weights are {weights.tolist()}; give numbers of 0 or more, at least one above 0")
+    return weights / weights.sum()

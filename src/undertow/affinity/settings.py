@@ -36,7 +36,7 @@ class KernelSettings:
         topk_scope: Whether k are kept of all references together, or of each.
         topk_stage: Whether k are kept of the mixed heads, or of each head before mixing.
         renormalise: Whether the kept weights of a token are divided by their sum.
-        first_frame_unrestricted: Whether reference 0 has no window, so that what was hidden can be found anywhere (CRW).
+        first_frame_unrestricted: Whether reference 0 has no window, so that it can be found again anywhere (CRW).
     """
 
     similarity: SimilarityKind = "dot"
@@ -68,7 +68,7 @@ class KernelSettings:
         least = 1 if self.window == "disc" else 0
         if self.radius is not None and self.radius < least:
             raise SettingsError(
-                f"radius is {self.radius} but a {self.window} window needs {least} or more; give that, or None for no window"
+                f"radius is {self.radius}; a {self.window} window needs {least} or more, and None means no window"
             )
 
     def radius_of(self, reference: int) -> int | None:

@@ -1,8 +1,8 @@
-"""Windows without an N x N array: queries go tile by tile, each against the one rectangle of keys that holds its windows.
+"""Windows without an N x N array: queries go tile by tile, each against the rectangle of keys that holds its windows.
 
 An 8 x 8 tile with windows of radius 14 needs a halo of 36 x 36 keys, 14 % of a 96 x 96 grid. Halos are clipped at the
-border, so that every key in one is a token of the grid; what lies in the halo but not in a query's window gets a logit of
-minus infinity.
+border, so that every key in one is a token of the grid; what lies in the halo but not in a query's window gets a logit
+of minus infinity.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Rectangle:
 
     def cut(self, values: Tensor, grid: tuple[int, int]) -> Tensor:
         """Returns the tokens of this rectangle out of (a, s, d), row-major, as (a, n, d)."""
-        return values.unflatten(1, grid)[:, self.top : self.bottom, self.left : self.right].flatten(1, 2)
+        return values.view(len(values), *grid, -1)[:, self.top : self.bottom, self.left : self.right].flatten(1, 2)
 
     def tokens(self, width: int, device: torch.device) -> Int[Tensor, "n"]:
         """Returns the token numbers of this rectangle in a grid of `width` columns, row-major."""
