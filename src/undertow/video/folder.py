@@ -1,0 +1,146 @@
+"""Folders of frames: images in the order people count, with a warning where numbers are missing."""
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from undertow.base import VideoError
+from undertow.video.frames import RGB, as_rgb, check_same_size
+from undertow.video.source import Source
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+class FrameFolder(Source):
+    """The images of a folder as frames, in natural order (2 before 10), upright by their EXIF orientation.
+
+    Hidden files and files that are no images are passed over. Images are read when asked for; only their headers are
+    read beforehand, so that a file of another size is found before work begins and not hours into it.
+    """
+
+    def __init__(self, paths: Sequence[Path], label: str):
+        """Takes image files that are already in order.
+
+        Raises:
+            VideoError: naming the file, if one cannot be read, or its size or name is not as it must be.
+        """
+        self.label = label
+        self._paths = tuple(paths)
+        self.gaps = missing_numbers([path.stem for path in paths])
+        if self.gaps:
+            log.warning(
+                "%s has gaps: %s missing; its %d frames are counted without", label, ", ".join(self.gaps), len(paths)
+            )
+        names: dict[str, Path] = {}
+        for path in paths:
+            if (other := names.setdefault(path.stem, path)) != path:
+                raise VideoError(f"{label} has two frames of one name, '{other.name}' and '{path.name}'; remove one")
+        self.height, self.width = _read(paths[0]).shape[:2]
+        for path in paths:
+            # Whether EXIF turns the image is only known later, so either way round will do here.
+            size = _stored_size(path)
+            if sorted(size) != sorted((self.width, self.height)):
+                raise VideoError(
+                    f"'{path}' is {size[0]}x{size[1]} but the first frame is {self.width}x{self.height}; "
+                    "make all frames of a video one size"
+                )
+
+    @classmethod
+    def open(cls, folder: Path) -> "FrameFolder":
+        """Returns the frames of a folder.
+
+        Raises:
+            VideoError: if it holds no image.
+        """
+        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        paths = sorted((path for path in files if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+        if not paths:
+            found = f"{len(files)} files but no images" if files else "no files"
+            raise VideoError(f"folder '{folder}' holds {found}; give one with frames as jpg or png")
+        return cls(paths, f"folder '{folder}'")
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._paths)
+
+    def read(self, index: int, keep: int) -> list[tuple[int, RGB]]:
+        """Returns frame `index` alone; see `Source.read`."""
+        path = self._paths[index]
+        image = _read(path)
+        check_same_size(image, self.height, self.width, f"'{path}'")
+        return [(index, image)]
+
+    def name(self, index: int) -> str:
+        """Returns the stem of the image file."""
+        return self._paths[index].stem
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 over the names and bytes of all images, in order; the folder's own name is left out."""
+        digest = hashlib.sha256()
+        for path in self._paths:
+            data = path.read_bytes()
+            digest.update(f"{path.name}\0{len(data)}\0".encode())
+            digest.update(data)
+        return digest.hexdigest()
+
+
+def natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Returns what to sort file names by, so that numbers in them count as numbers: 2 before 10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], path.name
+
+
+def missing_numbers(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the numbers that a series of names skips, ranges as first-last, padded like the names.
+
+    The number is the last one in a name. A series may count in steps (every fifth frame): what counts as one step is
+    the greatest common divisor of all differences. Names of several series, or without numbers, have no gaps.
+    """
+    matches = [re.fullmatch(r"(.*?)(\d+)(\D*)", name) for name in names]
+    found = [match for match in matches if match]
+    if len(found) < len(names) or len({(match[1], match[3]) for match in found}) > 1:
+        return ()
+    numbers = [int(match[2]) for match in found]
+    step = math.gcd(*(after - before for before, after in pairwise(numbers)))
+    digits = min(len(match[2]) for match in found)
+    gaps = []
+    for before, after in pairwise(numbers):
+        if after - before > step:
+            first, last = f"{before + step:0{digits}d}", f"{after - step:0{digits}d}"
+            gaps.append(first if first == last else f"{first}-{last}")
+    return tuple(gaps)
+
+
+def _read(path: Path) -> RGB:
+    """Returns an image file as RGB, upright."""
+    try:
+        with Image.open(path) as picture:
+            if picture.format in ("PNG", "WEBP") and getattr(picture, "is_animated", False):
+                raise VideoError(f"'{path}' is an animation, not one frame; convert it to mp4 or gif and give that")
+            return as_rgb(ImageOps.exif_transpose(picture), f"'{path}'")
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    """Returns (width, height) from the header of an image file, before EXIF orientation."""
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> VideoError:
+    what = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    return VideoError(f"'{path}' cannot be read as a frame ({what}); replace it or take it out of the folder")

@@ -1,0 +1,115 @@
+"""Frames that are in memory already, and frames that come once: arrays, lists, generators."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image
+
+from undertow.base import VideoError
+from undertow.video.frames import RGB, as_rgb, check_same_size
+from undertow.video.source import Source
+
+
+class FrameArray(Source):
+    """The frames of an array (t, h, w, c) or a list of images; they stay where they are (a memory map is fine)."""
+
+    def __init__(self, frames: Sequence[Any] | Shaped[np.ndarray, "t h w ..."]):
+        """Takes the frames.
+
+        Raises:
+            VideoError: if there are none, or naming the frame that is no image or not as large as the first.
+        """
+        # Three axes of which the last is 3 long are one picture, far more likely than grey frames 3 pixels across.
+        if isinstance(frames, np.ndarray) and (frames.ndim not in (3, 4) or (frames.ndim == 3 and frames.shape[2] < 5)):
+            raise VideoError(f"array of shape {frames.shape} is not a video; give (t, h, w, 3) or, for grey, (t, h, w)")
+        if len(frames) == 0:
+            raise VideoError("the video has no frames; give at least one")
+        self.label = "the array" if isinstance(frames, np.ndarray) else "the list"
+        self._frames = frames
+        self.height, self.width = self._image(0).shape[:2]
+        for index in range(len(frames)):
+            size = _size(frames[index])
+            if size != (self.height, self.width):
+                check_same_size(self._image(index), self.height, self.width, f"frame {index} of {self.label}")
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self._frames)
+
+    def read(self, index: int, keep: int) -> list[tuple[int, RGB]]:
+        """Returns frame `index` alone; see `Source.read`."""
+        return [(index, self._image(index))]
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 over size and RGB values of all frames; a list and an array of them have the same."""
+        digest = hashlib.sha256(f"{self.width}x{self.height}".encode())
+        for index in range(self.count):
+            digest.update(self._image(index).tobytes())
+        return digest.hexdigest()
+
+    def _image(self, index: int) -> RGB:
+        return as_rgb(self._frames[index], f"frame {index} of {self.label}")
+
+
+class FrameStream(Source):
+    """Frames from an iterator: each comes once, and only so many as are asked for are ever taken."""
+
+    label = "the stream"
+
+    def __init__(self, frames: Iterable[Any]):
+        """Takes the first frame, which tells the size.
+
+        Raises:
+            VideoError: if there is none.
+        """
+        self._frames = iter(frames)
+        self._next = 0
+        self._count: int | None = None
+        for first in self._frames:
+            self.height, self.width = as_rgb(first, f"frame 0 of {self.label}").shape[:2]
+            self._frames = chain([first], self._frames)
+            return
+        raise VideoError("the stream ended before its first frame; give at least one")
+
+    @property
+    def count(self) -> int | None:
+        """Number of frames, `None` until the stream has ended."""
+        return self._count
+
+    def read(self, index: int, keep: int) -> list[tuple[int, RGB]]:
+        """Returns frame `index` and the last frames passed on the way to it; see `Source.read`.
+
+        Raises:
+            VideoError: if the frame has gone by, or naming a frame that is no image or not as large as the first.
+        """
+        if index < self._next:
+            raise VideoError(
+                f"frame {index} of {self.label} has gone by, {self._next} were read and the last {keep} are kept; "
+                "read frames in order, raise cache_frames, or give a file instead of a generator"
+            )
+        read = deque[tuple[int, RGB]](maxlen=keep)
+        for picture in islice(self._frames, index + 1 - self._next):
+            what = f"frame {self._next} of {self.label}"
+            image = as_rgb(picture, what)
+            check_same_size(image, self.height, self.width, what)
+            # A copy, because a generator may draw every frame into the same array.
+            read.append((self._next, image.copy()))
+            self._next += 1
+        if self._next <= index:
+            self._count = self._next
+        return list(read)
+
+    def fingerprint(self) -> str:
+        """Returns "stream": there is nothing to hash before it has gone by."""
+        return "stream"
+
+
+def _size(picture: Any) -> tuple[int, ...]:
+    """Returns (height, width) without converting the picture."""
+    return picture.size[::-1] if isinstance(picture, Image.Image) else tuple(np.shape(picture)[:2])

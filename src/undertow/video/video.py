@@ -1,0 +1,234 @@
+"""`Video`: one way to ask for frames, wherever they come from."""
+
+import operator
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import count as counting
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, SupportsIndex
+
+import numpy as np
+from PIL import Image
+
+from undertow.base import VideoError
+from undertow.video.folder import IMAGE_SUFFIXES, FrameFolder
+from undertow.video.frames import NOMINAL_FPS, RGB, Frame, Rate, as_rate
+from undertow.video.memory import FrameArray, FrameStream
+from undertow.video.source import Source
+
+# How far, in seconds, a time may fall short of a frame's: floats cannot hold most frame times exactly.
+_TOLERANCE = Fraction(1, 1_000_000)
+
+
+class UnknownLength(VideoError, TypeError):
+    """The length of a stream was asked for; a `TypeError` too, which is what lets `list(video)` work."""
+
+
+class Video:
+    """Frames by number, uint8 RGB (h, w, 3), decoded when asked for and kept for a while; never the whole clip.
+
+    Iterating yields every `Frame` from the first on and reads straight through. Rotation (display matrix, EXIF) is
+    applied, alpha dropped, grey made RGB, more than 8 bits rounded to 8, odd sizes kept. A video is for one thread.
+
+    Attributes:
+        height: pixels down.
+        width: pixels across.
+    """
+
+    def __init__(self, source: Any, *, fps: Rate | None = None, cache_frames: int = 16):
+        """Opens a video.
+
+        Args:
+            source: path of a video file, an image or a folder of images; uint8 array (t, h, w, 3), (t, h, w, 4) or
+                (t, h, w); list of images; or any iterable of images, which is then read once, in order. An image is a
+                uint8 array or a Pillow image.
+            fps: shows frames evenly at this rate, for sources without times or to replace those of a file.
+            cache_frames: how many frames are kept, at least 1.
+
+        Raises:
+            VideoError: if this is no video, saying what it is.
+        """
+        if cache_frames < 1:
+            raise VideoError(f"cache_frames is {cache_frames}; keep 1 frame or more")
+        self._fps = None if fps is None else as_rate(fps)
+        self._source = _open(source)
+        self._cache: dict[int, RGB] = {}
+        self._room = cache_frames
+        self._fingerprint: str | None = None
+        self._closed = False
+        self.height, self.width = self._source.height, self._source.width
+
+    @property
+    def fps(self) -> Fraction | None:
+        """Mean frames per second, exact (30000/1001); `None` if nobody knows. `Frame.time` has the true times."""
+        return self._fps or self._source.rate
+
+    @property
+    def frame_count(self) -> int | None:
+        """Number of frames; `None` for a stream until it has ended. For a file they are counted on first use."""
+        self._check_open()
+        return self._source.count
+
+    @property
+    def gaps(self) -> list[str]:
+        """Numbers missing in a folder of numbered frames, such as "00004" or "00007-00009"."""
+        return list(self._source.gaps)
+
+    def __len__(self) -> int:
+        count = self.frame_count
+        if count is None:
+            raise UnknownLength(f"the length of {self._source.label} is not known before it has ended; iterate over it")
+        return count
+
+    def __getitem__(self, index: SupportsIndex) -> RGB:
+        """Returns the image of frame `index`, a copy; see `frame`."""
+        return self.frame(index).image
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields every frame from the first on.
+
+        Raises:
+            VideoError: if a frame is damaged, or the frames of a stream have gone by already.
+        """
+        for index in counting():
+            frame = self._find(index)
+            if frame is None:
+                return
+            yield frame
+
+    def frame(self, index: SupportsIndex) -> Frame:
+        """Returns frame `index`, counted from 0 in the order shown.
+
+        Raises:
+            VideoError: if there is no such frame (negative numbers do not count from the end), if it is damaged, or if
+                it is a frame of a stream that has gone by.
+        """
+        index = operator.index(index)
+        frame = self._find(index) if index >= 0 else None
+        if frame is not None:
+            return frame
+        raise self._no_frame(index)
+
+    def name_of(self, index: int) -> str:
+        """Returns `Frame.name` of frame `index` without reading it.
+
+        Raises:
+            VideoError: if there is no such frame.
+        """
+        count = self.frame_count
+        if index < 0 or (count is not None and index >= count):
+            raise self._no_frame(index)
+        return self._source.name(index)
+
+    def index_of_time(self, seconds: Fraction | float) -> int:
+        """Returns the number of the frame on screen at a time; a microsecond too early still counts.
+
+        Raises:
+            VideoError: if the time is before the first frame, or a frame's duration or more after the last.
+        """
+        at = Fraction(seconds) + _TOLERANCE
+        rate = self.fps or NOMINAL_FPS
+        count = self.frame_count
+        if count is None:
+            if at >= 0:
+                return int(at * rate)
+            raise VideoError(f"there is no frame at {float(seconds):g} s; {self._source.label} begins at 0 s")
+        index = bisect_right(range(count), at, key=self._time) - 1
+        begin, end = self._time(0), self._time(count - 1) + 1 / rate
+        if index < 0 or at >= end + _TOLERANCE:
+            raise VideoError(
+                f"there is no frame at {float(seconds):g} s; "
+                f"{self._source.label} goes from {float(begin):g} s to {float(end):g} s"
+            )
+        return index
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 of the content as 64 hexadecimal digits; "stream" for a stream.
+
+        A file is hashed by its bytes, a folder by the names and bytes of its images, an array or list by its pixels;
+        where a file or folder lies makes no difference.
+        """
+        if self._fingerprint is None:
+            self._fingerprint = self._source.fingerprint()
+        return self._fingerprint
+
+    def close(self) -> None:
+        """Closes the file and lets go of the frames; reading afterwards is an error."""
+        self._closed = True
+        self._cache.clear()
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        rate = f"{self.fps} frames per second" if self.fps else "frame rate unknown"
+        return f"<Video {self._source.label}, {self.width}x{self.height}, {rate}>"
+
+    def _find(self, index: int) -> Frame | None:
+        """Returns frame `index`, `None` if the video ends before it."""
+        count = self.frame_count
+        if count is not None and index >= count:
+            return None
+        if index not in self._cache:
+            for number, image in self._source.read(index, self._room):
+                # The oldest goes first, so that of a stream the last frames are kept without holes.
+                self._cache.pop(number, None)
+                self._cache[number] = image
+                if len(self._cache) > self._room:
+                    del self._cache[next(iter(self._cache))]
+        found = self._cache.get(index)
+        # A copy, so that drawing on a frame does not draw on what the next reader gets.
+        return None if found is None else Frame(index, self._time(index), found.copy(), self._source.name(index))
+
+    def _time(self, index: int) -> Fraction:
+        own = self._source.time(index) if self._fps is None else None
+        return index / (self._fps or NOMINAL_FPS) if own is None else own
+
+    def _no_frame(self, index: int) -> VideoError:
+        count = self._source.count
+        known = "frames are counted from 0" if count is None else f"it has {count} frames, 0 to {count - 1}"
+        return VideoError(f"{self._source.label} has no frame {index}; {known}")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise VideoError(f"{self._source.label} has been closed; open it again to read it")
+
+
+def _open(source: Any) -> Source:
+    """Returns the source for anything `Video` opens."""
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(source))
+    if isinstance(source, np.ndarray | list | tuple):
+        return FrameArray(source)
+    if isinstance(source, Iterable) and not isinstance(source, bytes | Image.Image):
+        return FrameStream(source)
+    raise VideoError(
+        f"a {type(source).__name__} is not a video; give a path, an array, a list or a generator of images"
+    )
+
+
+def _open_path(path: Path) -> Source:
+    """Returns the source for a file or folder."""
+    if path.is_dir():
+        return FrameFolder.open(path)
+    if not path.exists():
+        raise VideoError(f"'{path}' does not exist; give a video file or a folder of frames")
+    if not path.is_file():
+        raise VideoError(f"'{path}' is neither a file nor a folder; give a video file or a folder of frames")
+    if path.stat().st_size == 0:
+        raise VideoError(f"'{path}' is empty (0 bytes); copy or record it again")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return FrameFolder([path], f"'{path}'")
+    # Here and not above: folders and arrays can be read where PyAV is missing.
+    from undertow.video.container import VideoFile
+
+    return VideoFile(path)
