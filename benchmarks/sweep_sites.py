@@ -87,7 +87,10 @@ def main():
     card = backbone.card
     with path.open("w", newline="") as handle:
         rows = csv.writer(handle)
-        rows.writerow("preset site noising timestep temperature scope radius topk recent J&F".split() + wanted)
+        rows.writerow(
+            ["preset", "site", "noising", "timestep", "temperature", "scope", "radius", "topk", "recent", "J&F"]
+            + wanted
+        )
         for name in arguments.presets.split(","):
             source = get_preset(name).source
             models = source in ("attention", "features")

@@ -1,10 +1,10 @@
 """Video perception from frozen diffusion models.
 
-    import undertow as ut
+import undertow as ut
 
-    video = ut.Video("clip.mp4")
-    for frame in ut.track(video, mask="first.png", model="tiny"):
-        frame.labels, frame.scores
+video = ut.Video("clip.mp4")
+for frame in ut.track(video, mask="first.png", model="tiny"):
+frame.labels, frame.scores
 """
 
 from importlib import import_module
