@@ -7,9 +7,9 @@ from there. A forward flow must lead back to the asking pixel. Where it does not
   that a pixel that fails once keeps its label and one that fails again and again loses it; or
 * the pixel takes the label of the nearest one that passed, or keeps the label its place had.
 
-Doubt suits dense inverse search and the nearest pixel suits Farneback's smoother flow: of these and of no check at
-all, they scored best on real sequences (J&F over three DAVIS sequences, every frame: 54.5 and 50.1; no check 48.2 and
-48.6), so they are what `dis` and `farneback` do by default.
+Measured with protocol lab on thirteen DAVIS 2016 sequences, J&F of dense inverse search is 38.0 with doubt, 32.3 with
+either of the others and 36.1 without a check; of Farneback's flow 39.3 with doubt, 39.8 with the nearest pixel, 39.0
+with the previous label and 39.6 without a check. The best of each is the default, which flatters the baselines.
 """
 
 from collections.abc import Callable, Iterator

@@ -83,6 +83,9 @@ def _draw_sequences(outcomes: SequenceOf[Outcome]) -> Any:
         axes.set_title(name, fontsize=8)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
+    # Where the last row is not full, the row above carries the labels.
+    for axes in grid.flat[max(0, len(names) - columns) : len(names)]:
+        axes.tick_params(labelbottom=True)
     figure.supxlabel("time, % of the sequence", fontsize=9)
     figure.supylabel("J&F, %", fontsize=9)
     figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, fontsize=8, frameon=False)
