@@ -34,7 +34,7 @@ _OPTIONS = {
 }
 # Without these, swscale's fast paths are off by several grey levels and differ between processors.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
-# Decoding this many frames that nobody wants is no slower than a seek, which empties the decoder's pipeline.
+# Up to this many frames that nobody wants are decoded rather than jumped over.
 _WORTH_A_SEEK = 16
 # Seconds by which a file may fall short of the duration in its header.
 _MISSED = Fraction(1, 4)
@@ -233,7 +233,8 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
             if not stream.codec_context:
                 container.close()
                 raise VideoError(f"'{path}' has a video format that cannot be decoded; convert it to H.264")
-            stream.thread_type = "AUTO"
+            # Not by frame: then an error would surface frames later, and take good ones with it.
+            stream.thread_type = "SLICE"
             return container, stream
     found = "only sound" if container.streams.audio else "no picture"
     container.close()

@@ -1,0 +1,155 @@
+"""Files that are no video, or not all of one, each with one sentence about it."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from undertow.base import VideoError
+from undertow.video import Video
+
+
+def sound(path: Path, codec: str) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_missing_empty_and_other_paths(tmp_path):
+    with pytest.raises(VideoError, match=r"nothing.mp4' does not exist; give"):
+        Video(tmp_path / "nothing.mp4")
+    (tmp_path / "zero.mp4").touch()
+    with pytest.raises(VideoError, match=r"zero.mp4' is empty \(0 bytes\)"):
+        Video(str(tmp_path / "zero.mp4"))
+    with pytest.raises(VideoError, match="null' is neither a file nor a folder"):
+        Video("/dev/null")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.mp4", "list.m3u8", "noise.mkv"])
+def test_other_files_are_not_videos(tmp_path, clips, name):
+    clips.make("real.mp4", 2)
+    texts = {
+        "list.m3u8": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nreal.mp4\n#EXT-X-ENDLIST\n",
+        "noise.mkv": np.random.default_rng(0).bytes(5000),
+    }
+    (tmp_path / name).write_bytes(texts.get(name, b"A text is not a film.\n" * 200))
+    with pytest.raises(VideoError, match=rf"{name}' is not a video that can be read .*; give an mp4"):
+        Video(tmp_path / name)
+
+
+def test_a_suffix_does_not_matter(tmp_path, clips):
+    shutil.copy(clips.make("real.mp4", 5), tmp_path / "film.dat")
+    assert len(Video(tmp_path / "film.dat")) == 5
+
+
+@pytest.mark.parametrize(("name", "codec"), [("song.wav", "pcm_s16le"), ("song.mka", "flac"), ("song.m4a", "alac")])
+def test_sound_is_not_a_video(tmp_path, name, codec):
+    with pytest.raises(VideoError, match=rf"{name}' holds only sound; give a video"):
+        Video(sound(tmp_path / name, codec))
+
+
+def test_a_cover_picture_is_not_a_video(tmp_path, clips):
+    song = sound(tmp_path / "song.m4a", "alac")
+    cover = clips.make("cover.mp4", 1, codec="mjpeg", pixels="yuvj420p")
+    with av.open(str(song)) as tune, av.open(str(cover)) as picture, av.open(str(tmp_path / "both.mp4"), "w") as both:
+        streams = [both.add_stream_from_template(each.streams[0]) for each in (tune, picture)]
+        streams[1].disposition = av.stream.Disposition.attached_pic
+        for each, stream in zip((picture, tune), reversed(streams), strict=True):
+            for packet in each.demux():
+                if packet.size:
+                    packet.stream = stream
+                    both.mux(packet)
+    with pytest.raises(VideoError, match="holds only sound"):
+        Video(tmp_path / "both.mp4")
+
+
+def test_an_unknown_codec(clips):
+    path = clips.make("strange.mp4", 3)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzC"))
+    with pytest.raises(VideoError, match=r"strange.mp4' (has a video format that|holds no frame that) can"):
+        Video(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("tail.mp4", "libx264", "yuv420p"),
+        ("tail.mkv", "libx264", "yuv420p"),
+        ("tail.webm", "libvpx-vp9", "yuv420p"),
+        ("tail.gif", "gif", "gray"),
+        ("tail.avi", "mjpeg", "yuvj420p"),
+    ],
+)
+def test_a_cut_file_gives_the_frames_it_has(clips, caplog, name, codec, pixels):
+    whole = clips.make(
+        name, 60, codec=codec, pixels=pixels, options={"x264-params": "bframes=2"} if codec == "libx264" else {}
+    )
+    if name == "tail.mp4":
+        whole = clips.remux(whole, "index-first.mp4", lambda _, packet: packet, movflags="faststart")
+    with Video(clips.cut(whole, 0.6)) as video, caplog.at_level(logging.WARNING):
+        numbers = [clips.number_in(frame.image) for frame in video]
+        count = len(video)
+        assert clips.number_in(video[count - 1]) == numbers[-1]
+    # The last group of pictures may have lost a frame in the middle with its end.
+    assert numbers[:-3] == list(range(count - 3)) and 15 < count < 58
+    assert numbers == sorted(set(numbers))
+    assert [record.message for record in caplog.records] == [
+        f"'{whole.with_stem(whole.stem + '-cut')}' seems to be cut short; going on with the {count} frames it has"
+    ]
+
+
+def test_without_its_index_an_mp4_cannot_be_read(clips):
+    path = clips.cut(clips.make("tail.mp4", 60), 0.5)
+    with pytest.raises(VideoError, match=r"tail-cut.mp4' is not a video that can be read \(Invalid data"):
+        Video(path)
+
+
+def test_whole_files_give_no_warning(clips, caplog):
+    for name, codec in (("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.gif", "gif")):
+        with Video(clips.make(name, 7, codec=codec, pixels="gray" if codec == "gif" else "yuv420p")) as video:
+            assert len(video) == 7
+    assert not caplog.records
+
+
+def damaged(clips, name: str, *broken: int) -> Path:
+    """A clip in which every frame stands alone and some are noise."""
+    whole = clips.make("whole.mkv", 20, codec="mjpeg", pixels="yuvj420p")
+
+    def noise(number, packet):
+        return clips.with_data(packet, b"\x55" * packet.size) if number in broken else packet
+
+    return clips.remux(whole, name, noise)
+
+
+def test_a_damaged_frame_is_named(clips):
+    with Video(damaged(clips, "hole.mkv", 7)) as video:
+        assert len(video) == 20
+        with pytest.raises(VideoError, match=r"frame 7 of .*hole.mkv' is damaged"):
+            video.frame(7)
+        assert clips.number_in(video[8]) == 8
+        assert clips.number_in(video[6]) == 6
+        with pytest.raises(VideoError, match="frame 7 of"):
+            list(video)
+
+
+def test_frames_that_cannot_be_decoded_at_the_end_are_left_out(clips, caplog):
+    with Video(damaged(clips, "end.mkv", 18, 19)) as video:
+        assert [clips.number_in(frame.image) for frame in video] == list(range(18))
+        assert len(video) == 18
+        with pytest.raises(VideoError, match="has no frame 18; it has 18 frames, 0 to 17"):
+            video.frame(18)
+    assert [record.message.split("'")[-1] for record in caplog.records] == [
+        " ends early: only 18 of its 20 frames can be decoded"
+    ]
+
+
+def test_nothing_decodable(clips):
+    with pytest.raises(VideoError, match=r"none.mkv' holds no frame that can be decoded"):
+        Video(damaged(clips, "none.mkv", *range(20)))
