@@ -12,17 +12,21 @@ HEIGHT, WIDTH = 48, 64
 
 
 def numbered(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Eight black or white bars, the bits of the number: no lossy codec makes one number out of another."""
+    """Eight dark or light bars, the bits of the number, under a texture that moves on from frame to frame.
+
+    No lossy codec makes one number out of another, and a frame decoded from wrong references looks wrong.
+    """
     bits = (number >> np.arange(8)) & 1
-    bars = bits[np.arange(width) * 8 // width]
-    return np.broadcast_to((bars * 255).astype(np.uint8)[None, :, None], (height, width, 3)).copy()
+    bars = bits[np.arange(width) * 8 // width] * 180
+    texture = np.random.default_rng(0).integers(0, 70, (height, width))
+    return np.repeat((bars + np.roll(texture, number, 1))[..., None], 3, 2).astype(np.uint8)
 
 
 def number_in(image: np.ndarray) -> int:
     """Reads the number of `numbered` back."""
-    height, width = image.shape[:2]
+    width = image.shape[1]
     centres = (np.arange(8) * 2 + 1) * width // 16
-    return int((((image[height // 2, centres].mean(-1)) > 127) << np.arange(8)).sum())
+    return int(((image[:, centres].mean((0, 2)) > 125) << np.arange(8)).sum())
 
 
 def decoded(path: Path) -> Iterator[tuple[Fraction, np.ndarray]]:

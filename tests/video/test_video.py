@@ -77,8 +77,9 @@ def test_a_stream_can_be_listed_and_drawn_into_one_array():
             canvas[:] = number
             yield canvas
 
-    images = [frame.image for frame in list(Video(frames()))]
-    assert [int(image[0, 0, 0]) for image in images] == list(range(5))
+    video = Video(frames())
+    assert [int(frame.image[0, 0, 0]) for frame in list(video)] == list(range(5))
+    assert [int(video[index][0, 0, 0]) for index in range(5)] == list(range(5))
 
 
 def test_memory_does_not_grow_with_the_video():

@@ -164,7 +164,7 @@ class VideoFile(Source):
     def _seek(self, start: Start) -> bool:
         """Returns whether decoding now goes on at this keyframe, or at an earlier one, which serves as well."""
         timeline = self._index()
-        # Most containers look up when a keyframe is shown, but mp4 when it is decoded: the second try is for it.
+        # Most containers look a keyframe up by when it is shown, but mpeg-ts by when it is decoded.
         for stamp in (start.shown, start.sent):
             try:
                 self._container.seek(stamp, stream=self._stream)
@@ -269,6 +269,8 @@ def _scan(path: Path) -> Timeline:
         timeline = Timeline.of(shown, starts, Fraction(stream.time_base or 1))
         if not timeline:
             raise VideoError(f"'{path}' holds no whole frame; check the file or convert it again")
+        if left_out := len(shown) - len(timeline):
+            log.warning("'%s': %d frames left out, undecodable or at the same time as another", path, left_out)
         # Headers err, so a promise that is not kept is worth a warning and no more.
         if torn or Fraction(container.duration or 0, av.time_base) - end > _MISSED:
             log.warning("'%s' seems to be cut short; going on with the %d frames it has", path, len(timeline))

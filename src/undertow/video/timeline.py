@@ -14,7 +14,7 @@ class Start:
 
     Attributes:
         shown: its presentation time stamp, in ticks.
-        sent: its decoding time stamp, in ticks; some containers look keyframes up by this one.
+        sent: its decoding time stamp, in ticks.
         size: bytes of its packet, to recognise it by.
     """
 

@@ -212,7 +212,7 @@ def _open(source: Any) -> Source:
     if isinstance(source, Iterable) and not isinstance(source, bytes | Image.Image):
         return FrameStream(source)
     raise VideoError(
-        f"an object of type {type(source).__name__} is not a video; give a path, an array, a list or a generator of images"
+        f"an object of type {type(source).__name__} is not a video; give a path, an array or images one by one"
     )
 
 
