@@ -1,4 +1,4 @@
-"""The kernel that carries labels between frames: exact, windowed, in DRIFT's order or its peers'."""
+"""The cross-frame kernel: exact, windowed, sparse, and the published orders of its operations as presets."""
 
 from undertow.affinity.kernel import Affinity, compute_affinity
 from undertow.affinity.presets import PRESETS, Preset, get_preset

@@ -1,7 +1,7 @@
-"""The sparse cross-frame kernel: which tokens of the reference frames each token takes its label from.
+"""The cross-frame kernel: which tokens of the references each token of a frame takes its labels from, and how much.
 
-DRIFT's default order (Kim et al., 2025, section 4 and its supplement): softmax of each head over all keys of one
-reference, heads mixed by weights, square window, the k largest over all references jointly, renormalised.
+One tile of queries at a time: logits against the halo of each reference, exponentials over their denominators, heads
+mixed, the k best kept. What is held grows with the tokens and the window, never with the square of the tokens.
 """
 
 from collections.abc import Sequence
@@ -11,23 +11,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from undertow.affinity.logits import dense_denominators, prepare
+from undertow.affinity.comparison import Comparison
+from undertow.affinity.selection import keep_best
 from undertow.affinity.settings import KernelSettings
-from undertow.affinity.windows import TileRow, gather, tile_rows
+from undertow.affinity.windows import tiles, window_size
 from undertow.base import SettingsError
 
 
 @dataclass(frozen=True)
 class Affinity:
-    """One frame's sparse kernel over named references.
+    """The sparse kernel of one frame over its references.
 
     Attributes:
-        indices: For every token its k sources, reference * tokens + token of that reference.
-        weights: Their weights; they sum to 1 if the settings renormalise.
-        mass: Share of the kernel that was kept before renormalising, in [0, 1]. Under a normalised scope it is the
-            sum of kept weights over what all references could give; under "none" and "survivors" it is the mean of
-            exp(logit - best possible logit) of what was kept, the best being that of equal vectors (for "dot", whose
-            logits have no such bound, that of the strongest match).
+        indices: Where each kept weight points, in the references laid end to end: reference x s + token.
+        weights: The kept weights, float32; rows sum to one if renormalised. Where a window holds fewer than k tokens,
+            the rest weigh zero. A row is zero altogether only if all of its weights were too small for float32.
+        mass: Share of the kernel that was kept, before renormalising, in [0, 1]. The whole is one per reference for
+            softmax scopes "reference" and "window", one altogether for "joint", and all exponentials inside the
+            windows for "none" and "survivors".
     """
 
     indices: Int[Tensor, "s k"]
@@ -35,9 +36,20 @@ class Affinity:
     mass: Float[Tensor, "s"]
 
     def apply(self, labels: Float[Tensor, "r n s"]) -> Float[Tensor, "n s"]:
-        """Returns the labels carried over: for every token the weighted sum of its sources' soft labels."""
-        flat = labels.transpose(1, 2).reshape(-1, labels.shape[1])
-        return torch.einsum("sk,skn->ns", self.weights, flat[self.indices])
+        """Returns the labels that each token takes over: the weighted sum of the references' soft labels.
+
+        Args:
+            labels: Soft labels of the references in their order, with any number of channels, on any device.
+
+        Raises:
+            SettingsError: if the labels are not on the kernel's grid.
+        """
+        if labels.shape[-1] != len(self.weights):
+            raise SettingsError(
+                f"labels have {labels.shape[-1]} tokens but the kernel {len(self.weights)}; bring them to its grid"
+            )
+        end_to_end = labels.transpose(0, 1).flatten(1)
+        return (end_to_end[:, self.indices.to(labels.device)] * self.weights.to(labels.device)).sum(dim=-1)
 
 
 @torch.no_grad()
@@ -48,177 +60,74 @@ def compute_affinity(
     settings: KernelSettings,
     head_weights: Float[Tensor, "a"] | None = None,
 ) -> Affinity:
-    """Returns the kernel of one frame over its references.
+    """Returns the kernel of one frame over its references, exactly as the settings define it.
 
-    Only windows are scored, tile by tile and one reference at a time, so memory does not depend on the number of
-    references and never reaches tokens squared. Under the "reference" scope the dense denominators are computed block
-    by block. Inputs of any float type are scored in float32.
+    Of equal scores at the k-th place only as many are kept as k allows, where DINO's and DIFT's code keeps them all.
 
     Args:
-        queries: Of the frame; tokens are row-major on `grid`.
-        references: Keys of each reference on the same grid, the first being frame 0.
-        grid: (height, width) in tokens.
-        settings: Order and constants.
-        head_weights: Non-negative weight of each head, normalised here to sum to 1; all equal if None.
+        queries: The frame's queries (or features), float32 or bfloat16. All arithmetic is float32.
+        references: Keys (or features) of the references that exist, the anchor (frame 0) first.
+        grid: Rows and columns of tokens; s is their product, row-major.
+        settings: The order of operations.
+        head_weights: Non-negative weight of each head, scaled here to sum to one; equal if None. Heads of weight zero
+            are left out.
 
     Raises:
-        SettingsError: if shapes, grid or head weights do not fit.
+        SettingsError: if shapes, grid and head weights do not fit together.
     """
-    _check(queries, references, grid, head_weights)
-    heads, tokens, _ = queries.shape
-    weights = torch.ones(heads) if head_weights is None else head_weights.float()
-    weights = (weights / weights.sum()).to(queries.device)
-    queries = queries.float()
-    references = [keys.float() for keys in references]
-
-    best = _Best(tokens, settings, 1 if settings.topk_stage == "mixed" else heads, queries.device)
-    joint = _joint_denominators(queries, references, grid, settings) if settings.softmax_scope == "joint" else None
-    for number, keys in enumerate(references):
-        q, k = prepare(queries, keys, settings)
-        denominators = dense_denominators(q, k) if settings.softmax_scope == "reference" else joint
-        best.start_reference()
-        for row in tile_rows(grid, _radius(settings, number), settings.window, queries.device):
-            scores = _scores(q, k, row, denominators, weights, settings)
-            best.offer(scores, row, offset=number * tokens)
-    return best.finish(len(references))
-
-
-def _logits(q: Float[Tensor, "a s e"], k: Float[Tensor, "a s e"], row: TileRow) -> Float[Tensor, "tiles a m n"]:
-    """Returns the logits of a row of tiles, minus infinity outside the windows."""
-    logits = gather(q, row.queries) @ gather(k, row.keys).transpose(-1, -2)
-    if row.allowed is not None:
-        logits.masked_fill_(~row.allowed[:, None], -torch.inf)
-    return logits
+    weights = checked_head_weights(queries, references, grid, head_weights)
+    comparison = Comparison(queries, references, grid, settings, weights)
+    sizes = [window_size(settings.radius_of(number), grid) for number in range(len(references))]
+    joint = settings.topk_scope == "joint"
+    k = min(settings.topk, sum(sizes)) if joint else sum(min(settings.topk, size) for size in sizes)
+    if settings.topk_stage == "per_head":
+        k *= len(comparison.head_weights)
+    tokens = grid[0] * grid[1]
+    indices = torch.zeros(tokens, k, dtype=torch.long, device=queries.device)
+    kept = torch.zeros(tokens, k, device=queries.device)
+    mass = torch.zeros(tokens, device=queries.device)
+    for tile in tiles(grid):
+        scores, pointed_at = comparison.scores(tile)
+        values, columns, share = keep_best(scores, sizes, settings)
+        rows = tile.tokens(grid[1], queries.device)
+        # Near the border a halo may hold fewer than k tokens; the rest of the row keeps weight zero.
+        indices[rows, : values.shape[1]] = pointed_at[columns]
+        kept[rows, : values.shape[1]] = values
+        mass[rows] = share
+    return Affinity(indices, kept, mass)
 
 
-def _scores(
-    q: Float[Tensor, "a s e"],
-    k: Float[Tensor, "a s e"],
-    row: TileRow,
-    denominators: Float[Tensor, "a s"] | None,
-    weights: Float[Tensor, "a"],
-    settings: KernelSettings,
-) -> Float[Tensor, "tiles b m n"]:
-    """Returns what keys are ranked by: weights in [0, 1], or logits; b is 1, or the number of heads before mixing."""
-    logits = _logits(q, k, row)
-    shape = (1, -1, 1, 1)
-    mixed = settings.topk_stage == "mixed"
-    if not settings.logarithmic:
-        if denominators is None:
-            chances = logits.softmax(dim=-1)
-        else:
-            chances = logits.sub_(gather(denominators[..., None], row.queries)).exp_()
-        chances = chances.mul_(weights.view(shape))
-        return chances.sum(dim=1, keepdim=True) if mixed else chances
-    if not mixed:
-        return logits + weights.log().view(shape)
-    if logits.shape[1] == 1:
-        return logits
-    if settings.softmax_scope == "none":
-        return torch.logsumexp(logits + weights.log().view(shape), dim=1, keepdim=True)
-    # A head of weight 0 must not turn "outside the window" into "not a number".
-    return logits.mul_(weights.view(shape)).nan_to_num_(nan=0.0).sum(dim=1, keepdim=True)
-
-
-def _joint_denominators(
-    queries: Float[Tensor, "a s d"],
-    references: Sequence[Float[Tensor, "a s d"]],
-    grid: tuple[int, int],
-    settings: KernelSettings,
-) -> Float[Tensor, "a s"]:
-    """Returns the log-sum-exp of every query over the windows of all references together."""
-    total = queries.new_full(queries.shape[:2], -torch.inf)
-    for number, keys in enumerate(references):
-        q, k = prepare(queries, keys, settings)
-        own = torch.empty_like(total)
-        for row in tile_rows(grid, _radius(settings, number), settings.window, queries.device):
-            # Tiles at the far edges repeat tokens of their neighbours, with the same sums, so these may overwrite.
-            own[:, row.queries] = torch.logsumexp(_logits(q, k, row), dim=-1).transpose(0, 1)
-        total = torch.logaddexp(total, own)
-    return total
-
-
-class _Best:
-    """The best sources of each token so far, merged reference by reference."""
-
-    def __init__(self, tokens: int, settings: KernelSettings, kernels: int, device: torch.device):
-        self.settings = settings
-        self.device = device
-        self.tokens = tokens
-        self.kernels = kernels
-        self._kept: list[tuple[Tensor, Tensor]] = []
-
-    def start_reference(self) -> None:
-        """Makes room for the best of another reference."""
-        shape = (self.kernels, self.tokens, self.settings.topk)
-        empty = 0.0 if not self.settings.logarithmic else -torch.inf
-        values = torch.full(shape, empty, device=self.device)
-        indices = torch.zeros(shape, dtype=torch.int64, device=self.device)
-        self._kept.append((values, indices))
-        if self.settings.topk_scope == "joint" and len(self._kept) == 3:
-            self._merge()
-
-    def offer(self, scores: Float[Tensor, "tiles b m n"], row: TileRow, offset: int) -> None:
-        """Takes the k best of each query in a row of tiles."""
-        values, indices = self._kept[-1]
-        count = min(self.settings.topk, scores.shape[-1])
-        top, place = scores.topk(count, dim=-1, sorted=False)
-        keys = row.keys[:, None, None, :].expand(-1, scores.shape[1], scores.shape[2], -1).gather(-1, place) + offset
-        values[:, row.queries, :count] = top.transpose(0, 1)
-        indices[:, row.queries, :count] = keys.transpose(0, 1)
-
-    def _merge(self) -> None:
-        """Reduces the first two sets to the k best of both."""
-        (first, first_at), (second, second_at) = self._kept[:2]
-        values, at = torch.cat([first, second], dim=-1), torch.cat([first_at, second_at], dim=-1)
-        top, place = values.topk(self.settings.topk, dim=-1)
-        self._kept[:2] = [(top, at.gather(-1, place))]
-
-    def finish(self, references: int) -> Affinity:
-        """Returns the kernel: weights from what was kept, over heads and references."""
-        if self.settings.topk_scope == "joint":
-            while len(self._kept) > 1:
-                self._merge()
-        # Heads and references side by side: (kernels, tokens, k) each -> (tokens, kernels * k).
-        values = torch.cat([v for v, _ in self._kept], dim=-1).transpose(0, 1).flatten(1)
-        indices = torch.cat([i for _, i in self._kept], dim=-1).transpose(0, 1).flatten(1)
-        largest = values.amax(dim=1, keepdim=True)
-        if self.settings.logarithmic:
-            weights = (values - largest).exp()
-            best = {"cosine": 1 / self.settings.temperature, "distance": 0.0}.get(self.settings.similarity)
-            strongest = torch.ones_like(largest) if best is None else (largest - best).clamp(max=0).exp()
-            mass = strongest[:, 0] * weights.mean(dim=1)
-            if not self.settings.renormalise:
-                weights = values.exp()
-        else:
-            weights = values
-            mass = values.sum(dim=1) / (1 if self.settings.softmax_scope == "joint" else references)
-        if self.settings.renormalise:
-            # Where nothing has any weight, nothing is carried; a frame never divides by zero.
-            weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        return Affinity(indices, weights, mass)
-
-
-def _radius(settings: KernelSettings, number: int) -> int | None:
-    return None if number == 0 and settings.first_frame_unrestricted else settings.radius
-
-
-def _check(
+def checked_head_weights(
     queries: Float[Tensor, "a s d"],
     references: Sequence[Float[Tensor, "a s d"]],
     grid: tuple[int, int],
     head_weights: Float[Tensor, "a"] | None,
-) -> None:
-    """Raises `SettingsError` for inputs that do not belong together."""
+) -> Float[Tensor, "a"]:
+    """Returns head weights that sum to one, after checking that everything fits together.
+
+    Raises:
+        SettingsError: if it does not.
+    """
+    if queries.ndim != 3 or queries.shape[1] != grid[0] * grid[1]:
+        raise SettingsError(
+            f"a {grid[0]}x{grid[1]} grid has {grid[0] * grid[1]} tokens but queries have shape {tuple(queries.shape)}"
+        )
     if not references:
-        raise SettingsError("no reference frames were given; give at least one")
-    if grid[0] * grid[1] != queries.shape[1]:
-        raise SettingsError(f"a grid of {grid[0]}x{grid[1]} has {grid[0] * grid[1]} tokens, not {queries.shape[1]}")
-    for keys in references:
+        raise SettingsError("there is no reference to compare with; give at least one")
+    for number, keys in enumerate(references):
         if keys.shape != queries.shape:
-            raise SettingsError(f"keys of shape {tuple(keys.shape)} do not match queries of {tuple(queries.shape)}")
-    if head_weights is not None:
-        if head_weights.shape != queries.shape[:1]:
-            raise SettingsError(f"{head_weights.numel()} head weights were given for {queries.shape[0]} heads")
-        if bool((head_weights < 0).any()) or not float(head_weights.sum()) > 0:
-            raise SettingsError("head weights must not be negative, and at least one must be above 0")
+            raise SettingsError(
+                f"reference {number} has shape {tuple(keys.shape)} but the queries {tuple(queries.shape)}; "
+                "observe both with the same model and size"
+            )
+    heads = queries.shape[0]
+    if head_weights is None:
+        return torch.full((heads,), 1 / heads, device=queries.device)
+    weights = head_weights.to(queries.device, torch.float32)
+    if weights.shape != (heads,):
+        raise SettingsError(f"{weights.numel()} head weights were given for {heads} heads; give one each")
+    if not bool(torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise SettingsError(
+            f"head weights are {weights.tolist()}; none may be negative, and at least one must be above 0"
+        )
+    return weights / weights.sum()

@@ -1,4 +1,4 @@
-"""The published orders, as presets: where features come from, how they are compared, how many frames are kept."""
+"""Presets: published propagation orders, each a few settings of the one kernel, and two colour controls."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,14 +9,14 @@ from undertow.base import SettingsError
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to propagate labels.
+    """A propagation order: what is compared, how, and against how many recent frames beside the anchors.
 
     Attributes:
         name: What users call it.
-        source: What is compared: attention queries and keys, the hidden states at the same site, 3 x 3 patches of the
-            autoencoder's latents, or 3 x 3 patches of colours.
-        kernel: Order and constants; the tracker scales the radius to its grid.
-        recent: Previous frames kept beside frame 0 in the publication.
+        source: "attention" compares queries with keys; "features" hidden states, "latents" 3 x 3 patches of latents and
+            "pixels" 3 x 3 patches of RGB in [0, 1] with themselves, as a single head.
+        kernel: The kernel's settings. Radii are those of the publication's own grid.
+        recent: Number of previous frames kept as references.
     """
 
     name: str
@@ -25,25 +25,53 @@ class Preset:
     recent: int
 
 
-PRESETS = {
+PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        # DRIFT (arXiv 2511.19936), Eq. 2 and section 4.1: softmax per head and reference, radius 14, top 15, 7 frames.
-        Preset("drift", "attention", KernelSettings("dot", 1.0, "reference", "square", 14, 15), 7),
-        # DIFT, eval_davis.py as its README runs it for Stable Diffusion: temperature 0.2, radius 15, top 15, 28 frames.
-        Preset("dift", "features", KernelSettings("cosine", 0.2, "none", "square", 15, 15), 28),
-        # DINO, eval_video_segmentation.py: exp(cosine / 0.1), square of 12, top 5, 7 frames.
-        Preset("dino", "features", KernelSettings("cosine", 0.1, "none", "square", 12, 5), 7),
-        # CRW, test.py as its README runs it: temperature 0.05, disc of 12 but not on frame 0, top 10, 20 frames.
+        # DRIFT (arXiv 2511.19936), section 4: radius 14 on a 96 x 96 grid, 15 best, frame 0 and the 7 before.
+        Preset("drift", "attention", KernelSettings(radius=14, topk=15), recent=7),
+        # DINO, eval_video_segmentation.py defaults: exp(cos / 0.1), square of 12, 5 best, 7 frames.
+        Preset(
+            "dino",
+            "features",
+            KernelSettings(similarity="cosine", temperature=0.1, softmax_scope="none", radius=12, topk=5),
+            recent=7,
+        ),
+        # DIFT, README command for DAVIS with SD 2.1: temperature 0.2, square of 15, 15 best, 28 frames.
+        Preset(
+            "dift",
+            "features",
+            KernelSettings(similarity="cosine", temperature=0.2, softmax_scope="none", radius=15, topk=15),
+            recent=28,
+        ),
+        # CRW (videowalk), README command: temperature 0.05, disc of 12, 10 best, 20 frames, frame 0 without a window.
         Preset(
             "crw",
             "features",
-            KernelSettings("cosine", 0.05, "survivors", "disc", 12, 10, first_frame_unrestricted=True),
-            20,
+            KernelSettings(
+                similarity="cosine",
+                temperature=0.05,
+                softmax_scope="survivors",
+                window="disc",
+                radius=12,
+                topk=10,
+                first_frame_unrestricted=True,
+            ),
+            recent=20,
         ),
-        # Controls. Distances are of 27 colour values in [0, 1], or of 36 latent values of deviation about 1.
-        Preset("pixels", "pixels", KernelSettings("distance", 0.1, "none", "square", 12, 15), 7),
-        Preset("latents", "latents", KernelSettings("distance", 2.0, "none", "square", 12, 15), 7),
+        # Controls of our own: what plain colours and the autoencoder's latents already track, in DRIFT's window.
+        Preset(
+            "pixels",
+            "pixels",
+            KernelSettings(similarity="distance", temperature=0.1, softmax_scope="survivors", radius=14, topk=15),
+            recent=7,
+        ),
+        Preset(
+            "latents",
+            "latents",
+            KernelSettings(similarity="distance", temperature=1.0, softmax_scope="survivors", radius=14, topk=15),
+            recent=7,
+        ),
     )
 }
 
@@ -55,5 +83,5 @@ def get_preset(name: str) -> Preset:
         SettingsError: if there is none.
     """
     if name not in PRESETS:
-        raise SettingsError(f"preset '{name}' is not one of {', '.join(PRESETS)}")
+        raise SettingsError(f"preset '{name}' is not known; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -1,24 +1,25 @@
-"""One query's attention in full, for looking at it: every head's softmax over a frame, and what the kernel keeps."""
+"""The microscope: one token's attention over one reference, dense and as the kernel keeps it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.affinity.kernel import compute_affinity
-from undertow.affinity.logits import prepare
+from undertow.affinity.kernel import checked_head_weights, compute_affinity
 from undertow.affinity.settings import KernelSettings
+from undertow.affinity.similarity import Similarity, log2_sum_exp2
+from undertow.base import SettingsError
 
 
 @dataclass(frozen=True)
 class AttentionRow:
-    """Where one token looks in one reference frame.
+    """Where one token looks in a reference.
 
     Attributes:
-        per_head: Each head's softmax over all keys.
-        mixed: The mean of the heads.
-        kept: What the kernel keeps of it after window and top-k, renormalised as the settings say.
+        per_head: Each head's softmax over all tokens of the reference; rows sum to one.
+        mixed: The heads' weighted sum.
+        kept: What the kernel makes of it: window, top-k and the rest of the settings.
     """
 
     per_head: Float[Tensor, "a s"]
@@ -33,11 +34,21 @@ def attention_row(
     token: int,
     grid: tuple[int, int],
     settings: KernelSettings,
+    head_weights: Float[Tensor, "a"] | None = None,
 ) -> AttentionRow:
-    """Returns the attention of one token of a frame over a reference frame."""
-    q, k = prepare(queries.float(), keys.float(), settings)
-    per_head = torch.softmax(torch.einsum("ae,ase->as", q[:, token], k), dim=-1)
-    affinity = compute_affinity(queries, [keys], grid, settings)
-    kept = per_head.new_zeros(keys.shape[1])
-    kept.index_add_(0, affinity.indices[token], affinity.weights[token])
-    return AttentionRow(per_head, per_head.mean(dim=0), kept)
+    """Returns where a frame's token (row x columns + column) looks in one reference.
+
+    The reference is taken as a recent frame: a first frame that is free of the window is not assumed.
+
+    Raises:
+        SettingsError: if there is no such token, or shapes, grid and head weights do not fit together.
+    """
+    weights = checked_head_weights(queries, [keys], grid, head_weights)
+    if not 0 <= token < queries.shape[1]:
+        raise SettingsError(f"token {token} is not on a {grid[0]}x{grid[1]} grid; give 0 to {queries.shape[1] - 1}")
+    similarity = Similarity(queries, settings)
+    logits = (similarity.queries[:, token, None] @ similarity.keys(keys).mT).squeeze(1)
+    per_head = (logits - log2_sum_exp2(logits)[:, None]).exp2()
+    affinity = compute_affinity(queries, [keys], grid, replace(settings, first_frame_unrestricted=False), weights)
+    kept = torch.zeros_like(per_head[0]).index_add(0, affinity.indices[token], affinity.weights[token])
+    return AttentionRow(per_head, weights @ per_head, kept)

@@ -1,64 +1,81 @@
-"""The order of operations between queries and weights, as options of one dataclass: peers are presets, not copies."""
+"""The kernel's settings: one dataclass whose options are the orders of operation that published trackers use."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from undertow.base import SettingsError
 
-Similarity = Literal["dot", "cosine", "distance"]
+SimilarityKind = Literal["dot", "cosine", "distance"]
 SoftmaxScope = Literal["reference", "window", "joint", "none", "survivors"]
+WindowShape = Literal["square", "disc"]
+TopkScope = Literal["joint", "per_reference"]
+TopkStage = Literal["mixed", "per_head"]
 
 
 @dataclass(frozen=True)
 class KernelSettings:
-    """How queries and keys become weights.
+    """How a frame's tokens are compared with those of its references; the defaults are DRIFT's order.
 
-    Args:
-        similarity: "dot" is q.k / sqrt(d), "cosine" the cosine of the angle, "distance" minus the squared distance.
-        temperature: Divides the similarity; the quotient is called logit.
-        softmax_scope: What weights are normalised over before the top-k, for each head.
-            "reference": all keys of one reference frame (DRIFT, Eq. 2); "window": the window of one reference;
-            "joint": the windows of all references together; "none": exp(logit), nothing is normalised (DINO, DIFT);
-            "survivors": heads are mixed as logits, and a softmax runs over the k that survive (CRW).
-        window: "square" keeps |dy| and |dx| <= radius, "disc" keeps dy^2 + dx^2 < radius^2, as CRW does.
-        radius: In tokens; None keeps every key.
-        topk: Number of weights kept. Ties go to the earlier reference, then to no particular key.
-        topk_scope: "joint" keeps k over all references together, "per_reference" k of each.
-        topk_stage: "mixed" selects after the heads are mixed, "per_head" before.
-        renormalise: Whether the kept weights are divided by their sum.
-        first_frame_unrestricted: Whether the first reference ignores the window (CRW), which helps reappearance.
+    DRIFT (arXiv 2511.19936) leaves the order open; the default is the likeliest reading of it: per-head softmax over
+    all keys of one reference, heads mixed, window, joint top-k over all references, renormalise.
+
+    Attributes:
+        similarity: "dot" is q·k / √d, "cosine" is q·k of vectors of length one, "distance" is −|q − k|².
+        temperature: Logits are similarity / temperature.
+        softmax_scope: What the weights of one head sum to one over:
+            "reference": all keys of one reference, near or far (DRIFT);
+            "window": the keys of one reference inside the window;
+            "joint": the keys of all references inside the window;
+            "none": nothing, they are exp(logit), summed over heads (DINO, DIFT: renormalising follows the top-k);
+            "survivors": the k kept, as exp(logit); heads are averaged as logits before the top-k (CRW).
+        window: "square" keeps |Δy| ≤ radius and |Δx| ≤ radius; "disc" keeps Δy² + Δx² < radius², as in CRW. Windows
+            are clipped at the border of the grid, not shifted.
+        radius: In tokens; None compares with everything.
+        topk: Number of weights kept per token.
+        topk_scope: Whether k are kept of all references together, or of each.
+        topk_stage: Whether k are kept of the mixed heads, or of each head before mixing.
+        renormalise: Whether the kept weights of a token are divided by their sum.
+        first_frame_unrestricted: Whether reference 0 has no window, so that it can be found again anywhere (CRW).
     """
 
-    similarity: Similarity = "dot"
+    similarity: SimilarityKind = "dot"
     temperature: float = 1.0
     softmax_scope: SoftmaxScope = "reference"
-    window: Literal["square", "disc"] = "square"
+    window: WindowShape = "square"
     radius: int | None = 14
     topk: int = 15
-    topk_scope: Literal["joint", "per_reference"] = "joint"
-    topk_stage: Literal["mixed", "per_head"] = "mixed"
+    topk_scope: TopkScope = "joint"
+    topk_stage: TopkStage = "mixed"
     renormalise: bool = True
     first_frame_unrestricted: bool = False
 
     def __post_init__(self) -> None:
         choices = {
-            "similarity": get_args(Similarity),
-            "softmax_scope": get_args(SoftmaxScope),
-            "window": ("square", "disc"),
-            "topk_scope": ("joint", "per_reference"),
-            "topk_stage": ("mixed", "per_head"),
+            "similarity": SimilarityKind,
+            "softmax_scope": SoftmaxScope,
+            "window": WindowShape,
+            "topk_scope": TopkScope,
+            "topk_stage": TopkStage,
         }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise SettingsError(f"{name} is '{getattr(self, name)}'; give one of {', '.join(known)}")
-        if not self.temperature > 0:
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                raise SettingsError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}")
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise SettingsError(f"temperature is {self.temperature}; give a number above 0")
-        if self.radius is not None and self.radius < 0:
-            raise SettingsError(f"radius is {self.radius}; give 0 or more tokens, or None for no window")
         if self.topk < 1:
             raise SettingsError(f"topk is {self.topk}; give 1 or more")
+        least = 1 if self.window == "disc" else 0
+        if self.radius is not None and self.radius < least:
+            raise SettingsError(
+                f"radius is {self.radius}; a {self.window} window needs {least} or more, and None means no window"
+            )
 
     @property
     def logarithmic(self) -> bool:
-        """Whether keys are ranked by logits, which overflow nothing, instead of by normalised weights."""
+        """Whether tokens are ranked by logits, which may be of any size, instead of by normalised weights."""
         return self.softmax_scope in ("none", "survivors")
+
+    def radius_of(self, reference: int) -> int | None:
+        """Returns the window's radius on one reference, counted from the anchor at 0; None where there is no window."""
+        return None if reference == 0 and self.first_frame_unrestricted else self.radius
