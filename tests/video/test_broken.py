@@ -118,6 +118,30 @@ def test_whole_files_give_no_warning(clips, caplog):
     assert not caplog.records
 
 
+def test_sound_beside_the_picture_is_passed_over(clips, caplog):
+    path = clips.folder / "both.mkv"
+    with av.open(str(path), "w") as container:
+        picture, tone = (
+            container.add_stream("libx264", rate=25),
+            container.add_stream("flac", rate=16000, layout="mono"),
+        )
+        picture.height, picture.width, picture.pix_fmt = 48, 64, "yuv420p"
+        for number in range(75):
+            if number < 25:
+                frame = av.VideoFrame.from_ndarray(clips.numbered(number), "rgb24")
+                frame.pts = number
+                container.mux(picture.encode(frame))
+            beep = av.AudioFrame.from_ndarray(np.full((1, 640), number, np.int16), "s16", "mono")
+            beep.sample_rate, beep.pts = 16000, number * 640
+            container.mux(tone.encode(beep))
+        container.mux(picture.encode(None))
+        container.mux(tone.encode(None))
+    with Video(path) as video:
+        assert [clips.number_in(frame.image) for frame in video] == list(range(25))
+        assert clips.number_in(video[3]) == 3
+    assert not caplog.records
+
+
 def damaged(clips, name: str, *broken: int) -> Path:
     """A clip in which every frame stands alone and some are noise."""
     whole = clips.make("whole.mkv", 20, codec="mjpeg", pixels="yuvj420p")

@@ -1,6 +1,7 @@
 """What holds for every source: numbers, times, the cache, and one sentence for each mistake."""
 
 import tracemalloc
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -82,18 +83,24 @@ def test_a_stream_can_be_listed_and_drawn_into_one_array():
     assert [int(video[index][0, 0, 0]) for index in range(5)] == list(range(5))
 
 
-def test_memory_does_not_grow_with_the_video():
+@pytest.mark.parametrize("kind", ["generator", "file"])
+def test_memory_does_not_grow_with_the_video(clips, kind):
+    def frames(count: int) -> Iterator[np.ndarray]:
+        return (counted(number, 100, 100) for number in range(count))
+
     def peak(count: int) -> int:
-        video = Video((counted(number, 100, 100) for number in range(count)), cache_frames=3)
+        source = frames(count) if kind == "generator" else clips.make(f"{count}.mp4", list(frames(count)))
+        video = Video(source, cache_frames=3)
         tracemalloc.start()
         assert sum(1 for _ in video) == count
         memory = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return memory
 
+    one = 100 * 100 * 3
     peak(5)
-    assert peak(400) < peak(20) + 30_000
-    assert peak(20) < 8 * 30_000
+    assert peak(300) < peak(20) + one
+    assert 3 * one < peak(20) < 8 * one
 
 
 def test_the_cache_of_a_file_is_bounded(clips):

@@ -126,6 +126,8 @@ def test_mistakes(clips):
         VideoWriter(path.with_suffix(".avi"), fps=25, width=64, height=48)
     with pytest.raises(VideoError, match="0x48 pixels cannot be written"):
         VideoWriter(path, fps=25, width=0, height=48)
+    with pytest.raises(VideoError, match="20000x48 pixels cannot be written; give 1 to 16384"):
+        VideoWriter(path, fps=25, width=20000, height=48)
     with pytest.raises(VideoError, match="frame rate 0 is not positive"):
         VideoWriter(path, fps=0, width=64, height=48)
     (clips.folder / "folder.mp4").mkdir()

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.sidedata.sidedata import SideData
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from undertow.base import VideoError
@@ -32,8 +32,9 @@ _OPTIONS = {
     "wav,mp3,flac,aac",
     "protocol_whitelist": "file",
 }
-# Without these, swscale's fast paths are off by several grey levels and differ between processors.
-_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+# swscale's SWS_BILINEAR, FULL_CHR_H_INT, ACCURATE_RND and BITEXACT, which PyAV names from version 18 on. Without them,
+# fast paths lose more than a grey level on average (measured against the formula) and differ between processors.
+_EXACT = 0x2 | 0x2000 | 0x40000 | 0x80000
 # Up to this many frames that nobody wants are decoded rather than jumped over.
 _WORTH_A_SEEK = 16
 # Seconds by which a file may fall short of the duration in its header.
@@ -70,13 +71,15 @@ class VideoFile(Source):
         self._container, self._stream = _open(path)
         self._frames: Iterator[VideoFrame] = iter(())
         self._next = 0
+        # One for all frames: setting up a conversion costs more than doing it.
+        self._converter = VideoReformatter()
         self._play(_packets(self._container, self._stream), 0)
         self.rate = _rate(self._stream)
         first = next(self._frames, None)
         if first is None:
             self.close()
             raise VideoError(f"{self.label} holds no frame that can be decoded; check the file or convert it again")
-        self.height, self.width = _image(first).shape[:2]
+        self.height, self.width = _image(first, self._converter).shape[:2]
         self._frames = chain([first], self._frames)
 
     @property
@@ -134,7 +137,7 @@ class VideoFile(Source):
                 continue
             self._next = number + 1
             if first <= number <= index:
-                image = _image(frame)
+                image = _image(frame, self._converter)
                 check_same_size(image, self.height, self.width, f"frame {number} of {self.label}")
                 read.append((number, image))
             if number >= index:
@@ -202,13 +205,18 @@ class H264File:
         # Without tags, players guess the matrix from the picture's height, and colours shift.
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = _LIMITED
+        self._converter = VideoReformatter()
         self._tick = tick
         self._duration = max(1, round(1 / (rate * tick)))
 
     def write(self, image: RGB, stamp: int) -> None:
         """Adds a frame, shown from tick `stamp` on."""
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24").reformat(
-            format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG", interpolation=_EXACT
+        frame = self._converter.reformat(
+            VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=_EXACT,
         )
         frame.pts, frame.time_base, frame.duration = stamp, self._tick, self._duration
         self._container.mux(self._stream.encode(frame))
@@ -312,9 +320,9 @@ def _rate(stream: VideoStream) -> Fraction | None:
     return Fraction(rate.numerator, rate.denominator) if rate else None
 
 
-def _image(frame: VideoFrame) -> RGB:
+def _image(frame: VideoFrame, converter: VideoReformatter) -> RGB:
     """Returns a decoded frame as RGB, turned and mirrored the way its display matrix says."""
-    image = frame.reformat(format="rgb24", interpolation=_EXACT).to_ndarray()
+    image = converter.reformat(frame, format="rgb24", interpolation=_EXACT).to_ndarray()
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, SideData):
         return image

@@ -45,7 +45,8 @@ class Video:
             source: path of a video file, an image or a folder of images; uint8 array (t, h, w, 3), (t, h, w, 4) or
                 (t, h, w); list of images; or any iterable of images, which is then read once, in order. An image is a
                 uint8 array or a Pillow image.
-            fps: shows frames evenly at this rate, for sources without times or to replace those of a file.
+            fps: shows frames evenly at this rate, for sources without times or to replace those of a file. Without
+                any rate, times count 24 frames per second.
             cache_frames: how many frames are kept, at least 1.
 
         Raises:

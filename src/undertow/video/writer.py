@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from undertow.video.container import H264File
 
 SUFFIXES = (".mp4", ".m4v", ".mov")
+# Pixels on a side that x264 takes.
+_WIDEST = 16384
 # Ticks per second that hold, exactly, times of 24, 25, 30, 50 and 60 frames per second, of their NTSC relatives, of
 # milliseconds (webm, mkv), centiseconds (gif), 1/90000 s (mpeg-ts) and the 1/10240, 1/12800 and 1/15360 s of most mp4.
 _FINE = 5_760_000
@@ -49,10 +51,8 @@ class VideoWriter:
             raise VideoError(f"'{path}' does not end in {', '.join(SUFFIXES)}; name the video so")
         if self._path.is_dir():
             raise VideoError(f"'{path}' is a folder; name a file to write the video to")
-        if width < 1 or height < 1:
-            raise VideoError(
-                f"a video of {width}x{height} pixels cannot be written; give a width and height of 1 or more"
-            )
+        if not (1 <= width <= _WIDEST and 1 <= height <= _WIDEST):
+            raise VideoError(f"a video of {width}x{height} pixels cannot be written; give 1 to {_WIDEST}")
         self._rate, self._width, self._height = as_rate(fps), width, height
         self._file: H264File | None = None
         self._stack = ExitStack()
