@@ -222,6 +222,16 @@ def bench_score(
     Console().print(Markdown(write_report(outcomes, out)))
 
 
+@bench.command("report")
+def bench_report(
+    out: Out, reference: Annotated[str | None, typer.Option(help="Method the others are compared with.")] = None
+) -> None:
+    """Write tables and plots anew from the finished sequences of a benchmark folder."""
+    from undertow.benchmarks import read_outcomes, write_report
+
+    Console().print(Markdown(write_report(read_outcomes(out), out, reference=reference)))
+
+
 @train.command("embedded")
 def train_embedded(
     name: Annotated[Literal["tiny"], typer.Argument(help="Which model.")],

@@ -4,7 +4,9 @@ from undertow.tracking.memory import Memory, Reference
 
 
 def reference(index, objects=1):
-    return Reference(index, torch.zeros(1, 4, 2), torch.full((objects + 1, 4), float(index)))
+    return Reference(
+        index, torch.zeros(1, 4, 2), torch.full((objects + 1, 4), float(index)), torch.ones(objects + 1).bool()
+    )
 
 
 def test_ring_drops_the_oldest_and_anchors_stay():
@@ -25,14 +27,15 @@ def test_no_recent_frames_leaves_only_anchors():
 def test_an_anchor_given_twice_is_replaced():
     memory = Memory(recent=1)
     memory.add_anchor(reference(0))
-    memory.add_anchor(Reference(0, torch.zeros(1, 4, 2), torch.full((2, 4), 7.0)))
+    memory.add_anchor(Reference(0, torch.zeros(1, 4, 2), torch.full((2, 4), 7.0), torch.ones(2).bool()))
     assert len(memory.references()) == 1 and float(memory.references()[0].labels[0, 0]) == 7.0
 
 
-def test_new_objects_are_unseen_in_old_references():
+def test_old_references_do_not_know_new_objects():
     memory = Memory(recent=2)
     memory.add_anchor(reference(0))
     memory.push(reference(1))
     memory.add_objects(2)
     for each in memory.references():
         assert each.labels.shape == (4, 4) and not each.labels[2:].any()
+        assert each.known.tolist() == [True, True, False, False]

@@ -89,7 +89,7 @@ class Card:
         prediction: what the denoiser returns: the noise, or the velocity v = √ᾱ·noise − √(1−ᾱ)·clean.
         token_budget: default number of tokens per frame at the tracking site.
         latent_stride: image pixels per side of one latent cell.
-        sites: where to look, per task ("track").
+        sites: where to look: "track" for attention, and "features" for hidden states where that is another place.
         noising: default way to the observed noise level.
         preset: default propagation preset.
         temperatures: temperature of the similarities per preset, where it is not the preset's own.

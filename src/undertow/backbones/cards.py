@@ -15,22 +15,35 @@ def _decoder_site(block: int, index: int, heads: int, head_dim: int, stride: int
     return Site(path, "self", heads, head_dim, stride)
 
 
+def _encoder_site(block: int, index: int, heads: int, head_dim: int, stride: int) -> Site:
+    path = f"down_blocks.{block}.attentions.{index}.transformer_blocks.0.attn1"
+    return Site(path, "self", heads, head_dim, stride)
+
+
 @register_card
 def tiny() -> Card:
-    """Returns the card of the model that ships with the package."""
+    """Returns the card of the model that ships with the package.
+
+    Sites, noise level and temperatures are those of `benchmarks/sweep_sites.py` on four sequences (docs/benchmarks.md).
+    """
     return Card(
         name="tiny",
         hub_ids=(),
         licence="Apache-2.0",
         prediction="v_prediction",
-        token_budget=96 * 54,
+        token_budget=80 * 45,
         latent_stride=4,
-        sites={"track": (_decoder_site(1, 0, heads=2, head_dim=64, stride=8),)},
-        noising=Noising(kind="noise", timestep=41),
-        window_radius=12,
-        window_grid=(54, 96),
+        sites={
+            "track": (_encoder_site(1, 0, heads=2, head_dim=64, stride=8),),
+            "features": (_decoder_site(1, 0, heads=2, head_dim=64, stride=8),),
+        },
+        noising=Noising(kind="noise", timestep=21, steps_grid=(1, 21)),
+        preset="dift",
+        temperatures={"drift": 0.5, "dift": 0.01, "dino": 0.01, "crw": 0.01, "pixels": 0.005, "latents": 0.03},
+        window_radius=10,
+        window_grid=(45, 80),
         embedded="tiny",
-        notes="trained on procedural scenes only",
+        notes="trained on procedural scenes",
     )
 
 

@@ -4,17 +4,25 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A frame that labels are carried from: its number, keys and soft labels (background first)."""
+    """A frame that labels are carried from.
+
+    Attributes:
+        index: Its number.
+        keys: What queries are compared with.
+        labels: Soft labels, background first; objects that it knows nothing of have zeros.
+        known: Which channels it knows. A frame from before an object joined may well show it, as background.
+    """
 
     index: int
     keys: Float[Tensor, "a s d"]
     labels: Float[Tensor, "n s"]
+    known: Bool[Tensor, "n"]
 
 
 class Memory:
@@ -40,15 +48,12 @@ class Memory:
         self._ring.append(reference)
 
     def add_objects(self, count: int) -> None:
-        """Gives every reference `count` more channels of zeros: the new objects were not seen there.
-
-        A frame from before an object joined says nothing about it, but its background may well show it; that is what
-        the anchor of the new object outvotes.
-        """
+        """Gives every reference `count` more channels, of objects that it does not know."""
 
         def widened(reference: Reference) -> Reference:
             zeros = reference.labels.new_zeros(count, reference.labels.shape[1])
-            return replace(reference, labels=torch.cat([reference.labels, zeros]))
+            labels = torch.cat([reference.labels, zeros])
+            return replace(reference, labels=labels, known=torch.cat([reference.known, torch.zeros(count).bool()]))
 
         self.anchors = [widened(anchor) for anchor in self.anchors]
         self._ring = deque((widened(each) for each in self._ring), maxlen=self._ring.maxlen)

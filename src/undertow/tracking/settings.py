@@ -93,6 +93,9 @@ def resolve(settings: TrackSettings, backbone: Backbone, height: int, width: int
     wanted = None if settings.size is None else (settings.size[1], settings.size[0])
     input_size = backbone.input_size(height, width, tokens=settings.tokens, size=wanted, fit=settings.fit)
     sites = card.sites["track"]
+    if preset.source == "features":
+        # Hidden states and attention need not be best at the same depth.
+        sites = card.sites.get("features", sites)
     stride = sites[0].stride
     grid = (input_size[0] // stride, input_size[1] // stride)
 

@@ -120,7 +120,7 @@ class MaskTracker:
         labels = decided.labels
         if mask is not None:
             labels = np.where((given > 0) | np.isin(labels, list(named)), given, labels).astype(np.uint16)
-        reference = Reference(frame.index, features.keys, soft)
+        reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
             self._memory.add_anchor(reference)
         else:
@@ -173,7 +173,17 @@ class MaskTracker:
             features.queries, [r.keys for r in references], self.resolved.grid, self.resolved.kernel
         )
         labels = torch.stack([r.labels for r in references])
-        return affinity.apply(labels), affinity.mass
+        known = torch.stack([r.known for r in references])
+        carried = affinity.apply(labels)
+        if not known.all():
+            # An object is asked for only where it can be known: its weights are renormalised over those references.
+            # What no object claims is background.
+            support = affinity.apply(known[:, :, None].float().expand_as(labels))
+            objects = (carried / support.clamp(min=1e-6))[1:]
+            background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)
+            carried = torch.cat([background, objects])
+            carried = carried / carried.sum(0)
+        return carried, affinity.mass.to(carried.device)
 
     def _anchored(self, soft: Float[Tensor, "n s"], mask: LabelMap, named: set[int]) -> Float[Tensor, "n s"]:
         """Returns soft labels in which the objects a mask names are as given and the others share what is left."""

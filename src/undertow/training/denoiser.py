@@ -42,7 +42,7 @@ class DenoiserSettings:
         seed: Seed of all draws.
     """
 
-    steps: int = 3000
+    steps: int = 2400
     grids: tuple[Grid, ...] = (Grid(16, 16, 64, 0.55), Grid(24, 24, 32, 0.3), Grid(40, 28, 16, 0.15))
     rate: float = 8e-4
     empty: float = 0.12
