@@ -50,7 +50,18 @@ def tiny() -> Card:
 @register_card
 def tiny_untrained() -> Card:
     """Returns the card of the control: `tiny` with its denoiser as it was before training."""
-    return replace(tiny(), name="tiny-untrained", untrained=True, notes="control: tiny with an untrained denoiser")
+    site = _encoder_site(1, 0, heads=2, head_dim=64, stride=8)
+    # The same sweep as for `tiny`, so that the control is not handicapped: it does best at the first attention and
+    # without noise.
+    return replace(
+        tiny(),
+        name="tiny-untrained",
+        untrained=True,
+        sites={"track": (site,), "features": (site,)},
+        noising=Noising(kind="clean", timestep=1, steps_grid=(1,)),
+        temperatures={**tiny().temperatures, "drift": 0.25, "dift": 0.006, "dino": 0.006, "crw": 0.006},
+        notes="control: tiny with an untrained denoiser",
+    )
 
 
 @register_card
