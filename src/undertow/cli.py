@@ -118,7 +118,7 @@ def demo(
     set_threads(threads)
     with _progress(json) as progress:
         result = run_demo(out, overwrite=overwrite, progress=progress)
-    Console().print(Markdown(result.report))
+    _show(result.report)
     if not result.passed:
         raise typer.Exit(1)
 
@@ -203,7 +203,7 @@ def bench_run(
     with _progress(json) as progress:
         outcomes = run_benchmark(chosen, methods, out, protocol, progress, overwrite=overwrite)
     report = write_report(outcomes, out, reference=reference)
-    Console().print(Markdown(report))
+    _show(report)
 
 
 @bench.command("score")
@@ -219,7 +219,7 @@ def bench_score(
 
     with _progress(json) as progress:
         outcomes = score_folder(predictions, open_dataset(dataset, root), progress=progress)
-    Console().print(Markdown(write_report(outcomes, out)))
+    _show(write_report(outcomes, out))
 
 
 @bench.command("report")
@@ -229,7 +229,7 @@ def bench_report(
     """Write tables and plots anew from the finished sequences of a benchmark folder."""
     from undertow.benchmarks import read_outcomes, write_report
 
-    Console().print(Markdown(write_report(read_outcomes(out), out, reference=reference)))
+    _show(write_report(read_outcomes(out), out, reference=reference))
 
 
 @train.command("embedded")
@@ -271,6 +271,15 @@ def _progress(json: bool) -> Progress:
     if json:
         return JsonProgress()
     return BarProgress() if sys.stderr.isatty() else SilentProgress()
+
+
+def _show(report: str) -> None:
+    """Prints a report: laid out on a terminal, as plain markdown into a file or pipe."""
+    console = Console()
+    if console.is_terminal:
+        console.print(Markdown(report))
+    else:
+        print(report)
 
 
 def _escaped(text: str) -> str:

@@ -1,0 +1,37 @@
+"""Memory does not grow with the video: measured in fresh processes, from a generator."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+import numpy as np, torch
+torch.set_num_threads(1)
+from undertow.backbones import load
+from undertow.tracking import TrackSettings, track
+from undertow.video import Video
+frames = int(sys.argv[1])
+random = np.random.default_rng(0)
+ground = random.integers(0, 255, (96, 160, 3), dtype=np.uint8)
+mask = np.zeros((96, 96), np.uint16)
+mask[30:60, 30:60] = 1
+stream = (np.ascontiguousarray(np.roll(ground, t, axis=1)[:, :96]) for t in range(frames))
+seen = 0
+for result in track(Video(stream), mask, load("tiny", dtype="float32"), TrackSettings(size=(96, 96))):
+    seen += 1
+assert seen == frames
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_two_thousand_frames_take_no_more_memory_than_fifty():
+    peaks = []
+    for frames in (50, 2000):
+        command = [sys.executable, "-c", SCRIPT, str(frames)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    print(f"peak memory: {peaks[0]:.0f} MiB for 50 frames, {peaks[1]:.0f} MiB for 2000")
+    assert peaks[1] <= 1.05 * peaks[0]
