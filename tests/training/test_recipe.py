@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -123,6 +126,17 @@ def test_tokenizer_keeps_words_and_marks_apart():
     ids = tokenizer("", padding="max_length", max_length=32)["input_ids"]
     assert ids[0] == tokenizer.bos_token_id and ids[1] == tokenizer.eos_token_id and len(ids) == 32
     assert tokenizer.unk_token_id not in tokenizer("an unknown zebra!", add_special_tokens=False)["input_ids"]
+
+
+def test_tokenizer_is_the_same_in_every_process():
+    code = "from undertow.training.architecture import build_tokenizer as b; print(sorted(b().get_vocab().items()))"
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(runs) == 1 and len(runs.pop()) > 1000
 
 
 def test_timesteps_follow_the_law():

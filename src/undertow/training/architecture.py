@@ -1,10 +1,10 @@
 """The shape of `tiny`: the same diffusers and transformers classes as Stable Diffusion, a few million parameters."""
 
-import json
+from collections import Counter
+from itertools import pairwise
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from undertow.backbones.initialisation import matcher_start
@@ -72,32 +72,33 @@ def build_scheduler() -> DDIMScheduler:
 def build_tokenizer() -> CLIPTokenizer:
     """Returns a byte-pair tokenizer in which every word that the world's captions use is one token.
 
-    Stop words and punctuation are tokens of their own, as referring segmentation needs.
+    Stop words and punctuation are tokens of their own, as referring segmentation needs. The merges are found here and
+    not by the `tokenizers` library, whose trainer breaks ties by hash order: a run that is continued in another process
+    would get other token numbers.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
-    alphabet = [chr(c) for c in range(33, 127)]
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096,
-        min_frequency=1,
-        end_of_word_suffix="</w>",
-        initial_alphabet=alphabet,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([" ".join(vocabulary_words())] * 2, trainer)
-    vocabulary = tokenizer.get_vocab()
-    # A character can also stand at the end of a word, which training keeps only if it was seen there.
-    for character in alphabet:
-        vocabulary.setdefault(character + "</w>", len(vocabulary))
-    merges = _merges(tokenizer)
+    end = "</w>"
+    words = [[*word[:-1], word[-1] + end] for word in vocabulary_words()]
+    merges: list[tuple[str, str]] = []
+    while pairs := Counter(pair for word in words for pair in pairwise(word)):
+        first, second = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append((first, second))
+        words = [_merged(word, first, second) for word in words]
+    letters = [chr(code) for code in range(33, 127)]
+    entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + end for letter in letters)]
+    entries += [first + second for first, second in merges]
+    vocabulary = {entry: number for number, entry in enumerate(dict.fromkeys(entries))}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TEXT_LENGTH)
 
 
-def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    """Returns the merge rules of a trained byte-pair tokenizer, in order."""
-    return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+def _merged(word: list[str], first: str, second: str) -> list[str]:
+    """Returns the parts of a word after every `first` followed by `second` has become one part."""
+    parts: list[str] = []
+    for part in word:
+        if parts and (parts[-1], part) == (first, second):
+            parts[-1] += part
+        else:
+            parts.append(part)
+    return parts
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
