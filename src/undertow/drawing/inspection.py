@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from undertow.drawing.heat import heat
-from undertow.drawing.panels import labelled_panel, panel_grid
+from undertow.drawing.panels import labelled_panel, panel_grid, scaled
 
 
 def inspection_sheet(
@@ -32,10 +32,10 @@ def inspection_sheet(
         columns: Panels side by side.
     """
     panels = [
-        labelled_panel(titles[0], _cross(_scaled(source, width), at, width / source.shape[1])),
-        labelled_panel(titles[1], _scaled(target, width)),
+        labelled_panel(titles[0], _cross(scaled(source, width), at, width / source.shape[1])),
+        labelled_panel(titles[1], scaled(target, width)),
     ]
-    base = _scaled(target, width).astype(np.float32)
+    base = scaled(target, width).astype(np.float32)
     grey = np.repeat(base.mean(axis=2, keepdims=True), 3, axis=2) * 0.45
     for title, weights in maps:
         peak = float(weights.max())
@@ -46,11 +46,6 @@ def inspection_sheet(
         lit = grey * (1 - strength[..., None]) + heat(strength, low=0.0, high=1.0) * strength[..., None]
         panels.append(labelled_panel(f"{title}: peak {peak:.3g}", lit.astype(np.uint8)))
     return panel_grid(panels, columns)
-
-
-def _scaled(image: UInt8[np.ndarray, "h w 3"], width: int) -> UInt8[np.ndarray, "_ _ 3"]:
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _cross(image: UInt8[np.ndarray, "h w 3"], at: tuple[float, float], scale: float) -> UInt8[np.ndarray, "h w 3"]:

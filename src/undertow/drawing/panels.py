@@ -66,7 +66,7 @@ def contact_sheet(
     """
     if captions is not None and len(captions) != len(images):
         raise SettingsError(f"{len(captions)} captions were given for {len(images)} images; give one each")
-    panels = [_scaled(image, width) for image in images]
+    panels = [scaled(image, width) for image in images]
     if captions is not None:
         panels = [labelled_panel(caption, panel) for caption, panel in zip(captions, panels, strict=True)]
     return panel_grid(panels, columns)
@@ -102,7 +102,7 @@ def legend(ids: Iterable[int], width: int, *, names: Mapping[int, str] | None = 
     return np.asarray(strip)
 
 
-def _scaled(image: Picture, width: int) -> Picture:
+def scaled(image: Picture, width: int) -> Picture:
     """Returns an image at a width, its aspect ratio kept."""
     height = max(1, round(image.shape[0] * width / image.shape[1]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
