@@ -1,4 +1,4 @@
-"""DAVIS as it lies on disk: the standard 2016 and 2017 trees, or a folder of `davis-*/frames` and `masks`."""
+"""Datasets as they lie on disk: DAVIS trees, a folder of `davis-*/frames` and `masks`, or our own benchmark worlds."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from undertow.base import SettingsError
+from undertow.benchmarks.worlds import render_world
 from undertow.masks import LabelMap, read_label_map
 from undertow.metrics import davis_ids, merge_objects
 from undertow.video import Video
+from undertow.world import SUITES
 
-DATASETS = ("davis", "davis-2016", "davis-2017", "davis-folders")
+DATASETS = ("davis", "davis-2016", "davis-2017", "davis-folders", *SUITES)
 RESOLUTION = "480p"
 
 
@@ -69,8 +71,9 @@ def open_dataset(name: str, root: Path | str, split: str = "val") -> tuple[Seque
     Args:
         name: "davis-2016" or "davis-2017" for a standard tree, `root` being the folder that holds JPEGImages;
             "davis-folders" for a folder of `davis-<sequence>/frames/*.jpg` and `masks/*.png`, scored like 2017;
-            "davis" for whichever of these `root` is, 2017 before 2016.
-        root: the dataset's folder.
+            "davis" for whichever of these `root` is, 2017 before 2016; "world-easy" or "world-hard" for benchmark
+            worlds, which are drawn into `root` on first use.
+        root: the dataset's folder; for benchmark worlds it is made if it does not exist.
         split: list of sequences in a standard tree.
 
     Raises:
@@ -79,6 +82,11 @@ def open_dataset(name: str, root: Path | str, split: str = "val") -> tuple[Seque
     root = Path(root)
     if name not in DATASETS:
         raise SettingsError(f"dataset '{name}' is not one of {', '.join(DATASETS)}")
+    if name in SUITES:
+        return tuple(
+            _sequence(name, folder.name, folder / "frames", folder / "masks", merged=False)
+            for folder in render_world(name, root)
+        )
     if not root.is_dir():
         raise SettingsError(f"dataset folder '{root}' does not exist; give the folder with --root")
     if name == "davis":

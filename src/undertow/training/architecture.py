@@ -1,6 +1,7 @@
 """The shape of `tiny`: the same diffusers and transformers classes as Stable Diffusion, a few million parameters."""
 
 from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -30,10 +31,25 @@ def build_autoencoder(seed: int) -> AutoencoderKL:
     )
 
 
-def build_denoiser(seed: int) -> UNet2DConditionModel:
+@dataclass(frozen=True)
+class DenoiserShape:
+    """Size of the latent UNet and how its self-attentions begin.
+
+    Args:
+        channels: Of the blocks at image strides 4, 8 and 16.
+        heads: Of the attentions in each block.
+        matcher_logit: Logit of a token with itself at the start, see `matcher_start`; None for the usual random start.
+    """
+
+    channels: tuple[int, int, int] = (32, 128, 128)
+    heads: tuple[int, int, int] = (1, 1, 1)
+    matcher_logit: float | None = 5.0
+
+
+def build_denoiser(seed: int, shape: DenoiserShape = DenoiserShape()) -> UNet2DConditionModel:
     """Returns an untrained latent UNet whose self-attentions start as matchers.
 
-    Attention sits at image strides 8 and 16 in heads of 64, none at latent resolution. Five cross-attentions lie
+    Attention sits at image strides 8 and 16 in one head of 128, none at latent resolution. Five cross-attentions lie
     upstream of the first stride-8 decoder site, so that the text can act on it.
     """
     torch.manual_seed(seed)
@@ -41,17 +57,18 @@ def build_denoiser(seed: int) -> UNet2DConditionModel:
         sample_size=40,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(32, 128, 128),
+        block_out_channels=shape.channels,
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         # diffusers' name for the number of heads per block.
-        attention_head_dim=(1, 2, 2),
+        attention_head_dim=shape.heads,
         cross_attention_dim=TEXT_WIDTH,
         use_linear_projection=True,
         norm_num_groups=16,
     )
-    matcher_start(unet, seed)
+    if shape.matcher_logit is not None:
+        matcher_start(unet, seed, shape.matcher_logit)
     return unet
 
 

@@ -1,10 +1,8 @@
 """Trains the latent UNet and its text encoder to denoise. No loss here ever reads masks, tracks, flow or classes."""
 
-import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +10,11 @@ from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
+from undertow.training.latents import Crops, LatentStore
 from undertow.training.learner import Learner
+from undertow.training.matchers import project_matchers
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,22 @@ class DenoiserSettings:
         empty: Share of empty captions, so that the null text is trained.
         middle: Share of timesteps drawn from a normal law around 350 (deviation 150), where matching earns most.
         low: Share of timesteps below 120; what is left is uniform.
+        diptychs: Share of examples that are two views of one scene beside each other, each half a crop large.
+        jitter: How far, in latent cells, the second view of a diptych may be shifted against the first.
+        matched: Whether self-attentions stay similarity searches, see `undertow.training.matchers`.
         snr_cap: Cap of min-SNR weighting (Hang et al., 2023).
         seed: Seed of all draws.
     """
 
-    steps: int = 2400
-    grids: tuple[Grid, ...] = (Grid(16, 16, 64, 0.55), Grid(24, 24, 32, 0.3), Grid(40, 28, 16, 0.15))
+    steps: int = 4000
+    grids: tuple[Grid, ...] = (Grid(16, 32, 32, 0.6), Grid(24, 40, 18, 0.25), Grid(40, 28, 16, 0.15))
     rate: float = 8e-4
     empty: float = 0.12
     middle: float = 0.6
     low: float = 0.15
+    diptychs: float = 0.7
+    jitter: int = 6
+    matched: bool = True
     snr_cap: float = 5.0
     seed: int = 0
 
@@ -60,44 +66,10 @@ class DenoiserSettings:
                 return grid
         return self.grids[-1]
 
-
-class LatentStore:
-    """Latents of all encoded shards and their captions' tokens; float16 on disk, memory-mapped."""
-
-    def __init__(self, folder: Path, tokenizer: CLIPTokenizer):
-        self.latents, tokens = [], []
-        for path in sorted(folder.glob("*.latents.npy")):
-            self.latents.append(np.load(path, mmap_mode="r"))
-            captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
-            tokens.append(_tokens(tokenizer, captions))
-        self.tokens = tokens
-        self.null = _tokens(tokenizer, [""])[0]
-        # Statistics of a thousand latents are enough for a scale.
-        sample = np.concatenate([latents[:: max(1, len(latents) // 50)] for latents in self.latents[:20]])
-        self.scaling_factor = 1.0 / float(sample.astype(np.float32).std())
-
-    def batch(self, settings: DenoiserSettings, step: int) -> tuple[Float[Tensor, "n 4 h w"], Int[Tensor, "n tokens"]]:
-        """Returns the scaled latent crops and caption tokens of `step`, a function of seed, step and store alone."""
-        random = np.random.default_rng((settings.seed, step, 1))
-        grid = settings.grid(step)
-        height, width = (grid.width, grid.height) if random.random() < 0.5 else (grid.height, grid.width)
-        crops, tokens = [], []
-        for _ in range(grid.batch):
-            shard = random.integers(len(self.latents))
-            latents = self.latents[shard]
-            index = random.integers(len(latents))
-            y = random.integers(latents.shape[2] - height + 1)
-            x = random.integers(latents.shape[3] - width + 1)
-            crops.append(latents[index, :, y : y + height, x : x + width])
-            tokens.append(self.null if random.random() < settings.empty else self.tokens[shard][index])
-        scaled = torch.from_numpy(np.stack(crops)).float() * self.scaling_factor
-        return scaled, torch.stack(tokens)
-
-
-def _tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Int[Tensor, "n tokens"]:
-    """Returns token ids of `captions`, padded to the model's length."""
-    ids = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)["input_ids"]
-    return torch.tensor(ids)
+    def crops(self, step: int) -> Crops:
+        """Returns how the batch of `step` is cut."""
+        grid = self.grid(step)
+        return Crops(grid.height, grid.width, grid.batch, self.diptychs, self.jitter, self.empty)
 
 
 def draw_timesteps(settings: DenoiserSettings, count: int, step: int) -> Int[Tensor, "count"]:
@@ -124,7 +96,8 @@ def train_denoiser(
     device = next(unet.parameters()).device
     alphas_cumprod = alphas_cumprod.to(device)
     while learner.step < settings.steps:
-        latents, tokens = (part.to(device) for part in store.batch(settings, learner.step))
+        batch = store.batch(settings.crops(learner.step), (settings.seed, learner.step, 1))
+        latents, tokens = (part.to(device) for part in batch)
         timesteps = draw_timesteps(settings, len(latents), learner.step).to(device)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + learner.step)
         noise = torch.randn(latents.shape, generator=generator).to(device)
@@ -142,4 +115,6 @@ def train_denoiser(
         weights = snr.clamp(max=settings.snr_cap) / (snr + 1)
         loss = (weights * error).sum() / weights.sum()
         norm = learner.update(loss, settings.steps)
+        if settings.matched:
+            project_matchers(unet)
         yield {"loss": float(loss.detach()), "gradient": norm}

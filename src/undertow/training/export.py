@@ -1,5 +1,6 @@
 """Writes a trained model in the folder layout every diffusers model has, as float16 safetensors, with its facts."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from undertow.base import write_json
+from undertow.training.matchers import untie_matchers
 
 LAYOUT = {
     "_class_name": "StableDiffusionPipeline",
@@ -29,8 +31,10 @@ def export(
     facts: dict[str, Any],
 ) -> None:
     """Writes the parts below `out`; `facts` (recipe, measurements) go into `training.json` beside them."""
+    unet = deepcopy(unet)
+    untie_matchers(unet)
     for name, module in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
-        module.cpu().half().save_pretrained(out / name, safe_serialization=True)
+        deepcopy(module).cpu().half().save_pretrained(out / name, safe_serialization=True)
     tokenizer.save_pretrained(out / "tokenizer")
     scheduler.save_pretrained(out / "scheduler")
     write_json(out / "model_index.json", LAYOUT)

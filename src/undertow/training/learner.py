@@ -1,6 +1,7 @@
 """What training carries from step to step, and the file it is kept in, so that slices of work add up to one run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ class Learner:
     """Modules, AdamW and an exponential moving average of the weights, saved together as safetensors.
 
     Args:
-        modules: What is trained, by name.
+        modules: What is trained, by name; frozen parameters are left alone.
         rate: Peak learning rate.
         undecayed: Parts of parameter names that get no weight decay besides biases and norms.
         horizon: Number of steps over which the moving average comes to average; it warms up from nothing.
@@ -25,7 +26,8 @@ class Learner:
     ):
         self.modules = dict(modules)
         self.rate, self.horizon, self.step = rate, horizon, 0
-        self.parameters = {f"{m}.{n}": p for m, module in self.modules.items() for n, p in module.named_parameters()}
+        named = {f"{m}.{n}": p for m, module in self.modules.items() for n, p in module.named_parameters()}
+        self.parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
         free = {n for n, p in self.parameters.items() if p.ndim < 2 or any(part in n for part in undecayed)}
         groups = [
             {"params": [p for n, p in self.parameters.items() if n not in free], "weight_decay": 0.01},
@@ -83,6 +85,18 @@ class Learner:
         except (KeyError, RuntimeError) as error:
             raise SettingsError(f"{path} is not a checkpoint of this model; remove it or use another --work") from error
         self.step = int(tensors["step"])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the moving average in place of the weights for as long as the context lasts."""
+        trained = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.use_average()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(trained[name])
 
     def use_average(self) -> None:
         """Replaces the weights by their moving average, for export; training cannot go on after it."""

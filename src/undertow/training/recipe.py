@@ -8,12 +8,13 @@ the step alone, so the data order does not depend on how the work was cut.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from undertow.base import Progress, SettingsError, SilentProgress, resolve_device
 from undertow.training.architecture import (
+    DenoiserShape,
     build_autoencoder,
     build_denoiser,
     build_scheduler,
@@ -27,9 +28,11 @@ from undertow.training.autoencoder import (
     reconstruction,
     train_autoencoder,
 )
-from undertow.training.denoiser import DenoiserSettings, LatentStore, train_denoiser
+from undertow.training.denoiser import DenoiserSettings, train_denoiser
 from undertow.training.export import export
+from undertow.training.latents import LatentStore
 from undertow.training.learner import Learner
+from undertow.training.matchers import project_matchers, tie_matchers
 from undertow.training.pictures import PictureSettings, make_shards
 
 SAVE_EVERY = 200
@@ -42,6 +45,7 @@ class TinyRecipe:
     pictures: PictureSettings = field(default_factory=PictureSettings)
     autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
+    shape: DenoiserShape = field(default_factory=DenoiserShape)
     seed: int = 0
 
 
@@ -52,6 +56,7 @@ def train_tiny(
     *,
     minutes: float | None = None,
     processes: int = 2,
+    snapshots: Collection[int] = (),
     device: str | None = None,
     progress: Progress | None = None,
 ) -> bool:
@@ -63,6 +68,7 @@ def train_tiny(
         recipe: Settings of all stages.
         minutes: Time of this slice; None runs to the end.
         processes: Processes that draw pictures.
+        snapshots: Steps of the denoiser after which the model as it then is goes to `work/snapshots/<step>`.
         device: Where to train.
         progress: What to report to.
 
@@ -103,8 +109,10 @@ def train_tiny(
     tokenizer = build_tokenizer()
     store = LatentStore(pictures, tokenizer)
     vae.register_to_config(scaling_factor=store.scaling_factor)
-    unet = build_denoiser(recipe.seed).to(torch_device)
+    unet = build_denoiser(recipe.seed, recipe.shape).to(torch_device)
     text_encoder = build_text_encoder(tokenizer, recipe.seed).to(torch_device)
+    if recipe.denoiser.matched:
+        tie_matchers(unet)
     scheduler = build_scheduler()
     learner = Learner(
         {"unet": unet, "text_encoder": text_encoder},
@@ -112,12 +120,31 @@ def train_tiny(
         # Queries and keys keep the matcher's sharpness only if nothing pulls them to zero.
         undecayed=("attn1.to_q", "attn1.to_k"),
     )
-    steps = train_denoiser(unet, text_encoder, scheduler.alphas_cumprod, learner, store, recipe.denoiser)
-    if not _run(steps, learner, work / "denoiser", recipe.denoiser.steps, deadline, progress):
-        return False
-    learner.use_average()
     facts = {"recipe": asdict(recipe), "autoencoder": reconstruction(vae, shards[0])}
-    export(out, vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler, facts=facts)
+
+    def write(folder: Path) -> None:
+        with learner.averaged():
+            if recipe.denoiser.matched:
+                # An average of orthogonal matrices is not quite orthogonal.
+                project_matchers(unet)
+            export(
+                folder,
+                vae=vae,
+                unet=unet,
+                text_encoder=text_encoder,
+                tokenizer=tokenizer,
+                scheduler=scheduler,
+                facts={**facts, "step": learner.step},
+            )
+
+    def snapshot() -> None:
+        if learner.step in snapshots:
+            write(work / "snapshots" / f"{learner.step:06d}")
+
+    steps = train_denoiser(unet, text_encoder, scheduler.alphas_cumprod, learner, store, recipe.denoiser)
+    if not _run(steps, learner, work / "denoiser", recipe.denoiser.steps, deadline, progress, snapshot):
+        return False
+    write(out)
     return True
 
 
@@ -128,6 +155,7 @@ def _run(
     total: int,
     deadline: float | None,
     progress: Progress,
+    after_step: Callable[[], None] = lambda: None,
 ) -> bool:
     """Takes steps until they or the time run out, with a checkpoint every few minutes; returns whether all are done."""
     checkpoint, log = stem.with_suffix(".safetensors"), stem.with_suffix(".jsonl")
@@ -145,6 +173,7 @@ def _run(
                 row = {"step": learner.step, "seconds": round(time.monotonic() - begun, 1), **facts}
                 lines.write(json.dumps(row) + "\n")
                 lines.flush()
+            after_step()
             if learner.step % SAVE_EVERY == 0:
                 learner.save(checkpoint)
             if _past(deadline):

@@ -46,6 +46,23 @@ class Sensor:
         return photograph
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """A change of light over time, none at time 0: log-exposure `gain` and log-`tint`, both as slow sines.
+
+    The light is multiplied by exp(gain * sin(rate * time)) and, by colour channel, exp(tint * sin(rate * time / 2)).
+    """
+
+    gain: float
+    tint: tuple[float, float, float]
+    rate: float
+
+    def at(self, time: float) -> Float[np.ndarray, "3"]:
+        """Returns the factor of red, green and blue at `time`, in frames."""
+        tint = np.asarray(self.tint) * np.sin(self.rate * time / 2)
+        return np.exp(self.gain * np.sin(self.rate * time) + tint).astype(np.float32)
+
+
 def random_sensor(random: np.random.Generator) -> Sensor:
     """Returns a camera's look: half of them slightly soft, most of them a little noisy, half of them compressed."""
     return Sensor(
@@ -100,3 +117,21 @@ def view(
     top = flat[first] * (1 - fx) + flat[first + 1] * fx
     bottom = flat[first + canvas.shape[1]] * (1 - fx) + flat[first + canvas.shape[1] + 1] * fx
     return np.asarray(top * (1 - fy) + bottom * fy, dtype=np.float32)
+
+
+def to_canvas(
+    points: Float[np.ndarray, "... 2"], x: float, y: float, zoom: float, angle: float, size: tuple[int, int]
+) -> Float[np.ndarray, "... 2"]:
+    """Returns the canvas places (x, y) that `view` shows at picture places (x, y); other arguments as there."""
+    px, py = (points[..., 0] - size[1] / 2) / zoom, (points[..., 1] - size[0] / 2) / zoom
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([cos * px - sin * py + x, sin * px + cos * py + y], axis=-1)
+
+
+def from_canvas(
+    places: Float[np.ndarray, "... 2"], x: float, y: float, zoom: float, angle: float, size: tuple[int, int]
+) -> Float[np.ndarray, "... 2"]:
+    """Returns the picture places (x, y) at which `view` shows canvas places (x, y): the inverse of `to_canvas`."""
+    cx, cy = (places[..., 0] - x) * zoom, (places[..., 1] - y) * zoom
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([cos * cx + sin * cy + size[1] / 2, cos * cy - sin * cx + size[0] / 2], axis=-1)

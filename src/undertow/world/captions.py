@@ -19,6 +19,13 @@ TEXTURES = {
     "plain": "plain",
     "natural": "natural",
 }
+# Words that came later, for expressions of `undertow.world.expressions`. A tokenizer numbers words in this order.
+LATER = (
+    "the that which moves moving stands still turns turning grows shrinks goes enters leaves returns comes back up "
+    "down fast slowly quickly from largest smallest bigger smaller leftmost rightmost highest lowest above below "
+    "behind front between next same other first second third darkest brightest object background it its with without "
+    "while then near far towards away"
+)
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 
 
@@ -57,6 +64,6 @@ def describe(random: np.random.Generator, things: Sequence[Thing], size: tuple[i
 
 
 def vocabulary_words() -> list[str]:
-    """Returns every word and mark that `describe` can use, each once."""
+    """Returns every word and mark that captions and expressions can use, each once; new ones are only ever appended."""
     frame = "there are shapes a is to the left right of and picture shows on in at middle top bottom small large . ,"
-    return list(dict.fromkeys([*frame.split(), *COUNTS, *TEXTURES.values(), *NAMES, *shapes.KINDS]))
+    return list(dict.fromkeys([*frame.split(), *COUNTS, *TEXTURES.values(), *NAMES, *shapes.KINDS, *LATER.split()]))

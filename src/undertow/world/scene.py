@@ -1,12 +1,12 @@
 """Scenes: a background of dead leaves, things in front of it, a camera, and the exact truth about every pixel."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
-from undertow.world.camera import Sensor, random_sensor, view
+from undertow.world.camera import Exposure, Sensor, random_sensor, view
 from undertow.world.captions import describe
 from undertow.world.colours import natural_colours
 from undertow.world.materials import (
@@ -17,6 +17,7 @@ from undertow.world.materials import (
     random_palette,
 )
 from undertow.world.shapes import Shape, random_shape
+from undertow.world.staging import Staging, stage
 from undertow.world.things import Path, Pose, Thing, random_thing
 
 
@@ -34,6 +35,7 @@ class WorldSettings:
         shared_palette: Share of scenes whose objects take their colours from the background.
         motion: Scale of object and camera motion; 1 is a few pixels per frame at 256 pixels.
         radius: Smallest and largest object radius as a share of the shorter side.
+        staging: Events that are added on purpose, such as look-alikes and occluders; none by default.
     """
 
     height: int = 160
@@ -45,19 +47,31 @@ class WorldSettings:
     shared_palette: float = 0.5
     motion: float = 1.0
     radius: tuple[float, float] = (0.12, 0.34)
+    staging: Staging = field(default_factory=Staging)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One rendered frame: the photograph and, exactly, which object each pixel shows (0 is background)."""
+    """One rendered frame and, exactly, what each pixel shows.
+
+    Attributes:
+        image: The photograph, RGB.
+        labels: Number of the object that a pixel shows; 0 for the background and for occluders.
+        surfaces: Number of the layer that a pixel shows: 0 for the background, then objects, then occluders.
+    """
 
     image: UInt8[np.ndarray, "h w 3"]
     labels: UInt16[np.ndarray, "h w"]
+    surfaces: UInt16[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene that can be photographed at any time; object `i` of `things` has label `i + 1`."""
+    """A scene that can be photographed at any time.
+
+    Object `i` of `things` has label `i + 1`. Later objects are in front of earlier ones, and `occluders` in front of
+    all; an occluder is nobody's object, so its label is 0, but it is a surface of its own.
+    """
 
     size: tuple[int, int]
     background: Float[np.ndarray, "H W 3"]
@@ -68,28 +82,57 @@ class Scene:
     caption: str
     seed: int
     flicker: float = 0.0
+    occluders: tuple[Thing, ...] = ()
+    exposure: Exposure | None = None
 
-    def picture(self, time: float = 0.0) -> Picture:
-        """Returns the photograph and labels at `time`, in frames."""
-        height, width = self.size
+    @property
+    def layers(self) -> tuple[Thing, ...]:
+        """Objects and occluders from back to front; layer `i` has surface number `i + 1`."""
+        return self.things + self.occluders
+
+    def placed(self, time: float) -> list[Pose]:
+        """Returns the pose of each layer in picture pixels at `time`, in frames."""
         pose = self.camera.at(time)
-        canvas = view(self.background, pose.x, pose.y, pose.radius, pose.angle, self.size)
-        labels = np.zeros(self.size, dtype=np.uint16)
-        # Things are placed in picture coordinates of time 0 and follow the camera's shift.
+        # Layers are placed in picture coordinates of time 0 and follow the camera's shift.
         dx = (self.camera.start.x - pose.x) * pose.radius
         dy = (self.camera.start.y - pose.y) * pose.radius
-        for index, thing in enumerate(self.things, start=1):
-            own = thing.path.at(time)
-            own = replace(own, x=own.x + dx, y=own.y + dy)
-            scale = own.radius / min(height, width)
+        poses = (layer.path.at(time) for layer in self.layers)
+        return [replace(own, x=own.x + dx, y=own.y + dy) for own in poses]
+
+    def picture(self, time: float = 0.0) -> Picture:
+        """Returns the photograph and its truth at `time`, in frames."""
+        pose = self.camera.at(time)
+        canvas = view(self.background, pose.x, pose.y, pose.radius, pose.angle, self.size)
+        surfaces = np.zeros(self.size, dtype=np.uint16)
+        for index, (layer, own) in enumerate(zip(self.layers, self.placed(time), strict=True), start=1):
+            scale = own.radius / min(self.size)
             offset = (self.shadow[0] * scale, self.shadow[1] * scale, self.shadow[2])
-            touched = thing.draw(canvas, own, offset if self.shadow[2] else None)
+            touched = layer.draw(canvas, own, offset if self.shadow[2] else None)
             if touched is not None:
                 window, coverage = touched
-                labels[window][coverage >= 0.5] = index
+                surfaces[window][coverage >= 0.5] = index
+        if self.exposure is not None:
+            canvas = canvas * self.exposure.at(time)
         random = np.random.default_rng((self.seed, round(time * 1000), 7))
         flicker = float(np.exp(self.flicker * np.sin(0.13 * time)))
-        return Picture(self.sensor.develop(canvas, random, flicker), labels)
+        return Picture(self.sensor.develop(canvas, random, flicker), self._labels(surfaces), surfaces)
+
+    def surfaces(self, time: float = 0.0) -> UInt16[np.ndarray, "h w"]:
+        """Returns `Picture.surfaces` at `time` without painting anything, several times faster than `picture`."""
+        surfaces = np.zeros(self.size, dtype=np.uint16)
+        for index, (layer, own) in enumerate(zip(self.layers, self.placed(time), strict=True), start=1):
+            covered = layer.cover(self.size, own)
+            if covered is not None:
+                surfaces[covered[0]][covered[1] >= 0.5] = index
+        return surfaces
+
+    def labels(self, time: float = 0.0) -> UInt16[np.ndarray, "h w"]:
+        """Returns `Picture.labels` at `time` without painting anything."""
+        return self._labels(self.surfaces(time))
+
+    def _labels(self, surfaces: UInt16[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
+        """Returns which object each pixel shows, given which layer it shows."""
+        return np.where(surfaces <= len(self.things), surfaces, 0).astype(np.uint16) if self.occluders else surfaces
 
     def clip(self, frames: int) -> Iterator[Picture]:
         """Yields the pictures at times 0, 1, ... frames - 1."""
@@ -110,7 +153,8 @@ def make_scene(seed: int, settings: WorldSettings | None = None) -> Scene:
             return photographic_material(random, colours, public_domain_photographs())
         return procedural_material(random, colours)
 
-    background = dead_leaves(random, settings, [material(palette) for _ in range(7)])
+    ground = [material(palette) for _ in range(7)]
+    background = dead_leaves(random, settings, ground)
 
     count = int(random.integers(settings.objects[0], settings.objects[1] + 1))
     repeated = random.random() < settings.copies
@@ -143,7 +187,21 @@ def make_scene(seed: int, settings: WorldSettings | None = None) -> Scene:
     flicker = float(random.uniform(0, 0.1)) * (random.random() < 0.3)
     size = (settings.height, settings.width)
     caption = describe(random, things, size)
-    return Scene(size, background, tuple(things), camera, random_sensor(random), shadow, caption, seed, flicker)
+    sensor = random_sensor(random)
+    scene = Scene(size, background, tuple(things), camera, sensor, shadow, caption, seed, flicker)
+    if settings.staging == Staging():
+        return scene
+    # Events draw from a generator of their own: whether they happen must not change what else a seed means.
+    events = np.random.default_rng((seed, 11))
+    staged = stage(events, settings.staging, scene.things, camera, size, ground)
+    return replace(
+        scene,
+        things=staged.things,
+        occluders=staged.occluders,
+        camera=staged.camera,
+        exposure=staged.exposure,
+        caption=describe(events, staged.seen, size),
+    )
 
 
 def dead_leaves(

@@ -21,8 +21,26 @@ class Pose:
 
 
 @dataclass(frozen=True)
+class Wave:
+    """A swing that is 0 at time 0: `size` * (sin(rate * time + phase) - sin(phase)).
+
+    `size` is in (x, y) pixels, log-radius and radians, `rate` in radians per frame. With a phase of a quarter turn the
+    thing goes away by twice `size` and comes back.
+    """
+
+    size: tuple[float, float, float, float]
+    rate: float
+    phase: float = 0.0
+
+    def at(self, time: float) -> tuple[float, ...]:
+        """Returns the displacement at `time`, in frames."""
+        swing = float(np.sin(self.rate * time + self.phase) - np.sin(self.phase))
+        return tuple(each * swing for each in self.size)
+
+
+@dataclass(frozen=True)
 class Path:
-    """How a pose changes: from `start` by `velocity` per unit of time, plus a sway of sines.
+    """How a pose changes: from `start` by `velocity` per unit of time, plus a sway of sines, plus any `waves`.
 
     `velocity` is (x, y) pixels, log-radius, radians and sway phase per frame; `sway` is the amplitude of a sine in
     (x, y) pixels, log-radius and radians, with `rate` radians per frame.
@@ -32,11 +50,14 @@ class Path:
     velocity: tuple[float, float, float, float, float] = (0, 0, 0, 0, 0)
     sway: tuple[float, float, float, float] = (0, 0, 0, 0)
     rate: float = 0.2
+    waves: tuple[Wave, ...] = ()
 
     def at(self, time: float) -> Pose:
         """Returns the pose at `time`, in frames; it equals `start` at 0."""
         wave = float(np.sin(self.rate * time))
         move = [v * time + a * wave for v, a in zip(self.velocity[:4], self.sway, strict=True)]
+        for each in self.waves:
+            move = [a + b for a, b in zip(move, each.at(time), strict=True)]
         return Pose(
             self.start.x + move[0],
             self.start.y + move[1],
@@ -82,15 +103,11 @@ class Thing:
         """
         if shadow is not None:
             self._cast(canvas, pose, shadow)
-        placed = self._window(canvas.shape[:2], pose.x, pose.y, pose.radius)
-        if placed is None:
+        covered = self.cover(canvas.shape[:2], pose)
+        if covered is None:
             return None
-        window, px, py = placed
-        u, v = self._object_coordinates(px, py, pose)
-        coverage = np.clip(self.shape.distance(u, v) * pose.radius + 0.5, 0, 1)
+        window, coverage, u, v = covered
         rows, columns = np.nonzero(coverage)
-        if not rows.size:
-            return None
         u, v, alpha = u[rows, columns], v[rows, columns], coverage[rows, columns][:, None]
         scale = self.texels
         colour = self.materials[0].sample(u * scale + self.offset[0], v * scale + self.offset[1])
@@ -104,6 +121,64 @@ class Thing:
         patch = canvas[window]
         patch[rows, columns] = patch[rows, columns] * (1 - alpha) + shaded * alpha
         return window, coverage
+
+    def cover(
+        self, size: tuple[int, ...], pose: Pose
+    ) -> (
+        tuple[tuple[slice, slice], Float[np.ndarray, "y x"], Float[np.ndarray, "y x"], Float[np.ndarray, "y x"]] | None
+    ):
+        """Returns where the thing covers a picture of (height, width) `size`, without painting it.
+
+        Returns:
+            A window of the picture, and in it the coverage in [0, 1] and the object coordinates (u, v) of the pixel
+            centres; None if the thing covers nothing.
+        """
+        placed = self._window(size, pose.x, pose.y, pose.radius)
+        if placed is None:
+            return None
+        window, px, py = placed
+        u, v = self._object_coordinates(px, py, pose)
+        coverage = np.clip(self.shape.distance(u, v) * pose.radius + 0.5, 0, 1)
+        return (window, coverage, u, v) if coverage.any() else None
+
+    def area(self, pose: Pose) -> int:
+        """Returns how many pixels the whole thing covers at `pose`, were the picture large enough for all of it."""
+        side = 2 * int(2 * pose.radius) + 4
+        # Shifting by whole pixels keeps the pixel grid, and with it the count, as in the picture.
+        x, y = side // 2 + pose.x % 1, side // 2 + pose.y % 1
+        covered = self.cover((side, side), Pose(x, y, pose.radius, pose.angle, pose.phase))
+        return 0 if covered is None else int((covered[1] >= 0.5).sum())
+
+    def to_object(self, points: Float[np.ndarray, "... 2"], pose: Pose) -> Float[np.ndarray, "... 2"]:
+        """Returns the object coordinates (u, v) of picture places (x, y), for a thing drawn at `pose`."""
+        px, py = points[..., 0] - pose.x, points[..., 1] - pose.y
+        cos, sin = np.cos(pose.angle) / pose.radius, np.sin(pose.angle) / pose.radius
+        v = cos * py - sin * px
+        return np.stack([cos * px + sin * py + self.bend * np.sin(2.2 * v + pose.phase), v], axis=-1)
+
+    def to_picture(self, coordinates: Float[np.ndarray, "... 2"], pose: Pose) -> Float[np.ndarray, "... 2"]:
+        """Returns the picture places (x, y) of object coordinates (u, v): the inverse of `to_object`.
+
+        The bend shifts u by an amount that depends on v alone, so it can be taken back exactly.
+        """
+        v = coordinates[..., 1]
+        u = coordinates[..., 0] - self.bend * np.sin(2.2 * v + pose.phase)
+        cos, sin = np.cos(pose.angle) * pose.radius, np.sin(pose.angle) * pose.radius
+        return np.stack([pose.x + cos * u - sin * v, pose.y + sin * u + cos * v], axis=-1)
+
+    def shares(self, count: int = 48) -> Float[np.ndarray, "materials"]:
+        """Returns which share of the thing's surface each of its materials covers, adding up to 1.
+
+        Args:
+            count: Number of samples along each axis of the object's square.
+        """
+        v, u = np.meshgrid(*(np.linspace(-1.6, 1.6, count, dtype=np.float32),) * 2, indexing="ij")
+        inside = self.shape.distance(u, v) >= 0
+        owner = np.zeros(u.shape, dtype=np.int64)
+        for index, (a, b, c) in enumerate(self.parts, start=1):
+            owner[np.sin(a * u + b * v + c) >= 0] = index
+        counted = np.bincount(owner[inside], minlength=len(self.materials))
+        return counted / max(1, counted.sum())
 
     def _cast(self, canvas: Float[np.ndarray, "h w 3"], pose: Pose, shadow: tuple[float, float, float]) -> None:
         """Darkens the canvas where the thing's soft shadow falls."""

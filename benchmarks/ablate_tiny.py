@@ -1,0 +1,158 @@
+"""Trains variants of `tiny`'s recipe for a short while each and scores them: what made it work?
+
+    python benchmarks/ablate_tiny.py --base work --work ablations --root DATA --out ablations.csv
+    python benchmarks/ablate_tiny.py --score work/snapshots/* --root DATA --out steps.csv
+
+Every variant differs from the recipe in one choice, has the same number of steps and pictures, and starts from the
+autoencoder of a finished run (`--base`), whose pictures are shared where the variant leaves them alone. A variant that
+is finished in `--work` is not trained again. Scores are J&F at protocol `lab` on the tuning sequences, of a site in the
+encoder and one in the decoder, `drift` at the better of two temperatures; the better site is scored on the validation
+worlds too.
+"""
+
+import argparse
+import csv
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sweep_sites import TUNING, candidate_sites, read_clips, read_features, score
+from undertow.backbones import load
+from undertow.base import set_threads
+from undertow.benchmarks import get_protocol
+from undertow.tracking import TrackSettings
+from undertow.training.architecture import DenoiserShape
+from undertow.training.denoiser import Grid
+from undertow.training.recipe import TinyRecipe, train_tiny
+from undertow.training.validation import validate
+
+SITES = ("down_blocks.1.attentions.0", "up_blocks.1.attentions.1")
+TEMPERATURES = {"dift": (0.01,), "drift": (0.1, 0.35)}
+COLUMNS = ("variant", "step", "preset", "site", "temperature", *TUNING.split(","), "lab", "worlds")
+
+
+def short_recipe(steps, shards):
+    """Returns the recipe that variants differ from: the shipped one, cut to `steps` of one size and `shards`."""
+    recipe = TinyRecipe()
+    grids = (Grid(16, 32, 24, 0.85), Grid(24, 40, 12, 0.15))
+    return replace(
+        recipe,
+        pictures=replace(recipe.pictures, shards=shards),
+        denoiser=replace(recipe.denoiser, steps=steps, grids=grids),
+    )
+
+
+def world(recipe, **changes):
+    pictures = recipe.pictures
+    return replace(recipe, pictures=replace(pictures, world=replace(pictures.world, **changes)))
+
+
+def denoiser(recipe, **changes):
+    return replace(recipe, denoiser=replace(recipe.denoiser, **changes))
+
+
+VARIANTS = {
+    "recipe": lambda recipe: recipe,
+    "recipe, another seed": lambda recipe: denoiser(replace(recipe, seed=1), seed=1),
+    "random start": lambda recipe: denoiser(
+        replace(recipe, shape=replace(recipe.shape, matcher_logit=None)), matched=False
+    ),
+    "free queries and keys": lambda recipe: denoiser(recipe, matched=False),
+    "no diptychs": lambda recipe: denoiser(recipe, diptychs=0.0),
+    "uniform timesteps": lambda recipe: denoiser(recipe, middle=0.0, low=0.0),
+    "no repeated objects": lambda recipe: world(recipe, copies=0.0),
+    "no shared palettes": lambda recipe: world(recipe, shared_palette=0.0),
+    "procedural materials only": lambda recipe: world(recipe, photographs=0.0),
+    "half as wide": lambda recipe: replace(recipe, shape=DenoiserShape((16, 64, 64), (1, 1, 1))),
+    "half as wide again": lambda recipe: replace(recipe, shape=DenoiserShape((48, 192, 192), (1, 3, 3))),
+}
+
+
+def prepare(folder, base, same_pictures, shards):
+    """Puts the base run's autoencoder, and its pictures and latents where they serve, into a variant's folder."""
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    wanted = [base / "autoencoder.safetensors"]
+    if same_pictures:
+        wanted += [path for n in range(shards) for path in sorted((base / "pictures").glob(f"{n:05d}.*"))]
+    for path in wanted:
+        link = folder / path.relative_to(base)
+        if not link.exists():
+            os.link(path, link)
+
+
+def scores(model, clips, protocol):
+    """Yields (preset, site, temperature, J&F of each clip, J&F of the validation worlds or None) of a model folder."""
+    backbone = load(str(model))
+    card = backbone.card
+    for preset, temperatures in TEMPERATURES.items():
+        rows = {}
+        for site in candidate_sites(backbone, SITES):
+            backbone.card = replace(card, sites={"track": (site,)})
+            base = TrackSettings(preset=preset, tokens=protocol.tokens, noising="noise", timestep=21)
+            features = [read_features(backbone, frames, base) for _, frames, _ in clips]
+            found = {t: score(backbone, clips, features, replace(base, temperature=t)) for t in temperatures}
+            best = max(found, key=lambda t: np.mean(found[t]))
+            rows[site] = best, found[best]
+        for site, (temperature, figures) in rows.items():
+            worlds = None
+            if np.mean(figures) == max(np.mean(row) for _, row in rows.values()):
+                backbone.card = replace(card, sites={"track": (site,)})
+                worlds = 100 * validate(backbone, replace(base, temperature=temperature))
+            yield preset, site.path, temperature, figures, worlds
+
+
+def report(rows, name, model, clips, protocol):
+    """Writes the scores of one model as rows of the table."""
+    step = json.loads((Path(model) / "training.json").read_text()).get("step", "")
+    for preset, site, temperature, figures, worlds in scores(model, clips, protocol):
+        numbers = [f"{figure:.1f}" for figure in (*figures, np.mean(figures))]
+        row = [name, step, preset, site, temperature, *numbers, "" if worlds is None else f"{worlds:.1f}"]
+        rows.writerow(row)
+        print(*row, flush=True)
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="DAVIS tree or folder")
+    parser.add_argument("--base", type=Path, help="work folder of a finished run")
+    parser.add_argument("--work", type=Path, default=Path("ablations"))
+    parser.add_argument("--out", type=Path, default=Path("ablations.csv"))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--shards", type=int, default=12)
+    parser.add_argument("--only", default="", help="variants, separated by semicolons")
+    parser.add_argument("--score", type=Path, nargs="*", help="score these model folders instead")
+    parser.add_argument("--threads", type=int)
+    return parser.parse_args()
+
+
+def main():
+    asked = options()
+    set_threads(asked.threads)
+    protocol = get_protocol("lab")
+    clips = read_clips(asked.root, TUNING.split(","), protocol)
+    with asked.out.open("a", newline="") as handle:
+        rows = csv.writer(handle)
+        if not asked.out.stat().st_size:
+            rows.writerow(COLUMNS)
+        for model in asked.score or ():
+            report(rows, model.name, model, clips, protocol)
+            handle.flush()
+        if asked.score:
+            return
+        for name in asked.only.split(";") if asked.only else VARIANTS:
+            begun, base = time.monotonic(), short_recipe(asked.steps, asked.shards)
+            recipe, folder = VARIANTS[name](base), asked.work / name.replace(",", "").replace(" ", "-")
+            prepare(folder, asked.base, recipe.pictures == base.pictures, asked.shards)
+            if not (folder / "model" / "model_index.json").exists():
+                train_tiny(folder, folder / "model", recipe, processes=1)
+            print(f"{name}: trained in {time.monotonic() - begun:.0f} s", flush=True)
+            report(rows, name, folder / "model", clips, protocol)
+            handle.flush()
+
+
+if __name__ == "__main__":
+    main()

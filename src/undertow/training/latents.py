@@ -1,0 +1,99 @@
+"""Encoded pictures as training examples: crops, and diptychs of two views of one scene."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, Int
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How one batch is cut.
+
+    Args:
+        height: Of every example, in latent cells; half of the batches are turned, height for width.
+        width: Of every example, in latent cells.
+        count: Number of examples.
+        diptychs: Share of examples that are diptychs.
+        jitter: Largest shift of a diptych's second view against its first, in latent cells.
+        empty: Share of empty captions.
+    """
+
+    height: int
+    width: int
+    count: int
+    diptychs: float
+    jitter: int
+    empty: float
+
+
+class LatentStore:
+    """Latents of all encoded shards and their captions' tokens; float16 on disk, memory-mapped.
+
+    Pictures 2i and 2i + 1 of a shard are views of one scene at two times. Beside each other, at a noise level at which
+    neither can be read alone, they are an image in which finding the same place again pays: what tracking needs,
+    learnt from nothing but denoising.
+    """
+
+    def __init__(self, folder: Path, tokenizer: CLIPTokenizer):
+        self.latents, self.tokens = [], []
+        for path in sorted(folder.glob("*.latents.npy")):
+            self.latents.append(np.load(path, mmap_mode="r"))
+            captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
+            self.tokens.append(_tokens(tokenizer, captions))
+        self.null = _tokens(tokenizer, [""])[0]
+        # Statistics of a thousand latents are enough for a scale.
+        sample = np.concatenate([latents[:: max(1, len(latents) // 50)] for latents in self.latents[:20]])
+        self.scaling_factor = 1.0 / float(sample.astype(np.float32).std())
+
+    def batch(self, crops: Crops, seed: tuple[int, ...]) -> tuple[Float[Tensor, "n 4 h w"], Int[Tensor, "n tokens"]]:
+        """Returns scaled latent crops and caption tokens, a function of `crops`, `seed` and the store alone."""
+        random = np.random.default_rng(seed)
+        size = (crops.width, crops.height) if random.random() < 0.5 else (crops.height, crops.width)
+        examples, tokens = [], []
+        for _ in range(crops.count):
+            shard = int(random.integers(len(self.latents)))
+            index = int(random.integers(len(self.latents[shard])))
+            if random.random() < crops.diptychs:
+                examples.append(self._diptych(random, shard, index, size, crops.jitter))
+            else:
+                corner = _corner(random, self.latents[shard].shape[2:], size)
+                examples.append(_cut(self.latents[shard][index], corner, size))
+            tokens.append(self.null if random.random() < crops.empty else self.tokens[shard][index])
+        scaled = torch.from_numpy(np.stack(examples)).float() * self.scaling_factor
+        return scaled, torch.stack(tokens)
+
+    def _diptych(
+        self, random: np.random.Generator, shard: int, index: int, size: tuple[int, int], jitter: int
+    ) -> Float16[np.ndarray, "4 h w"]:
+        """Returns two views of a scene, cut at nearly the same place, joined along the longer side."""
+        latents, (height, width) = self.latents[shard], size
+        axis = 1 if height >= width else 2
+        panel = (height // 2, width) if axis == 1 else (height, width // 2)
+        corner = _corner(random, latents.shape[2:], panel)
+        shift = random.integers(-jitter, jitter + 1, 2)
+        moved = np.clip(np.add(corner, shift), 0, np.subtract(latents.shape[2:], panel))
+        views = [_cut(latents[index], corner, panel), _cut(latents[index ^ 1], (int(moved[0]), int(moved[1])), panel)]
+        return np.concatenate(views, axis=axis)
+
+
+def _corner(random: np.random.Generator, whole: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the row and column of a random crop's first cell."""
+    return int(random.integers(whole[0] - size[0] + 1)), int(random.integers(whole[1] - size[1] + 1))
+
+
+def _cut(
+    latents: Float16[np.ndarray, "4 H W"], corner: tuple[int, int], size: tuple[int, int]
+) -> Float16[np.ndarray, "4 h w"]:
+    return latents[:, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+
+
+def _tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Int[Tensor, "n tokens"]:
+    """Returns token ids of `captions`, padded to the model's length."""
+    ids = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)["input_ids"]
+    return torch.tensor(ids)
