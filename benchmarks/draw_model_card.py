@@ -19,8 +19,7 @@ from undertow.drawing import contact_sheet
 from undertow.tracking import TrackSettings
 from undertow.tracking import resolve as resolve_settings
 from undertow.tracking.features import extract
-from undertow.training.pictures import FIRST_HELD_OUT_SEED
-from undertow.world import WorldSettings, crossing_scene, make_scene
+from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, crossing_scene, make_scene
 
 STEPS = 50
 
@@ -62,7 +61,7 @@ def main():
     asked.out.mkdir(parents=True, exist_ok=True)
     backbone = load(asked.model)
 
-    scenes = [make_scene(FIRST_HELD_OUT_SEED + n, WorldSettings()) for n in range(4)]
+    scenes = [make_scene(FIRST_VALIDATION_SEED + n, WorldSettings()) for n in range(4)]
     captions = ["", *(scene.caption for scene in scenes), "a large striped red disc is in the middle."]
     drawn = samples(backbone, captions, seed=0)
     pictures = contact_sheet(drawn, 3, [caption or "(no caption)" for caption in captions], width=320)

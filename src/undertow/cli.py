@@ -30,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+DATASET_HELP = "davis, davis-2016, davis-2017, davis-folders, world-easy or world-hard."
 bench = typer.Typer(help="Measure methods on annotated sequences.", no_args_is_help=True)
 train = typer.Typer(help="Train the embedded models.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
@@ -179,7 +180,7 @@ def models() -> None:
 
 @bench.command("run")
 def bench_run(
-    dataset: Annotated[str, typer.Argument(help="davis, davis-2016, davis-2017 or davis-folders.")],
+    dataset: Annotated[str, typer.Argument(help=DATASET_HELP)],
     root: Annotated[Path, typer.Option(help="The dataset's folder.")],
     out: Out = Path("bench-out"),
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
@@ -198,9 +199,9 @@ def bench_run(
     from undertow.benchmarks import make_methods, open_dataset, run_benchmark, select_sequences, write_report
 
     set_threads(threads)
-    chosen = select_sequences(open_dataset(dataset, root), _list(sequences))
     methods = make_methods(_list(models), _list(presets) or [None], _list(baselines), device=device, dtype=dtype)
     with _progress(json) as progress:
+        chosen = select_sequences(open_dataset(dataset, root, progress=progress), _list(sequences))
         outcomes = run_benchmark(chosen, methods, out, protocol, progress, overwrite=overwrite)
     report = write_report(outcomes, out, reference=reference)
     _show(report)
@@ -209,7 +210,7 @@ def bench_run(
 @bench.command("score")
 def bench_score(
     predictions: Annotated[Path, typer.Argument(help="Folder of <sequence>/<frame>.png.")],
-    dataset: Annotated[str, typer.Option(help="davis, davis-2016, davis-2017 or davis-folders.")],
+    dataset: Annotated[str, typer.Option(help=DATASET_HELP)],
     root: Annotated[Path, typer.Option(help="The dataset's folder.")],
     out: Out = Path("score-out"),
     json: Json = False,
@@ -218,7 +219,8 @@ def bench_score(
     from undertow.benchmarks import open_dataset, score_folder, write_report
 
     with _progress(json) as progress:
-        outcomes = score_folder(predictions, open_dataset(dataset, root), progress=progress)
+        sequences = open_dataset(dataset, root, progress=progress)
+        outcomes = score_folder(predictions, sequences, progress=progress)
     _show(write_report(outcomes, out))
 
 

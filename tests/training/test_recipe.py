@@ -15,9 +15,9 @@ from undertow.training.architecture import build_denoiser, build_scheduler, buil
 from undertow.training.autoencoder import AutoencoderSettings
 from undertow.training.denoiser import DenoiserSettings, Grid, draw_timesteps
 from undertow.training.learner import Learner
-from undertow.training.pictures import FIRST_HELD_OUT_SEED, PictureSettings, make_shard, open_shard
+from undertow.training.pictures import PictureSettings, make_shard, open_shard
 from undertow.training.recipe import TinyRecipe, train_tiny
-from undertow.world import WorldSettings
+from undertow.world import FIRST_VALIDATION_SEED, WorldSettings
 
 RECIPE = TinyRecipe(
     PictureSettings(shards=1, world=WorldSettings(height=32, width=32, leaves=2, objects=(1, 1), copies=0.0)),
@@ -159,4 +159,4 @@ def test_denoiser_target_is_diffusers_velocity():
 
 def test_held_out_seeds_are_never_drawn(tmp_path):
     with pytest.raises(ValueError, match="held-out"):
-        make_shard(tmp_path, FIRST_HELD_OUT_SEED // 200, RECIPE.pictures)
+        make_shard(tmp_path, FIRST_VALIDATION_SEED // 200, RECIPE.pictures)

@@ -6,7 +6,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from undertow.base import SettingsError
+from undertow.base import Progress, SettingsError
 from undertow.benchmarks.worlds import render_world
 from undertow.masks import LabelMap, read_label_map
 from undertow.metrics import davis_ids, merge_objects
@@ -65,7 +65,9 @@ class Sequence:
         return digest.hexdigest()
 
 
-def open_dataset(name: str, root: Path | str, split: str = "val") -> tuple[Sequence, ...]:
+def open_dataset(
+    name: str, root: Path | str, split: str = "val", progress: Progress | None = None
+) -> tuple[Sequence, ...]:
     """Returns the sequences of a dataset.
 
     Args:
@@ -75,6 +77,7 @@ def open_dataset(name: str, root: Path | str, split: str = "val") -> tuple[Seque
             worlds, which are drawn into `root` on first use.
         root: the dataset's folder; for benchmark worlds it is made if it does not exist.
         split: list of sequences in a standard tree.
+        progress: told of every frame of a benchmark world that has to be drawn first.
 
     Raises:
         SettingsError: naming what is missing, if the tree is not complete.
@@ -85,7 +88,7 @@ def open_dataset(name: str, root: Path | str, split: str = "val") -> tuple[Seque
     if name in SUITES:
         return tuple(
             _sequence(name, folder.name, folder / "frames", folder / "masks", merged=False)
-            for folder in render_world(name, root)
+            for folder in render_world(name, root, progress)
         )
     if not root.is_dir():
         raise SettingsError(f"dataset folder '{root}' does not exist; give the folder with --root")

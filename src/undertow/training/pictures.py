@@ -13,11 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import atomic_path, write_text
-from undertow.world import WorldSettings, make_scene
+from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
 
 SCENES_PER_SHARD = 200
-# Training scenes use seeds below this number; validation and benchmark worlds use seeds above it.
-FIRST_HELD_OUT_SEED = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def make_shard(folder: Path, number: int, settings: PictureSettings) -> None:
         return
     images, masks, captions = [], [], []
     for seed in range(number * SCENES_PER_SHARD, (number + 1) * SCENES_PER_SHARD):
-        if seed >= FIRST_HELD_OUT_SEED:
+        if seed >= FIRST_VALIDATION_SEED:
             raise ValueError("training seeds must stay below the held-out ones")
         scene = make_scene(seed, settings.world)
         for time in (0.0, 40.0):

@@ -7,8 +7,7 @@ import numpy as np
 from undertow.backbones import Backbone
 from undertow.metrics import contour_accuracy, region_similarity
 from undertow.tracking import MaskTracker, TrackSettings
-from undertow.training.pictures import FIRST_HELD_OUT_SEED
-from undertow.world import WorldSettings, make_scene
+from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def validate(backbone: Backbone, settings: TrackSettings, validation: Validation
     validation = validation or Validation()
     scores: list[float] = []
     for number in range(validation.scenes):
-        scene = make_scene(FIRST_HELD_OUT_SEED + number, validation.world)
+        scene = make_scene(FIRST_VALIDATION_SEED + number, validation.world)
         tracker = MaskTracker(backbone, settings)
         per_object: dict[int, list[float]] = {}
         for step in range(validation.frames):
