@@ -4,7 +4,8 @@
     python benchmarks/sweep_sites.py --root DATA --model tiny --presets pixels,latents --out controls.csv
 
 Every preset is swept over the same grid, window, k and memory, on the sequences blackswan, camel, dog and parkour
-only; the others stay unseen until a table is made. Features are computed once per site and noise level.
+(column `J&F`) and on validation worlds (column `worlds`, left out with `--worlds 0`) only; the others stay unseen until
+a table is made. Features are computed once per site and noise level.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -23,17 +25,19 @@ from undertow.benchmarks import get_protocol, open_dataset, select_sequences
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.features import extract
+from undertow.training.validation import Validation
 from undertow.video import Frame, Video
+from undertow.world import FIRST_VALIDATION_SEED, make_scene
 
 TUNING = "blackswan,camel,dog,parkour"
 TEMPERATURES = {
-    "attention": (0.35, 0.5, 0.7, 1.0, 1.4, 2.0),
-    "features": (0.02, 0.035, 0.05, 0.07, 0.1, 0.15, 0.2),
-    "latents": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
-    "pixels": (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08),
+    "attention": (0.03, 0.05, 0.07, 0.1, 0.15, 0.25, 0.35, 0.5),
+    "features": (0.0035, 0.005, 0.007, 0.01, 0.015, 0.02),
+    "latents": (0.01, 0.02, 0.03, 0.05, 0.1, 0.2),
+    "pixels": (0.00125, 0.0025, 0.005, 0.01, 0.02),
 }
 NOISES = [*itertools.product(("noise", "clean"), (1, 21, 41, 101, 201, 301)), ("invert", 41), ("invert", 101)]
-COLUMNS = ("preset", "site", "noising", "timestep", "temperature", "scope", "radius", "topk", "recent", "J&F")
+COLUMNS = ("preset", "site", "noising", "timestep", "temperature", "scope", "radius", "topk", "recent", "J&F", "worlds")
 
 
 def read_clips(root, names, protocol):
@@ -44,6 +48,19 @@ def read_clips(root, names, protocol):
             numbers = protocol.frames(len(sequence.frames))
             frames = [Frame(i, Fraction(i), video[n], sequence.frames[n]) for i, n in enumerate(numbers)]
         clips.append((sequence, frames, [sequence.load_mask(n) for n in numbers]))
+    return clips
+
+
+def world_clips(count):
+    """Returns the first `count` validation worlds in the same form; objects that frame 0 hardly shows do not count."""
+    validation, clips = Validation(), []
+    for number in range(count):
+        scene = make_scene(FIRST_VALIDATION_SEED + number, validation.world)
+        pictures = [scene.picture(float(step * validation.stride)) for step in range(validation.frames)]
+        ids = [int(i) for i in np.unique(pictures[0].labels) if i and (pictures[0].labels == i).sum() >= 100]
+        masks = [np.where(np.isin(picture.labels, ids), picture.labels, 0) for picture in pictures]
+        frames = [Frame(i, Fraction(i), picture.image, str(i)) for i, picture in enumerate(pictures)]
+        clips.append((SimpleNamespace(name=f"world {number}", ids=tuple(ids)), frames, masks))
     return clips
 
 
@@ -86,6 +103,9 @@ def options():
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--dtype", default=None)
     parser.add_argument("--out", type=Path, default=Path("sweep.csv"))
+    parser.add_argument(
+        "--worlds", type=int, default=Validation().scenes, help="validation worlds beside the sequences"
+    )
     for name, default in (("presets", "drift,dift"), ("sequences", TUNING), ("sites", ""), ("noises", "")):
         parser.add_argument(f"--{name}", default=default)
     for name in ("temperatures", "scopes", "radii", "topk", "recent"):
@@ -101,7 +121,7 @@ def main():
     asked = options()
     backbone, protocol = load(asked.model, dtype=asked.dtype), get_protocol("lab")
     card, names = backbone.card, listed(asked.sequences)
-    clips = read_clips(asked.root, names, protocol)
+    clips = read_clips(asked.root, names, protocol) + world_clips(asked.worlds)
     sites = candidate_sites(backbone, listed(asked.sites))
     noises = [(kind, int(step)) for kind, step in (n.split(":") for n in listed(asked.noises))] or NOISES
     kernels = [listed(asked.scopes), listed(asked.radii, int), listed(asked.topk, int), listed(asked.recent, int)]
@@ -122,7 +142,9 @@ def main():
                     begun = time.monotonic()
                     fields = ("temperature", "softmax_scope", "radius", "topk", "recent")
                     scores = score(backbone, clips, features, replace(base, **dict(zip(fields, kernel, strict=True))))
-                    figures = [f"{figure:.2f}" for figure in (np.mean(scores), *scores)]
+                    real, worlds = scores[: len(names)], scores[len(names) :]
+                    means = [np.mean(part) if part else np.nan for part in (real, worlds)]
+                    figures = [f"{figure:.2f}" for figure in (*means, *real)]
                     rows.writerow([preset, site.path, noising, timestep, *kernel, *figures])
                     handle.flush()
                     print(preset, site.path, noising, timestep, *kernel, *figures, f"{time.monotonic() - begun:.1f}s")
