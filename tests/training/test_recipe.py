@@ -50,7 +50,7 @@ def test_shards_are_a_function_of_their_number(pictures, tmp_path):
 
 def test_a_run_cut_into_slices_equals_one_run(pictures, tmp_path):
     whole, sliced = work_with(pictures, tmp_path / "whole"), work_with(pictures, tmp_path / "sliced")
-    assert train_tiny(whole, tmp_path / "a", RECIPE, processes=1, device="cpu")
+    assert train_tiny(whole, tmp_path / "a", RECIPE, processes=1, device="cpu", snapshots=(2, 4))
     # A slice of no time stops after the first step of the stage it reaches, so it takes several to get through.
     slices = 0
     while not train_tiny(sliced, tmp_path / "b", RECIPE, processes=1, device="cpu", minutes=0.0):
@@ -62,6 +62,15 @@ def test_a_run_cut_into_slices_equals_one_run(pictures, tmp_path):
         assert a.keys() == b.keys()
         for name in a:
             assert torch.equal(a[name], b[name]), (part, name)
+
+    # A snapshot does not disturb training: the whole run took two, the sliced one none. The last one is the model.
+    early, last, final = (
+        load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+        for folder in (whole / "snapshots" / "000002", whole / "snapshots" / "000004", tmp_path / "a")
+    )
+    assert all(torch.equal(last[name], final[name]) for name in final)
+    assert any(not torch.equal(early[name], final[name]) for name in final)
+    assert json.loads((whole / "snapshots" / "000002" / "training.json").read_text())["step"] == 2
 
     backbone = load(tmp_path / "a", device="cpu", dtype="float32")
     latents = backbone.encode(np.zeros((1, 32, 64, 3), np.uint8))
@@ -106,6 +115,10 @@ def test_average_follows_the_weights():
     name = "m.weight"
     gap = (learner.average[name] - learner.parameters[name]).abs().max()
     assert 0 < gap < 1.0
+    trained = learner.parameters[name].clone()
+    with learner.averaged():
+        assert torch.equal(learner.parameters[name], learner.average[name])
+    assert torch.equal(learner.parameters[name], trained)
     learner.use_average()
     assert torch.equal(learner.parameters[name], learner.average[name])
 
