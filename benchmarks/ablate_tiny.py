@@ -31,7 +31,8 @@ from undertow.training.recipe import TinyRecipe, train_tiny
 from undertow.training.validation import validate
 
 SITES = ("down_blocks.1.attentions.0", "up_blocks.1.attentions.1")
-TEMPERATURES = {"dift": (0.01,), "drift": (0.1, 0.35)}
+NOISING = {"noising": "clean", "timestep": 301}
+TEMPERATURES = {"dift": (0.01,), "drift": (0.07, 0.25)}
 COLUMNS = ("variant", "step", "preset", "site", "temperature", *TUNING.split(","), "lab", "worlds")
 
 
@@ -68,7 +69,6 @@ VARIANTS = {
     "no shared palettes": lambda recipe: world(recipe, shared_palette=0.0),
     "procedural materials only": lambda recipe: world(recipe, photographs=0.0),
     "half as wide": lambda recipe: replace(recipe, shape=DenoiserShape((16, 64, 64), (1, 1, 1))),
-    "half as wide again": lambda recipe: replace(recipe, shape=DenoiserShape((48, 192, 192), (1, 3, 3))),
 }
 
 
@@ -92,7 +92,7 @@ def scores(model, clips, protocol):
         rows = {}
         for site in candidate_sites(backbone, SITES):
             backbone.card = replace(card, sites={"track": (site,)})
-            base = TrackSettings(preset=preset, tokens=protocol.tokens, noising="noise", timestep=21)
+            base = TrackSettings(preset=preset, tokens=protocol.tokens, **NOISING)
             features = [read_features(backbone, frames, base) for _, frames, _ in clips]
             found = {t: score(backbone, clips, features, replace(base, temperature=t)) for t in temperatures}
             best = max(found, key=lambda t: np.mean(found[t]))

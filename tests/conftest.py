@@ -25,7 +25,7 @@ def tiny_like():
             "layers_per_block": 1,
             "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            "attention_head_dim": (1, 2, 2),
+            "attention_head_dim": (1, 1, 1),
             "cross_attention_dim": 32,
             "use_linear_projection": True,
             "norm_num_groups": 16,
