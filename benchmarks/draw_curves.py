@@ -20,11 +20,11 @@ WIDTH, HEIGHT = 7.0, 4.0
 
 
 def read_steps(path):
-    """Returns {label: [(step, J&F at protocol lab)]} of a table of snapshots."""
+    """Returns {label: [(step, J&F)]} of a table of snapshots."""
     curves = defaultdict(list)
     for row in csv.DictReader(path.open()):
-        block, _, rest = row["site"].partition(".attentions.")
-        curves[f"{row['preset']}, {block} {rest[0]}"].append((max(1, int(row["step"])), float(row["lab"])))
+        for what in ("lab", "worlds"):
+            curves[f"{row['preset']}, {what}"].append((int(row["step"]), float(row[what])))
     return curves
 
 
@@ -54,7 +54,7 @@ def draw(curves, lines, xlabel, out, logarithmic):
         axes.annotate(name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="grey")
     if logarithmic:
         axes.set_xscale("log")
-    axes.set(xlabel=xlabel, ylabel="J&F, four tuning sequences, lab")
+    axes.set(xlabel=xlabel, ylabel="J&F")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(out, dpi=120)

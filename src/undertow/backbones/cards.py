@@ -55,7 +55,7 @@ def tiny_untrained() -> Card:
         name="tiny-untrained",
         untrained=True,
         noising=Noising(kind="clean", timestep=1, steps_grid=(1,)),
-        temperatures={**tiny().temperatures, "drift": 0.25, "dift": 0.006, "dino": 0.006, "crw": 0.006},
+        temperatures={**tiny().temperatures, "drift": 0.006, "dift": 0.01},
         notes="control: tiny with an untrained denoiser",
     )
 
