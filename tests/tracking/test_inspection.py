@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,16 @@ def video():
     return Video(np.stack([scene.picture(float(t)).image for t in range(3)]))
 
 
-def test_maps_are_distributions_over_the_other_frame(video, tiny_like):
+def test_one_head_needs_no_mixture(video, tiny_like):
+    seen = inspect(video, (40.0, 60.0), 0, 2, tiny_like, TrackSettings(tokens=240, radius=3))
+    assert [title.split(",")[0] for title, _ in seen.maps] == ["head 0", "drift", "dift", "pixels"]
+
+
+def test_maps_are_distributions_over_the_other_frame(video, tiny_like, monkeypatch):
+    # Two places side by side are two heads.
+    (site,) = tiny_like.card.sites["track"]
+    other = replace(site, path=site.path.replace("down_blocks", "up_blocks"))
+    monkeypatch.setattr(tiny_like, "card", replace(tiny_like.card, sites={"track": (site, other)}))
     seen = inspect(video, (40.0, 60.0), 0, 2, tiny_like, TrackSettings(tokens=240, radius=3))
     titles = [title for title, _ in seen.maps]
     assert titles[:3] == ["head 0", "head 1", "heads mixed"]

@@ -42,7 +42,7 @@ def inspect(
 ) -> Inspection:
     """Returns the attention of the pixel `at` of frame A over frame B.
 
-    The maps are: each head's softmax over all of frame B, their mixture, and what the kernels `drift`, `dift` and
+    The maps are: each head's softmax over all of frame B, their mixture if there are several, and what the kernels `drift`, `dift` and
     `pixels` keep of it after window and top-k.
 
     Args:
@@ -76,7 +76,8 @@ def inspect(
         row = attention_row(asking.queries, looked_at.keys, token, resolved.grid, resolved.kernel)
         if preset == "drift":
             maps += [(f"head {head}", weights) for head, weights in enumerate(row.per_head)]
-            maps.append(("heads mixed", row.mixed))
+            if len(row.per_head) > 1:
+                maps.append(("heads mixed", row.mixed))
         maps.append((f"{preset}, window and top {resolved.kernel.topk}", row.kept))
     shown = [(title, weights.reshape(resolved.grid).float().numpy()) for title, weights in maps]
     return Inspection(images[0], images[1], at, cell, shown)
