@@ -52,7 +52,7 @@ def test_projection_finds_the_nearest():
         weight.copy_(torch.randn(32, 32, generator=torch.Generator().manual_seed(1)))
     wanted = weight.clone()
     project_matchers(unet)
-    found = attentions(unet)[0].to_q.weight
+    found = attentions(unet)[0].to_q.weight.detach()
     generator = torch.Generator().manual_seed(2)
     for _ in range(20):
         other = torch.empty(32, 32)

@@ -42,8 +42,8 @@ def inspect(
 ) -> Inspection:
     """Returns the attention of the pixel `at` of frame A over frame B.
 
-    The maps are: each head's softmax over all of frame B, their mixture if there are several, and what the kernels `drift`, `dift` and
-    `pixels` keep of it after window and top-k.
+    The maps are: each head's softmax over all of frame B, their mixture if there are several, and what the kernels
+    `drift`, `dift` and `pixels` keep of it after window and top-k.
 
     Args:
         video: The video.
