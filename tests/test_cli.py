@@ -147,6 +147,13 @@ def test_models_are_listed(capsys):
     assert code == 0 and all(name in out for name in ("tiny", "sd-2.1", "sd-1.5"))
 
 
+def test_snapshots_are_whole_numbers(tmp_path, capsys):
+    arguments = ("train", "embedded", "tiny", "--work", tmp_path / "work", "--out", tmp_path / "out")
+    code, _, err = run(capsys, *arguments, "--snapshots", "10,many")
+    assert code == 2 and "10,many" in err and "500,1000" in err
+    assert not (tmp_path / "work").exists()
+
+
 def test_help_names_every_command():
     result = CliRunner().invoke(cli.app, ["--help"])
     assert result.exit_code == 0

@@ -241,6 +241,7 @@ def train_embedded(
     out: Out,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
     processes: Annotated[int, typer.Option(help="Processes that draw pictures.")] = 2,
+    snapshots: Annotated[str, typer.Option(help="Denoiser steps to keep in WORK/snapshots, separated by commas.")] = "",
     device: Device = None,
     threads: Threads = None,
     json: Json = False,
@@ -249,8 +250,11 @@ def train_embedded(
     from undertow.training.recipe import train_tiny
 
     set_threads(threads)
+    steps = _numbers(snapshots)
     with _progress(json) as progress:
-        done = train_tiny(work, out, minutes=minutes, processes=processes, device=device, progress=progress)
+        done = train_tiny(
+            work, out, minutes=minutes, processes=processes, snapshots=steps, device=device, progress=progress
+        )
     log.print(f"{name} is in {out}" if done else f"paused; the same command with --work {work} goes on")
 
 
@@ -263,6 +267,13 @@ def _size(text: str | None) -> dict[str, Any]:
     if match := re.fullmatch(r"tokens=(\d+)", text):
         return {"tokens": int(match[1])}
     raise SettingsError(f"--size is '{text}'; give WIDTHxHEIGHT such as 768x432, or tokens=N such as tokens=1600")
+
+
+def _numbers(text: str) -> list[int]:
+    """Returns whole numbers separated by commas."""
+    if not re.fullmatch(r"(\s*\d+\s*(,\s*\d+\s*)*)?", text):
+        raise SettingsError(f"--snapshots is '{text}'; give steps such as 500,1000,2000")
+    return [int(part) for part in _list(text)]
 
 
 def _list(text: str) -> list[str]:
