@@ -24,7 +24,8 @@ def _encoder_site(block: int, index: int, heads: int, head_dim: int, stride: int
 def tiny() -> Card:
     """Returns the card of the model that ships with the package.
 
-    Sites, noise level and temperatures are those of `benchmarks/sweep_sites.py` on four sequences (docs/benchmarks.md).
+    Sites, noise level and temperatures are those of `benchmarks/sweep_sites.py` on four sequences and validation worlds
+    (docs/benchmarks.md).
     """
     return Card(
         name="tiny",

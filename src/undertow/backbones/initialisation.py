@@ -11,8 +11,8 @@ def matcher_start(unet: UNet2DConditionModel, seed: int, logit: float = 5.0) -> 
     """Makes every self-attention of `unet` begin as a similarity search: a token matches itself best.
 
     In each `attn1`, `to_q` becomes a scaled random orthogonal matrix and `to_k` a copy of it, so that q·k is the inner
-    product of the tokens' normalised hidden states. Both are free to part ways in training. The change is in place
-    and a function of the architecture, `seed` and `logit` only.
+    product of the tokens' normalised hidden states. The change is in place and a function of the
+    architecture, `seed` and `logit` only; what training may do to both is `undertow.training.matchers`' matter.
 
     Args:
         unet: a denoiser whose self-attention is called `attn1`, as in diffusers' transformer blocks.
