@@ -24,7 +24,6 @@ from undertow.backbones import get_card, load
 from undertow.base import set_threads
 from undertow.benchmarks import get_protocol
 from undertow.tracking import TrackSettings
-from undertow.training.architecture import DenoiserShape
 from undertow.training.denoiser import Grid
 from undertow.training.recipe import TinyRecipe, train_tiny
 from undertow.training.validation import validate
@@ -55,6 +54,11 @@ def denoiser(recipe, **changes):
     return replace(recipe, denoiser=replace(recipe.denoiser, **changes))
 
 
+def reshaped(recipe, *channels):
+    # The wider ones give up channels at stride 16, so that the file stays as large as it is.
+    return replace(recipe, shape=replace(recipe.shape, channels=channels))
+
+
 VARIANTS = {
     "recipe": lambda recipe: recipe,
     "recipe, another seed": lambda recipe: denoiser(replace(recipe, seed=1), seed=1),
@@ -67,7 +71,10 @@ VARIANTS = {
     "no repeated objects": lambda recipe: world(recipe, copies=0.0),
     "no shared palettes": lambda recipe: world(recipe, shared_palette=0.0),
     "procedural materials only": lambda recipe: world(recipe, photographs=0.0),
-    "half as wide": lambda recipe: replace(recipe, shape=DenoiserShape((16, 64, 64), (1, 1, 1))),
+    "half as wide": lambda recipe: reshaped(recipe, 16, 64, 64),
+    "wider at stride 4": lambda recipe: reshaped(recipe, 64, 128, 112),
+    "wider at stride 8": lambda recipe: reshaped(recipe, 32, 176, 64),
+    "wider at strides 4 and 8": lambda recipe: reshaped(recipe, 48, 160, 80),
 }
 
 

@@ -165,6 +165,6 @@ def test_interruption_has_its_own_code(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", stop)
+    monkeypatch.setattr(cli.entry, "app", stop)
     code, _, err = run(capsys, "models")
     assert code == 130 and "interrupted" in err

@@ -25,6 +25,7 @@ ALLOWED["tracking"] = {"affinity", "backbones", "masks", "video", "base"}
 ALLOWED["runs"] = ALLOWED["tracking"] | {"tracking", "drawing"}
 ALLOWED["training"] = ALLOWED["tracking"] | {"tracking", "world", "metrics"}
 ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics"}
+ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training"}
 
 
 def imported_rooms(path: Path) -> set[str]:

@@ -1,0 +1,11 @@
+"""The command line: every command is a few lines over the public API, one module per group of commands.
+
+Exit codes: 0 done, 1 the demonstration failed, 2 bad input, 3 weights unavailable, 4 would not fit in memory,
+130 interrupted.
+"""
+
+# Importing a module adds its commands, in the order in which `undertow --help` lists them.
+from undertow.cli import track, look, models, bench, train  # noqa: F401, I001
+from undertow.cli.entry import app, main
+
+__all__ = ["app", "main"]
