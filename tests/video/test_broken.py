@@ -1,5 +1,6 @@
 """Files that are no video, or not all of one, each with one sentence about it."""
 
+import io
 import logging
 import shutil
 from pathlib import Path
@@ -10,6 +11,19 @@ import pytest
 
 from undertow.base import VideoError
 from undertow.video import Video
+
+
+class Once(io.RawIOBase):
+    """Bytes that cannot be read again."""
+
+    def __init__(self, data: bytes):
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        return self._data.readinto(buffer)
 
 
 def sound(path: Path, codec: str) -> Path:
@@ -118,13 +132,12 @@ def test_whole_files_give_no_warning(clips, caplog):
     assert not caplog.records
 
 
-def test_sound_beside_the_picture_is_passed_over(clips, caplog):
-    path = clips.folder / "both.mkv"
+def with_sound(clips, name: str) -> Path:
+    """25 frames, and three times as much sound."""
+    path = clips.folder / name
     with av.open(str(path), "w") as container:
-        picture, tone = (
-            container.add_stream("libx264", rate=25),
-            container.add_stream("flac", rate=16000, layout="mono"),
-        )
+        picture = container.add_stream("libx264", rate=25)
+        tone = container.add_stream("flac" if name.endswith("mkv") else "mp2", rate=16000, layout="mono")
         picture.height, picture.width, picture.pix_fmt = 48, 64, "yuv420p"
         for number in range(75):
             if number < 25:
@@ -136,10 +149,22 @@ def test_sound_beside_the_picture_is_passed_over(clips, caplog):
             container.mux(tone.encode(beep))
         container.mux(picture.encode(None))
         container.mux(tone.encode(None))
-    with Video(path) as video:
+    return path
+
+
+def test_sound_beside_the_picture_is_passed_over(clips, caplog):
+    with Video(with_sound(clips, "both.mkv")) as video:
         assert [clips.number_in(frame.image) for frame in video] == list(range(25))
         assert clips.number_in(video[3]) == 3
     assert not caplog.records
+
+
+def test_sound_that_begins_in_the_middle_is_passed_over(clips):
+    """PyAV raises at the end if more streams have turned up since it opened a pipe."""
+    silent = clips.make("silent.ts", 250)
+    data = silent.read_bytes() + with_sound(clips, "both.ts").read_bytes()
+    with Video(Once(data)) as video:
+        assert [clips.number_in(frame.image) for frame in video] == [*range(250), *range(25)]
 
 
 def damaged(clips, name: str, *broken: int) -> Path:
@@ -177,3 +202,20 @@ def test_frames_that_cannot_be_decoded_at_the_end_are_left_out(clips, caplog):
 def test_nothing_decodable(clips):
     with pytest.raises(VideoError, match=r"none.mkv' holds no frame that can be decoded"):
         Video(damaged(clips, "none.mkv", *range(20)))
+
+
+def test_a_file_whose_good_frames_are_not_where_it_says(clips):
+    """What can be decoded comes before the first keyframe, and everything from there on is noise."""
+    whole = clips.make("whole.flv", 20, group=10, codec="flv")
+
+    def spoil(number, packet):
+        packet = clips.with_data(packet, b"\x55" * packet.size) if number >= 10 else packet
+        packet.is_keyframe = number == 10
+        return packet
+
+    path = clips.remux(whole, "spoilt.flv", spoil)
+    with (
+        Video(path) as video,
+        pytest.raises(VideoError, match=r"spoilt.flv' has no frame that can be decoded where it"),
+    ):
+        list(video)

@@ -11,7 +11,7 @@ import pytest
 
 from undertow.base import VideoError
 from undertow.video import Video
-from undertow.video.container import VideoFile
+from undertow.video.file import VideoFile
 
 DATA = Path(os.environ.get("UNDERTOW_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 

@@ -152,6 +152,28 @@ def test_a_file_that_breaks_off_is_named(folder):
         video.frame(1)
 
 
+@pytest.mark.parametrize("kind", ["link", "loop", "pipe"])
+def test_a_frame_that_is_no_file_is_not_passed_over(folder, kind):
+    for number in range(3):
+        save(folder / f"{number}.png", number)
+    (folder / "2.png").unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / "2.png")
+    else:
+        (folder / "2.png").symlink_to(folder / ("2.png" if kind == "loop" else "nothing.png"))
+    with pytest.raises(VideoError, match=r"2.png' is (a link to nothing|not a file), so that a frame would be missing"):
+        Video(folder)
+
+
+def test_a_file_that_is_no_image_among_others_is_named(folder):
+    for number in range(3):
+        save(folder / f"{number}.png", number)
+    for data, what in ((b"", "not an image"), (b"text" * 9, "not an image"), (b"\x89PNG\r\n\x1a\n", "")):
+        (folder / "1.png").write_bytes(data)
+        with pytest.raises(VideoError, match=rf"1.png' cannot be read as a frame \({what}"):
+            Video(folder)
+
+
 def test_single_images(folder):
     assert len(Video(save(folder / "one.png", 5))) == 1
     images = [Image.fromarray(np.full((6, 8, 3), value, np.uint8)) for value in (0, 200)]

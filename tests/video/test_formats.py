@@ -19,6 +19,15 @@ TURNS = {
 }
 
 
+# EXIF's orientation, and what shows the picture upright again.
+ORIENTATIONS = {
+    1: lambda image: image,
+    3: lambda image: image[::-1, ::-1],
+    6: lambda image: np.rot90(image, -1),
+    8: lambda image: np.rot90(image, 1),
+}
+
+
 def gradient(height: int, width: int) -> np.ndarray:
     """Different in every corner, smooth enough for halved chroma."""
     y, x = np.mgrid[:height, :width]
@@ -34,6 +43,22 @@ def test_rotation_is_applied(clips, turn):
         assert (video.height, video.width) == upright.shape[:2]
         assert video[2].flags.c_contiguous
         np.testing.assert_allclose(video[2], upright, atol=3)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_video_of_photographs_is_turned_as_their_exif_says(clips, orientation):
+    """PyAV raises at frames with EXIF when asked for their display matrix."""
+    stored, exif = gradient(32, 48), Image.Exif()
+    exif[0x0112] = orientation
+    path = clips.folder / "photographs.mjpeg"
+    with path.open("wb") as file:
+        for _ in range(3):
+            Image.fromarray(stored).save(file, "jpeg", exif=exif, quality=95)
+    upright = ORIENTATIONS[orientation](stored)
+    with Video(path) as video:
+        assert len(video) == 3
+        np.testing.assert_allclose(video[2], upright, atol=12)
+        assert video[2].flags.c_contiguous and (video.height, video.width) == upright.shape[:2]
 
 
 @pytest.mark.parametrize("size", [(33, 47), (35, 17), (64, 48), (1, 1)])

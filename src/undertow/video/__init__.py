@@ -1,7 +1,24 @@
-"""Frames in and out: files, folders, arrays and streams by frame number and exact time; mp4 that plays everywhere."""
+"""Frames in and out: files, folders, arrays, streams and cameras by frame number and exact time; mp4 that plays."""
 
+from undertow.video.clip import Clip, frame_number
+from undertow.video.codecs import CodecSupport, codecs
 from undertow.video.frames import NOMINAL_FPS, Frame
+from undertow.video.frames_digest import FramesDigest
+from undertow.video.live import is_stream, open_stream
 from undertow.video.video import Video
 from undertow.video.writer import VideoWriter, write_video
 
-__all__ = ["NOMINAL_FPS", "Frame", "Video", "VideoWriter", "write_video"]
+__all__ = [
+    "NOMINAL_FPS",
+    "Clip",
+    "CodecSupport",
+    "Frame",
+    "FramesDigest",
+    "Video",
+    "VideoWriter",
+    "codecs",
+    "frame_number",
+    "is_stream",
+    "open_stream",
+    "write_video",
+]

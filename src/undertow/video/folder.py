@@ -4,20 +4,24 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from undertow.base import VideoError
-from undertow.video.frames import RGB, as_rgb, check_same_size
+from undertow.video.frames import RGB, as_rgb, check_pixels, check_same_size
 from undertow.video.source import Source
 
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# What is opened, whatever its suffix says: among the formats Pillow knows, some start other programs.
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "GIF")
+# Of these, what comes after the first picture would be lost; a JPEG has but a thumbnail there.
+_SEVERAL = ("PNG", "WEBP", "TIFF", "GIF")
 
 
 class FrameFolder(Source):
@@ -61,8 +65,15 @@ class FrameFolder(Source):
         Raises:
             VideoError: if it holds no image.
         """
-        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-        paths = sorted((path for path in files if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+        try:
+            files = [path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir()]
+            paths = sorted((path for path in files if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+            odd = [path for path in paths if not path.is_file()]
+        except OSError as error:
+            raise VideoError(f"folder '{folder}' cannot be read ({error.strerror}); check its permissions") from error
+        if odd:
+            what = "a link to nothing" if odd[0].is_symlink() else "not a file"
+            raise VideoError(f"'{odd[0]}' is {what}, so that a frame would be missing; replace it or take it out")
         if not paths:
             found = f"{len(files)} files but no images" if files else "no files"
             raise VideoError(f"folder '{folder}' holds {found}; give one with frames as jpg or png")
@@ -85,10 +96,17 @@ class FrameFolder(Source):
         return self._paths[index].stem
 
     def fingerprint(self) -> str:
-        """Returns the SHA-256 over the names and bytes of all images, in order; the folder's own name is left out."""
+        """Returns the SHA-256 over the names and bytes of all images, in order; the folder's own name is left out.
+
+        Raises:
+            VideoError: if an image can no longer be read.
+        """
         digest = hashlib.sha256()
         for path in self._paths:
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise VideoError(f"'{path}' can no longer be read ({error.strerror}); put it back") from error
             digest.update(f"{path.name}\0{len(data)}\0".encode())
             digest.update(data)
         return digest.hexdigest()
@@ -123,24 +141,39 @@ def missing_numbers(names: Sequence[str]) -> tuple[str, ...]:
 
 def _read(path: Path) -> RGB:
     """Returns an image file as RGB, upright."""
-    try:
-        with Image.open(path) as picture:
-            if picture.format in ("PNG", "WEBP") and getattr(picture, "is_animated", False):
-                raise VideoError(f"'{path}' is an animation, not one frame; convert it to mp4 or gif and give that")
-            return as_rgb(ImageOps.exif_transpose(picture), f"'{path}'")
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as picture:
+        return as_rgb(ImageOps.exif_transpose(picture), f"'{path}'")
 
 
 def _stored_size(path: Path) -> tuple[int, int]:
     """Returns (width, height) from the header of an image file, before EXIF orientation."""
+    with _opened(path) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Gives an image whose pixels have not been read; whatever goes wrong meanwhile is the file's fault."""
     try:
-        with Image.open(path) as picture:
-            return picture.size
-    except _UNREADABLE as error:
+        # Opened here, because Pillow leaves the file open if it fails.
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as picture:
+            check_pixels(*picture.size, f"'{path}'")
+            if picture.format in _SEVERAL and getattr(picture, "n_frames", 1) > 1:
+                what = "is an animation" if picture.format != "TIFF" else "has several pages"
+                raise VideoError(f"'{path}' {what}, not one frame; convert it to mp4 or to several images")
+            yield picture
+    except VideoError:
+        raise
+    # Of a broken file, decoders raise nearly anything.
+    except Exception as error:
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> VideoError:
-    what = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    if isinstance(error, UnidentifiedImageError):
+        what = "not an image"
+    elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        what = "far too many pixels"
+    else:
+        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return VideoError(f"'{path}' cannot be read as a frame ({what}); replace it or take it out of the folder")

@@ -15,6 +15,8 @@ Rate: TypeAlias = Fraction | int | float | str
 
 # Frames that come without times are given some at this rate, that of cinema.
 NOMINAL_FPS = Fraction(24)
+# A frame may have as many pixels as Pillow reads without complaint; 12K video has 85 million.
+MOST_PIXELS = 89_478_485
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,19 @@ def check_same_size(image: RGB, height: int, width: int, what: str) -> None:
         found = f"{image.shape[1]}x{image.shape[0]}"
         raise VideoError(
             f"{what} is {found} but the first frame is {width}x{height}; make all frames of a video one size"
+        )
+
+
+def check_pixels(width: int, height: int, what: str) -> None:
+    """Checks that a picture may be decoded: a small file can claim more pixels than fit in memory.
+
+    Raises:
+        VideoError: naming the picture and its size, if it has more than `MOST_PIXELS`.
+    """
+    if width * height > MOST_PIXELS:
+        raise VideoError(
+            f"{what} has {width}x{height} pixels, more than the {MOST_PIXELS // 10**6} million that are read; make it "
+            "smaller"
         )
 
 

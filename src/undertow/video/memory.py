@@ -1,8 +1,8 @@
 """Frames that are in memory already, and frames that come once: arrays, lists, generators."""
 
 import hashlib
-from collections import deque
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from itertools import chain, islice
 from typing import Any
 
@@ -13,6 +13,9 @@ from PIL import Image
 from undertow.base import VideoError
 from undertow.video.frames import RGB, as_rgb, check_same_size
 from undertow.video.source import Source
+
+# How many times of a stream are kept; more than anybody keeps frames.
+_TIMES = 4096
 
 
 class FrameArray(Source):
@@ -60,27 +63,52 @@ class FrameArray(Source):
 class FrameStream(Source):
     """Frames from an iterator: each comes once, and only so many as are asked for are ever taken."""
 
-    label = "the stream"
+    again = False
+    empty = "ended before its first frame; give at least one"
 
-    def __init__(self, frames: Iterable[Any]):
+    def __init__(self, frames: Iterable[Any], label: str = "the stream", rate: Fraction | None = None):
         """Takes the first frame, which tells the size.
+
+        Args:
+            frames: what becomes a frame each.
+            label: what this is, for messages.
+            rate: frames per second, if known.
 
         Raises:
             VideoError: if there is none.
         """
+        self.label, self.rate = label, rate
         self._frames = iter(frames)
         self._next = 0
         self._count: int | None = None
+        # When the last frames were shown, for as long as they are kept.
+        self._times: dict[int, Fraction] = {}
         for first in self._frames:
-            self.height, self.width = as_rgb(first, f"frame 0 of {self.label}").shape[:2]
+            self.height, self.width = self.picture(first, f"frame 0 of {label}").shape[:2]
             self._frames = chain([first], self._frames)
             return
-        raise VideoError("the stream ended before its first frame; give at least one")
+        raise VideoError(f"{label} {self.empty}")
 
     @property
     def count(self) -> int | None:
         """Number of frames, `None` until the stream has ended."""
         return self._count
+
+    def picture(self, frame: Any, what: str) -> RGB:
+        """Returns what the iterator gave as RGB.
+
+        Raises:
+            VideoError: if it is no image.
+        """
+        return as_rgb(frame, what)
+
+    def moment(self, frame: Any) -> Fraction | None:
+        """Returns when a frame that the iterator gave is shown, in seconds; `None` if nobody knows."""
+        return None
+
+    def time(self, index: int) -> Fraction | None:
+        """Returns the time of frame `index` in seconds, if it has one and was among the last frames read."""
+        return self._times.get(index)
 
     def read(self, index: int, keep: int) -> list[tuple[int, RGB]]:
         """Returns frame `index` and the last frames passed on the way to it; see `Source.read`.
@@ -91,19 +119,23 @@ class FrameStream(Source):
         if index < self._next:
             raise VideoError(
                 f"frame {index} of {self.label} has gone by, {self._next} were read and the last {keep} are kept; "
-                "read frames in order, raise cache_frames, or give a file instead of a generator"
+                "read frames in order, raise cache_frames, or give a file instead"
             )
-        read = deque[tuple[int, RGB]](maxlen=keep)
-        for picture in islice(self._frames, index + 1 - self._next):
-            what = f"frame {self._next} of {self.label}"
-            image = as_rgb(picture, what)
-            check_same_size(image, self.height, self.width, what)
-            # A copy, because a generator may draw every frame into the same array.
-            read.append((self._next, image.copy()))
+        read = []
+        for frame in islice(self._frames, index + 1 - self._next):
+            if index - self._next < keep:
+                what = f"frame {self._next} of {self.label}"
+                image = self.picture(frame, what)
+                check_same_size(image, self.height, self.width, what)
+                # A copy, because a generator may draw every frame into the same array.
+                read.append((self._next, image.copy()))
+            if (time := self.moment(frame)) is not None:
+                self._times[self._next] = time
+                self._times.pop(self._next - _TIMES, None)
             self._next += 1
         if self._next <= index:
             self._count = self._next
-        return list(read)
+        return read
 
     def fingerprint(self) -> str:
         """Returns "stream": there is nothing to hash before it has gone by."""

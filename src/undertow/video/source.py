@@ -15,6 +15,7 @@ class Source(ABC):
         width: pixels across, after rotation.
         rate: mean frames per second, `None` if nobody knows.
         gaps: numbers missing in a folder of numbered frames.
+        again: whether it can be read a second time; streams, pipes and cameras cannot.
     """
 
     label: str
@@ -22,6 +23,7 @@ class Source(ABC):
     width: int
     rate: Fraction | None = None
     gaps: tuple[str, ...] = ()
+    again: bool = True
 
     @property
     @abstractmethod

@@ -1,11 +1,14 @@
 """`Video`: one way to ask for frames, wherever they come from."""
 
+import io
 import operator
 import os
+import stat
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import count as counting
+from math import floor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, SupportsIndex
@@ -14,9 +17,11 @@ import numpy as np
 from PIL import Image
 
 from undertow.base import VideoError
+from undertow.video.encoded import stream_of
 from undertow.video.folder import IMAGE_SUFFIXES, FrameFolder
 from undertow.video.frames import NOMINAL_FPS, RGB, Frame, Rate, as_rate
 from undertow.video.memory import FrameArray, FrameStream
+from undertow.video.pipe import Pipe
 from undertow.video.source import Source
 
 # How far, in seconds, a time may fall short of a frame's: floats cannot hold most frame times exactly.
@@ -44,7 +49,8 @@ class Video:
         Args:
             source: path of a video file, an image or a folder of images; uint8 array (t, h, w, 3), (t, h, w, 4) or
                 (t, h, w); list of images; or any iterable of images, which is then read once, in order. An image is a
-                uint8 array or a Pillow image.
+                uint8 array or a Pillow image. An encoded video opened for reading bytes is read once too, in order,
+                and closed with the video. For pipes and cameras see `open_stream`.
             fps: shows frames evenly at this rate, for sources without times or to replace those of a file. Without
                 any rate, times count 24 frames per second.
             cache_frames: how many frames are kept, at least 1.
@@ -78,6 +84,16 @@ class Video:
         """Numbers missing in a folder of numbered frames, such as "00004" or "00007-00009"."""
         return list(self._source.gaps)
 
+    @property
+    def again(self) -> bool:
+        """Whether frames can be read a second time; those of generators, pipes and cameras come once."""
+        return self._source.again
+
+    @property
+    def label(self) -> str:
+        """What this is, for messages, such as "'clip.mp4'"."""
+        return self._source.label
+
     def __len__(self) -> int:
         count = self.frame_count
         if count is None:
@@ -94,8 +110,18 @@ class Video:
         Raises:
             VideoError: if a frame is damaged, or the frames of a stream have gone by already.
         """
-        for index in counting():
-            frame = self._find(index)
+        return self.frames(counting())
+
+    def frames(self, numbers: Iterable[int]) -> Iterator[Frame]:
+        """Yields the frames of these numbers, 0 or more, in the order given, up to the first that is past the end.
+
+        Nothing beyond the last of them is read, so that a stream can be left where it is.
+
+        Raises:
+            VideoError: if a frame is damaged, or is one of a stream that has gone by.
+        """
+        for index in numbers:
+            frame = self._find(index, keep=1)
             if frame is None:
                 return
             yield frame
@@ -124,8 +150,23 @@ class Video:
             raise self._no_frame(index)
         return self._source.name(index)
 
+    def time_of(self, index: int) -> Fraction:
+        """Returns `Frame.time` of frame `index` without reading it, in seconds.
+
+        Of a stream, only the last frames read have a time of their own; others are counted with the frame rate.
+
+        Raises:
+            VideoError: if there is no such frame.
+        """
+        count = self.frame_count
+        if index < 0 or (count is not None and index >= count):
+            raise self._no_frame(index)
+        return self._time(index)
+
     def index_of_time(self, seconds: Fraction | float) -> int:
         """Returns the number of the frame on screen at a time; a microsecond too early still counts.
+
+        Of a stream, frames are counted with the frame rate.
 
         Raises:
             VideoError: if the time is before the first frame, or a frame's duration or more after the last.
@@ -137,8 +178,11 @@ class Video:
             if at >= 0:
                 return int(at * rate)
             raise VideoError(f"there is no frame at {float(seconds):g} s; {self._source.label} begins at 0 s")
-        index = bisect_right(range(count), at, key=self._time) - 1
-        begin, end = self._time(0), self._time(count - 1) + 1 / rate
+        if self.again:
+            index = bisect_right(range(count), at, key=self._time) - 1
+            begin, end = self._time(0), self._time(count - 1) + 1 / rate
+        else:
+            index, begin, end = floor(at * rate), Fraction(0), count / rate
         if index < 0 or at >= end + _TOLERANCE:
             raise VideoError(
                 f"there is no frame at {float(seconds):g} s; "
@@ -174,13 +218,13 @@ class Video:
         rate = f"{self.fps} frames per second" if self.fps else "frame rate unknown"
         return f"<Video {self._source.label}, {self.width}x{self.height}, {rate}>"
 
-    def _find(self, index: int) -> Frame | None:
-        """Returns frame `index`, `None` if the video ends before it."""
+    def _find(self, index: int, keep: int | None = None) -> Frame | None:
+        """Returns frame `index`, `None` if the video ends before it; only `keep` frames passed are of use."""
         count = self.frame_count
         if count is not None and index >= count:
             return None
         if index not in self._cache:
-            for number, image in self._source.read(index, self._room):
+            for number, image in self._source.read(index, keep or self._room):
                 # The oldest goes first, so that of a stream the last frames are kept without holes.
                 self._cache.pop(number, None)
                 self._cache[number] = image
@@ -192,7 +236,7 @@ class Video:
 
     def _time(self, index: int) -> Fraction:
         own = self._source.time(index) if self._fps is None else None
-        return index / (self._fps or NOMINAL_FPS) if own is None else own
+        return index / (self.fps or NOMINAL_FPS) if own is None else own
 
     def _no_frame(self, index: int) -> VideoError:
         count = self._source.count
@@ -206,8 +250,12 @@ class Video:
 
 def _open(source: Any) -> Source:
     """Returns the source for anything `Video` opens."""
+    if isinstance(source, Source):
+        return source
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source))
+    if isinstance(source, io.IOBase):
+        return stream_of(Pipe(source, "the file"))
     if isinstance(source, np.ndarray | list | tuple):
         return FrameArray(source)
     if isinstance(source, Iterable) and not isinstance(source, bytes | Image.Image):
@@ -219,17 +267,23 @@ def _open(source: Any) -> Source:
 
 def _open_path(path: Path) -> Source:
     """Returns the source for a file or folder."""
-    if path.is_dir():
+    try:
+        mode, size = os.stat(path)[stat.ST_MODE], os.stat(path)[stat.ST_SIZE]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
+        raise VideoError(f"'{path}' {what}; give a video file or a folder of frames") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError(f"'{path}' cannot be read ({reason}); give a video file or a folder of frames") from error
+    if stat.S_ISDIR(mode):
         return FrameFolder.open(path)
-    if not path.exists():
-        raise VideoError(f"'{path}' does not exist; give a video file or a folder of frames")
-    if not path.is_file():
+    if not stat.S_ISREG(mode):
         raise VideoError(f"'{path}' is neither a file nor a folder; give a video file or a folder of frames")
-    if path.stat().st_size == 0:
+    if size == 0:
         raise VideoError(f"'{path}' is empty (0 bytes); copy or record it again")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FrameFolder([path], f"'{path}'")
     # Here and not above: folders and arrays can be read where PyAV is missing.
-    from undertow.video.container import VideoFile
+    from undertow.video.file import VideoFile
 
     return VideoFile(path)

@@ -100,6 +100,16 @@ class VideoWriter:
         with self._stack:
             self._file.close(finish=True)
 
+    def discard(self) -> None:
+        """Gives up the file, leaving none (and an older one untouched); after `close` this does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._file is not None:
+            self._stack.callback(self._file.close, finish=False)
+        abandoned = VideoError(f"'{self._path}' was given up")
+        self._stack.__exit__(VideoError, abandoned, None)
+
     def __enter__(self) -> Self:
         return self
 
