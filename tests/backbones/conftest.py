@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -118,3 +119,26 @@ def copied(saved, tmp_path):
 @pytest.fixture(scope="session")
 def card() -> Card:
     return CARD
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch):
+    """A hub on this machine, without repositories yet; waits between attempts are shortened."""
+    import importlib.util
+    from pathlib import Path
+    from types import SimpleNamespace
+
+    from huggingface_hub import close_session, file_download
+
+    # Tests are no package, so that a module of theirs is loaded by its path.
+    spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    monkeypatch.setattr("undertow.backbones.hub.RETRY_WAITS", (0.0, 0.0))
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))
+    server = module.Hub()
+    server.Repository, server.COMMIT = module.Repository, module.COMMIT
+    yield server
+    close_session()
+    server.close()

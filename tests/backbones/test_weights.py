@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from undertow.backbones import resolve
+from undertow.backbones import Located, get_card, locate, pins, registry, resolve, weights_state
 from undertow.backbones.weights import find_problem, weight_variant
-from undertow.base import WeightsUnavailable
+from undertow.base import SettingsError, WeightsUnavailable
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -41,6 +41,9 @@ def test_hub_ids_are_tried_in_order(card, saved, tmp_path):
     # An interrupted download does not hide a whole copy.
     (first / UNET).unlink()
     assert resolve(card, cache=tmp_path, offline=True) == mirror
+    shutil.rmtree(mirror)
+    with pytest.raises(WeightsUnavailable, match=r"\(someone/test-model: .*unet holds no weights"):
+        resolve(card, cache=tmp_path, offline=True)
 
 
 def test_the_cache_is_asked_before_the_network(card, saved, tmp_path):
@@ -51,14 +54,31 @@ def test_the_cache_is_asked_before_the_network(card, saved, tmp_path):
 def test_a_pinned_revision_is_the_one_found(card, saved, tmp_path):
     snapshot = cached(saved, tmp_path, card.hub_ids[0], revision="a" * 40)
     assert resolve(replace(card, revision="a" * 40), cache=tmp_path, offline=True) == snapshot
-    with pytest.raises(WeightsUnavailable, match=f"hf download someone/test-model --revision {'b' * 40}"):
+    with pytest.raises(WeightsUnavailable, match="not on this machine"):
         resolve(replace(card, revision="b" * 40), cache=tmp_path, offline=True)
+    # A pin belongs to one repository, so that a mirror with other commits still serves.
+    own = replace(card, hub_ids=(f"elsewhere/test-model@{'b' * 40}", f"{card.hub_ids[0]}@{'a' * 40}"))
+    assert resolve(own, cache=tmp_path, offline=True) == snapshot
+    assert own.sources == (("elsewhere/test-model", "b" * 40), (card.hub_ids[0], "a" * 40))
+
+
+def test_without_a_pin_any_whole_snapshot_serves(card, saved, tmp_path):
+    """A snapshot fetched by its commit has no branch that points to it; the main branch's, if whole, comes first."""
+    other = cached(saved, tmp_path, card.hub_ids[0], revision="a" * 40)
+    references = tmp_path / "models--someone--test-model" / "refs"
+    (references / "main").write_text("b" * 40)
+    assert resolve(card, cache=tmp_path, offline=True) == other
+    main = shutil.copytree(saved, other.parent / ("b" * 40))
+    assert resolve(card, cache=tmp_path, offline=True) == main
+    (references / "v2").write_text("a" * 40)
+    assert resolve(replace(card, revision="v2"), cache=tmp_path, offline=True) == other
 
 
 def test_offline_without_weights_names_the_command(card, tmp_path):
-    with pytest.raises(WeightsUnavailable, match="run `hf download someone/test-model`") as caught:
+    with pytest.raises(WeightsUnavailable, match="run `undertow models fetch test` where there is a network") as caught:
         resolve(card, cache=tmp_path, offline=True)
     assert "HF_HUB_OFFLINE" in str(caught.value) and caught.value.exit_code == 3
+    assert str(tmp_path) in str(caught.value), "it says where to copy the cache to"
     assert "\n" not in str(caught.value)
 
 
@@ -69,6 +89,52 @@ def test_digests_are_checked(card, saved):
         resolve(replace(card, sha256={UNET: "0" * 64}), saved)
     with pytest.raises(WeightsUnavailable, match=r"has no unet/other\.safetensors"):
         resolve(replace(card, sha256={"unet/other.safetensors": digest}), saved)
+
+
+def test_weights_beside_pinned_ones_are_refused(card, copied):
+    """Shards would be loaded instead of the one file whose digest is right."""
+    pinned = replace(card, sha256={UNET: hashlib.sha256((copied / UNET).read_bytes()).hexdigest()})
+    assert resolve(pinned, copied) == copied
+    shutil.copy(copied / UNET, copied / "unet" / "diffusion_pytorch_model-00001-of-00001.safetensors")
+    with pytest.raises(WeightsUnavailable, match="which is not among the files that 'test' pins"):
+        resolve(pinned, copied)
+
+
+def test_pins_are_what_a_card_accepts(card, saved, tmp_path):
+    snapshot = cached(saved, tmp_path, card.hub_ids[0], revision="a" * 40)
+    text = pins(snapshot)
+    made = eval(f"dict({text})")
+    assert made["hub_ids"] == (f"someone/test-model@{'a' * 40}",) and len(made["sha256"]) == 3
+    assert resolve(replace(card, **made), cache=tmp_path, offline=True) == snapshot
+    (snapshot / UNET).write_bytes(b"other")
+    with pytest.raises(WeightsUnavailable, match="sha256"):
+        resolve(replace(card, **made), cache=tmp_path, offline=True)
+    assert pins(saved).startswith("sha256={")
+
+
+def test_a_path_may_be_given_with_the_name_of_its_model(card, saved, copied, monkeypatch):
+    monkeypatch.setitem(registry._CARDS, "test", card)
+    assert locate(f"test={saved}") == Located(saved, card)
+    assert locate(saved) == Located(saved, None)
+    odd = copied.rename(copied.with_name("a=b"))
+    assert locate(odd) == Located(odd, None)
+    monkeypatch.setenv("HOME", str(saved.parent))
+    assert locate("test=~/my-model") == Located(saved, card)
+    with pytest.raises(SettingsError, match="no model is called 'toast'; known are tiny"):
+        locate(f"toast={saved}")
+    with pytest.raises(SettingsError, match="names no path; give test=FOLDER"):
+        locate("test=")
+    with pytest.raises(WeightsUnavailable, match="nowhere is not a folder"):
+        locate(f"test={saved / 'nowhere'}")
+
+
+def test_where_weights_are_at_a_glance(card, saved, tmp_path):
+    assert weights_state(get_card("tiny")) == "embedded"
+    assert weights_state(card, tmp_path) == "not here"
+    snapshot = cached(saved, tmp_path, card.hub_ids[1])
+    assert weights_state(card, tmp_path) == "cached"
+    (snapshot / UNET).unlink()
+    assert weights_state(card, tmp_path) == "not here"
 
 
 def test_missing_parts_are_named(card, copied, tmp_path):

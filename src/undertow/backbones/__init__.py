@@ -11,13 +11,14 @@ from undertow.backbones.registry import get_card, list_cards, register_card
 from undertow.backbones.schedule import Schedule
 from undertow.backbones.sizes import fit_size
 from undertow.backbones.unet import ImageUNet
-from undertow.backbones.weights import resolve
+from undertow.backbones.weights import Located, locate, pins, resolve, weights_state
 
 __all__ = [
     "Backbone",
     "Card",
     "Conditioning",
     "ImageUNet",
+    "Located",
     "Noising",
     "Observation",
     "Schedule",
@@ -27,8 +28,11 @@ __all__ = [
     "inversion_steps",
     "list_cards",
     "load",
+    "locate",
     "matcher_start",
+    "pins",
     "random_backbone",
     "register_card",
     "resolve",
+    "weights_state",
 ]

@@ -57,7 +57,9 @@ class Noising:
         if self.label not in ("destination", "source"):
             raise SettingsError(f"inversion label '{self.label}' is not one of destination, source")
         if self.timestep < 0 or self.seed < 0:
-            raise SettingsError(f"timestep {self.timestep} and noise seed {self.seed} must not be negative")
+            raise SettingsError(
+                f"timestep {self.timestep} and noise seed {self.seed} must not be negative; give 0 or more"
+            )
         if self.kind == "invert" and (
             not self.steps_grid
             or self.steps_grid[-1] != self.timestep
@@ -80,9 +82,11 @@ class Card:
 
     Attributes:
         name: what users call it.
-        hub_ids: Hugging Face repositories that hold it, best first; empty if it ships with the package.
-        revision: pinned commit on the hub, or `None` for the newest.
-        sha256: digest of weight files by their path in the repository; only those listed are checked.
+        hub_ids: Hugging Face repositories that hold it, best first, each OWNER/NAME or, with the commit it is pinned
+            to, OWNER/NAME@COMMIT; empty if it ships with the package.
+        revision: commit, branch or tag of the repositories that are not pinned; `None` for the newest.
+        sha256: digest of weight files by their path in the repository. If one file of a component (such as the
+            denoiser) is listed, then no other weights of it are ever loaded.
         licence: of the weights.
         gated: whether the hub asks for an account first.
         family: which adapter runs it.
@@ -125,6 +129,12 @@ class Card:
     embedded: str = ""
     untrained: bool = False
     notes: str = ""
+
+    @property
+    def sources(self) -> tuple[tuple[str, str | None], ...]:
+        """The (repository, revision) pairs that hold the weights, best first; revision `None` is the newest."""
+        parts = (hub_id.partition("@") for hub_id in self.hub_ids)
+        return tuple((repository, commit or self.revision) for repository, _, commit in parts)
 
     @property
     def memory_per_frame(self) -> int:

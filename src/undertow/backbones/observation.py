@@ -62,6 +62,9 @@ class Backbone(Protocol):
     def dtype(self) -> torch.dtype:
         """Number type of the weights."""
 
+    def fingerprint(self) -> str:
+        """Returns 16 hexadecimal digits that tell this model's weights from others."""
+
     @property
     def stride(self) -> int:
         """Image pixels per side of a latent cell."""

@@ -60,7 +60,7 @@ class Schedule:
         if facts["prediction_type"] not in ("epsilon", "v_prediction"):
             raise SettingsError(
                 f"the scheduler's prediction_type is '{facts['prediction_type']}'; "
-                "only epsilon and v_prediction are read"
+                "give a model with epsilon or v_prediction"
             )
         signal = tuple((1 - betas).cumprod(0).tolist())
         # Of the schedulers that Stable Diffusion repositories name, only PNDM starts from ᾱ(0) unless told otherwise.

@@ -1,40 +1,67 @@
-"""Finding a model's weights: a folder the user gives, the Hugging Face cache, then the hub, in the card's order."""
+"""Finding a model's weights: what the user gives, the package, the Hugging Face cache, then the hub, in this order."""
 
-import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
 
-# The client library differs between versions of the hub's package, which names its base error in all of them.
-from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
-
+from undertow.backbones import hub
 from undertow.backbones.card import Card
-from undertow.base import WeightsUnavailable
+from undertow.backbones.digests import digests_of, find_mismatch
+from undertow.backbones.layout import find_problem as find_problem
+from undertow.backbones.layout import weight_files
+from undertow.backbones.layout import weight_variant as weight_variant
+from undertow.backbones.registry import get_card, list_cards
+from undertow.backbones.single_file import find_file_problem
+from undertow.base import SettingsError, WeightsUnavailable
 
-# Each component of the diffusers layout that holds weights, with the stem of its weight file.
-WEIGHT_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-_PLAIN_FILES = (
-    *(f"{component}/config.json" for component in WEIGHT_STEMS),
-    "scheduler/scheduler_config.json",
-    "tokenizer/tokenizer_config.json",
-)
-_WEIGHT_ENDINGS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
-# Only these are fetched: never pickles, nor the half-precision and non-EMA copies beside the weights.
-_PATTERNS = [
-    "scheduler/*.json",
-    "tokenizer/*.json",
-    "tokenizer/merges.txt",
-    *(
-        f"{component}/{name}"
-        for component, stem in WEIGHT_STEMS.items()
-        for name in (
-            "config.json",
-            f"{stem}.safetensors",
-            f"{stem}-*-of-*.safetensors",
-            f"{stem}.safetensors.index.json",
+_REINSTALL = "reinstall undertow with `pip install --force-reinstall undertow`"
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model whose weights are on this machine, whole and with the right digests.
+
+    Attributes:
+        path: a folder in the diffusers layout, or one safetensors file of a whole model.
+        card: of the model, or `None` if only a path was given and nothing is known of it.
+    """
+
+    path: Path
+    card: Card | None = None
+
+
+def locate(model: str | Path) -> Located:
+    """Returns where the weights of `model` are, after fetching them if need be.
+
+    Args:
+        model: the name of a card (`tiny`, `sd-2.1`, ...); a folder in the diffusers layout; one safetensors file; or
+            NAME=PATH, which says that the folder or file holds the model that the card describes.
+
+    Raises:
+        SettingsError: if no card has the name.
+        WeightsUnavailable: if the weights are absent, incomplete, or not those that the card pins.
+    """
+    text = str(model)
+    known = [card.name for card in list_cards()]
+    if text in known:
+        card = get_card(text)
+        return Located(resolve(card), card)
+    path = Path(model).expanduser()
+    name, equals, rest = text.partition("=")
+    if equals and not path.exists() and "/" not in name:
+        if not rest:
+            raise SettingsError(f"model '{text}' names no path; give {name}=FOLDER or {name}=FILE.safetensors")
+        card = get_card(name)
+        return Located(resolve(card, rest), card)
+    if not path.exists() and len(path.parts) == 1 and path.suffix == "":
+        raise SettingsError(
+            f"no model is called '{text}'; give one of {', '.join(known)}, a folder in the diffusers layout, "
+            "or a safetensors file"
         )
-    ),
-]
+    _require_whole(path)
+    return Located(path)
 
 
 def embedded_folder(card: Card) -> Path:
@@ -43,104 +70,124 @@ def embedded_folder(card: Card) -> Path:
 
 
 def resolve(
-    card: Card, folder: Path | str | None = None, *, cache: Path | str | None = None, offline: bool | None = None
+    card: Card,
+    path: Path | str | None = None,
+    *,
+    cache: Path | str | None = None,
+    offline: bool | None = None,
+    endpoint: str | None = None,
 ) -> Path:
-    """Returns a local folder in the diffusers layout that holds the weights of `card`.
+    """Returns a local folder in the diffusers layout, or the one file given, that holds the weights of `card`.
 
-    Looked for in this order: `folder` if given (and nowhere else), the package for embedded models, the Hugging Face
-    cache under each hub id, and last the hub itself under each id.
+    Looked for in this order: `path` if given (and nowhere else), the package for embedded models, the Hugging Face
+    cache under each hub id, and last the hub itself under each id. Wherever they are found, they are used only if
+    their digests are those of the card and of the hub.
 
     Args:
         card: names hub ids, revision and digests.
-        folder: a local folder in the diffusers layout.
+        path: a local folder in the diffusers layout, or one safetensors file.
         cache: Hugging Face cache folder; `None` for the user's.
         offline: whether to leave the network alone; `None` follows HF_HUB_OFFLINE.
+        endpoint: address of the hub; `None` for the user's (HF_ENDPOINT).
 
     Raises:
-        WeightsUnavailable: if they are nowhere, are incomplete, or differ from the card's digests.
+        WeightsUnavailable: if they are nowhere, are incomplete, or differ from the digests.
     """
-    if folder is not None or card.embedded:
-        path = Path(folder) if folder is not None else embedded_folder(card)
-        if problem := find_problem(path):
-            remedy = (
-                "give a folder in the diffusers layout with safetensors weights"
-                if folder is not None
-                else "reinstall undertow with `pip install --force-reinstall undertow`"
-            )
-            raise WeightsUnavailable(f"{problem}; {remedy}")
-        return _checked(card, path)
-
+    if path is not None or card.embedded:
+        return _given(card, embedded_folder(card) if path is None else Path(path).expanduser(), shipped=path is None)
     offline = huggingface_hub.is_offline_mode() if offline is None else offline
-    for local in [True] if offline else [True, False]:
-        for hub_id in card.hub_ids:
+    failures: list[hub.FetchError] = []
+    # What an interrupted download left is no news where downloading goes on.
+    incomplete: list[hub.FetchError] = []
+    for hub_id, revision in card.sources:
+        for snapshot in hub.cached(hub_id, revision, cache):
+            if problem := find_problem(snapshot):
+                incomplete.append(hub.FetchError(hub_id, "content", problem))
+            elif mismatch := find_mismatch(card, snapshot):
+                failures.append(hub.FetchError(hub_id, "content", mismatch.reason))
+            else:
+                return snapshot
+    if offline:
+        failures += incomplete
+    else:
+        for hub_id, revision in card.sources:
             try:
-                path = Path(
-                    huggingface_hub.snapshot_download(
-                        hub_id,
-                        revision=card.revision,
-                        cache_dir=cache,
-                        allow_patterns=_PATTERNS,
-                        local_files_only=local,
-                    )
-                )
-            except (HTTPError, OSError, ValueError):  # a lost connection, the hub's refusals, a malformed id
-                continue
-            if find_problem(path) is None:
-                return _checked(card, path)
-    # No name resolves without a hub id: such a card is embedded, and was handled above.
-    first = card.hub_ids[0]
-    pinned = f" --revision {card.revision}" if card.revision else ""
-    raise WeightsUnavailable(
-        f"the weights of '{card.name}' are not on this machine"
-        f"{' and HF_HUB_OFFLINE forbids fetching them' if offline else ' and could not be fetched'}; run "
-        f"`hf download {first}{pinned}` where there is a network, or pass --model a folder in the diffusers layout"
-    )
+                return hub.fetch(card, hub_id, revision, cache=cache, endpoint=endpoint)
+            except hub.FetchError as failure:
+                failures.append(failure)
+    raise WeightsUnavailable(_unavailable(card, failures, hub.cache_folder(cache) if offline else None))
 
 
-def find_problem(folder: Path) -> str | None:
-    """Returns what keeps `folder` from being a model in the diffusers layout, as half a sentence, or `None`."""
-    if not folder.is_dir():
-        return f"{folder} is not a folder"
-    for name in _PLAIN_FILES:
-        if not (folder / name).is_file():
-            return f"{folder} has no {name}"
-    vocabulary = folder / "tokenizer"
-    if not (vocabulary / "tokenizer.json").is_file() and not (vocabulary / "vocab.json").is_file():
-        return f"{vocabulary} has neither tokenizer.json nor vocab.json"
-    for component, stem in WEIGHT_STEMS.items():
-        if weight_variant(folder, component) is None:
-            pickles = [file.name for file in sorted((folder / component).glob("*.bin"))]
-            found = f"only the pickle {pickles[0]}" if pickles else "no weights"
-            return f"{folder / component} holds {found}, not {stem}.safetensors"
-    return None
+def weights_state(card: Card, cache: Path | str | None = None) -> str:
+    """Returns where the weights of `card` are, at a glance: "embedded", "cached" or "not here".
 
-
-def weight_variant(folder: Path, component: str) -> str | None:
-    """Returns which copy of its weights `component` has.
-
-    Returns:
-        "" for plain safetensors (one file or shards), "fp16" if there is only a half-precision copy, `None` if neither.
+    Files are not read, so that damage is not noticed.
     """
-    stem = folder / component / WEIGHT_STEMS[component]
-    for variant, endings in {
-        "": (".safetensors", ".safetensors.index.json"),
-        "fp16": (".fp16.safetensors", ".safetensors.index.fp16.json"),
-    }.items():
-        if any(Path(f"{stem}{ending}").is_file() for ending in endings):
-            return variant
-    return None
+    if card.embedded:
+        return "embedded" if find_problem(embedded_folder(card)) is None else "not here"
+    snapshots = (each for source in card.sources for each in hub.cached(*source, cache))
+    return "cached" if any(find_problem(each) is None for each in snapshots) else "not here"
 
 
-def _checked(card: Card, folder: Path) -> Path:
-    """Returns `folder` after comparing the files that `card` pins with their digests."""
-    for name, expected in card.sha256.items():
-        if not (folder / name).is_file():
-            raise WeightsUnavailable(f"{folder} has no {name}, which '{card.name}' pins; download the model again")
-        with (folder / name).open("rb") as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
-        if found != expected:
+def pins(folder: Path) -> str:
+    """Returns the text that pins a card to the files of `folder`: the commit if the cache knows it, and the digests."""
+    lines = []
+    if folder.parent.name == "snapshots":
+        owner_and_name = folder.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+        lines.append(f'hub_ids=("{owner_and_name}@{folder.name}",),')
+    digests = digests_of(folder, weight_files(folder))
+    return "\n".join([*lines, "sha256={", *(f'    "{name}": "{digest}",' for name, digest in digests.items()), "},"])
+
+
+def _given(card: Card, path: Path, *, shipped: bool) -> Path:
+    """Returns `path` if it holds what `card` says; what to do if not depends on whether the package brought it."""
+    if not shipped:
+        _require_whole(path)
+    elif problem := find_problem(path):
+        raise WeightsUnavailable(f"{problem}; {_REINSTALL}")
+    if mismatch := find_mismatch(card, path):
+        anew = f"download the model again, or leave out '{card.name}=' if it is another model"
+        raise WeightsUnavailable(f"{mismatch.reason}; {_REINSTALL if shipped else anew}")
+    return path
+
+
+def _require_whole(path: Path) -> None:
+    """Raises WeightsUnavailable unless `path` is a folder or a file that holds a whole model."""
+    if path.is_file():
+        if problem := find_file_problem(path):
             raise WeightsUnavailable(
-                f"{folder / name} has sha256 {found[:12]}… where '{card.name}' pins {expected[:12]}…; "
-                "delete it and download the model again"
+                f"{problem}; give a whole Stable Diffusion 1 or 2 model as one safetensors file or as a folder"
             )
-    return folder
+    elif path.suffix == ".safetensors" and not path.exists():
+        raise WeightsUnavailable(f"there is no file {path}; check the path")
+    elif problem := find_problem(path):
+        raise WeightsUnavailable(f"{problem}; give a folder in the diffusers layout with safetensors weights")
+
+
+def _unavailable(card: Card, failures: Sequence[hub.FetchError], copy_to: Path | None) -> str:
+    """Returns the sentence that says why there are no weights, and which command helps.
+
+    Args:
+        card: of the model.
+        failures: why each repository, or each copy of one, is of no use.
+        copy_to: the cache folder if nothing may be fetched into it, or `None`.
+    """
+    kinds = {failure.kind: failure.hub_id for failure in reversed(failures)}
+    fetch = f"`undertow models fetch {card.name}`"
+    given = f"--model {card.name}=FOLDER"
+    problem = "could not be fetched"
+    if copy_to is not None:
+        problem = "HF_HUB_OFFLINE forbids fetching them"
+        remedy = f"run {fetch} where there is a network and copy its cache to {copy_to}, or pass {given}"
+    elif "disk" in kinds:
+        remedy = f"free some space, or set HF_HOME to a folder on another disk, and run {fetch}"
+    elif "passing" in kinds or "network" in kinds:
+        remedy = f"run {fetch} when the network is back (what arrived whole is kept), or pass {given}"
+    elif "account" in kinds:
+        page = f"https://huggingface.co/{kinds['account']}"
+        remedy = f"accept the licence at {page}, run `hf auth login`, and then {fetch}"
+    else:
+        remedy = f"get the model elsewhere and pass {given}, or run `hf auth login` if the repository is private"
+    reasons = "; ".join(str(failure) for failure in failures)
+    details = f" ({reasons})" if reasons else ""
+    return f"the weights of '{card.name}' are not on this machine and {problem}{details}; {remedy}"

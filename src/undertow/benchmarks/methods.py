@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from undertow.backbones import get_card, list_cards, load, resolve
-from undertow.backbones.weights import find_problem
-from undertow.base import SettingsError, WeightsUnavailable
+from undertow.backbones import load, locate
+from undertow.base import SettingsError
 from undertow.benchmarks.baselines import FLOW_BASELINES, FlowSettings, copy_labels, flow_labels
 from undertow.benchmarks.protocols import EvaluationProtocol
 from undertow.masks import LabelMap
@@ -151,15 +150,10 @@ def _weights(model: str | Path) -> dict[str, Any]:
 
     A name alone would not do: weights under one name change while a model is being trained.
     """
-    known = [card.name for card in list_cards()]
-    card = get_card(str(model)) if str(model) in known else None
-    folder = Path(model) if card is None else resolve(card)
-    if not folder.is_dir():
-        raise SettingsError(f"model '{model}' is neither a folder nor one of {', '.join(known)}")
-    if problem := find_problem(folder):
-        raise WeightsUnavailable(f"{problem}; give a folder in the diffusers layout with safetensors weights")
+    located = locate(str(model))
+    card, folder = located.card, located.path
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in [folder] if folder.is_file() else sorted(folder.rglob("*")):
         if path.suffix in (".safetensors", ".json"):
             with path.open("rb") as handle:
                 digest.update(path.relative_to(folder).as_posix().encode())

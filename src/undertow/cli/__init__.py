@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 the demonstration failed, 2 bad input, 3 weights unavailab
 """
 
 # Importing a module adds its commands, in the order in which `undertow --help` lists them.
-from undertow.cli import track, look, models, bench, train  # noqa: F401, I001
+from undertow.cli import track, estimate, look, models, doctor, bench, train  # noqa: F401, I001
 from undertow.cli.entry import app, main
 
 __all__ = ["app", "main"]

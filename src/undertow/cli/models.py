@@ -1,21 +1,79 @@
-"""`undertow models`."""
+"""`undertow models`: which models there are, and fetching their weights."""
 
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from undertow.cli.entry import app
+from undertow.cli.options import log
+
+models = typer.Typer(help="List the models undertow knows, and fetch their weights.")
+app.add_typer(models, name="models")
+
+Name = Annotated[str, typer.Argument(help="Model name, as `undertow models` lists it.")]
 
 
-@app.command()
-def models() -> None:
-    """List the models undertow knows."""
-    from undertow.backbones import list_cards
+@models.callback(invoke_without_command=True)
+def list_models(context: typer.Context) -> None:
+    """List the models undertow knows, and where their weights are."""
+    from undertow.backbones import list_cards, weights_state
 
-    table = Table("name", "licence", "prediction", "tokens", "preset", "noising", "MB per frame", "notes")
+    if context.invoked_subcommand is not None:
+        return
+    table = Table("name", "weights", "licence", "tokens", "preset", "noising", "MB/frame", box=SIMPLE)
+    table.columns[0].no_wrap = True
     for card in list_cards():
         noising = f"{card.noising.kind} {card.noising.timestep}"
         memory = f"{card.memory_per_frame / 1e6:.1f}"
-        table.add_row(
-            card.name, card.licence, card.prediction, str(card.token_budget), card.preset, noising, memory, card.notes
-        )
+        weights = f"{weights_state(card)}{', pinned' if card.sha256 else ''}"
+        table.add_row(card.name, weights, card.licence, str(card.token_budget), card.preset, noising, memory)
     Console().print(table)
+
+
+@models.command()
+def show(name: Name) -> None:
+    """Show where the weights of a model come from, and how it is read."""
+    from undertow.backbones import get_card, weights_state
+
+    card = get_card(name)
+    facts = {
+        "name": card.name,
+        "weights": weights_state(card),
+        "from": "\n".join(f"{hub_id} at {commit or 'its newest'}" for hub_id, commit in card.sources) or "the package",
+        "sha256": "\n".join(f"{file} {digest}" for file, digest in card.sha256.items()) or "not pinned",
+        "licence": card.licence + (" (to be accepted on the hub)" if card.gated else ""),
+        "prediction": card.prediction,
+        "read at": "\n".join(f"{site.path} ({kind})" for kind, sites in card.sites.items() for site in sites),
+        "tokens": str(card.token_budget),
+        "noising": f"{card.noising.kind} to timestep {card.noising.timestep}",
+        "preset": card.preset,
+        "memory": f"{card.memory_per_frame / 1e6:.1f} MB per frame",
+        "notes": card.notes,
+    }
+    table = Table(show_header=False, box=None)
+    for fact, value in facts.items():
+        table.add_row(fact, value)
+    Console().print(table)
+
+
+@models.command()
+def fetch(
+    name: Name,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag instead of the card's.")] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Print what to write into the card to pin these files.")] = False,
+) -> None:
+    """Download the weights of a model, check them, and print the folder they are in."""
+    from undertow.backbones import get_card, pins, resolve
+
+    card = get_card(name)
+    if revision is not None:
+        card = replace(card, hub_ids=tuple(hub_id for hub_id, _ in card.sources), revision=revision)
+    folder = resolve(card)
+    log.print(f"{name} is complete and has the right digests", highlight=False)
+    print(folder)
+    if pin:
+        print(pins(folder))

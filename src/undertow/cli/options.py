@@ -14,7 +14,7 @@ from undertow.base import BarProgress, JsonProgress, Progress, SettingsError, Si
 log = Console(stderr=True)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-Model = Annotated[str, typer.Option("--model", help="Model name (see `undertow models`) or folder.")]
+Model = Annotated[str, typer.Option("--model", help="Model name (see `undertow models`), folder, safetensors file, or NAME=PATH.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")]
 Size = Annotated[str | None, typer.Option(help="Model input as WIDTHxHEIGHT or tokens=N.")]
@@ -22,6 +22,9 @@ Preset = Annotated[str | None, typer.Option(help="drift, dift, dino, crw, pixels
 Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
 Json = Annotated[bool, typer.Option("--json", help="Events as JSON lines on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")]
+Continue = Annotated[
+    bool, typer.Option("--overwrite/--resume", help="Replace an earlier run in --out, or go on with it.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 
 
