@@ -67,6 +67,7 @@ def test_no_pickle_is_ever_loaded():
 def test_public_names():
     """Removing or adding a public name needs a change here, on purpose."""
     assert undertow.__all__ == [
+        "Clip",
         "CueError",
         "MaskError",
         "MaskTracker",
@@ -81,6 +82,7 @@ def test_public_names():
         "WeightsUnavailable",
         "list_cards",
         "load",
+        "open_stream",
         "read_label_map",
         "track",
         "write_label_map",

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     )
     from undertow.masks import read_label_map, write_label_map
     from undertow.tracking import MaskTracker, TrackResult, TrackSettings, track
-    from undertow.video import Video, VideoWriter
+    from undertow.video import Clip, Video, VideoWriter, open_stream
 
 # Names are looked up when first used, so that `undertow.world` and `undertow.training` import without a video library
 # and `undertow --help` without torch.
 _HOMES = {
+    "Clip": "video",
     "CueError": "base",
     "MaskError": "base",
     "MaskTracker": "tracking",
@@ -44,12 +45,14 @@ _HOMES = {
     "WeightsUnavailable": "base",
     "list_cards": "backbones",
     "load": "backbones",
+    "open_stream": "video",
     "read_label_map": "masks",
     "track": "tracking",
     "write_label_map": "masks",
 }
 
 __all__ = [
+    "Clip",
     "CueError",
     "MaskError",
     "MaskTracker",
@@ -64,6 +67,7 @@ __all__ = [
     "WeightsUnavailable",
     "list_cards",
     "load",
+    "open_stream",
     "read_label_map",
     "track",
     "write_label_map",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
@@ -23,6 +24,8 @@ class Sure:
     area: int
     margin: float
     mass: float
+    presence: float = 1.0
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,17 @@ class Result:
 
 
 def create(out: Path, overwrite: bool = False) -> RunFolder:
-    return RunFolder.create(
-        out,
-        video_fingerprint="ab12",
-        model="tiny",
-        settings={"fps": Fraction(30000, 1001), "recent": 7},
-        cues=[{"kind": "mask", "path": Path("first.png"), "frame": 0}],
-        overwrite=overwrite,
-    )
+    return opened(out, overwrite=overwrite)
+
+
+def opened(out: Path, **changes) -> RunFolder:
+    facts = {
+        "video": "ab12",
+        "model": "tiny",
+        "settings": {"fps": Fraction(30000, 1001), "recent": 7},
+        "cues": [{"kind": "mask", "path": Path("first.png"), "frame": 0}],
+    }
+    return RunFolder.open(out, **(facts | changes))
 
 
 def result(index: int, size: tuple[int, int] = (20, 30)) -> Result:
@@ -57,6 +63,7 @@ def test_a_finished_run_has_the_promised_files(tmp_path):
         for each in results:
             run.write_result(each)
         run.finish()
+        run.complete()
     found = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file())
     masks = [f"masks/frame_00{index}.png" for index in range(4)]
     assert found == sorted([*masks, "masks.json", "run.json", "scores.csv"])
@@ -102,7 +109,7 @@ def test_scores_have_a_row_for_every_object_seen_or_not(tmp_path):
         run.finish()
     with (run.path / "scores.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
-    assert list(rows[0]) == ["frame", "time", "object", "area", "margin", "mass"]
+    assert list(rows[0]) == ["frame", "time", "object", "area", "margin", "mass", "presence", "lost"]
     assert [(row["frame"], row["object"]) for row in rows] == [(f, n) for f in ("0", "5") for n in ("1", "2", "3")]
     assert rows[3]["time"] == "0.166833333"
     assert int(rows[4]["area"]) == results[1].scores[2].area
@@ -113,7 +120,7 @@ def test_an_empty_run_has_empty_tables(tmp_path):
     with create(tmp_path / "out") as run:
         run.finish()
     assert json.loads((run.path / "masks.json").read_text()) == []
-    assert (run.path / "scores.csv").read_text() == "frame,time,object,area,margin,mass\n"
+    assert (run.path / "scores.csv").read_text() == "frame,time,object,area,margin,mass,presence,lost\n"
 
 
 def test_an_interrupted_run_keeps_what_is_done_and_has_no_tables(tmp_path):
@@ -126,8 +133,90 @@ def test_an_interrupted_run_keeps_what_is_done_and_has_no_tables(tmp_path):
         interrupted()
     assert np.array_equal(read_written_map(tmp_path / "out" / "masks" / "frame_000.png"), result(0).labels)
     assert not (tmp_path / "out" / "masks.json").exists()
-    with pytest.raises(SettingsError, match="already holds a run"):
-        create(tmp_path / "out")
+    with create(tmp_path / "out") as run:
+        # Without a state there is nothing to go on from: the frame will be made again.
+        assert (run.frames, run.state, run.finished) == (0, None, False)
+
+
+def test_a_run_goes_on_from_its_last_state(tmp_path):
+    tensors = {"labels": torch.arange(6.0).reshape(2, 3)}
+    with create(tmp_path / "out") as run:
+        for index in range(3):
+            run.write_result(result(index))
+        run.write_state(tensors, digest="seen")
+        run.write_result(result(3))
+    with create(tmp_path / "out") as run:
+        assert (run.frames, run.digest) == (3, "seen") and torch.equal(run.state["labels"], tensors["labels"])
+        for index in range(3, 5):
+            run.write_result(result(index))
+        run.finish()
+        run.complete()
+    rows = (run.path / "scores.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1::3]] == ["0", "1", "2", "3", "4"]
+    with create(tmp_path / "out") as run:
+        assert run.finished
+
+
+@pytest.mark.parametrize("harm", ["state", "mask", "journal", "half a line"])
+def test_a_damaged_run_starts_anew(tmp_path, harm):
+    with create(tmp_path / "out") as run:
+        for index in range(2):
+            run.write_result(result(index))
+        run.write_state({"x": torch.zeros(1)})
+    journal = run.path / ".journal.jsonl"
+    if harm == "state":
+        (run.path / "state.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0garbage!")
+    elif harm == "mask":
+        run.mask_path("frame_001").unlink()
+    elif harm == "journal":
+        journal.unlink()
+    else:
+        journal.write_bytes(journal.read_bytes()[:-5])
+    with create(tmp_path / "out") as run:
+        assert (run.frames, run.state) == (0, None)
+        run.write_result(result(0))
+        run.finish()
+    assert len((run.path / "scores.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_only_leftovers_of_our_own_writing_are_swept_up(tmp_path):
+    with create(tmp_path / "out") as run:
+        pass
+    ours = [run.path / ".scores-ab12_xyz.csv", run.path / "masks" / ".frame_000-abcdefgh.png"]
+    theirs = [run.path / ".DS_Store", run.path / ".hidden-abcdefgh.png", run.path / "masks" / ".keep"]
+    for path in (*ours, *theirs):
+        path.write_bytes(b"x")
+    with create(tmp_path / "out"):
+        pass
+    assert [path.exists() for path in (*ours, *theirs)] == [False, False, True, True, True]
+
+
+def test_one_process_at_a_time_has_a_folder(tmp_path):
+    with create(tmp_path / "out"), pytest.raises(SettingsError, match=r"another run \(process \d+\) is writing to"):
+        create(tmp_path / "out", overwrite=True)
+    with create(tmp_path / "out"):
+        pass
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"video": "cd34"}, "video was ab12 and is cd34"),
+        ({"model": "sd-2.1"}, "model was tiny and is sd-2.1"),
+        ({"settings": {"fps": Fraction(25), "recent": 7}}, "settings.fps was 30000/1001 and is 25"),
+        ({"settings": {"recent": 7}}, "settings.fps was 30000/1001 and is null"),
+        ({"cues": [{"frame": 0, "sha256": "f00"}]}, "cues.frame 0 was null and is f00"),
+    ],
+)
+def test_another_run_is_refused_with_what_differs(tmp_path, change, words):
+    with create(tmp_path / "out") as run:
+        run.write_result(result(0))
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(SettingsError) as caught:
+        opened(tmp_path / "out", **change)
+    assert words in str(caught.value) and "--overwrite" in str(caught.value)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 def test_cues_are_appended(tmp_path):
@@ -137,14 +226,13 @@ def test_cues_are_appended(tmp_path):
     assert [cue["path"] for cue in cues] == ["first.png", "later.png"]
 
 
-def test_an_existing_run_needs_overwrite(tmp_path):
+def test_overwriting_removes_what_a_run_wrote_and_nothing_else(tmp_path):
     with create(tmp_path / "out") as run:
         run.write_result(result(0))
         run.finish()
+        run.complete()
     (run.path / "notes.txt").write_text("mine")
     (run.path / "overlay.mp4").write_bytes(b"old")
-    with pytest.raises(SettingsError, match=r"out' already holds a run; add --overwrite or choose another --out"):
-        create(tmp_path / "out")
     with create(tmp_path / "out", overwrite=True) as run:
         left = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if not path.name.startswith(".")}
     assert left == {"run.json", "masks", "notes.txt"}

@@ -43,7 +43,7 @@ def pictures(count: int) -> list[Picture]:
 
 
 def run_of(out: Path, frames: list[Picture]) -> RunFolder:
-    with RunFolder.create(out, video_fingerprint="f", model="m", settings={}, cues=[], overwrite=False) as run:
+    with RunFolder.open(out, video="f", model="m", settings={}, cues=[]) as run:
         for frame in frames:
             run.write_result(frame)
         run.finish()

@@ -11,9 +11,11 @@ from undertow.base.errors import (
     WeightsUnavailable,
 )
 from undertow.base.files import atomic_path, write_bytes, write_json, write_text
+from undertow.base.lock import LOCK, exclusive
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
 
 __all__ = [
+    "LOCK",
     "BarProgress",
     "CueError",
     "JsonProgress",
@@ -26,6 +28,7 @@ __all__ = [
     "VideoError",
     "WeightsUnavailable",
     "atomic_path",
+    "exclusive",
     "resolve_device",
     "resolve_dtype",
     "set_threads",

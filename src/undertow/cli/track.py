@@ -1,19 +1,19 @@
 """`undertow track`."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from undertow.base import set_threads
+from undertow.base import SettingsError, set_threads
 from undertow.cli.entry import app
 from undertow.cli.options import (
+    Continue,
     Device,
     Dtype,
     Json,
     Model,
     Out,
-    Overwrite,
     Preset,
     Seed,
     Size,
@@ -23,10 +23,18 @@ from undertow.cli.options import (
     sizes,
 )
 
+if TYPE_CHECKING:
+    from undertow.backbones import Backbone
+    from undertow.masks import LabelMap
+    from undertow.tracking import TrackSettings
+    from undertow.video import Clip
+
 
 @app.command()
 def track(
-    video: Annotated[Path, typer.Argument(help="Video file or folder of frames.")],
+    video: Annotated[
+        str, typer.Argument(help="Video file, folder of frames, - for standard input, or camera:0.", show_default=False)
+    ],
     out: Out,
     mask: Annotated[
         list[str], typer.Option("--mask", help="FILE[@F]: objects painted on frame F (a number, or seconds like 1.5s).")
@@ -41,32 +49,79 @@ def track(
         typer.Option(help="What the softmax runs over; `window` is the fast one."),
     ] = None,
     channel_norm: Annotated[Literal["none", "minmax"], typer.Option(help="Stretch channels before deciding.")] = "none",
+    lost: Annotated[
+        Literal["empty", "keep"], typer.Option(help="Whether a lost object gets no pixels, or the best guess.")
+    ] = "empty",
+    start: Annotated[str | None, typer.Option(help="First frame to track: a number, or seconds like 4.5s.")] = None,
+    end: Annotated[str | None, typer.Option(help="Frame before which to stop.")] = None,
+    every: Annotated[int, typer.Option(help="Track every n-th frame only.")] = 1,
+    raw: Annotated[
+        str | None, typer.Option(help="Standard input or a pipe is raw video: WIDTHxHEIGHT[:FORMAT][@RATE].")
+    ] = None,
     overlay: Annotated[bool, typer.Option(help="Render overlay.mp4.")] = True,
-    overwrite: Overwrite = False,
+    overwrite: Continue = False,
+    max_memory: Annotated[
+        str | None, typer.Option("--max-memory", help="Refuse what would need more, such as 8GB.")
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     seed: Seed = 0,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Track the objects of a mask through a video."""
+    """Track the objects of a mask through a video. The same command again goes on after an interruption."""
     from undertow.backbones import load
-    from undertow.runs import read_masks, track_into
+    from undertow.runs import Latency, read_masks, track_into
     from undertow.tracking import TrackSettings
-    from undertow.video import Video
 
     set_threads(threads)
     settings = TrackSettings(
-        preset=preset, noising=noising, softmax_scope=softmax_scope, channel_norm=channel_norm, seed=seed, **sizes(size)
-    )
-    with Video(video) as opened:
-        masks, colours = read_masks(mask, opened, mask_colors=mask_colors)
+        preset=preset, noising=noising, softmax_scope=softmax_scope, channel_norm=channel_norm, lost=lost, seed=seed,
+        **sizes(size),
+    )  # fmt: skip
+    if is_live(video):
+        # A batch would make live frames wait for each other.
+        settings = replace(settings, batch=1)
+    with opened(video, raw, start, end, every) as clip:
+        masks, colours = read_masks(mask, clip, mask_colors=mask_colors)
         for colour, object_id in colours.items():
             log.print(f"colour {colour} is object {object_id}")
         backbone = load(model, device=device, dtype=dtype)
+        check_memory(clip, masks, backbone, settings, max_memory)
+        latency = Latency()
         with shown_progress(json) as progress:
             track_into(
-                out, opened, masks, backbone, settings,
-                cues=[{"mask": cue} for cue in mask], overwrite=overwrite, overlay=overlay, progress=progress,
+                out, clip, masks, backbone, settings, cues=[{"mask": cue} for cue in mask],
+                overwrite=overwrite, overlay=overlay, progress=progress, latency=latency,
             )  # fmt: skip
-    log.print(f"masks, scores and overlay are in {out}")
+    if latency.count:
+        log.print(f"{latency}")
+    log.print(f"masks, scores and overlay are in {out}" if overlay else f"masks and scores are in {out}")
+
+
+def is_live(video: str) -> bool:
+    """Returns whether a video is a pipe or a camera."""
+    from undertow.video import is_stream
+
+    return is_stream(video)
+
+
+def opened(video: str, raw: str | None, start: str | None, end: str | None, every: int) -> "Clip":
+    """Returns the frames that a command is to work on."""
+    from undertow.video import Clip, Video, frame_number, open_stream
+
+    if raw is not None and not is_live(video):
+        raise SettingsError(f"--raw is for standard input and pipes, and '{video}' is neither; leave it out")
+    whole = open_stream(video, raw=raw) if is_live(video) else Video(video)
+    first = 0 if start is None else frame_number(start, whole, "--start")
+    return Clip(whole, first, None if end is None else frame_number(end, whole, "--end"), every)
+
+
+def check_memory(
+    clip: "Clip", masks: "dict[int, LabelMap]", backbone: "Backbone", settings: "TrackSettings", allowed: str | None
+) -> None:
+    """Raises MemoryBudgetError if tracking would need more memory than there is, or than is allowed."""
+    from undertow.runs import check_budget, estimate, parse_memory
+
+    budget = None if allowed is None else parse_memory(allowed)
+    check_budget(estimate(clip, masks, backbone, settings, calibrate=budget is not None), budget)

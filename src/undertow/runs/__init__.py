@@ -1,18 +1,28 @@
 """Run folders: masks, scores and run lengths written as they come, and the overlay rendered from them at the end."""
 
+from undertow.runs.budget import parse_memory, shown_memory
 from undertow.runs.cues import read_masks, split_cue
+from undertow.runs.estimate import Estimate, check_budget, estimate
 from undertow.runs.folder import FrameResult, RunFolder, Score
+from undertow.runs.latency import Latency
 from undertow.runs.plain import plain
-from undertow.runs.render import render_overlay, write_overlay
+from undertow.runs.render import LiveOverlay, render_overlay, write_overlay
 from undertow.runs.tracking import track_into
 
 __all__ = [
+    "Estimate",
     "FrameResult",
+    "Latency",
+    "LiveOverlay",
     "RunFolder",
     "Score",
+    "check_budget",
+    "estimate",
+    "parse_memory",
     "plain",
     "read_masks",
     "render_overlay",
+    "shown_memory",
     "split_cue",
     "track_into",
     "write_overlay",

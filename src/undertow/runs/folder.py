@@ -1,30 +1,36 @@
 """The Run folder: what a run leaves behind, and the unit of sharing.
 
-    run.json      what was run: video fingerprint, model, resolved settings, cues as an append-only log
-    masks/        one PNG per frame at native size, named after the source frame
-    masks.json    COCO run lengths, a list of rows {frame, time, object, rle}
-    scores.csv    frame, time, object, area, margin, mass
-    overlay.mp4   the masks over the video (see `undertow.runs.render`)
+    run.json           what was run: video fingerprint, model, resolved settings, cues as an append-only log
+    masks/             one PNG per frame at native size, named after the source frame
+    masks.json         COCO run lengths, a list of rows {frame, time, object, rle}
+    scores.csv         frame, time, object, area, margin, mass, presence, lost
+    overlay.mp4        the masks over the video (see `undertow.runs.render`)
+    state.safetensors  where an unfinished run has come to (see `undertow.runs.recovery`)
 
 Results go to disk as they come, each frame's row to a hidden journal, from which `finish` assembles the two tables.
 So memory does not grow with the video, and tables exist only once they are whole.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from undertow.base import SettingsError, atomic_path, write_json
+from torch import Tensor
+
+from undertow.base import SettingsError, atomic_path, exclusive, write_json
 from undertow.masks import LabelMap, label_map_rles, object_ids, write_label_map
 from undertow.runs.plain import plain
+from undertow.runs.recovery import SavedState, recover, save_state
+from undertow.runs.room import FORMAT, JOURNAL, STATE, check_room, check_same, clear, sweep
 
-FORMAT = "undertow run"
 VERSION = 1
-JOURNAL = ".journal.jsonl"
-COLUMNS = "frame,time,object,area,margin,mass"
+FIGURES = ("margin", "mass", "presence")
+COLUMNS = "frame,time,object,area,margin,mass,presence,lost"
 
 
 class Score(Protocol):
@@ -41,6 +47,14 @@ class Score(Protocol):
     @property
     def mass(self) -> float:
         """Kernel mass kept before renormalising."""
+
+    @property
+    def presence(self) -> float:
+        """Probability that the object is where its mask says."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the object is not believed to be there."""
 
 
 class FrameResult(Protocol):
@@ -70,57 +84,85 @@ class FrameResult(Protocol):
 class RunFolder:
     """A run being written. Use as a context manager, or call `close` when done.
 
-        with RunFolder.create(out, video_fingerprint=..., model="tiny", settings={}, cues=[], overwrite=False) as run:
+        with RunFolder.open(out, video=..., model="tiny", settings={}, cues=[]) as run:
+            tensors = run.state  # where an interrupted run had come to, if this is one
             for result in results:
                 run.write_result(result)
+                run.write_state(tensors)  # now and then
             run.finish()
+            run.complete()
+
+    Only one process at a time has a folder. Whatever moment it is killed at, opening the folder again goes on from the
+    last state: a state is written after everything it builds on, and what was written after it is made again.
 
     Attributes:
         path: the folder.
+        finished: whether the run was complete already when it was opened.
+        frames: number of frames whose results are there.
+        state: tensors of the last state, `None` if the run begins at its first frame.
+        digest: what `write_state` was told of the frames seen until then.
     """
 
-    def __init__(self, path: Path, journal: TextIO) -> None:
-        """Takes an open journal; users call `create`."""
-        self.path = path
-        self._journal = journal
+    def __init__(self, path: Path, stack: ExitStack, *, finished: bool, saved: SavedState | None) -> None:
+        """Takes a folder that is locked; users call `open`."""
+        self.path, self.finished = path, finished
+        self.frames = saved.frames if saved else 0
+        self.state = saved.tensors if saved else None
+        self.digest = saved.digest if saved else ""
+        self._stack = stack
+        self._journal: TextIO | None = None
+        if not finished:
+            self._journal = stack.enter_context((path / JOURNAL).open("a", encoding="utf-8"))
 
     @classmethod
-    def create(
+    def open(
         cls,
         out: Path | str,
         *,
-        video_fingerprint: str,
+        video: str,
         model: str,
         settings: Mapping[str, Any],
         cues: Sequence[Any],
-        overwrite: bool,
+        overwrite: bool = False,
     ) -> Self:
-        """Returns a new run in the folder `out`, with its run.json written.
+        """Returns the run in the folder `out`: a new one, or the same one to be continued.
 
         Args:
-            out: folder to make; it may exist if it is empty, or a run to be overwritten.
-            video_fingerprint: what `Video.fingerprint` says.
-            model: name or folder of the model.
+            out: folder to make; it may exist if it is empty or holds a run.
+            video: what `Video.fingerprint` says.
+            model: name and fingerprint of the model.
             settings: all settings, resolved; see `plain` for what they may hold.
             cues: what the user gave, in order.
             overwrite: whether to replace an earlier run. Only files a run writes are removed.
 
         Raises:
-            SettingsError: if `out` holds a run and `overwrite` is false, or holds something else.
+            SettingsError: if `out` holds a run of another video, model, settings or cues and `overwrite` is false, if
+                it holds something else, or if another process is writing to it.
         """
         path = Path(out)
-        _make_room(path, overwrite)
         record = {
             "format": FORMAT,
             "version": VERSION,
-            "video": video_fingerprint,
+            "video": video,
             "model": model,
             "settings": plain(settings),
             "cues": plain(cues),
         }
-        write_json(path / "run.json", record)
-        (path / "masks").mkdir(exist_ok=True)
-        return cls(path, (path / JOURNAL).open("w", encoding="utf-8"))
+        check_room(path)
+        path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(path))
+            earlier = check_room(path)
+            if earlier is not None and not overwrite:
+                check_same(path, earlier, record)
+            else:
+                clear(path)
+                write_json(path / "run.json", record)
+            (path / "masks").mkdir(exist_ok=True)
+            sweep(path)
+            finished = (path / "scores.csv").exists() and not (path / JOURNAL).exists()
+            saved = None if finished else recover(path / STATE, path / JOURNAL, path / "masks")
+            return cls(path, stack.pop_all(), finished=finished, saved=saved)
 
     def append_cue(self, cue: Any) -> None:
         """Adds a cue to the log in run.json; earlier cues are never changed."""
@@ -138,14 +180,28 @@ class RunFolder:
         line = {
             "frame": result.index,
             "time": str(result.time),
+            "name": result.name,
             "rles": label_map_rles(result.labels, object_ids(result.labels)),
             "scores": {
-                object_id: [int(score.area), float(score.margin), float(score.mass)]
+                object_id: [int(score.area), *(float(getattr(score, name)) for name in FIGURES), bool(score.lost)]
                 for object_id, score in sorted(result.scores.items())
             },
         }
-        self._journal.write(json.dumps(line) + "\n")
-        self._journal.flush()
+        self._lines_out.write(json.dumps(line) + "\n")
+        self._lines_out.flush()
+        self.frames += 1
+
+    def write_state(self, tensors: Mapping[str, Tensor], digest: str = "") -> None:
+        """Writes where the run has come to, atomically; the frames written so far are then never made again.
+
+        Args:
+            tensors: what the tracker goes on from, as `MaskTracker.state` gives it.
+            digest: tells the frames seen so far from others, for videos that cannot be read again.
+        """
+        # The state must not reach the disk before the lines it builds on.
+        self._lines_out.flush()
+        os.fsync(self._lines_out.fileno())
+        save_state(self.path / STATE, SavedState(self.frames, digest, dict(tensors)))
 
     def finish(self) -> None:
         """Assembles masks.json and scores.csv from the journal, in the order the frames were written.
@@ -154,7 +210,6 @@ class RunFolder:
         ("1001/30000"; `Fraction` reads it) and an `rle` that `pycocotools.mask.decode` takes. scores.csv has a row for
         each object tracked, seen or not, with the time in decimal seconds to the nanosecond.
         """
-        self.close()
         with atomic_path(self.path / "masks.json") as temporary, temporary.open("w", encoding="utf-8") as table:
             separator = "["
             for line in self._lines():
@@ -166,14 +221,21 @@ class RunFolder:
         with atomic_path(self.path / "scores.csv") as temporary, temporary.open("w", encoding="utf-8") as table:
             table.write(COLUMNS + "\n")
             for line in self._lines():
-                for object_id, (area, margin, mass) in line["scores"].items():
+                for object_id, (area, *figures, lost) in line["scores"].items():
                     seconds = decimal_seconds(Fraction(line["time"]))
-                    table.write(f"{line['frame']},{seconds},{object_id},{area},{margin:.6f},{mass:.6f}\n")
-        (self.path / JOURNAL).unlink()
+                    shown = ",".join(f"{figure:.6f}" for figure in figures)
+                    table.write(f"{line['frame']},{seconds},{object_id},{area},{shown},{int(lost)}\n")
+
+    def complete(self) -> None:
+        """Removes what only an unfinished run needs; the folder holds a whole run from then on."""
+        (self.path / STATE).unlink(missing_ok=True)
+        # Last, since a run with a journal is not complete.
+        (self.path / JOURNAL).unlink(missing_ok=True)
+        self.finished = True
 
     def close(self) -> None:
-        """Closes the journal; what was written stays."""
-        self._journal.close()
+        """Lets go of the folder; what was written stays."""
+        self._stack.close()
 
     def __enter__(self) -> Self:
         return self
@@ -183,8 +245,15 @@ class RunFolder:
     ) -> None:
         self.close()
 
+    @property
+    def _lines_out(self) -> TextIO:
+        if self._journal is None:
+            raise SettingsError(f"the run in '{self.path}' is complete; choose another --out to track again")
+        return self._journal
+
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Yields the journal, one frame at a time."""
+        self._lines_out.flush()
         with (self.path / JOURNAL).open(encoding="utf-8") as journal:
             for line in journal:
                 yield json.loads(line)
@@ -195,29 +264,3 @@ def decimal_seconds(time: Fraction) -> str:
     nanoseconds = round(time * 10**9)
     sign = "-" if nanoseconds < 0 else ""
     return f"{sign}{abs(nanoseconds) // 10**9}.{abs(nanoseconds) % 10**9:09d}"
-
-
-def _make_room(path: Path, overwrite: bool) -> None:
-    """Makes `path` an existing folder without a run in it, or raises `SettingsError`."""
-    if path.exists() and not path.is_dir():
-        raise SettingsError(f"--out '{path}' is a file; name a folder")
-    if path.exists() and any(path.iterdir()):
-        if not _is_run(path):
-            raise SettingsError(f"--out '{path}' holds files that are not a run; choose an empty or new folder")
-        if not overwrite:
-            raise SettingsError(f"--out '{path}' already holds a run; add --overwrite or choose another --out")
-        # run.json goes last of all (it is replaced), so that a folder half cleared is still known as a run.
-        for name in ("masks.json", "scores.csv", "overlay.mp4", "state.safetensors", JOURNAL):
-            (path / name).unlink(missing_ok=True)
-        for mask in (path / "masks").glob("*.png"):
-            mask.unlink()
-    path.mkdir(parents=True, exist_ok=True)
-
-
-def _is_run(path: Path) -> bool:
-    """Returns whether a folder holds a run.json of ours."""
-    try:
-        record = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("format") == FORMAT

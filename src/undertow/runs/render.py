@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import Progress, SilentProgress, VideoError
 from undertow.drawing import overlay
-from undertow.masks import read_written_map
+from undertow.masks import LabelMap, read_written_map
 from undertow.runs.folder import RunFolder
-from undertow.video import Video, VideoWriter
+from undertow.video import Clip, Video, VideoWriter
 
 # Of a video whose frame rate nobody knows (a folder, an array).
 DEFAULT_FPS = Fraction(24)
@@ -70,7 +71,7 @@ def render_overlay(
     return drawn
 
 
-def write_overlay(run: RunFolder, video: Video, progress: Progress | None = None) -> Path:
+def write_overlay(run: RunFolder, video: Video | Clip, progress: Progress | None = None) -> Path:
     """Returns the path of overlay.mp4 in the run's folder, written atomically: H.264, yuv420p, faststart.
 
     A video whose frame rate is not known is shown at 24 frames per second.
@@ -82,3 +83,31 @@ def write_overlay(run: RunFolder, video: Video, progress: Progress | None = None
     with VideoWriter(path, fps=video.fps or DEFAULT_FPS, width=video.width, height=video.height) as writer:
         render_overlay(run, video, writer, progress)
     return path
+
+
+class LiveOverlay:
+    """overlay.mp4 drawn while frames come, for streams, which cannot be read a second time.
+
+    Used as a context manager; the file appears, whole, with `finish`, and not at all without it.
+    """
+
+    def __init__(self, run: RunFolder, video: Video | Clip) -> None:
+        """Prepares to draw for a run."""
+        rate = video.fps or DEFAULT_FPS
+        self._writer = VideoWriter(run.path / "overlay.mp4", fps=rate, width=video.width, height=video.height)
+
+    def draw(self, frame: FrameLike, labels: LabelMap) -> None:
+        """Adds a frame with its labels drawn over it."""
+        self._writer.write(overlay(frame.image, labels), frame.time)
+
+    def finish(self) -> None:
+        """Puts the file in place."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.discard()

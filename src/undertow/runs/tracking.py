@@ -1,21 +1,30 @@
 """Tracking into a Run folder: what the command line and the app do with a video and its masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic, perf_counter
 from typing import Any
 
+import torch
+
 from undertow.backbones import Backbone
-from undertow.base import Progress, SilentProgress
-from undertow.masks import LabelMap
+from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.masks import LabelMap, read_written_map
+from undertow.runs.cues import described
 from undertow.runs.folder import RunFolder
-from undertow.runs.render import write_overlay
-from undertow.tracking import TrackSettings, resolve, track
-from undertow.video import Video
+from undertow.runs.latency import Latency
+from undertow.runs.render import LiveOverlay, write_overlay
+from undertow.tracking import MaskTracker, TrackSettings, check_masks, propagate, resolve
+from undertow.video import Clip, Frame, FramesDigest, Video
+
+# Between two states; a state of `tiny` takes some 20 ms to write.
+STATE_SECONDS = 5.0
 
 
 def track_into(
     out: Path,
-    video: Video,
+    video: Video | Clip,
     masks: Mapping[int, LabelMap],
     backbone: Backbone,
     settings: TrackSettings | None = None,
@@ -24,12 +33,18 @@ def track_into(
     overwrite: bool = False,
     overlay: bool = True,
     progress: Progress | None = None,
+    latency: Latency | None = None,
+    state_seconds: float = STATE_SECONDS,
 ) -> Path:
     """Returns the Run folder with a mask for every frame, tables and, if wanted, the overlay.
 
+    Called again after an interruption, however hard, it goes on where it was, and the run becomes what it would have
+    been; a run that is complete is left as it is. A stream that is interrupted from the keyboard has ended: tables and
+    overlay are finished before the interruption goes on.
+
     Args:
-        out: The folder to make.
-        video: The video.
+        out: The folder to make, or of the run to continue.
+        video: The video, or a clip of one.
         masks: Label maps by frame number.
         backbone: The model.
         settings: Options.
@@ -37,24 +52,133 @@ def track_into(
         overwrite: Whether to replace a run that is there.
         overlay: Whether to render overlay.mp4.
         progress: Told of every frame.
+        latency: Told how long every frame took.
+        state_seconds: Least time between two states; an interruption costs no more work than that.
+
+    Raises:
+        SettingsError: if the folder holds another run or other files, or the video is a stream other than the one that
+            the run in the folder began with.
+        CueError, VideoError, MaskError: if a mask does not fit the video.
     """
     settings, progress = settings or TrackSettings(), progress or SilentProgress()
+    given = check_masks(video, masks)
     resolved = resolve(settings, backbone, video.height, video.width)
-    run = RunFolder.create(
+    tracker = MaskTracker(backbone, settings)
+    run = RunFolder.open(
         out,
-        video_fingerprint=video.fingerprint(),
-        model=resolved.model,
-        settings=resolved.as_dict(),
-        cues=list(cues) or [{"mask": index} for index in masks],
+        video=video.fingerprint(),
+        model=f"{resolved.model} {backbone.fingerprint()}",
+        settings=resolved.as_dict() | _selection(video) | {"threads": torch.get_num_threads()},
+        cues=[*cues, *(described(index, labels) for index, labels in given.items())],
         overwrite=overwrite,
     )
-    with run:
+    with run, ExitStack() as stack:
+        if run.finished:
+            if overlay and video.again and not (run.path / "overlay.mp4").exists():
+                progress.start("overlay", video.frame_count)
+                write_overlay(run, video, progress)
+            return run.path
+        if run.state is not None:
+            tracker.restore(run.state)
+        # A stream cannot be read again for the overlay, so it is drawn as frames come.
+        live = stack.enter_context(LiveOverlay(run, video)) if overlay and not video.again else None
         progress.start("track", video.frame_count)
-        for result in track(video, masks, backbone, settings):
-            run.write_result(result)
-            progress.advance(frame=result.index)
+        progress.advance(run.frames)
+        frames = _Frames(video, run, live)
+        interrupted = False
+        try:
+            _propagate_into(run, frames, given, tracker, live, progress, latency or Latency(), state_seconds)
+        except KeyboardInterrupt:
+            if video.again or not run.frames:
+                raise
+            interrupted = True
         run.finish()
-        if overlay:
+        if live is not None:
+            live.finish()
+        elif overlay:
             progress.start("overlay", video.frame_count)
             write_overlay(run, video, progress)
+        run.complete()
+        if interrupted:
+            raise KeyboardInterrupt
     return run.path
+
+
+def _propagate_into(
+    run: RunFolder,
+    frames: "_Frames",
+    masks: Mapping[int, LabelMap],
+    tracker: MaskTracker,
+    live: LiveOverlay | None,
+    progress: Progress,
+    latency: Latency,
+    state_seconds: float,
+) -> None:
+    """Tracks what frames are left, writing results as they come and, between batches, the state."""
+    written, first = monotonic(), min(masks)
+    for frame, result in propagate(frames, masks, tracker):
+        run.write_result(result)
+        if live is not None:
+            live.draw(frame, result.labels)
+        seconds = perf_counter() - frames.arrived.pop(frame.index)
+        latency.add(seconds)
+        progress.advance(frame=frame.index, ms=round(1000 * seconds))
+        between = run.frames % tracker.settings.batch == 0
+        if between and frame.index >= first and monotonic() - written >= state_seconds:
+            run.write_state(tracker.state(), frames.digest)
+            written = monotonic()
+
+
+class _Frames:
+    """The frames a run still needs, on their way to the tracker: when each arrived, and what has been seen so far.
+
+    Of a stream, the frames that the run had already are read again, and have to be the same.
+    """
+
+    def __init__(self, video: Video | Clip, run: RunFolder, live: LiveOverlay | None) -> None:
+        self._video, self._run, self._live, self._done = video, run, live, run.frames
+        self._seen = FramesDigest()
+        self.arrived: dict[int, float] = {}
+
+    @property
+    def digest(self) -> str:
+        """Of all frames of a stream up to the last that was taken; empty for a video that can be read again."""
+        return "" if self._video.again else self._seen.hexdigest()
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._left() if self._video.again else self._streamed():
+            self.arrived[frame.index] = perf_counter()
+            yield frame
+
+    def _left(self) -> Iterator[Frame]:
+        """Returns the frames that are left of a video that can be read at any place."""
+        if isinstance(self._video, Clip):
+            return self._video.video.frames((self._video.numbers or range(0))[self._done :])
+        return self._video.frames(range(self._done, self._video.frame_count or 0))
+
+    def _streamed(self) -> Iterator[Frame]:
+        """Yields the frames of a stream after those that the run had, which are only looked at."""
+        for frame in self._video:
+            self._seen.update(frame)
+            if self._seen.count > self._done:
+                yield frame
+                continue
+            if self._live is not None:
+                self._live.draw(frame, read_written_map(self._run.mask_path(frame.name)))
+            if self._seen.count == self._done:
+                self._check()
+        if self._seen.count < self._done:
+            self._check()
+
+    def _check(self) -> None:
+        if self._seen.hexdigest() != self._run.digest:
+            raise SettingsError(
+                f"the run in '{self._run.path}' began with another stream; give it the same frames from the start, "
+                "add --overwrite to replace it, or choose another --out"
+            )
+
+
+def _selection(video: Video | Clip) -> dict[str, Any]:
+    """Returns which frames of a video are tracked, for run.json."""
+    chosen = (video.start, video.end, video.every) if isinstance(video, Clip) else (0, None, 1)
+    return {"frames": dict(zip(("start", "end", "every"), chosen, strict=True))}

@@ -17,12 +17,15 @@ class Reference:
         keys: What queries are compared with.
         labels: Soft labels, background first; objects that it knows nothing of have zeros.
         known: Which channels it knows. A frame from before an object joined may well show it, as background.
+        own: On an anchor, what every object whose mask was given scores on the anchor itself (see `Witnesses.own`),
+            zeros for other channels. None on other frames.
     """
 
     index: int
     keys: Float[Tensor, "a s d"]
     labels: Float[Tensor, "n s"]
     known: Bool[Tensor, "n"]
+    own: Float[Tensor, "2 n"] | None = None
 
 
 class Memory:
@@ -53,7 +56,9 @@ class Memory:
         def widened(reference: Reference) -> Reference:
             zeros = reference.labels.new_zeros(count, reference.labels.shape[1])
             labels = torch.cat([reference.labels, zeros])
-            return replace(reference, labels=labels, known=torch.cat([reference.known, torch.zeros(count).bool()]))
+            known = torch.cat([reference.known, torch.zeros(count).bool()])
+            own = None if reference.own is None else torch.cat([reference.own, torch.zeros(2, count)], dim=1)
+            return replace(reference, labels=labels, known=known, own=own)
 
         self.anchors = [widened(anchor) for anchor in self.anchors]
         self._ring = deque((widened(each) for each in self._ring), maxlen=self._ring.maxlen)

@@ -29,6 +29,8 @@ class TrackSettings:
         channel_norm: "minmax" stretches each channel before the argmax, as DINO's evaluation does.
         batch: Frames observed at once; batches align to absolute frame numbers.
         seed: Seed of the noise.
+        lost: What becomes of an object that is lost: "empty" gives it no pixels, keeps the frame from teaching later
+            ones, and searches its anchor for it; "keep" only says so.
     """
 
     preset: str | None = None
@@ -46,12 +48,15 @@ class TrackSettings:
     channel_norm: Literal["none", "minmax"] = "none"
     batch: int = 4
     seed: int = 0
+    lost: Literal["empty", "keep"] = "empty"
 
     def __post_init__(self) -> None:
         for name, least in (("tokens", 16), ("radius", 0), ("topk", 1), ("recent", 0), ("batch", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SettingsError(f"{name} is {value}; give {least} or more")
+        if self.lost not in ("empty", "keep"):
+            raise SettingsError(f"lost is {self.lost!r}; choose empty or keep")
         if self.timestep is not None and not 0 <= self.timestep < 1000:
             raise SettingsError(f"timestep is {self.timestep}; give 0 to 999")
         if self.size is not None and min(self.size) < 16:
@@ -74,6 +79,7 @@ class ResolvedSettings:
     channel_norm: Literal["none", "minmax"]
     batch: int
     dtype: str
+    lost: Literal["empty", "keep"]
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the settings as plain values for `run.json`."""
@@ -130,6 +136,7 @@ def resolve(settings: TrackSettings, backbone: Backbone, height: int, width: int
         channel_norm=settings.channel_norm,
         batch=settings.batch,
         dtype=str(backbone.dtype).removeprefix("torch."),
+        lost=settings.lost,
     )
 
 

@@ -1,9 +1,8 @@
 """DRIFT's tracker (Kim et al., 2025): each frame's affinity to a few references carries their soft labels over."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,14 @@ from torch import Tensor
 from undertow.affinity import compute_affinity
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, MaskError, SettingsError, VideoError
-from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map, soft_one_hot, upsample_argmax
+from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot, upsample_argmax
 from undertow.tracking.features import FrameFeatures, extract
+from undertow.tracking.losing import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
+from undertow.tracking.presence import PresenceModel, Witnesses
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
-from undertow.video import Frame, Video
-
-Mask = LabelMap | str | Path
+from undertow.tracking.state import Snapshot, pack, unpack
+from undertow.video import Frame
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,16 @@ class ObjectScore:
         area: Pixels at native size.
         margin: Mean over the object's pixels of best minus second soft label; 1 on a frame whose mask was given.
         mass: Kernel mass kept before renormalising, averaged over the object; 1 on a frame whose mask was given.
+        presence: Probability that the object is where its mask says, or was to say (see `PresenceModel`); 0 if it is
+            nowhere, 1 on a frame whose mask was given.
+        lost: Whether the object is not believed to be there, because its presence is low or it has no pixels.
     """
 
     area: int
     margin: float
     mass: float
+    presence: float = 1.0
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,17 @@ class MaskTracker:
     Args:
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
+
+    Attributes:
+        presence_model: What makes a presence of signals; may be replaced before the first frame.
+        verdict: What was thought of the objects of the last frame, by their places in `ids`, counted from 1.
     """
 
     def __init__(self, model: Backbone | str | Path = "tiny", settings: TrackSettings | None = None):
         self.backbone = load(model) if isinstance(model, str | Path) else model
         self.settings = settings or TrackSettings()
+        self.presence_model = PresenceModel()
+        self.verdict: Verdict | None = None
         self.ids: list[int] = []
         self._resolved: ResolvedSettings | None = None
         self._size: tuple[int, int] | None = None
@@ -114,6 +125,7 @@ class MaskTracker:
         named = set(object_ids(given))
         if mask is not None:
             soft = self._anchored(soft, mask, named)
+        soft, verdict = self._judged(soft, features, named)
         decided = upsample_argmax(
             soft.reshape(-1, *self.resolved.grid), self.ids, self._size, channel_norm=self.resolved.channel_norm
         )
@@ -122,7 +134,7 @@ class MaskTracker:
             labels = np.where((given > 0) | np.isin(labels, list(named)), given, labels).astype(np.uint16)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
-            self._memory.add_anchor(reference)
+            self._memory.add_anchor(self._witnessed(reference, features, named, verdict))
         else:
             self._memory.push(reference)
         self._next = frame.index + 1
@@ -134,7 +146,13 @@ class MaskTracker:
                 weight = soft[channel]
                 kept = float((weight * mass).sum() / weight.sum().clamp(min=1e-9))
                 area = int((labels == object_id).sum()) if mask is not None else decided.area[object_id]
-                scores[object_id] = ObjectScore(area, decided.margin[object_id], kept)
+                scores[object_id] = ObjectScore(
+                    area,
+                    decided.margin[object_id],
+                    kept,
+                    verdict.presence[channel] if area or channel in verdict.lost else 0.0,
+                    channel in verdict.lost or area == 0,
+                )
         return TrackResult(frame.index, frame.time, frame.name, labels, scores)
 
     def _begin(self, frame: Frame) -> None:
@@ -185,6 +203,39 @@ class MaskTracker:
             carried = carried / carried.sum(0)
         return carried, affinity.mass.to(carried.device)
 
+    def _judged(
+        self, soft: Float[Tensor, "n s"], features: FrameFeatures, named: set[int]
+    ) -> tuple[Float[Tensor, "n s"], Verdict]:
+        """Returns the soft labels to go on with, and what is thought of the objects whose masks were not given."""
+        assert self._memory is not None
+        empties = self.resolved.lost == "empty"
+        channels = [channel for channel, object_id in enumerate(self.ids, start=1) if object_id not in named]
+        verdict = self.verdict = judge(
+            soft,
+            features,
+            self._memory.anchors,
+            channels,
+            self.resolved.grid,
+            self.resolved.kernel,
+            self.presence_model,
+            search=empties,
+        )
+        return verdict.soft if empties else soft, verdict
+
+    def _witnessed(self, anchor: Reference, features: FrameFeatures, named: set[int], verdict: Verdict) -> Reference:
+        """Returns an anchor that also tells what its given objects score on itself, and does not know lost ones."""
+        resolved = self.resolved
+        witnesses = Witnesses(features, resolved.kernel)
+        mirror = compute_affinity(features.queries, [features.keys], resolved.grid, resolved.kernel)
+        mirrored = mirror.apply(anchor.labels[None])
+        own, known = torch.zeros(2, len(anchor.labels)), anchor.known.clone()
+        for channel, object_id in enumerate(self.ids, start=1):
+            if object_id in named:
+                own[:, channel] = witnesses.own(features.keys, anchor.labels, mirrored, channel)
+            # An anchor stays: that an object was lost on it must not be held against the object for good.
+            known[channel] = not (resolved.lost == "empty" and channel in verdict.lost)
+        return replace(anchor, own=own, known=known)
+
     def _anchored(self, soft: Float[Tensor, "n s"], mask: LabelMap, named: set[int]) -> Float[Tensor, "n s"]:
         """Returns soft labels in which the objects a mask names are as given and the others share what is left."""
         resolved = self.resolved
@@ -196,46 +247,26 @@ class MaskTracker:
         claimed = (given * ~free[:, None]).sum(0)
         return given * ~free[:, None] + others * (1 - claimed) / others.sum(0).clamp(min=1e-9)
 
+    def state(self) -> dict[str, Tensor]:
+        """Returns everything the next frame's answer depends on besides model and settings, as named tensors.
 
-def track(
-    video: Video | str | Path | np.ndarray,
-    mask: Mask | Mapping[int, Mask],
-    model: Backbone | str | Path = "tiny",
-    settings: TrackSettings | None = None,
-) -> Iterator[TrackResult]:
-    """Yields the label map of every frame from the first given mask on.
+        Between two batches of `track` they let `restore` go on exactly; see `undertow.tracking.state`.
 
-    Args:
-        video: A video or anything `Video` opens.
-        mask: Label map (array or file) of the first frame, or several by frame number; see `MaskTracker.step`.
-        model: A loaded backbone, or the name or folder of one.
-        settings: Options; defaults come from the model's card.
+        Raises:
+            SettingsError: if no frame has been seen.
+        """
+        if self._memory is None or self._size is None:
+            raise SettingsError("a tracker has no state before its first frame; call step first")
+        return pack(Snapshot(self.ids, self._size, self._next, self._memory))
 
-    Yields:
-        One `TrackResult` per frame, as soon as it is known. Frames before the first mask have no objects and are
-        yielded empty. Memory does not grow with the video.
-    """
-    video = video if isinstance(video, Video) else Video(video)
-    size = (video.height, video.width)
-    given = dict(mask) if isinstance(mask, Mapping) else {0: mask}
-    masks = {
-        index: read_label_map(each, size=size)
-        if isinstance(each, str | Path)
-        else check_label_map(each, size=size, source=f"the mask of frame {index}")
-        for index, each in given.items()
-    }
-    if not masks:
-        raise CueError("no mask was given; pass one for the first frame to say what to track")
-    if video.frame_count is not None and not 0 <= max(masks) < video.frame_count:
-        raise CueError(f"a mask is for frame {max(masks)} but the video has frames 0 to {video.frame_count - 1}")
-    tracker = MaskTracker(model, settings)
-    first = min(masks)
-    frames = iter(video)
-    while batch := list(islice(frames, tracker.settings.batch)):
-        wanted = [frame for frame in batch if frame.index >= first]
-        features = iter(tracker.observe(wanted)) if wanted else iter(())
-        for frame in batch:
-            if frame.index < first:
-                yield TrackResult(frame.index, frame.time, frame.name, np.zeros(size, np.uint16), {})
-            else:
-                yield tracker.advance(frame, next(features), masks.get(frame.index))
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Makes this tracker go on where the one that `state` was asked of had come to.
+
+        Raises:
+            SettingsError: if the tensors are not a tracker's.
+        """
+        height, width = (int(side) for side in tensors["size"]) if "size" in tensors else (0, 0)
+        resolved = resolve(self.settings, self.backbone, max(1, height), max(1, width))
+        snapshot = unpack(tensors, resolved.recent, self.backbone.device)
+        self.ids, self._size, self._next, self._memory = snapshot
+        self._resolved = resolved

@@ -1,0 +1,102 @@
+"""`undertow estimate`."""
+
+import json as json_text
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from undertow.base import CueError, set_threads
+from undertow.cli.entry import app
+from undertow.cli.options import Device, Dtype, Json, Model, Preset, Size, Threads, sizes
+from undertow.cli.track import opened
+
+if TYPE_CHECKING:
+    from undertow.runs import Estimate
+
+
+@app.command()
+def estimate(
+    video: Annotated[str, typer.Argument(help="Video file or folder of frames.", show_default=False)],
+    mask: Annotated[list[str] | None, typer.Option("--mask", help="FILE[@F]: the masks that will be given.")] = None,
+    objects: Annotated[int | None, typer.Option(help="Number of objects, in place of --mask.")] = None,
+    model: Model = "tiny",
+    preset: Preset = None,
+    size: Size = None,
+    mask_colors: Annotated[bool, typer.Option("--mask-colors", help="Masks are RGB-coded.")] = False,
+    noising: Annotated[Literal["invert", "noise", "clean"] | None, typer.Option(help="How frames are noised.")] = None,
+    softmax_scope: Annotated[
+        Literal["reference", "window", "joint", "none", "survivors"] | None,
+        typer.Option(help="What the softmax runs over; `window` is the fast one."),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Frames observed at once.")] = 4,
+    start: Annotated[str | None, typer.Option(help="First frame to track: a number, or seconds like 4.5s.")] = None,
+    end: Annotated[str | None, typer.Option(help="Frame before which to stop.")] = None,
+    every: Annotated[int, typer.Option(help="Track every n-th frame only.")] = 1,
+    overlay: Annotated[bool, typer.Option(help="Count overlay.mp4.")] = True,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Exit with 4 if tracking would need more, such as 8GB or 512MiB.")
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Say what `track` would take: passes of the network, time, peak memory and disk."""
+    from undertow.backbones import load
+    from undertow.runs import check_budget, parse_memory, read_masks
+    from undertow.runs import estimate as estimate_run
+    from undertow.tracking import TrackSettings
+
+    set_threads(threads)
+    budget = None if max_memory is None else parse_memory(max_memory)
+    if bool(mask) == (objects is not None):
+        raise CueError("give either --mask FILE or --objects N, so that the number of objects is known")
+    settings = TrackSettings(preset=preset, noising=noising, softmax_scope=softmax_scope, batch=batch, **sizes(size))
+    with opened(video, None, start, end, every) as clip:
+        given = objects if objects is not None else read_masks(mask or [], clip, mask_colors=mask_colors)[0]
+        backbone = load(model, device=device, dtype=dtype)
+        found = estimate_run(clip, given, backbone, settings, overlay=overlay, max_memory=budget)
+    if json:
+        print(json_text.dumps({"event": "estimate", **found.as_dict()}))
+    else:
+        _show(found)
+    if budget is not None:
+        check_budget(found, budget)
+
+
+def _show(found: "Estimate") -> None:
+    """Prints an estimate as a small table."""
+    from undertow.runs import shown_memory
+
+    console = Console()
+    table = Table(show_header=False)
+    height, width = found.size
+    rows, columns = found.grid
+    phase = max(found.phases, key=lambda name: found.phases[name])
+    table.add_row("frames", f"{'unknown' if found.frames is None else found.frames} of {width}x{height}")
+    table.add_row(
+        "model input", f"{found.input_size[1]}x{found.input_size[0]}, {columns}x{rows} = {found.tokens} tokens"
+    )
+    table.add_row(
+        "passes", f"{found.passes_per_frame} per frame, {'unknown' if found.passes is None else found.passes} in all"
+    )
+    table.add_row("time", _shown_time(found))
+    table.add_row("peak memory", f"{shown_memory(found.memory)} while {phase}")
+    for name, size in found.parts.items():
+        table.add_row(f"  {name}", shown_memory(size), style="dim")
+    table.add_row("disk", shown_memory(sum(found.disk.values())) + (" per frame" if found.frames is None else ""))
+    console.print(table)
+
+
+def _shown_time(found: "Estimate") -> str:
+    """Returns the time per frame and in all."""
+    if found.seconds_per_frame is None:
+        return "unknown"
+    text = f"{found.seconds_per_frame:.2f} s per frame"
+    if found.seconds is not None:
+        minutes, seconds = divmod(round(found.seconds), 60)
+        text += f", {minutes} min {seconds:02d} s in all"
+    # What was too slow or too large to be measured whole is known less exactly.
+    return text if found.measured_at == 1 else f"{text}\n(from {found.measured_at:.0%} of the tokens)"

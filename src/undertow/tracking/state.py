@@ -1,0 +1,83 @@
+"""A tracker's memory as named tensors, exactly: an argmax cannot be continued from, soft labels and keys can."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from undertow.base import SettingsError
+from undertow.tracking.memory import Memory, Reference
+
+_PARTS = ("keys", "labels", "known", "own")
+
+
+class Snapshot(NamedTuple):
+    """What a tracker goes on from.
+
+    Attributes:
+        ids: Object ids, in the order of the channels after the background.
+        size: Height and width of the frames in pixels.
+        next: Number that the next frame of `step` gets.
+        memory: The references.
+    """
+
+    ids: list[int]
+    size: tuple[int, int]
+    next: int
+    memory: Memory
+
+
+def pack(snapshot: Snapshot) -> dict[str, Tensor]:
+    """Returns a snapshot as tensors on the CPU, by names such as "anchor.0.keys" and "recent.2.labels"."""
+    tensors = {
+        "ids": torch.tensor(snapshot.ids, dtype=torch.int64),
+        "size": torch.tensor(snapshot.size),
+        "next": torch.tensor(snapshot.next),
+    }
+    memory = snapshot.memory
+    for kind, references in (("anchor", memory.anchors), ("recent", memory.references()[len(memory.anchors) :])):
+        tensors[kind] = torch.tensor([reference.index for reference in references], dtype=torch.int64)
+        for place, reference in enumerate(references):
+            parts = {part: getattr(reference, part) for part in _PARTS}
+            tensors |= {f"{kind}.{place}.{part}": each for part, each in parts.items() if each is not None}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def unpack(tensors: Mapping[str, Tensor], recent: int, device: torch.device | str = "cpu") -> Snapshot:
+    """Returns the snapshot that `pack` made tensors of.
+
+    Args:
+        tensors: What `pack` returned.
+        recent: Number of recent references the memory keeps.
+        device: Where keys are to live; labels stay on the CPU.
+
+    Raises:
+        SettingsError: if these are not the tensors of a tracker.
+    """
+    try:
+        memory = Memory(recent)
+        for reference in _references(tensors, "anchor", device):
+            memory.add_anchor(reference)
+        for reference in _references(tensors, "recent", device):
+            memory.push(reference)
+        height, width = (int(side) for side in tensors["size"])
+        return Snapshot([int(i) for i in tensors["ids"]], (height, width), int(tensors["next"]), memory)
+    except (KeyError, ValueError, TypeError) as error:
+        raise SettingsError(f"this is not the state of a tracker (no {error}); start the run anew") from error
+
+
+def _references(tensors: Mapping[str, Tensor], kind: str, device: torch.device | str) -> Sequence[Reference]:
+    found = []
+    for place, index in enumerate(tensors[kind]):
+        stem = f"{kind}.{place}."
+        found.append(
+            Reference(
+                int(index),
+                tensors[stem + "keys"].to(device),
+                tensors[stem + "labels"],
+                tensors[stem + "known"],
+                tensors.get(stem + "own"),
+            )
+        )
+    return found

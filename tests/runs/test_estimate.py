@@ -1,0 +1,275 @@
+"""Estimates: formulas against real tensors, budgets that do not fit, absurd sizes, streams, and the command."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from undertow import cli
+from undertow.affinity import compute_affinity
+from undertow.base import CueError, MemoryBudgetError, SettingsError
+from undertow.base.memory import PeakMeter, process_memory
+from undertow.masks import write_label_map
+from undertow.runs import calibration, check_budget, estimate, parse_memory, shown_memory, track_into
+from undertow.runs.footprint import Work, footprint, kernel_bytes, keys_bytes, labels_bytes, references, weights_bytes
+from undertow.tracking import MaskTracker, TrackSettings, resolve
+from undertow.video import Video
+from undertow.world import crossing_scene
+
+HEIGHT, WIDTH, FRAMES = 64, 96, 5
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """Returns the images of a short clip and the mask of the first, with two objects."""
+    scene = crossing_scene(height=HEIGHT, width=WIDTH, frames=24)
+    pictures = [scene.picture(float(t)) for t in range(FRAMES)]
+    return np.stack([picture.image for picture in pictures]), pictures[0].labels
+
+
+def work(**changes):
+    known = {"height": 480, "width": 854, "frames": 100, "objects": 2, "anchors": 1, "overlay": True}
+    known |= {"base": 500 * 10**6, "weights": 13 * 10**6, "network": 300.0}
+    return Work(**known | changes)
+
+
+@pytest.mark.parametrize("preset", ["drift", "dift", "dino", "crw", "pixels", "latents"])
+def test_references_are_as_large_as_the_formulas_say(tiny_like, clip, preset):
+    images, mask = clip
+    settings = TrackSettings(preset=preset, tokens=24, recent=2)
+    tracker = MaskTracker(tiny_like, settings)
+    for index, image in enumerate(images):
+        tracker.step(image, mask if index == 0 else None)
+    resolved = resolve(settings, tiny_like, HEIGHT, WIDTH)
+    alive = tracker._memory.references()
+    plan = work(height=HEIGHT, width=WIDTH, frames=FRAMES)
+    assert len(alive) == references(plan, resolved) == 3
+    # The storage, not the view: a key that kept its whole batch alive would show here.
+    assert {each.keys.untyped_storage().nbytes() for each in alive} == {keys_bytes(resolved)}
+    assert {each.labels.nbytes for each in alive} == {labels_bytes(plan, resolved)}
+
+
+def test_weights_are_those_of_both_networks(tiny_like):
+    networks = [*tiny_like.unet.parameters(), *tiny_like.vae.parameters()]
+    assert weights_bytes(tiny_like) == sum(parameter.numel() for parameter in networks) * 4
+
+
+def test_the_kernel_takes_what_its_formula_says(tiny_like):
+    # Cosines are of prepared copies of all references: with wide keys these stand out from the allocator's noise.
+    resolved = resolve(TrackSettings(preset="dift", tokens=1152, radius=6), tiny_like, 480, 854)
+    resolved = replace(resolved, sites=tuple(replace(site, head_dim=2048) for site in resolved.sites))
+    plan = work(objects=200, frames=9)
+    tokens = resolved.grid[0] * resolved.grid[1]
+    keys = torch.randn(1, tokens, 2048)
+    count = references(plan, resolved)
+    said = kernel_bytes(plan, resolved)
+    # Code is loaded on first use, and is no part of it.
+    compute_affinity(keys[:, :64], [keys[:, :64]], (8, 8), resolved.kernel).apply(torch.rand(1, 2, 64))
+    with PeakMeter() as meter:
+        affinity = compute_affinity(keys, [keys] * count, resolved.grid, resolved.kernel)
+        affinity.apply(torch.rand(count, 201, tokens))
+    assert 0.75 * said < meter.peak - meter.before < 1.35 * said
+
+
+def test_short_videos_have_few_references(tiny_like):
+    resolved = resolve(TrackSettings(preset="drift", tokens=96), tiny_like, HEIGHT, WIDTH)
+    counts = [references(work(frames=frames), resolved) for frames in (1, 2, 5, 100, None)]
+    assert counts == [1, 2, 5, 8, 8]
+    assert references(work(frames=100, anchors=3), resolved) == 10
+
+
+def test_more_of_anything_never_takes_less(tiny_like):
+    resolved = resolve(TrackSettings(), tiny_like, 480, 854)
+    usual = footprint(work(), resolved).peak
+    for changes in ({"objects": 50}, {"anchors": 9}, {"network": 500.0}, {"height": 2160, "width": 3840}):
+        assert footprint(work(**changes), resolved).peak > usual, changes
+    assert (
+        footprint(work(height=2160, width=3840, overlay=False), resolved).peak
+        < footprint(work(height=2160, width=3840), resolved).peak
+    )
+    finer = resolve(TrackSettings(tokens=9216), tiny_like, 480, 854)
+    assert footprint(work(), finer).peak > usual
+
+
+@pytest.mark.parametrize(
+    ("noising", "preset", "passes"),
+    [("clean", "drift", 1), ("noise", "drift", 1), ("invert", "drift", 4), ("invert", "pixels", 0)],
+)
+def test_passes_are_counted(tiny_like, clip, noising, preset, passes):
+    settings = TrackSettings(noising=noising, timestep=41, preset=preset, tokens=24)
+    found = estimate(Video(clip[0]), 1, tiny_like, settings, calibrate=False)
+    assert found.passes_per_frame == passes and found.passes == passes * FRAMES
+    # What is counted is calls of the network itself.
+    calls = []
+    hook = tiny_like.unet.conv_in.register_forward_hook(lambda *_: calls.append(1))
+    MaskTracker(tiny_like, settings).step(clip[0][0], clip[1])
+    hook.remove()
+    assert len(calls) == passes
+
+
+def test_a_measured_estimate_is_whole_and_plain(tiny_like, clip, tmp_path, monkeypatch):
+    # However busy this machine is.
+    monkeypatch.setattr(calibration, "PATIENCE", math.inf)
+    video, masks = Video(clip[0]), {0: clip[1]}
+    settings = TrackSettings(tokens=96)
+    found = estimate(video, masks, tiny_like, settings)
+    assert (found.frames, found.size, found.objects, found.references) == (FRAMES, (HEIGHT, WIDTH), 2, FRAMES)
+    assert found.measured_at == 1 and found.memory == max(found.phases.values())
+    assert found.memory > process_memory() * 0.5 and all(size >= 0 for size in found.parts.values())
+    assert found.seconds == pytest.approx(FRAMES * found.seconds_per_frame) and found.seconds > 0
+    assert json.loads(json.dumps(found.as_dict()))["grid"] == list(found.grid)
+    # Nothing was taken from the video, and the disk is of the right size.
+    out = track_into(tmp_path / "out", video, masks, tiny_like, settings)
+    real = sum(path.stat().st_size for path in (out / "masks").iterdir())
+    assert found.disk["masks"] == pytest.approx(real, rel=0.3)
+    assert found.disk["tables"] == pytest.approx(
+        sum((out / name).stat().st_size for name in ("masks.json", "scores.csv")), rel=0.5
+    )
+
+
+def test_a_stream_has_no_total_and_loses_no_frame(tiny_like, clip):
+    video = Video(iter(clip[0]))
+    found = estimate(video, {0: clip[1]}, tiny_like, TrackSettings(tokens=24))
+    assert found.frames is None and found.seconds is None and found.passes is None
+    assert found.seconds_per_frame > 0 and found.references == 1 + tiny_like.card.recent
+    assert [frame.index for frame in video] == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("overlay", [True, False])
+@pytest.mark.parametrize("tokens", [1024, 9216])
+def test_the_option_named_is_real_and_fits(tiny_like, tokens, overlay):
+    video = Video(np.zeros((3, 240, 426, 3), np.uint8))
+    found = estimate(video, 2, tiny_like, TrackSettings(tokens=tokens), calibrate=False, overlay=overlay)
+    check_budget(found, found.memory)
+    least = found.plan.with_options(batch=1, overlay=False, tokens=64).footprint().peak
+    for share in (0.9, 0.5, 0.1):
+        budget = int(least + share * (found.memory - least))
+        with pytest.raises(MemoryBudgetError) as caught:
+            check_budget(found, budget)
+        text = str(caught.value)
+        assert caught.value.exit_code == 4
+        assert f"needs about {shown_memory(found.memory)} where --max-memory allows {shown_memory(budget)}" in text
+        words = text.split("`")[1].split()
+        changes = {}
+        if "--batch" in words:
+            changes["batch"] = int(words[words.index("--batch") + 1])
+        if "--no-overlay" in words:
+            changes["overlay"] = False
+        if "--size" in words:
+            changes["tokens"] = int(words[words.index("--size") + 1].removeprefix("tokens="))
+        assert changes
+        assert found.plan.with_options(**changes).footprint().peak <= budget
+
+
+def test_what_would_not_fit_is_foreseen_without_being_tried(tiny_like):
+    settings = TrackSettings(tokens=25600)
+    video = Video(np.zeros((4, 180, 320, 3), np.uint8))
+    estimate(video, 2, tiny_like, TrackSettings(tokens=96), overlay=False)
+    budget = process_memory() + 60 * 10**6
+    with PeakMeter() as meter:
+        found = estimate(video, 2, tiny_like, settings, overlay=False, max_memory=budget)
+    assert found.measured_at < 0.3
+    assert meter.peak < budget < found.memory - 200 * 10**6
+    with pytest.raises(MemoryBudgetError):
+        check_budget(found, budget)
+
+
+def test_where_nothing_fits_the_least_is_named(tiny_like, clip):
+    found = estimate(Video(clip[0]), 1, tiny_like, TrackSettings(tokens=96), calibrate=False)
+    with pytest.raises(MemoryBudgetError, match=r"even `.*` would need about .*give more memory"):
+        check_budget(found, 10**6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrackSettings(size=(100000, 100000)),
+        TrackSettings(size=(10**9, 10**9)),
+        TrackSettings(tokens=10**9),
+        TrackSettings(tokens=10**400),
+        TrackSettings(batch=10**9),
+    ],
+)
+def test_absurd_sizes_are_refused_before_anything_is_allocated(tiny_like, settings):
+    video = Video(iter([np.zeros((480, 854, 3), np.uint8)]))
+    with PeakMeter() as meter, pytest.raises(MemoryBudgetError, match="would need about"):
+        estimate(video, 2, tiny_like, settings)
+    assert meter.peak - meter.before < 50 * 10**6
+
+
+def test_the_number_of_objects_has_bounds(tiny_like, clip):
+    for wrong in (0, -1, 70000):
+        with pytest.raises(CueError, match=str(wrong)):
+            estimate(Video(clip[0]), wrong, tiny_like, calibrate=False)
+    with pytest.raises(CueError):
+        estimate(Video(clip[0]), {}, tiny_like, calibrate=False)
+    # More objects than there are columns to paint them in.
+    assert estimate(Video(clip[0]), 200, tiny_like, calibrate=False).objects == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8GB", 8 * 10**9),
+        ("8 gb", 8 * 10**9),
+        ("8g", 8 * 10**9),
+        ("512MiB", 512 * 2**20),
+        ("512Mi", 512 * 2**20),
+        ("2e9", 2 * 10**9),
+        ("2E9B", 2 * 10**9),
+        ("1.5T", 1_500_000_000_000),
+        (".5K", 500),
+        (" 100 ", 100),
+    ],
+)
+def test_sizes_are_read(text, size):
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "8 XB", "-8GB", "0", "0.1", "nan", "inf", "1e999", "8GBs", "8,5GB", "٣GB"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(SettingsError, match="8GB, 512MiB"):
+        parse_memory(text)
+
+
+def test_sizes_are_shown():
+    assert [shown_memory(size) for size in (0, 640e6, 2.005e9, 99.9e9, 250e9, 6.1e12)] == [
+        "0 MB", "640 MB", "2.00 GB", "99.90 GB", "250 GB", "6.10 TB"
+    ]  # fmt: skip
+
+
+def run(capsys, monkeypatch, *arguments):
+    """Runs the command line in this process, and returns exit code, standard output and standard error."""
+    monkeypatch.setattr("sys.argv", ["undertow", *map(str, arguments)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_command(clip, tmp_path, capsys, monkeypatch):
+    from PIL import Image
+
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index, image in enumerate(clip[0]):
+        Image.fromarray(image).save(frames / f"{index:05d}.png")
+    write_label_map(tmp_path / "first.png", clip[1])
+    asked = ("estimate", frames, "--size", "tokens=96", "--threads", "2", "--dtype", "float32")
+    code, out, _ = run(capsys, monkeypatch, *asked, "--mask", tmp_path / "first.png")
+    assert code == 0 and all(word in out for word in ("tokens", "peak memory", "per frame", "disk", "weights"))
+    code, out, err = run(capsys, monkeypatch, *asked, "--objects", 3, "--json", "--max-memory", "20MB")
+    said = json.loads(out)
+    assert code == 4 and said["objects"] == 3 and said["frames"] == FRAMES
+    text = " ".join(err.split())
+    assert text.startswith("error: tracking needs about") and "--max-memory allows 20 MB" in text
+    code, _, err = run(capsys, monkeypatch, *asked, "--objects", 3, "--max-memory", "much")
+    assert code == 2 and "much" in err
+    code, _, err = run(capsys, monkeypatch, *asked)
+    assert code == 2 and "--mask" in err and "--objects" in err
