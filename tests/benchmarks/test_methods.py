@@ -39,6 +39,8 @@ def test_every_baseline_and_every_model_with_every_preset(model_folder: Path) ->
     names = [method.name for method in make_methods([model_folder], ["drift", "pixels"], ["copy", "dis"])]
     assert names == ["copy", "dis", "mine+drift", "mine+pixels"]
     assert [method.name for method in make_methods([model_folder])] == ["mine"]
+    kept = make_methods([model_folder], ["drift"], settings=TrackSettings(lost="keep"))
+    assert [method.name for method in kept] == ["mine+drift+keep"]
 
 
 def test_a_model_runs_as_track_does(model_folder: Path, folders: Path, tmp_path: Path) -> None:

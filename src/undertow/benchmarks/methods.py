@@ -113,7 +113,7 @@ def model_method(
     dtype: str | None = None,
     label: str | None = None,
 ) -> Method:
-    """Returns mask tracking with a model, named "model" or "model+preset".
+    """Returns mask tracking with a model, named "model" or "model+preset", with "+keep" if lost objects are kept.
 
     Args:
         model: name or folder of a model.
@@ -142,7 +142,9 @@ def model_method(
 
     facts = {"model": _weights(model), "device": device, "dtype": dtype, **asdict(chosen)}
     stem = Path(model).name
-    return Method(label or (stem if preset is None else f"{stem}+{preset}"), make, facts)
+    # Lost objects are part of what is measured, so a method that keeps them has a name of its own.
+    parts = [stem, preset, chosen.lost if chosen.lost != TrackSettings().lost else None]
+    return Method(label or "+".join(part for part in parts if part), make, facts)
 
 
 def _weights(model: str | Path) -> dict[str, Any]:

@@ -23,6 +23,9 @@ def bench_run(
     presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
     baselines: Annotated[str, typer.Option(help="copy, farneback, dis.")] = "copy",
     sequences: Annotated[str, typer.Option(help="Only these sequences, separated by commas.")] = "",
+    lost: Annotated[
+        Literal["empty", "keep"], typer.Option(help="Whether a lost object gets no pixels, or the best guess.")
+    ] = "empty",
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
     reference: Annotated[str | None, typer.Option(help="Method the others are compared with.")] = None,
     overwrite: Overwrite = False,
@@ -33,9 +36,13 @@ def bench_run(
 ) -> None:
     """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run goes on."""
     from undertow.benchmarks import make_methods, open_dataset, run_benchmark, select_sequences, write_report
+    from undertow.tracking import TrackSettings
 
     set_threads(threads)
-    methods = make_methods(listed(models), listed(presets) or [None], listed(baselines), device=device, dtype=dtype)
+    methods = make_methods(
+        listed(models), listed(presets) or [None], listed(baselines), settings=TrackSettings(lost=lost),
+        device=device, dtype=dtype,
+    )  # fmt: skip
     with shown_progress(json) as progress:
         chosen = select_sequences(open_dataset(dataset, root, progress=progress), listed(sequences))
         outcomes = run_benchmark(chosen, methods, out, protocol, progress, overwrite=overwrite)

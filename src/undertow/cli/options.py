@@ -14,7 +14,9 @@ from undertow.base import BarProgress, JsonProgress, Progress, SettingsError, Si
 log = Console(stderr=True)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-Model = Annotated[str, typer.Option("--model", help="Model name (see `undertow models`), folder, safetensors file, or NAME=PATH.")]
+Model = Annotated[
+    str, typer.Option("--model", help="Name (see `undertow models`), folder, safetensors file, or NAME=PATH.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")]
 Size = Annotated[str | None, typer.Option(help="Model input as WIDTHxHEIGHT or tokens=N.")]
