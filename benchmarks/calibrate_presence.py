@@ -169,7 +169,8 @@ def re_entries(records):
 
 def show_loop(runs):
     """Prints what lost objects cost and earn: per way of dealing with them, over all held-out frames."""
-    print("\nlost     IoU    gone and empty  false alarms  back  found again   " + "  ".join(sorted(set(FAMILIES))))
+    shown = sorted({record["family"] for record in runs["keep"]})
+    print("\nlost     IoU    gone and empty  false alarms  back  found again   " + "  ".join(shown))
     for way, records in runs.items():
         gone = [r for r in records if r["there"] <= GONE]
         # Wrongly lost: what is there is not shown although the kept run shows it well.
@@ -179,7 +180,7 @@ def show_loop(runs):
         ]
         back, found = re_entries(records)
         mean = np.mean([r["iou"] for r in records])
-        families = [np.mean([r["iou"] for r in records if r["family"] == f]) for f in sorted(set(FAMILIES))]
+        families = [np.mean([r["iou"] for r in records if r["family"] == f]) for f in shown]
         empty = np.mean([r["empty"] for r in gone]) if gone else np.nan
         print(
             f"{way:6s} {mean:.4f}  {empty:14.3f}  {np.mean(well):12.3f}  {back:4d}  {found:11d}   "
