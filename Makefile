@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint slow clean
+.PHONY: demo test lint slow fuzz clean
 
 demo: $(STAMP)
 	$(BIN)/undertow demo --out demo-out --overwrite
@@ -14,6 +14,11 @@ test: lint
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# Each target for a minute; `pip install atheris` makes them look where they have not been yet.
+FUZZ_SECONDS ?= 60
+fuzz: $(STAMP)
+	set -e; for target in fuzz/fuzz_*.py; do $(BIN)/python $$target --seconds $(FUZZ_SECONDS); done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -55,7 +55,6 @@ COMBINATIONS = (
     Combination(480, 854, 10, 5, "--preset dift --size tokens=9216 --dtype float32"),
     Combination(480, 854, 12, 20, "--preset pixels --size tokens=9216"),
     Combination(1080, 1920, 10, 20, "--preset dift --size tokens=960"),
-    Combination(480, 854, 12, 5, "--preset drift --size tokens=3600 --model tiny-untrained --no-overlay"),
 )
 
 

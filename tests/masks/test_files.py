@@ -98,7 +98,7 @@ def test_lossy_and_broken_files_are_refused(tmp_path):
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(MaskError, match=r"text.png' is not an image"):
         read_label_map(tmp_path / "text.png")
-    with pytest.raises(MaskError, match=r"none.png' cannot be read"):
+    with pytest.raises(MaskError, match=r"none.png' does not exist; check the path"):
         read_label_map(tmp_path / "none.png")
     whole = save(
         tmp_path / "whole.png", np.random.default_rng(0).integers(0, 9, (99, 99)).astype(np.uint8)

@@ -70,7 +70,10 @@ def test_plain_counts_are_read():
         ({"size": [2, 2], "counts": "4!"}, "not a COCO string"),
         ({"size": [2, 2], "counts": "4é"}, "not a COCO string"),
         ({"size": [2, 2], "counts": "d"}, "cut off"),
-        ({"size": [2, 2], "counts": "o" * 13 + "0"}, "60 bits"),
+        ({"size": [2, 2], "counts": "o" * 13 + "0"}, "30 bits"),
+        ({"size": [1 << 20, 1 << 20], "counts": [1 << 40]}, "at most 67108864 pixels"),
+        ({"size": [10**5000, 1], "counts": [10**5000]}, "more digits than can be shown"),
+        ({"size": "x" * 99, "counts": "4"}, r"x\.\.\.; give"),
     ],
 )
 def test_bad_run_lengths_are_refused(rle, message):

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import undertow.masks.soft as soft_module
 from undertow.base import MaskError
-from undertow.masks import VOID, resize_nearest, soft_one_hot, upsample_argmax
+from undertow.masks import VOID, resize_nearest, soft_one_hot, too_small, upsample_argmax
 
 MAPS = arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=11), elements=st.sampled_from([0, 1, 5, VOID]))
 SIDES = st.integers(1, 14)
@@ -46,6 +46,16 @@ def test_an_object_smaller_than_a_cell_survives_area_but_not_nearest():
     labels[1, 1] = 1
     assert soft_one_hot(labels, [1], (4, 4))[1].sum() == pytest.approx(1 / 256)
     assert soft_one_hot(labels, [1], (4, 4), mode="nearest")[1].sum() == 0
+
+
+def test_too_small_objects_are_those_that_are_lost_when_made_a_map_again():
+    labels = np.zeros((64, 64), np.uint16)
+    labels[1, 1], labels[16:48, 16:48], labels[48:60, 48:60] = 3, 7, 9
+    assert too_small(labels, (4, 4)) == [3]
+    assert too_small(labels, (64, 64)) == []
+    ids = [3, 7, 9]
+    lost = upsample_argmax(soft_one_hot(labels, ids, (4, 4)), ids, (4, 4)).area
+    assert lost[3] == 0 and lost[7] == 4 and lost[9] == 1
 
 
 @pytest.mark.parametrize("grid_size", [(5, 7), (1, 1), (20, 3), (40, 50)])

@@ -71,7 +71,8 @@ def test_the_kernel_takes_what_its_formula_says(tiny_like):
     with PeakMeter() as meter:
         affinity = compute_affinity(keys, [keys] * count, resolved.grid, resolved.kernel)
         affinity.apply(torch.rand(count, 201, tokens))
-    assert 0.75 * said < meter.peak - meter.before < 1.35 * said
+    # Less where the allocator lets the second half use what the first has left.
+    assert 0.6 * said < meter.peak - meter.before < 1.35 * said
 
 
 def test_short_videos_have_few_references(tiny_like):

@@ -4,6 +4,8 @@ import torch
 
 from undertow.base.errors import SettingsError
 
+MOST_THREADS = 4096
+
 
 def resolve_device(name: str | None = None) -> torch.device:
     """Returns the device called `name`, or the best one of this machine for `None` or "auto".
@@ -17,7 +19,8 @@ def resolve_device(name: str | None = None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        # Copying back, since a device such as "meta" makes tensors that hold nothing.
+        torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         raise SettingsError(f"device '{name}' is not available on this machine; use --device cpu or auto") from error
     return device
@@ -44,6 +47,6 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
 def set_threads(count: int | None) -> None:
     """Limits torch to `count` CPU threads; `None` leaves torch's own choice."""
     if count is not None:
-        if count < 1:
-            raise SettingsError(f"--threads is {count}; give 1 or more")
+        if not 1 <= count <= MOST_THREADS:
+            raise SettingsError(f"--threads is {count}; give 1 to {MOST_THREADS}")
         torch.set_num_threads(count)

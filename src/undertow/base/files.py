@@ -42,7 +42,8 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Writes `text` to `path` atomically as UTF-8."""
-    write_bytes(path, text.encode())
+    # A file's name need not be Unicode; what of it is not is written as \udcXX, which JSON reads back as it was.
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path | str, value: Any) -> None:

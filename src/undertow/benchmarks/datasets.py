@@ -97,7 +97,7 @@ def open_dataset(
     if name == "davis-folders":
         folders = sorted(folder for folder in root.glob("davis-*") if _is_sequence(folder))
         if not folders:
-            raise SettingsError(f"'{root}' has no folder davis-<sequence> with frames and masks inside")
+            raise SettingsError(f"'{root}' has no folder davis-<sequence> with frames and masks inside; check --root")
         return tuple(
             _sequence(name, folder.name.removeprefix("davis-"), folder / "frames", folder / "masks", merged=False)
             for folder in folders
@@ -106,7 +106,7 @@ def open_dataset(
     images, annotations = (root / kind / RESOLUTION for kind in ("JPEGImages", "Annotations"))
     for folder in (images, annotations):
         if not folder.is_dir():
-            raise SettingsError(f"'{root}' is not a DAVIS tree: '{folder}' is missing")
+            raise SettingsError(f"'{root}' is not a DAVIS tree: '{folder}' is missing; check --root")
     return tuple(
         _sequence(name, each, images / each, annotations / each, merged=year == "2016")
         for each in _listed(root, year, split)
@@ -132,7 +132,9 @@ def _recognise(root: Path) -> str:
         return "davis-2017" if (root / "ImageSets" / "2017").is_dir() else "davis-2016"
     if any(root.glob("davis-*")):
         return "davis-folders"
-    raise SettingsError(f"'{root}' is no DAVIS dataset: it has neither JPEGImages nor folders named davis-<sequence>")
+    raise SettingsError(
+        f"'{root}' is no DAVIS dataset: it has neither JPEGImages nor folders named davis-<sequence>; check --root"
+    )
 
 
 def _is_sequence(folder: Path) -> bool:
@@ -147,11 +149,15 @@ def _listed(root: Path, year: str, split: str) -> list[str]:
         older = root / "ImageSets" / RESOLUTION / f"{split}.txt"
         path = older if older.is_file() else path
     if not path.is_file():
-        raise SettingsError(f"'{root}' has no list of sequences: '{path}' is missing")
-    words = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        raise SettingsError(f"'{root}' has no list of sequences: '{path}' is missing; check --root")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"the list of sequences '{path}' is not text; give one with a name on each line") from error
+    words = [line.split()[0] for line in text.splitlines() if line.strip()]
     names = dict.fromkeys(Path(word).parent.name if "/" in word else word for word in words)
     if not names:
-        raise SettingsError(f"the list of sequences '{path}' is empty")
+        raise SettingsError(f"the list of sequences '{path}' is empty; give one with a name on each line")
     return list(names)
 
 
@@ -159,23 +165,27 @@ def _sequence(dataset: str, name: str, frames: Path, masks: Path, *, merged: boo
     """Returns one sequence after checking that it can be scored."""
     for folder, what in ((frames, "frames"), (masks, "annotations")):
         if not folder.is_dir():
-            raise SettingsError(f"sequence '{name}' has no {what}: '{folder}' is missing")
+            raise SettingsError(f"sequence '{name}' has no {what}: '{folder}' is missing; add it")
     with Video(frames) as video:
         names = tuple(video.name_of(index) for index in range(len(video)))
         size = (video.height, video.width)
     files = {path.stem: path for path in sorted(masks.glob("*.png"))}
     stray = sorted(files.keys() - set(names))
     if stray:
-        raise SettingsError(f"sequence '{name}' has an annotation '{files[stray[0]]}' but no frame of that name")
+        raise SettingsError(
+            f"sequence '{name}' has an annotation '{files[stray[0]]}' but no frame of that name; add it, or remove that"
+        )
     if names[0] not in files:
         raise SettingsError(f"sequence '{name}' has no annotation of its first frame: '{masks / names[0]}.png'")
     if len(files) < 3:
         raise SettingsError(
-            f"sequence '{name}' has {len(files)} annotated frames in '{masks}'; scoring needs 3, "
+            f"sequence '{name}' has {len(files)} annotated frames in '{masks}'; give 3 or more, "
             "as the first and the last do not count"
         )
     sequence = Sequence(dataset, name, frames, names, files, (), size, merged)
     ids = tuple(davis_ids(sequence.load_mask(0)))
     if not ids:
-        raise SettingsError(f"sequence '{name}' has no object in its first annotation '{files[names[0]]}'")
+        raise SettingsError(
+            f"sequence '{name}' has no object in its first annotation '{files[names[0]]}'; paint what is to be tracked"
+        )
     return replace(sequence, ids=ids)

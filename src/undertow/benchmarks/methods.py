@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from undertow.affinity import get_preset
 from undertow.backbones import load, locate
 from undertow.base import SettingsError
 from undertow.benchmarks.baselines import FLOW_BASELINES, FlowSettings, copy_labels, flow_labels
@@ -124,10 +125,12 @@ def model_method(
         label: method name, if not as above.
 
     Raises:
+        SettingsError: if the preset or model is unknown.
         WeightsUnavailable: if the weights are not to be had.
     """
     chosen = settings or TrackSettings()
-    chosen = chosen if preset is None else replace(chosen, preset=preset)
+    if preset is not None:
+        chosen = replace(chosen, preset=get_preset(preset).name)
 
     def make(protocol: EvaluationProtocol) -> Predictor:
         backbone = load(model, device=device, dtype=dtype)

@@ -33,11 +33,12 @@ def score_folder(
     """
     root = Path(predictions)
     if not root.is_dir():
-        raise SettingsError(f"folder of predictions '{root}' does not exist")
+        raise SettingsError(f"folder of predictions '{root}' does not exist; check the path")
     for sequence in sequences:
         if not (root / sequence.name).is_dir():
             raise SettingsError(
-                f"predictions for sequence '{sequence.name}' are missing: '{root / sequence.name}' is no folder"
+                f"predictions for sequence '{sequence.name}' are missing: '{root / sequence.name}' is no folder; "
+                "give a folder of <sequence>/<frame>.png"
             )
     progress = progress or SilentProgress()
     progress.start("score", total=sum(len(sequence.masks) for sequence in sequences))

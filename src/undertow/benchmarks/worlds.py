@@ -41,7 +41,9 @@ def render_world(name: str, root: Path | str, progress: Progress | None = None) 
             try:
                 render_clip(clip, folder, progress)
             except OSError as error:
-                raise SettingsError(f"clip '{clip.name}' cannot be drawn into '{folder}': {error}") from error
+                raise SettingsError(
+                    f"clip '{clip.name}' cannot be drawn into '{folder}' ({error.strerror}); choose another --root"
+                ) from error
     return folders
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from undertow.base import set_threads
+from undertow.base import SettingsError, set_threads
 from undertow.cli.entry import app
 from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads, listed, show_report, shown_progress
 
@@ -43,6 +43,10 @@ def bench_run(
         listed(models), listed(presets) or [None], listed(baselines), settings=TrackSettings(lost=lost),
         device=device, dtype=dtype,
     )  # fmt: skip
+    names = [method.name for method in methods]
+    if reference is not None and reference not in names:
+        # Before measuring, not hours later.
+        raise SettingsError(f"--reference '{reference}' is not one of {', '.join(names)}")
     with shown_progress(json) as progress:
         chosen = select_sequences(open_dataset(dataset, root, progress=progress), listed(sequences))
         outcomes = run_benchmark(chosen, methods, out, protocol, progress, overwrite=overwrite)

@@ -64,9 +64,11 @@ def inspect(
     from undertow.video import Video
 
     set_threads(threads)
-    match = re.fullmatch(r"\s*([\d.]+)\s*,\s*([\d.]+)\s*", at)
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d*)?)\s*,\s*(\d{1,9}(?:\.\d*)?)\s*", at)
     if match is None:
         raise SettingsError(f"--at is '{at}'; give x,y in pixels, such as 320,180")
+    if out.is_dir() or out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise SettingsError(f"--out '{out}' does not name a picture; give a file ending in .png, .jpg or .webp")
     settings = TrackSettings(noising=noising, timestep=timestep, **sizes(size))
     with Video(video) as opened:
         backbone = load(model, device=device, dtype=dtype)

@@ -34,9 +34,9 @@ def sizes(text: str | None) -> dict[str, Any]:
     """Returns `size` or `tokens` for settings from WIDTHxHEIGHT or tokens=N."""
     if text is None:
         return {}
-    if match := re.fullmatch(r"(\d+)x(\d+)", text):
+    if match := re.fullmatch(r"(\d{1,9})x(\d{1,9})", text):
         return {"size": (int(match[1]), int(match[2]))}
-    if match := re.fullmatch(r"tokens=(\d+)", text):
+    if match := re.fullmatch(r"tokens=(\d{1,12})", text):
         return {"tokens": int(match[1])}
     raise SettingsError(f"--size is '{text}'; give WIDTHxHEIGHT such as 768x432, or tokens=N such as tokens=1600")
 

@@ -20,7 +20,7 @@ def train_embedded(
     work: Annotated[Path, typer.Option(help="Folder of pictures and checkpoints; the same folder continues a run.")],
     out: Out,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
-    processes: Annotated[int, typer.Option(help="Processes that draw pictures.")] = 2,
+    processes: Annotated[int, typer.Option(help="Processes that draw pictures.", min=1)] = 2,
     snapshots: Annotated[str, typer.Option(help="Denoiser steps to keep in WORK/snapshots, separated by commas.")] = "",
     device: Device = None,
     threads: Threads = None,
@@ -30,6 +30,8 @@ def train_embedded(
     from undertow.training.recipe import train_tiny
 
     set_threads(threads)
+    if minutes is not None and not minutes > 0:
+        raise SettingsError(f"--minutes is {minutes:g}; give more than 0, or leave it out to train to the end")
     steps = numbers(snapshots)
     with shown_progress(json) as progress:
         done = train_tiny(
@@ -40,6 +42,6 @@ def train_embedded(
 
 def numbers(text: str) -> list[int]:
     """Returns whole numbers separated by commas."""
-    if not re.fullmatch(r"(\s*\d+\s*(,\s*\d+\s*)*)?", text):
+    if not re.fullmatch(r"(\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*)?", text):
         raise SettingsError(f"--snapshots is '{text}'; give steps such as 500,1000,2000")
     return [int(part) for part in listed(text)]

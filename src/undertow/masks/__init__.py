@@ -17,7 +17,7 @@ from undertow.masks.labels import (
 )
 from undertow.masks.palette import object_colour, palette
 from undertow.masks.rle import Rle, decode_rle, encode_rle, label_map_rles
-from undertow.masks.soft import UpsampledLabels, soft_one_hot, upsample_argmax
+from undertow.masks.soft import UpsampledLabels, soft_one_hot, too_small, upsample_argmax
 
 __all__ = [
     "VOID",
@@ -39,6 +39,7 @@ __all__ = [
     "read_written_map",
     "resize_nearest",
     "soft_one_hot",
+    "too_small",
     "upsample_argmax",
     "write_label_map",
 ]

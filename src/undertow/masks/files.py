@@ -1,6 +1,7 @@
 """Mask files in and out: pixels become ids by stated rules, and a written map reads back as it was."""
 
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from undertow.base import MaskError, atomic_path
 from undertow.masks.colours import Colour, ColourTable, labels_from_colours, table_of_colours
 from undertow.masks.labels import (
+    MOST_PIXELS,
     VOID,
     LabelMap,
     check_known,
@@ -52,8 +54,7 @@ def read_label_map(
         MaskError: naming the file and what is wrong: unreadable, lossy, another size, soft edges, unknown ids.
     """
     source = f"mask '{path}'"
-    pixels, kind = _pixels(Path(path))
-    check_size(pixels, size, source)
+    pixels, kind = _pixels(Path(path), size)
     if kind == "colour":
         if mask_colors is False:
             raise MaskError(
@@ -119,11 +120,11 @@ def read_object_masks(paths: Sequence[Path | str], size: tuple[int, int] | None 
         inside = _one_object(Path(path), size)
         if labels is None:
             labels = np.zeros(inside.shape, np.uint16)
-        check_size(inside, (labels.shape[0], labels.shape[1]), f"mask '{path}'")
+        check_size(inside.shape, (labels.shape[0], labels.shape[1]), f"mask '{path}'")
         if (taken := labels[inside]).any():
             other = paths[ids.index(int(taken[taken > 0][0]))]
             shared = np.count_nonzero(taken)
-            raise MaskError(f"masks '{other}' and '{path}' overlap in {shared} pixels; a pixel has one object")
+            raise MaskError(f"masks '{other}' and '{path}' overlap in {shared} pixels; paint each pixel for one")
         labels[inside] = object_id
     assert labels is not None
     return labels
@@ -145,17 +146,31 @@ def write_label_map(path: Path | str, labels: LabelMap) -> None:
         image.save(temporary, format="PNG")
 
 
-def _pixels(path: Path) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
-    """Returns a file's raw values and what they are: palette indices, grey, one bit, or colours (h, w, 3)."""
+def _pixels(path: Path, size: tuple[int, int] | None = None) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
+    """Returns a file's raw values and what they are: palette indices, grey, one bit, or colours (h, w, 3).
+
+    The size is judged by the header, before anything of that size is in memory.
+    """
+    source = f"mask '{path}'"
+    _check_file(path, source)
     try:
-        with Image.open(path) as image:
+        # Pillow warns of odd metadata and of large images; neither says anything about the ids.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.format not in LOSSLESS:
-                raise MaskError(f"mask '{path}' is {image.format}, which alters ids; save the mask as PNG")
+                raise MaskError(f"{source} is {image.format}, which alters ids; save the mask as PNG")
+            if getattr(image, "is_animated", False):
+                raise MaskError(f"{source} holds several pictures; save the one that is meant as a PNG of its own")
+            check_size((image.height, image.width), size, source)
+            if image.width * image.height > MOST_PIXELS:
+                raise MaskError(f"{source} is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
             mode, values = image.mode, np.asarray(image)
+    except (MaskError, MemoryError):
+        raise
     except UnidentifiedImageError as error:
-        raise MaskError(f"mask '{path}' is not an image; give a PNG file") from error
-    except (OSError, SyntaxError) as error:
-        raise MaskError(f"mask '{path}' cannot be read ({error}); check the file") from error
+        raise MaskError(f"{source} is not an image; give a PNG file") from error
+    # Whatever a broken file makes Pillow's decoders stumble over: they raise a dozen kinds of errors.
+    except Exception as error:
+        raise MaskError(f"{source} cannot be read ({_reason(error)}); save it again as PNG") from error
     if mode in ("LA", "RGBA"):
         if (values[..., -1] != 255).any():
             raise MaskError(f"mask '{path}' has transparent pixels; save it without an alpha channel")
@@ -171,10 +186,28 @@ def _pixels(path: Path) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
     raise MaskError(f"mask '{path}' has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits")
 
 
+def _check_file(path: Path, source: str) -> None:
+    """Raises `MaskError` unless a path leads to a file: opening a pipe would wait for ever, a device never end."""
+    try:
+        if path.is_dir():
+            raise MaskError(f"{source} is a folder; give one file, several with --mask FILE each")
+        if not path.exists():
+            raise MaskError(f"{source} does not exist; check the path")
+        if not path.is_file():
+            raise MaskError(f"{source} is neither a file nor a folder; give a PNG file")
+    except (OSError, ValueError) as error:
+        raise MaskError(f"{source} cannot be looked up ({_reason(error)}); check the path") from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns what an error says, without numbers of the system and without the path that is named already."""
+    words = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+    return words.strip().rstrip(".") or type(error).__name__
+
+
 def _one_object(path: Path, size: tuple[int, int] | None) -> Bool[np.ndarray, "h w"]:
     """Returns where a binary file is not black."""
-    pixels, kind = _pixels(path)
-    check_size(pixels, size, f"mask '{path}'")
+    pixels, kind = _pixels(path, size)
     if kind == "colour":
         raise MaskError(f"mask '{path}' is RGB-coded; save one black and white PNG per object")
     values = np.unique(pixels[pixels != 0])

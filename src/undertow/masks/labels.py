@@ -4,7 +4,7 @@ A label map is a uint16 array (h, w): 0 is background, 65535 (`VOID`) is "do not
 an object id. Ids are names, not quantities: a map is only ever resized with nearest, and never repaired silently.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from jaxtyping import Bool, Shaped, UInt16
 from undertow.base import MaskError
 
 VOID = 65535
+# Twice an 8K frame. What claims to be larger is damage rather than a mask, and would only cost time and memory.
+MOST_PIXELS = 1 << 26
 LabelMap = UInt16[np.ndarray, "h w"]
 
 # 255 beside other grey values means void only if one of those is a plausible id; {0, 128, 255} is anybody's guess.
@@ -37,7 +39,7 @@ def check_label_map(labels: Shaped[np.ndarray, "..."], *, size: tuple[int, int] 
     """
     if labels.ndim != 2:
         raise MaskError(f"{source} has shape {labels.shape}; give a label map of shape (height, width)")
-    check_size(labels, size, source)
+    check_size(labels.shape, size, source)
     if labels.dtype == bool:
         return labels.astype(np.uint16)
     if labels.dtype.kind not in "iu":
@@ -50,11 +52,11 @@ def check_label_map(labels: Shaped[np.ndarray, "..."], *, size: tuple[int, int] 
     return labels.astype(np.uint16, copy=False)
 
 
-def check_size(labels: Shaped[np.ndarray, "h w ..."], size: tuple[int, int] | None, source: str) -> None:
-    """Raises `MaskError` unless the first two axes of `labels` are `size` (height, width)."""
-    if size is not None and labels.shape[:2] != tuple(size):
-        found, wanted = (f"{width}x{height}" for height, width in (labels.shape[:2], size))
-        raise MaskError(f"{source} is {found} but the video is {wanted}; export the mask at the video's size")
+def check_size(found: Sequence[int], size: tuple[int, int] | None, source: str) -> None:
+    """Raises `MaskError` unless the shape `found` begins with `size` (height, width), if one is given."""
+    if size is not None and tuple(found[:2]) != tuple(size):
+        here, wanted = (f"{width}x{height}" for height, width in (found[:2], size))
+        raise MaskError(f"{source} is {here} but the video is {wanted}; export the mask at the video's size")
 
 
 def check_known(labels: LabelMap, known_ids: Collection[int] | None, source: str) -> LabelMap:
@@ -140,10 +142,9 @@ def listed(values: Iterable[Any], most: int = 8) -> str:
 
 def _running(extreme: np.ufunc, values: Shaped[np.ndarray, "h w c"], axis: int) -> Shaped[np.ndarray, "h w c"]:
     """Returns the running minimum or maximum over `SLOPE_REACH` pixels to both sides along one axis."""
-    reach = [(SLOPE_REACH, SLOPE_REACH) if i == axis else (0, 0) for i in range(3)]
-    padded = np.pad(values, reach, mode="edge")
-    length = values.shape[axis]
-    result = values
-    for shift in range(2 * SLOPE_REACH + 1):
-        result = extreme(result, np.take(padded, range(shift, shift + length), axis))
+    result = values.copy()
+    moved, still = np.moveaxis(result, axis, 0), np.moveaxis(values, axis, 0)
+    for shift in range(1, SLOPE_REACH + 1):
+        extreme(moved[shift:], still[:-shift], out=moved[shift:])
+        extreme(moved[:-shift], still[shift:], out=moved[:-shift])
     return result

@@ -12,7 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from undertow.base import MaskError
-from undertow.masks.labels import LabelMap
+from undertow.masks.labels import MOST_PIXELS, LabelMap
+
+# Five-bit groups of the longest number that a mask of at most `MOST_PIXELS` needs, with its sign.
+MOST_GROUPS = 6
 
 
 class Rle(TypedDict):
@@ -47,22 +50,35 @@ def decode_rle(rle: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
     """Returns the mask of COCO run lengths, with `counts` as a compressed string (or bytes) or a plain list.
 
     Raises:
-        MaskError: if `size` is not two positive integers, or `counts` is not run lengths that fill it.
+        MaskError: if `size` is not two positive integers, or too large, or `counts` is not run lengths that fill it.
     """
     size, counts = rle.get("size"), rle.get("counts")
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
-        raise MaskError(f"run lengths have size {size!r}; it must be [height, width]")
+        raise MaskError(f"run lengths have size {shortened(size)}; give [height, width]")
     height, width = size
+    if height * width > MOST_PIXELS:
+        raise MaskError(f"run lengths have size {shortened(size)}; give at most {MOST_PIXELS} pixels")
     if isinstance(counts, str | bytes):
         runs = _decompress(counts.encode("latin-1", "replace") if isinstance(counts, str) else counts)
     elif isinstance(counts, list | tuple) and all(isinstance(n, int) and 0 <= n <= height * width for n in counts):
         runs = np.array(counts, np.int64)
     else:
-        raise MaskError("run lengths need counts that are a COCO string, or integers from 0 to height * width")
+        raise MaskError("run lengths need counts; give a COCO string, or integers from 0 to height * width")
     if (runs < 0).any() or (runs > height * width).any() or runs.sum() != height * width:
-        raise MaskError(f"run lengths do not add up to the {height * width} pixels of size {[height, width]}")
+        raise MaskError(
+            f"run lengths do not add up to the {height * width} pixels of size {[height, width]}; check counts and size"
+        )
     flat = np.repeat(np.arange(runs.size) % 2 == 1, runs)
     return flat.reshape((height, width), order="F")
+
+
+def shortened(value: object) -> str:
+    """Returns a value for an error message, cut off where it gets long; integers of any length have a short form."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "of more digits than can be shown"
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def _compress(counts: Int64[np.ndarray, " runs"]) -> str:
@@ -85,11 +101,11 @@ def _decompress(text: bytes) -> Int64[np.ndarray, " runs"]:
     groups = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     last = np.flatnonzero((groups & 32) == 0)
     if not last.size or groups.min() < 0 or groups.max() > 63 or last[-1] != groups.size - 1:
-        raise MaskError(f"run lengths {text[:20]!r} are not a COCO string; they may be cut off")
+        raise MaskError(f"run lengths {text[:20]!r} are not a COCO string; check whether they are cut off")
     first = np.append(0, last[:-1] + 1)
     lengths = last - first + 1
-    if lengths.max() > 12:
-        raise MaskError(f"run lengths {text[:20]!r} hold a number of more than 60 bits")
+    if lengths.max() > MOST_GROUPS:
+        raise MaskError(f"run lengths {text[:20]!r} hold a number of more than 30 bits; check whether they are damaged")
     shift = 5 * (np.arange(groups.size) - np.repeat(first, lengths))
     counts = np.add.reduceat((groups & 31) << shift, first)
     counts -= np.where(groups[last] & 16, np.int64(1) << (5 * lengths), 0)

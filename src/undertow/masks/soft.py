@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from undertow.base import MaskError
-from undertow.masks.labels import VOID, LabelMap, resize_nearest
+from undertow.masks.labels import VOID, LabelMap, object_ids, resize_nearest
 
 # Soft labels held at pixel size at a time by `upsample_argmax`, and the peak below which an object counts as gone.
 BAND_VALUES = 1 << 22
@@ -55,6 +55,17 @@ def soft_one_hot(
         soft[channel] = rows @ inside @ columns.T
     soft[0] = (1 - soft[1:].sum(0)).clamp_(min=0)
     return soft
+
+
+def too_small(labels: LabelMap, grid: tuple[int, int]) -> list[int]:
+    """Returns the ids of objects that have the largest share of no cell of a token grid, ascending.
+
+    Such an object's soft labels are everywhere weaker than another's or the background's, so that it is lost as soon
+    as they are made a map again; a finer grid keeps it.
+    """
+    ids = object_ids(labels)
+    winners = set(np.unique(soft_one_hot(labels, ids, grid).argmax(0).numpy()).tolist())
+    return [object_id for channel, object_id in enumerate(ids, start=1) if channel not in winners]
 
 
 def upsample_argmax(

@@ -37,6 +37,8 @@ LEAST_TOKENS, MOST_TOKENS = 16, 1024
 # A rung is climbed if it should take no longer than this, and no more than this share of the memory that is left.
 PATIENCE = 4.0
 PRUDENCE = 0.5
+# How many times the formula's bytes a network may take that was only measured at smaller sizes.
+STRAY = 1.3
 # Frames that are encoded to see what the overlay costs.
 ENCODED = 3
 
@@ -76,7 +78,8 @@ class Calibration:
         base: Bytes of the process once its libraries had been used: code, interpreter, weights.
         network: Bytes that observing took per frame and pixel of the model's input.
         observing: Seconds per frame in the network.
-        propagating: Seconds per frame in the kernel at the full memory of references, and for deciding its labels.
+        propagating: Seconds per frame in the kernel at the full memory of references.
+        deciding: Seconds per frame for its labels at native size.
         decoding: Seconds per frame to read it.
         writing: Seconds per frame to write its mask and run lengths.
         drawing: Seconds per frame of the overlay.
@@ -88,6 +91,7 @@ class Calibration:
     network: float
     observing: float
     propagating: float
+    deciding: float
     decoding: float
     writing: float
     drawing: float
@@ -104,12 +108,14 @@ class _Rung:
         network: Bytes that observing took per frame and pixel of the model's input.
         observing: Seconds per frame.
         propagating: Seconds per frame.
+        deciding: Seconds per frame for labels at native size, which do not grow with the tokens.
     """
 
     tokens: int
     network: float
     observing: float
     propagating: float
+    deciding: float
 
 
 def calibrate(
@@ -144,14 +150,15 @@ def calibrate(
         rungs.append(_climb(images[:count], labels, work, backbone, options))
     network, share = rungs[-1].network, min(1.0, rungs[-1].tokens / tokens)
     if share < 1:
-        # At small sizes what is there anyway counts for more: the formula, which has no such part, holds against it.
-        network = (network + work.network) / 2
+        # At small sizes what is there anyway counts for more, so what is measured there may not stray from the formula.
+        network = min(max(network, work.network), STRAY * work.network)
     drawing, overlay_bytes = _drawn(images, labels) if work.overlay else (0.0, 0)
     return Calibration(
         base=base,
         network=network,
         observing=_grown(rungs, "observing", resolved),
         propagating=_grown(rungs, "propagating", resolved),
+        deciding=rungs[-1].deciding,
         decoding=decoding,
         writing=written(labels)[0],
         drawing=drawing,
@@ -169,21 +176,23 @@ def _climb(images: Sequence[RGB], labels: LabelMap, work: Work, backbone: Backbo
     started = time.perf_counter()
     with PeakMeter(backbone.device) as meter:
         features = extract(backbone, images, range(len(images)), resolved)
-    observed = time.perf_counter()
-    # The same keys over and over cost what different ones cost, and need not be held.
-    count = max(1, references(work, resolved))
+    observing = (time.perf_counter() - started) / len(images)
     ids = object_ids(labels)
     soft = soft_one_hot(labels, ids, resolved.grid).flatten(1)
+    started = time.perf_counter()
+    # The same keys over and over cost what different ones cost, and need not be held.
+    count = max(1, references(work, resolved))
     affinity = compute_affinity(features[0].queries, [features[0].keys] * count, resolved.grid, resolved.kernel)
     carried = affinity.apply(soft.expand(count, -1, -1))
-    upsample_argmax(carried.reshape(-1, rows, columns), ids, (work.height, work.width))
     propagated = time.perf_counter()
+    upsample_argmax(carried.reshape(-1, rows, columns), ids, (work.height, work.width))
     pixels = len(images) * resolved.input_size[0] * resolved.input_size[1]
     return _Rung(
         tokens=rows * columns,
         network=(meter.peak - meter.before) / pixels,
-        observing=(observed - started) / len(images),
-        propagating=propagated - observed,
+        observing=observing,
+        propagating=propagated - started,
+        deciding=time.perf_counter() - propagated,
     )
 
 

@@ -188,7 +188,7 @@ def _seconds(found: Calibration, work: Work, resolved: ResolvedSettings) -> floa
         filled = sum(min(index, full) for index in range(min(work.frames, full))) / full
         filled = (filled + max(0, work.frames - full)) / work.frames
     drawing = found.drawing + found.decoding if work.overlay else 0.0
-    return found.decoding + found.observing + filled * found.propagating + found.writing + drawing
+    return found.decoding + found.observing + filled * found.propagating + found.deciding + found.writing + drawing
 
 
 def _disk(found: Calibration | None, labels: LabelMap, work: Work, resolved: ResolvedSettings) -> dict[str, int]:

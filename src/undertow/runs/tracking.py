@@ -1,5 +1,6 @@
 """Tracking into a Run folder: what the command line and the app do with a video and its masks."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +11,15 @@ import torch
 
 from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, SilentProgress
-from undertow.masks import LabelMap, read_written_map
+from undertow.masks import LabelMap, read_written_map, too_small
 from undertow.runs.cues import described
 from undertow.runs.folder import RunFolder
 from undertow.runs.latency import Latency
 from undertow.runs.render import LiveOverlay, write_overlay
 from undertow.tracking import MaskTracker, TrackSettings, check_masks, propagate, resolve
 from undertow.video import Clip, Frame, FramesDigest, Video
+
+log = logging.getLogger(__name__)
 
 # Between two states; a state of `tiny` takes some 20 ms to write.
 STATE_SECONDS = 5.0
@@ -63,6 +66,14 @@ def track_into(
     settings, progress = settings or TrackSettings(), progress or SilentProgress()
     given = check_masks(video, masks)
     resolved = resolve(settings, backbone, video.height, video.width)
+    for index, labels in given.items():
+        if small := too_small(labels, resolved.grid):
+            log.warning(
+                "the mask of frame %d: %s smaller than a cell of the model's grid, and may be lost at once; "
+                "use a larger --size",
+                index,
+                f"object {small[0]} is" if len(small) == 1 else f"objects {', '.join(map(str, small))} are",
+            )
     tracker = MaskTracker(backbone, settings)
     run = RunFolder.open(
         out,
