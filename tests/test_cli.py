@@ -157,7 +157,7 @@ def test_snapshots_are_whole_numbers(tmp_path, capsys):
 def test_help_names_every_command():
     result = CliRunner().invoke(cli.app, ["--help"])
     assert result.exit_code == 0
-    for name in ("track", "demo", "inspect", "models", "bench", "train"):
+    for name in ("track", "demo", "inspect", "estimate", "models", "doctor", "bench", "train"):
         assert name in result.output
 
 

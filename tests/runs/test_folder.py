@@ -191,6 +191,15 @@ def test_only_leftovers_of_our_own_writing_are_swept_up(tmp_path):
     assert [path.exists() for path in (*ours, *theirs)] == [False, False, True, True, True]
 
 
+def test_a_run_killed_before_its_first_file_can_be_started_again(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").write_text("1")
+    (tmp_path / "out" / ".run-x_nue2ha.json").write_text('{"for')
+    with create(tmp_path / "out") as run:
+        assert run.frames == 0
+    assert sorted(path.name for path in run.path.glob(".*")) == [".journal.jsonl"]
+
+
 def test_one_process_at_a_time_has_a_folder(tmp_path):
     with create(tmp_path / "out"), pytest.raises(SettingsError, match=r"another run \(process \d+\) is writing to"):
         create(tmp_path / "out", overwrite=True)

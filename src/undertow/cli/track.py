@@ -1,6 +1,5 @@
 """`undertow track`."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -58,6 +57,9 @@ def track(
     raw: Annotated[
         str | None, typer.Option(help="Standard input or a pipe is raw video: WIDTHxHEIGHT[:FORMAT][@RATE].")
     ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Frames observed at once: 4, and 1 of live video, where none is to wait.")
+    ] = None,
     overlay: Annotated[bool, typer.Option(help="Render overlay.mp4.")] = True,
     overwrite: Continue = False,
     max_memory: Annotated[
@@ -71,23 +73,21 @@ def track(
 ) -> None:
     """Track the objects of a mask through a video. The same command again goes on after an interruption."""
     from undertow.backbones import load
-    from undertow.runs import Latency, read_masks, track_into
+    from undertow.runs import Latency, parse_memory, read_masks, track_into
     from undertow.tracking import TrackSettings
 
     set_threads(threads)
     settings = TrackSettings(
         preset=preset, noising=noising, softmax_scope=softmax_scope, channel_norm=channel_norm, lost=lost, seed=seed,
-        **sizes(size),
+        batch=(1 if is_live(video) else 4) if batch is None else batch, **sizes(size),
     )  # fmt: skip
-    if is_live(video):
-        # A batch would make live frames wait for each other.
-        settings = replace(settings, batch=1)
+    allowed = None if max_memory is None else parse_memory(max_memory)
     with opened(video, raw, start, end, every) as clip:
         masks, colours = read_masks(mask, clip, mask_colors=mask_colors)
         for colour, object_id in colours.items():
             log.print(f"colour {colour} is object {object_id}")
         backbone = load(model, device=device, dtype=dtype)
-        check_memory(clip, masks, backbone, settings, max_memory)
+        check_memory(clip, masks, backbone, settings, overlay, allowed)
         latency = Latency()
         with shown_progress(json) as progress:
             track_into(
@@ -118,10 +118,17 @@ def opened(video: str, raw: str | None, start: str | None, end: str | None, ever
 
 
 def check_memory(
-    clip: "Clip", masks: "dict[int, LabelMap]", backbone: "Backbone", settings: "TrackSettings", allowed: str | None
+    clip: "Clip",
+    masks: "dict[int, LabelMap]",
+    backbone: "Backbone",
+    settings: "TrackSettings",
+    overlay: bool,
+    allowed: int | None,
 ) -> None:
-    """Raises MemoryBudgetError if tracking would need more memory than there is, or than is allowed."""
-    from undertow.runs import check_budget, estimate, parse_memory
+    """Raises MemoryBudgetError if tracking would need more memory than there is, or than is allowed (in bytes)."""
+    from undertow.runs import check_budget, estimate
 
-    budget = None if allowed is None else parse_memory(allowed)
-    check_budget(estimate(clip, masks, backbone, settings, calibrate=budget is not None), budget)
+    calibrate = allowed is not None
+    check_budget(
+        estimate(clip, masks, backbone, settings, overlay=overlay, calibrate=calibrate, max_memory=allowed), allowed
+    )

@@ -23,7 +23,8 @@ def check_room(path: Path) -> dict[str, Any] | None:
     """
     if path.exists() and not path.is_dir():
         raise SettingsError(f"--out '{path}' is a file; name a folder")
-    if not path.exists() or all(entry.name == LOCK for entry in path.iterdir()):
+    # A process killed as it began leaves its lock and a run.json under a temporary name.
+    if not path.exists() or all(entry.name == LOCK or _leftover(entry, beside_run=True) for entry in path.iterdir()):
         return None
     record = _read_record(path)
     if record is None:
@@ -84,7 +85,12 @@ def clear(path: Path) -> None:
 
 def sweep(path: Path) -> None:
     """Removes the temporary files of a process that was killed while it wrote."""
-    for folder in (path, path / "masks"):
-        for entry in folder.glob(".*"):
-            if _TEMPORARY.fullmatch(entry.name) and (folder != path or entry.name.split("-")[0] in _OURS):
-                entry.unlink()
+    for entry in (*path.glob(".*"), *(path / "masks").glob(".*")):
+        if _leftover(entry, beside_run=entry.parent == path):
+            entry.unlink()
+
+
+def _leftover(entry: Path, *, beside_run: bool) -> bool:
+    """Returns whether a file is a temporary one of ours: of a mask, or of what lies beside run.json."""
+    ours = not beside_run or entry.name.split("-")[0] in _OURS
+    return ours and _TEMPORARY.fullmatch(entry.name) is not None

@@ -60,7 +60,8 @@ def judge(
         search: Whether to look for lost objects.
     """
     witnesses = Witnesses(features, kernel, anchors)
-    signals = {channel: witnesses.signals(soft, channel) for channel in channels}
+    best = soft.argmax(0)
+    signals = {channel: witnesses.signals(soft, channel, best) for channel in channels}
     presence = {channel: model.probability(seen) if seen else 0.0 for channel, seen in signals.items()}
     lost = [channel for channel in channels if presence[channel] < model.lost_below]
     searched: dict[int, PresenceSignals | None] = {}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from undertow.affinity import KernelSettings
@@ -100,6 +100,8 @@ class Witnesses:
     def __init__(self, features: FrameFeatures, settings: KernelSettings, anchors: Sequence[Reference] = ()):
         self._similarity = Similarity(features.queries, settings)
         self._anchors = anchors
+        # Once for all objects: with hundreds of them, asking anew for each would be quadratic.
+        self._best = {id(anchor): anchor.labels.argmax(0) for anchor in anchors}
 
     def own(
         self, keys: Float[Tensor, "a s d"], labels: Float[Tensor, "n s"], mirrored: Float[Tensor, "n s"], channel: int
@@ -118,18 +120,21 @@ class Witnesses:
         home = self._share(keys, _spread(inside), inside)
         return torch.tensor([home, _margin(mirrored, channel, inside)]).clamp(min=LEAST_OWN)
 
-    def signals(self, soft: Float[Tensor, "n s"], channel: int) -> PresenceSignals | None:
+    def signals(
+        self, soft: Float[Tensor, "n s"], channel: int, best: Int[Tensor, "s"] | None = None
+    ) -> PresenceSignals | None:
         """Returns the signals of one object under the frame's soft labels; None if it is nowhere.
 
         Of several anchors that were given the object, the one that finds it best counts: it may have several sides.
+        `best` is the channel that wins each token, where it is known already.
         """
-        inside = winners(soft, channel)
+        inside = winners(soft, channel, best)
         if not inside.any():
             return None
         seen = PresenceSignals(0.0, 0.0, 0.0)
         for anchor in given(self._anchors, channel):
             own = torch.ones(2) if anchor.own is None else anchor.own[:, channel]
-            tokens = _spread(winners(anchor.labels, channel))
+            tokens = _spread(winners(anchor.labels, channel, self._best[id(anchor)]))
             home = min(1.0, self._share(anchor.keys, tokens, inside) / float(own[0]))
             if home >= seen.home:
                 area = math.log((int(inside.sum()) + 1) / (float(anchor.labels[channel].sum()) + 1))
@@ -149,9 +154,9 @@ class Witnesses:
         return total / len(looking)
 
 
-def winners(soft: Float[Tensor, "n s"], channel: int) -> Bool[Tensor, "s"]:
+def winners(soft: Float[Tensor, "n s"], channel: int, best: Int[Tensor, "s"] | None = None) -> Bool[Tensor, "s"]:
     """Returns the tokens that an object wins; if it wins none, those of its peak, unless that is too faint."""
-    inside = soft.argmax(0) == channel
+    inside = (soft.argmax(0) if best is None else best) == channel
     if inside.any():
         return inside
     peak = soft[channel].max()

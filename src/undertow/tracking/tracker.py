@@ -265,8 +265,8 @@ class MaskTracker:
         Raises:
             SettingsError: if the tensors are not a tracker's.
         """
-        height, width = (int(side) for side in tensors["size"]) if "size" in tensors else (0, 0)
-        resolved = resolve(self.settings, self.backbone, max(1, height), max(1, width))
-        snapshot = unpack(tensors, resolved.recent, self.backbone.device)
+        recent = self.backbone.card.recent if self.settings.recent is None else self.settings.recent
+        snapshot = unpack(tensors, recent, self.backbone.device)
+        resolved = resolve(self.settings, self.backbone, *snapshot.size)
         self.ids, self._size, self._next, self._memory = snapshot
         self._resolved = resolved

@@ -88,6 +88,8 @@ class Reel:
         self.timed = not (container.format.name == "avi" and self._codec.has_b_frames)
         # One for all frames: setting up a conversion costs more than doing it.
         self._converter = VideoReformatter()
+        self._turn: float | None = None
+        self._matrix: bytes | None = None
         self._end = Fraction(0)
 
     def packets(self) -> Iterator[Part]:
@@ -139,16 +141,22 @@ class Reel:
             raise VideoError(
                 f"the pictures of {self.label} cannot be made RGB ({error}); convert it to H.264"
             ) from error
-        try:
-            matrix = frame.side_data.get("DISPLAYMATRIX")
-        except ValueError:
-            # PyAV lists no side data at all if there is one kind that it does not know, such as the EXIF of a JPEG or
-            # the view of a spatial video. The turn it tells by other means, though not whether the picture is mirrored.
-            return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
-        if not isinstance(matrix, SideData):
-            return image
+        # Asking a frame for its side data ties the two in a circle, which keeps the picture until the collector comes
+        # by; the turn can be asked for freely. So the matrix is looked at again only when the turn is another.
+        if self._turn != frame.rotation:
+            self._turn = frame.rotation
+            try:
+                matrix = frame.side_data.get("DISPLAYMATRIX")
+            except ValueError:
+                # PyAV lists no side data at all if there is one kind that it does not know, such as the EXIF of a JPEG
+                # or the view of a spatial video: then whether the picture is mirrored stays unknown.
+                self._matrix = None
+            else:
+                self._matrix = bytes(matrix) if isinstance(matrix, SideData) else None
+        if self._matrix is None:
+            return np.ascontiguousarray(np.rot90(image, round(self._turn / 90))) if self._turn else image
         # A pixel (x, y) of the stored picture is shown at (a*x + c*y, b*x + d*y), in 16.16 fixed point.
-        a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+        a, b, _, c, d = np.frombuffer(self._matrix, np.int32)[:5].tolist()
         if abs(b) > abs(a):
             image, a, d = image.swapaxes(0, 1), c, b
         return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
