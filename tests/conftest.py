@@ -1,6 +1,7 @@
 """What several rooms' tests share: a small model with random weights and real classes, and where real video lies."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,11 @@ def shared_data():
     if not any(folder.glob("davis-*/frames")):
         pytest.skip(f"no real sequences: {folder} has no davis-*/frames (set UNDERTOW_DATA)")
     return folder
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C reaches this process, also where a shell that started it in the background made it deaf to that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -64,7 +64,7 @@ def test_a_folder_without_permission(kitchen, run):
     assert code == 2 and "permission is denied" in err and "change the permissions" in err
 
 
-def test_interruption_keeps_what_is_finished(kitchen, run):
+def test_interruption_keeps_what_is_finished(kitchen, run, interruptible):
     video, third = kitchen.film("long.mp4", 400), kitchen.out / "masks" / "00002.png"
     ended = threading.Event()
 

@@ -265,7 +265,7 @@ def test_standard_input(clips):
         open_stream("-")
 
 
-def test_interrupting_a_stream_that_does_not_come(clips):
+def test_interrupting_a_stream_that_does_not_come(clips, interruptible):
     """FFmpeg's callbacks would swallow it."""
     data = clips.make("film.ts", 40).read_bytes()
     end, other = os.pipe()
