@@ -96,7 +96,7 @@ def scores(model, clips, protocol):
     (site,) = candidate_sites(backbone, [like.sites["track"][0].path])
     backbone.card = replace(like, sites={"track": (site,)})
     for preset, temperatures in TEMPERATURES.items():
-        base = TrackSettings(preset=preset, tokens=protocol.tokens)
+        base = TrackSettings(preset=preset, tokens=protocol.tokens, lost="keep")
         features = [read_features(backbone, frames, base) for _, frames, _ in clips]
         found = {t: score(backbone, clips, features, replace(base, temperature=t)) for t in temperatures}
         best = max(found, key=lambda t: np.mean(found[t]))

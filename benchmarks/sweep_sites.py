@@ -135,7 +135,9 @@ def main():
             )
             for site, (noising, timestep) in places:
                 backbone.card = replace(card, sites={"track": (site,)})
-                base = TrackSettings(preset=preset, tokens=protocol.tokens, noising=noising, timestep=timestep)
+                base = TrackSettings(
+                    preset=preset, tokens=protocol.tokens, noising=noising, timestep=timestep, lost="keep"
+                )  # fmt: skip
                 features = [read_features(backbone, frames, base) for _, frames, _ in clips]
                 temperatures = listed(asked.temperatures, float) or TEMPERATURES[source]
                 for kernel in itertools.product(temperatures, *(choice or [None] for choice in kernels)):

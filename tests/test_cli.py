@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -57,17 +59,44 @@ def test_track_leaves_a_run_folder(clip, tmp_path, capsys):
     assert np.array_equal(first, read_written_map(clip / "first.png"))
     with (out / "scores.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert len(rows) == 2 * FRAMES and set(rows[0]) == {"frame", "time", "object", "area", "margin", "mass"}
+    assert len(rows) == 2 * FRAMES and set(rows[0]) == {
+        "frame", "time", "object", "area", "margin", "mass", "presence", "lost",
+    }  # fmt: skip
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["preset"]["name"] == "pixels" and record["cues"][0]["mask"].endswith("first.png")
     assert len(record["video"]) == 64
 
-    code, _, err = run(capsys, "track", clip / "clip.mp4", "--mask", clip / "first.png", "--out", out, *FAST)
-    assert code == 2 and "--overwrite" in err
-    code, _, _ = run(
-        capsys, "track", clip / "clip.mp4", "--mask", clip / "first.png", "--out", out, "--overwrite", *FAST
-    )
-    assert code == 0
+    # The same again changes nothing, and something else is refused with what differs.
+    arguments = ("track", clip / "clip.mp4", "--mask", clip / "first.png", "--out", out, *FAST)
+    written = (out / "scores.csv").stat().st_mtime_ns
+    assert run(capsys, *arguments)[0] == 0 and (out / "scores.csv").stat().st_mtime_ns == written
+    code, _, err = run(capsys, *arguments, "--end", "3")
+    assert code == 2 and "settings.frames.end was null and is 3" in err and "--overwrite" in err
+    assert run(capsys, *arguments, "--end", "3", "--overwrite")[0] == 0
+    assert len(list((out / "masks").iterdir())) == 3
+
+
+def test_a_part_of_a_video_read_through_a_pipe(clip, tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    thread = threading.Thread(target=pipe.write_bytes, args=((clip / "clip.mp4").read_bytes(),))
+    thread.start()
+    code, _, err = run(
+        capsys, "track", pipe, "--mask", clip / "third.png", "--start", "2", "--every", "2", "--out", tmp_path / "o",
+        "--size", "tokens=960", "--preset", "pixels",
+    )  # fmt: skip
+    thread.join()
+    assert code == 0 and "2 frames, " in err and "ms" in err
+    assert sorted(path.name for path in (tmp_path / "o" / "masks").iterdir()) == ["00002.png", "00004.png"]
+    assert (tmp_path / "o" / "overlay.mp4").exists()
+
+
+def test_a_run_that_would_not_fit_is_refused(clip, tmp_path, capsys):
+    arguments = ("track", clip / "clip.mp4", "--mask", clip / "first.png", "--out", tmp_path / "o")
+    code, _, err = run(capsys, *arguments, "--max-memory", "100MB")
+    assert code == 4 and "--max-memory allows 100" in err and not (tmp_path / "o").exists()
+    code, _, err = run(capsys, *arguments, "--max-memory", "much")
+    assert code == 2 and "much" in err
 
 
 def test_masks_at_frames_and_json_events(clip, tmp_path, capsys):

@@ -101,6 +101,8 @@ class Card:
         recent: default number of previous frames kept as references beside the anchors.
         window_radius: default radius of the matching window, in tokens.
         window_grid: (height, width) in tokens of the grid that `window_radius` was chosen on.
+        calibrated: presets with which it was measured how sure the tracker is of an object; with others, and other
+            models, presences are only an order.
         null_text: text that stands for "no text".
         embedded: folder of this package that holds the weights; empty (false) if they are not shipped.
         untrained: whether the denoiser is re-initialised after loading, as a control.
@@ -125,6 +127,7 @@ class Card:
     temperatures: Mapping[str, float] = field(default_factory=dict)
     topk: int = 15
     recent: int = 7
+    calibrated: tuple[str, ...] = ()
     null_text: str = ""
     embedded: str = ""
     untrained: bool = False

@@ -41,6 +41,7 @@ def tiny() -> Card:
         temperatures={"drift": 0.1, "dift": 0.02, "dino": 0.01, "crw": 0.01, "pixels": 0.005, "latents": 0.03},
         window_radius=10,
         window_grid=(45, 80),
+        calibrated=("drift",),
         embedded="tiny",
         notes="trained on procedural scenes",
     )
@@ -55,6 +56,7 @@ def tiny_untrained() -> Card:
         tiny(),
         name="tiny-untrained",
         untrained=True,
+        calibrated=(),
         noising=Noising(kind="clean", timestep=1, steps_grid=(1,)),
         temperatures={**tiny().temperatures, "drift": 0.006, "dift": 0.01},
         notes="control: tiny with an untrained denoiser",

@@ -142,7 +142,8 @@ def nearest_card(name: str, unet: UNet2DConditionModel, schedule: Schedule, late
 
 def _like(card: Card, name: str) -> Card:
     """Returns a card called `name` for a model of unknown origin that is read like that of `card`."""
-    return replace(card, name=name, hub_ids=(), sha256={}, embedded="", untrained=False, notes=f"read like {card.name}")
+    own = replace(card, name=name, hub_ids=(), sha256={}, embedded="", untrained=False, calibrated=())
+    return replace(own, notes=f"read like {card.name}")
 
 
 def _fits(card: Card, unet: UNet2DConditionModel) -> bool:

@@ -72,7 +72,11 @@ def fill_network(network: Any, weights: Mapping[str, Tensor], where: str, dtype:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the libraries from drawing bars and tables: what is wrong with weights is said in our own sentence."""
+    """Keeps the libraries from drawing bars and tables: what is wrong with weights is said in our own sentence.
+
+    When reading fails, diffusers leaves torch's default number type at that of the weights; it is put back.
+    """
+    dtype = torch.get_default_dtype()
     levels = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -81,6 +85,7 @@ def quiet() -> Iterator[None]:
             library.set_verbosity_error()
         yield
     finally:
+        torch.set_default_dtype(dtype)
         for library, level in levels:
             library.set_verbosity(level)
         if bars:

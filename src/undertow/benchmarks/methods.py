@@ -114,7 +114,7 @@ def model_method(
     dtype: str | None = None,
     label: str | None = None,
 ) -> Method:
-    """Returns mask tracking with a model, named "model" or "model+preset", with "+keep" if lost objects are kept.
+    """Returns mask tracking with a model, named "model+preset+lost" with what of it is given.
 
     Args:
         model: name or folder of a model.
@@ -146,7 +146,7 @@ def model_method(
     facts = {"model": _weights(model), "device": device, "dtype": dtype, **asdict(chosen)}
     stem = Path(model).name
     # Lost objects are part of what is measured, so a method that keeps them has a name of its own.
-    parts = [stem, preset, chosen.lost if chosen.lost != TrackSettings().lost else None]
+    parts = [stem, preset, chosen.lost]
     return Method(label or "+".join(part for part in parts if part), make, facts)
 
 

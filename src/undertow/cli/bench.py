@@ -24,8 +24,9 @@ def bench_run(
     baselines: Annotated[str, typer.Option(help="copy, farneback, dis.")] = "copy",
     sequences: Annotated[str, typer.Option(help="Only these sequences, separated by commas.")] = "",
     lost: Annotated[
-        Literal["empty", "keep"], typer.Option(help="Whether a lost object gets no pixels, or the best guess.")
-    ] = "empty",
+        Literal["empty", "keep"] | None,
+        typer.Option(help="Whether a lost object gets no pixels, or the best guess; by default what the card says."),
+    ] = None,
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
     reference: Annotated[str | None, typer.Option(help="Method the others are compared with.")] = None,
     overwrite: Overwrite = False,

@@ -49,8 +49,9 @@ def track(
     ] = None,
     channel_norm: Annotated[Literal["none", "minmax"], typer.Option(help="Stretch channels before deciding.")] = "none",
     lost: Annotated[
-        Literal["empty", "keep"], typer.Option(help="Whether a lost object gets no pixels, or the best guess.")
-    ] = "empty",
+        Literal["empty", "keep"] | None,
+        typer.Option(help="Whether a lost object gets no pixels, or the best guess; by default what the card says."),
+    ] = None,
     start: Annotated[str | None, typer.Option(help="First frame to track: a number, or seconds like 4.5s.")] = None,
     end: Annotated[str | None, typer.Option(help="Frame before which to stop.")] = None,
     every: Annotated[int, typer.Option(help="Track every n-th frame only.")] = 1,

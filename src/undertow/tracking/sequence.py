@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from undertow.backbones import Backbone
-from undertow.base import CueError, MaskError
+from undertow.base import CueError, MaskError, VideoError
 from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map
 from undertow.tracking.settings import TrackSettings
 from undertow.tracking.tracker import MaskTracker, TrackResult
@@ -45,14 +45,16 @@ def check_masks(video: Video | Clip, given: Mapping[int, Mask]) -> dict[int, Lab
     """Returns the label map of every frame that has one, read and checked.
 
     Raises:
-        CueError: if there is none.
-        VideoError: if the video has no such frame.
+        CueError: if there is none, or the video has no such frame.
         MaskError: if one is not a label map of the video's size, or has no object.
     """
     if not given:
         raise CueError("no mask was given; pass one for the first frame to say what to track")
     for index in given:
-        video.name_of(index)
+        try:
+            video.name_of(index)
+        except VideoError as error:
+            raise CueError(f"the mask of frame {index} cannot be used: {error}") from error
     size = (video.height, video.width)
     masks = {
         index: read_label_map(each, size=size)

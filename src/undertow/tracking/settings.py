@@ -30,7 +30,8 @@ class TrackSettings:
         batch: Frames observed at once; batches align to absolute frame numbers.
         seed: Seed of the noise.
         lost: What becomes of an object that is lost: "empty" gives it no pixels, keeps the frame from teaching later
-            ones, and searches its anchor for it; "keep" only says so.
+            ones, and searches its anchor for it; "keep" only says so. Without it, "empty" for the presets that the
+            card's presence was calibrated with.
     """
 
     preset: str | None = None
@@ -48,14 +49,14 @@ class TrackSettings:
     channel_norm: Literal["none", "minmax"] = "none"
     batch: int = 4
     seed: int = 0
-    lost: Literal["empty", "keep"] = "empty"
+    lost: Literal["empty", "keep"] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("tokens", 16), ("radius", 0), ("topk", 1), ("recent", 0), ("batch", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SettingsError(f"{name} is {value}; give {least} or more")
-        if self.lost not in ("empty", "keep"):
+        if self.lost not in (None, "empty", "keep"):
             raise SettingsError(f"lost is {self.lost!r}; choose empty or keep")
         if self.timestep is not None and not 0 <= self.timestep < 1000:
             raise SettingsError(f"timestep is {self.timestep}; give 0 to 999")
@@ -136,7 +137,7 @@ def resolve(settings: TrackSettings, backbone: Backbone, height: int, width: int
         channel_norm=settings.channel_norm,
         batch=settings.batch,
         dtype=str(backbone.dtype).removeprefix("torch."),
-        lost=settings.lost,
+        lost=settings.lost or ("empty" if preset.name in card.calibrated else "keep"),
     )
 
 

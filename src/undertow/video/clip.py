@@ -180,7 +180,9 @@ class Clip:
 
     def _described(self) -> str:
         """Returns which frames these are, in words."""
-        until = "on" if self.end is None else f"to {self.end - 1}"
+        count = self.video.frame_count
+        end = self.end if count is None else min(self.end or count, count)
+        until = "on" if end is None else f"to {end - 1}"
         return f"the frames from {self.start} {until}" + (f", one in {self.every}" if self.every > 1 else "")
 
 
