@@ -63,3 +63,10 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def number_type():
+    """No test leaves torch with another default number type, as libraries do when reading weights fails."""
+    yield
+    assert torch.get_default_dtype() == torch.float32

@@ -95,7 +95,7 @@ def test_absent_weights_are_noticed_before_anything_runs(tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsUnavailable, match="empty has no"):
         make_methods([tmp_path / "empty"], baselines=["copy"])
-    with pytest.raises(SettingsError, match="model 'enormous' is neither a folder nor one of tiny"):
+    with pytest.raises(SettingsError, match="no model is called 'enormous'; give one of tiny"):
         make_methods(["enormous"])
 
 
