@@ -97,7 +97,7 @@ def break_objects(root: Path) -> None:
         (break_masks, r"'one' has no annotations: '.*davis-one/masks' is missing"),
         (break_first, r"no annotation of its first frame: '.*00000\.png'"),
         (break_names, r"annotation '.*last\.png' but no frame of that name"),
-        (break_count, r"'one' has 2 annotated frames .* needs 3"),
+        (break_count, r"'one' has 2 annotated frames .* give 3 or more"),
         (break_objects, r"no object in its first annotation '.*00000\.png'"),
     ],
 )
