@@ -43,6 +43,5 @@ class Latency:
     def __str__(self) -> str:
         """Says it in a few words."""
         middle, late = (1000 * self.percentile(share) for share in (0.5, 0.95))
-        return (
-            f"{self.count} frames, {self.rate:.2f} per second; a frame took {middle:.0f} ms, 95 % at most {late:.0f} ms"
-        )
+        speed = f"{self.count} frames, {self.rate:.2f} per second"
+        return f"{speed}; from read to written a frame took {middle:.0f} ms, 95 % at most {late:.0f} ms"
