@@ -68,7 +68,7 @@ class PresenceModel:
     home: float = 1.28
     area: float = 1.3
     margin: float = 5.64
-    lost_below: float = 0.4
+    lost_below: float = 0.03
     found_from: float = 0.6
     found_home: float = 0.45
 
