@@ -146,10 +146,9 @@ def test_a_bug_asks_to_be_reported_and_shows_its_place_on_request(run, monkeypat
     )
 
 
-def test_debug_is_an_option_too(run, kitchen, monkeypatch):
+def test_debug_is_an_option_too(run, kitchen):
     code, _, err = run("--debug", "inspect", kitchen.clip, "--at", "middle")
     assert code == 2 and "Traceback" in err and "SettingsError" in err
-    monkeypatch.delenv("UNDERTOW_DEBUG")
 
 
 def test_help_without_a_command_is_no_error(run):

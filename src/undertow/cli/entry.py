@@ -41,6 +41,10 @@ _REFUSALS = {
 }
 
 
+# What the options before the command ask for; errors are shown after the command has ended.
+_shown = {"traceback": False}
+
+
 @app.callback()
 def options(
     debug: Annotated[
@@ -48,19 +52,20 @@ def options(
     ] = False,
 ) -> None:
     """Video perception from frozen diffusion models."""
-    if debug:
-        os.environ["UNDERTOW_DEBUG"] = "1"
+    _shown["traceback"] = debug
 
 
 def main() -> None:
     """Runs the command line; every error becomes one sentence and an exit code, with a traceback only on request."""
+    # Until the options are read, only the environment can ask.
+    _shown["traceback"] = os.environ.get("UNDERTOW_DEBUG", "") not in ("", "0")
     try:
         code = app(standalone_mode=False, prog_name="undertow") or 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
         code, sentence = explain(error)
-        if os.environ.get("UNDERTOW_DEBUG", "") not in ("", "0"):
+        if _shown["traceback"]:
             traceback.print_exception(error)
         if sentence:
             log.print(Text.assemble(("error:", "bold red"), " ", printable(sentence)), soft_wrap=True, highlight=False)
