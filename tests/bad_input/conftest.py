@@ -2,11 +2,12 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import undertow.backbones
 from undertow import cli
 from undertow.masks import write_label_map
 from undertow.video import write_video
@@ -28,14 +29,15 @@ def kitchen(pantry, tmp_path) -> Kitchen:
 
 
 @pytest.fixture(scope="session")
-def loaded_once() -> Iterator[None]:
+def cached_load() -> Callable[..., object]:
     """The same model is loaded once for all cases: they are many, and loading is what takes a second."""
-    import undertow.backbones
+    return functools.cache(undertow.backbones.load)
 
-    before = undertow.backbones.load
-    undertow.backbones.load = functools.cache(before)
-    yield
-    undertow.backbones.load = before
+
+@pytest.fixture
+def loaded_once(cached_load, monkeypatch) -> None:
+    """Only for the test that asks: others mean what they load."""
+    monkeypatch.setattr(undertow.backbones, "load", cached_load)
 
 
 @pytest.fixture

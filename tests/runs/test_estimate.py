@@ -1,5 +1,6 @@
 """Estimates: formulas against real tensors, budgets that do not fit, absurd sizes, streams, and the command."""
 
+import gc
 import json
 import math
 from dataclasses import replace
@@ -11,7 +12,7 @@ import torch
 from undertow import cli
 from undertow.affinity import compute_affinity
 from undertow.base import CueError, MemoryBudgetError, SettingsError
-from undertow.base.memory import PeakMeter, process_memory
+from undertow.base.memory import PeakMeter, process_memory, release_memory
 from undertow.masks import write_label_map
 from undertow.runs import calibration, check_budget, estimate, parse_memory, shown_memory, track_into
 from undertow.runs.footprint import Work, footprint, kernel_bytes, keys_bytes, labels_bytes, references, weights_bytes
@@ -68,6 +69,9 @@ def test_the_kernel_takes_what_its_formula_says(tiny_like):
     said = kernel_bytes(plan, resolved)
     # Code is loaded on first use, and is no part of it.
     compute_affinity(keys[:, :64], [keys[:, :64]], (8, 8), resolved.kernel).apply(torch.rand(1, 2, 64))
+    # What earlier tests have freed would be used again, unseen.
+    gc.collect()
+    release_memory()
     with PeakMeter() as meter:
         affinity = compute_affinity(keys, [keys] * count, resolved.grid, resolved.kernel)
         affinity.apply(torch.rand(count, 201, tokens))
