@@ -7,7 +7,7 @@ import typer
 
 from undertow.base import SettingsError, set_threads
 from undertow.cli.entry import app
-from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads, listed, show_report, shown_progress
+from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, listed, show_report, shown_progress
 
 DATASET_HELP = "davis, davis-2016, davis-2017, davis-folders, world-easy or world-hard."
 bench = typer.Typer(help="Measure methods on annotated sequences.", no_args_is_help=True)
@@ -23,10 +23,7 @@ def bench_run(
     presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
     baselines: Annotated[str, typer.Option(help="copy, farneback, dis.")] = "copy",
     sequences: Annotated[str, typer.Option(help="Only these sequences, separated by commas.")] = "",
-    lost: Annotated[
-        Literal["empty", "keep"] | None,
-        typer.Option(help="Whether a lost object gets no pixels, or the best guess; by default what the card says."),
-    ] = None,
+    lost: Lost = None,
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
     reference: Annotated[str | None, typer.Option(help="Method the others are compared with.")] = None,
     overwrite: Overwrite = False,

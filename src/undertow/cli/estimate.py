@@ -1,7 +1,7 @@
 """`undertow estimate`."""
 
 import json as json_text
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -9,7 +9,22 @@ from rich.table import Table
 
 from undertow.base import CueError, set_threads
 from undertow.cli.entry import app
-from undertow.cli.options import Device, Dtype, Json, Model, Preset, Size, Threads, sizes
+from undertow.cli.options import (
+    Device,
+    Dtype,
+    End,
+    Every,
+    Json,
+    MaskColors,
+    Model,
+    NoisingKind,
+    Preset,
+    Size,
+    SoftmaxScope,
+    Start,
+    Threads,
+    sizes,
+)
 from undertow.cli.track import opened
 
 if TYPE_CHECKING:
@@ -24,16 +39,13 @@ def estimate(
     model: Model = "tiny",
     preset: Preset = None,
     size: Size = None,
-    mask_colors: Annotated[bool, typer.Option("--mask-colors", help="Masks are RGB-coded.")] = False,
-    noising: Annotated[Literal["invert", "noise", "clean"] | None, typer.Option(help="How frames are noised.")] = None,
-    softmax_scope: Annotated[
-        Literal["reference", "window", "joint", "none", "survivors"] | None,
-        typer.Option(help="What the softmax runs over; `window` is the fast one."),
-    ] = None,
+    mask_colors: MaskColors = False,
+    noising: NoisingKind = None,
+    softmax_scope: SoftmaxScope = None,
     batch: Annotated[int, typer.Option(help="Frames observed at once.")] = 4,
-    start: Annotated[str | None, typer.Option(help="First frame to track: a number, or seconds like 4.5s.")] = None,
-    end: Annotated[str | None, typer.Option(help="Frame before which to stop.")] = None,
-    every: Annotated[int, typer.Option(help="Track every n-th frame only.")] = 1,
+    start: Start = None,
+    end: End = None,
+    every: Every = 1,
     overlay: Annotated[bool, typer.Option(help="Count overlay.mp4.")] = True,
     max_memory: Annotated[
         str | None, typer.Option(help="Exit with 4 if tracking would need more, such as 8GB or 512MiB.")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from undertow.cli.options import (
     Dtype,
     Json,
     Model,
+    NoisingKind,
     Out,
     Overwrite,
     Size,
@@ -48,7 +49,7 @@ def inspect(
     out: Out = Path("inspect.png"),
     model: Model = "tiny",
     size: Size = None,
-    noising: Annotated[Literal["invert", "noise", "clean"] | None, typer.Option(help="How frames are noised.")] = None,
+    noising: NoisingKind = None,
     timestep: Annotated[int | None, typer.Option(help="Noise level, 0 to 999.")] = None,
     device: Device = None,
     dtype: Dtype = None,

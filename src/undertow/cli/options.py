@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -28,6 +28,19 @@ Continue = Annotated[
     bool, typer.Option("--overwrite/--resume", help="Replace an earlier run in --out, or go on with it.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+MaskColors = Annotated[bool, typer.Option("--mask-colors", help="Masks are RGB-coded.")]
+NoisingKind = Annotated[Literal["invert", "noise", "clean"] | None, typer.Option(help="How frames are noised.")]
+SoftmaxScope = Annotated[
+    Literal["reference", "window", "joint", "none", "survivors"] | None,
+    typer.Option(help="What the softmax runs over; `window` is the fast one."),
+]
+Lost = Annotated[
+    Literal["empty", "keep"] | None,
+    typer.Option(help="Whether a lost object gets no pixels, or the best guess; by default what the card says."),
+]
+Start = Annotated[str | None, typer.Option(help="First frame to track: a number, or seconds like 4.5s.")]
+End = Annotated[str | None, typer.Option(help="Frame before which to stop.")]
+Every = Annotated[int, typer.Option(help="Track every n-th frame only.")]
 
 
 def sizes(text: str | None) -> dict[str, Any]:
