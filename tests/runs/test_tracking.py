@@ -135,6 +135,10 @@ def test_a_stream_that_is_interrupted_has_ended(scene, tiny_like, tmp_path):
     found = contents(tmp_path / "out")
     assert len(found["overlay"]) == 6 and len(found["scores.csv"].splitlines()) == 1 + 2 * 6
     assert ".journal.jsonl" not in found and max(taken) <= 6
+    # The next stream is another, as far as anybody knows: it must not be taken for done.
+    with pytest.raises(SettingsError, match="complete run of a stream; add --overwrite"):
+        track_into(tmp_path / "out", Video(endless()), {0: labels}, tiny_like, settings)
+    assert contents(tmp_path / "out") == found
 
 
 def test_a_stream_that_was_cut_off_goes_on_when_it_is_fed_again(scene, tiny_like, tmp_path, whole):

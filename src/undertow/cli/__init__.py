@@ -1,7 +1,7 @@
 """The command line: every command is a few lines over the public API, one module per group of commands.
 
-Exit codes: 0 done, 1 the demonstration failed, 2 bad input, 3 weights unavailable, 4 would not fit in memory,
-130 interrupted.
+Exit codes: 0 done, 1 the demonstration failed or there is a bug, 2 bad input, 3 weights unavailable, 4 would not fit in
+memory, 130 interrupted.
 """
 
 # Importing a module adds its commands, in the order in which `undertow --help` lists them.

@@ -59,8 +59,8 @@ def track_into(
         state_seconds: Least time between two states; an interruption costs no more work than that.
 
     Raises:
-        SettingsError: if the folder holds another run or other files, or the video is a stream other than the one that
-            the run in the folder began with.
+        SettingsError: if the folder holds another run or other files, or the video is a stream and the run there is
+            complete or began with another.
         CueError, VideoError, MaskError: if a mask does not fit the video.
     """
     settings, progress = settings or TrackSettings(), progress or SilentProgress()
@@ -85,6 +85,12 @@ def track_into(
     )
     with run, ExitStack() as stack:
         if run.finished:
+            if not video.again:
+                # Nothing tells whether this is the stream of that run; to do nothing would lose a new one.
+                raise SettingsError(
+                    f"--out '{run.path}' already holds a complete run of a stream; add --overwrite to replace it, "
+                    "or choose another --out"
+                )
             if overlay and video.again and not (run.path / "overlay.mp4").exists():
                 progress.start("overlay", video.frame_count)
                 write_overlay(run, video, progress)
