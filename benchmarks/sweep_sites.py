@@ -21,7 +21,7 @@ import numpy as np
 
 from undertow.affinity import get_preset
 from undertow.backbones import Site, load
-from undertow.benchmarks import get_protocol, open_dataset, select_sequences
+from undertow.benchmarks import get_protocol, open_dataset, select_samples
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.features import extract
@@ -43,7 +43,7 @@ COLUMNS = ("preset", "site", "noising", "timestep", "temperature", "scope", "rad
 def read_clips(root, names, protocol):
     """Returns (sequence, frames, annotations) of each sequence under the protocol."""
     clips = []
-    for sequence in select_sequences(open_dataset("davis", root), names):
+    for sequence in select_samples(open_dataset("davis", root), names):
         with Video(sequence.video) as video:
             numbers = protocol.frames(len(sequence.frames))
             frames = [Frame(i, Fraction(i), video[n], sequence.frames[n]) for i, n in enumerate(numbers)]

@@ -32,7 +32,7 @@ def jaccard(pred: np.ndarray, true: np.ndarray) -> float:
 
 def test_copy_repeats_the_first_map() -> None:
     first = np.eye(4, dtype=np.uint16)
-    labels = list(copy_labels(iter([np.zeros((4, 4, 3), np.uint8)] * 3), first))
+    labels = list(copy_labels(iter([np.zeros((4, 4, 3), np.uint8)] * 3), {0: first}))
     assert len(labels) == 3 and all((each == first).all() for each in labels)
 
 
@@ -42,7 +42,7 @@ def test_flow_carries_labels_along(estimator: Any, tokens: int | None) -> None:
     first = np.zeros((72, 96), np.uint16)
     first[20:44, 20:40], first[30:60, 50:74] = 3, 7
     settings = FlowSettings(estimator=estimator, tokens=tokens)
-    results = list(flow_labels(iter(rolling(6, (1, 2))), first, settings))
+    results = list(flow_labels(iter(rolling(6, (1, 2))), {0: first}, settings))
     assert len(results) == 6 and (results[0] == first).all()
     for step, labels in enumerate(results):
         assert labels.dtype == np.uint16 and set(np.unique(labels)) == {0, 3, 7}
@@ -150,4 +150,20 @@ def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cv2", None)
     frames = iter(rolling(2, (0, 0)))
     with pytest.raises(SettingsError, match=r"pip install 'undertow\[bench\]'"):
-        list(flow_labels(frames, np.ones((72, 96), np.uint16), FlowSettings()))
+        list(flow_labels(frames, {0: np.ones((72, 96), np.uint16)}, FlowSettings()))
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_an_object_that_joins_later_is_painted_over_what_is_there(carried: bool) -> None:
+    first, second = np.zeros((72, 96), np.uint16), np.zeros((72, 96), np.uint16)
+    first[20:44, 20:40], second[30:60, 30:74] = 1, 2
+    still = iter([np.full((72, 96, 3), 7, np.uint8)] * 4)
+    cues = {0: first, 2: second}
+    maps = list(flow_labels(still, cues, FlowSettings()) if carried else copy_labels(still, cues))
+    joined = np.where(second > 0, 2, first)
+    assert (maps[1] == first).all() and (maps[2] == joined).all() and (maps[3] == joined).all()
+
+
+def test_a_first_mask_is_needed() -> None:
+    with pytest.raises(SettingsError, match="no mask of the first frame"):
+        list(copy_labels(iter([np.zeros((4, 4, 3), np.uint8)]), {}))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from undertow.base import SettingsError
-from undertow.benchmarks import open_dataset, select_sequences
+from undertow.benchmarks import open_dataset, select_samples
 
 
 def test_folders_layout(folders: Path) -> None:
@@ -147,11 +147,11 @@ def test_wrong_places(tmp_path: Path) -> None:
 
 def test_selected_sequences(folders: Path) -> None:
     sequences = open_dataset("davis", folders)
-    assert select_sequences(sequences, []) == sequences
-    assert select_sequences(sequences, ["two", "one"]) == sequences
-    assert [each.name for each in select_sequences(sequences, ["two"])] == ["two"]
+    assert select_samples(sequences, []) == sequences
+    assert select_samples(sequences, ["two", "one"]) == sequences
+    assert [each.name for each in select_samples(sequences, ["two"])] == ["two"]
     with pytest.raises(SettingsError, match="'three' is not one of one, two"):
-        select_sequences(sequences, ["two", "three"])
+        select_samples(sequences, ["two", "three"])
 
 
 @pytest.mark.shared_data

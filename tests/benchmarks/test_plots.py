@@ -7,12 +7,16 @@ from PIL import Image
 
 from undertow.base import SettingsError
 from undertow.benchmarks import Outcome, mean_curve, write_plots
-from undertow.metrics import ObjectScores
 
 
 def outcome(method: str, sequence: str, values: list[float]) -> Outcome:
-    scores = {1: ObjectScores(np.array(values), np.array(values))}
-    return Outcome(method, "davis-2017", "full", sequence, tuple(map(str, range(len(values)))), scores, (), "")
+    return made(method, sequence, {"1": {"J": np.array(values), "F": np.array(values)}})
+
+
+def made(method: str, sequence: str, series: dict) -> Outcome:
+    frames = tuple(map(str, range(len(series["1"]["J"]))))
+    facts = {"dataset": "davis-2017", "rules": "davis-2017", "protocol": "full"}
+    return Outcome(method=method, sequence=sequence, frames=frames, series=series, **facts)
 
 
 def test_mean_curve_stretches_every_sequence_to_the_same_time() -> None:
@@ -23,8 +27,7 @@ def test_mean_curve_stretches_every_sequence_to_the_same_time() -> None:
 
 
 def test_objects_of_a_sequence_are_averaged() -> None:
-    scores = {1: ObjectScores(np.ones(3), np.ones(3)), 2: ObjectScores(np.zeros(3), np.ones(3))}
-    two = Outcome("a", "davis-2017", "full", "x", tuple("abc"), scores, (), "")
+    two = made("a", "x", {"1": {"J": np.ones(3), "F": np.ones(3)}, "2": {"J": np.zeros(3), "F": np.ones(3)}})
     assert mean_curve([two]) == pytest.approx(np.full(101, 0.75))
 
 

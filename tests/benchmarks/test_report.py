@@ -16,14 +16,20 @@ from undertow.benchmarks import (
     sequence_table,
     write_report,
 )
-from undertow.metrics import ObjectScores
 
 
 def outcome(method: str, sequence: str, *objects: tuple[float, float], pace: float | None = 0.5) -> Outcome:
     """Constant (J, F) per object over four scored frames."""
-    scores = {number: ObjectScores(np.full(4, j), np.full(4, f)) for number, (j, f) in enumerate(objects, start=1)}
-    seconds = () if pace is None else (pace,) * 6
-    return Outcome(method, "davis-2017", "full: every frame", sequence, tuple("abcd"), scores, seconds, "")
+    return Outcome(
+        method=method,
+        dataset="davis-2017",
+        rules="davis-2017",
+        protocol="full: every frame",
+        sequence=sequence,
+        frames=tuple("abcd"),
+        series={str(n): {"J": np.full(4, j), "F": np.full(4, f)} for n, (j, f) in enumerate(objects, start=1)},
+        seconds=() if pace is None else (pace,) * 6,
+    )
 
 
 # J&F of copy: 0.3 and 0.525; of drift: 0.8 and 0.65.

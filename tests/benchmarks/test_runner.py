@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ class Shifter:
         self.protocols.append(protocol)
         return self.predict
 
-    def predict(self, images: Iterator[np.ndarray], first: LabelMap) -> Iterator[LabelMap]:
+    def predict(self, images: Iterator[np.ndarray], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
+        first = cues[0]
         for step, image in enumerate(images):
             assert image.shape == (*first.shape, 3)
             if self.frames == self.fail_at:
@@ -158,24 +159,24 @@ def test_progress_counts_every_frame(folders: Path, tmp_path: Path, capsys: pyte
 
 
 def test_time_to_read_images_is_not_the_methods(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from undertow.benchmarks import runner
+    from undertow.benchmarks import measuring, samples
 
     now = 0.0
 
-    class SlowVideo(runner.Video):
+    class SlowVideo(samples.Video):
         def __getitem__(self, index: int) -> np.ndarray:
             nonlocal now
             now += 100
             return super().__getitem__(index)
 
-    def think(images: Iterator[np.ndarray], first: LabelMap) -> Iterator[LabelMap]:
+    def think(images: Iterator[np.ndarray], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
         nonlocal now
         for _ in images:
             now += 2
-            yield first
+            yield cues[0]
 
-    monkeypatch.setattr(runner, "Video", SlowVideo)
-    monkeypatch.setattr(runner.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(samples, "Video", SlowVideo)
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now)
     outcomes = run_benchmark(
         open_dataset("davis", folders), [Method("slow", lambda protocol: think, {})], tmp_path / "out"
     )
@@ -185,11 +186,11 @@ def test_time_to_read_images_is_not_the_methods(folders: Path, tmp_path: Path, m
 def test_methods_must_answer_every_frame_at_native_size(folders: Path, tmp_path: Path) -> None:
     sequences = open_dataset("davis", folders)
 
-    def short(images: Iterator[np.ndarray], first: LabelMap) -> Iterator[LabelMap]:
-        yield first
+    def short(images: Iterator[np.ndarray], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
+        yield cues[0]
 
-    def small(images: Iterator[np.ndarray], first: LabelMap) -> Iterator[LabelMap]:
-        yield from (first[::2] for _ in images)
+    def small(images: Iterator[np.ndarray], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
+        yield from (cues[0][::2] for _ in images)
 
     for predictor, message in [(short, "no label map for frame '00001'"), (small, r"shape \(24, 64\)")]:
         with pytest.raises(MaskError, match=message):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from undertow.base import SettingsError, SilentProgress
-from undertow.benchmarks import DATASETS, open_dataset, run_benchmark, worlds
+from undertow.benchmarks import DATASETS, datasets, open_dataset, run_benchmark, worlds
 from undertow.benchmarks.methods import baseline_method
 from undertow.masks import read_written_map
 from undertow.world import SUITES, WorldClip
@@ -18,7 +18,8 @@ CLIPS = (WorldClip("plain-00", "plain", 7, 5, 48, 64), WorldClip("reentry-01", "
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Benchmark worlds of two short, small clips."""
-    monkeypatch.setattr(worlds, "SUITES", {"world-easy": CLIPS})
+    for module in (worlds, datasets.worlds):
+        monkeypatch.setattr(module, "SUITES", {"world-easy": CLIPS})
 
 
 def drawings(monkeypatch: pytest.MonkeyPatch) -> list[str]:

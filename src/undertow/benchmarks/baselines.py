@@ -12,7 +12,7 @@ either of the others and 36.1 without a check; of Farneback's flow 39.3 with dou
 with the previous label and 39.6 without a check. The best of each is the default, which flatters the baselines.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
 Estimator = Literal["farneback", "dis"]
 Fallback = Literal["doubt", "nearest", "previous"]
 FlowField = Float32[np.ndarray, "h w 2"]
+Images = Iterator[UInt8[np.ndarray, "h w 3"]]
+Cues = Mapping[int, LabelMap]
 
 
 @dataclass(frozen=True)
@@ -78,44 +80,60 @@ FLOW_BASELINES = {
 }
 
 
-def copy_labels(images: Iterator[UInt8[np.ndarray, "h w 3"]], first: LabelMap) -> Iterator[LabelMap]:
-    """Yields the first label map for every image: what standing still would score."""
-    for _ in images:
-        yield first
+def copy_labels(images: Images, cues: Cues) -> Iterator[LabelMap]:
+    """Yields for every image the masks given so far: what standing still would score."""
+    labels: LabelMap | None = None
+    for place, _ in enumerate(images):
+        if place in cues:
+            labels = cues[place] if labels is None else join(labels, cues[place])
+        yield _given(labels)
 
 
-def flow_labels(
-    images: Iterator[UInt8[np.ndarray, "h w 3"]], first: LabelMap, settings: FlowSettings
-) -> Iterator[LabelMap]:
+def flow_labels(images: Images, cues: Cues, settings: FlowSettings) -> Iterator[LabelMap]:
     """Yields a label map per image, carried from frame to frame along optical flow; the first one as given.
 
     Soft labels are carried, so that a boundary between pixels is not rounded at every frame. Two frames and one set
-    of soft labels are all that is held.
+    of soft labels are all that is held. An object that joins later is painted over what was carried until then.
 
     Args:
-        images: RGB frames of the size of `first`.
-        first: label map of the first image.
+        images: RGB frames of one size.
+        cues: label map of the objects that start at an image, by the image's place; one for place 0.
         settings: see `FlowSettings`.
 
     Raises:
-        SettingsError: if OpenCV is not installed.
+        SettingsError: if OpenCV is not installed, or there is no mask of the first image.
 
     Sources: Farnebäck, SCIA 2003; Kroeger et al., ECCV 2016 (DIS); Sundaram et al., ECCV 2010 (consistency check).
     """
-    ids = object_ids(first)
-    native = (first.shape[0], first.shape[1])
-    size = settings.working_size(*native)
     estimate = flow_estimator(settings)
     previous: UInt8[np.ndarray, "h w"] | None = None
-    soft = soft_one_hot(first, ids, size).numpy()
-    for image in images:
+    labels: LabelMap | None = None
+    ids: list[int] = []
+    soft: Float32[np.ndarray, "n h w"] = np.zeros((0, 0, 0), np.float32)
+    for place, image in enumerate(images):
+        native = (image.shape[0], image.shape[1])
+        size = settings.working_size(*native)
         grey = _grey(image, size)
-        if previous is None:
-            yield first
-        else:
+        if previous is not None:
             soft = carry(soft, backward=estimate(grey, previous), forward=estimate(previous, grey), settings=settings)
-            yield upsample_argmax(torch.from_numpy(soft), ids, native).labels
+            labels = upsample_argmax(torch.from_numpy(soft), ids, native).labels
+        if place in cues:
+            labels = cues[place] if labels is None else join(labels, cues[place])
+            ids = object_ids(labels)
+            soft = soft_one_hot(labels, ids, size).numpy()
+        yield _given(labels)
         previous = grey
+
+
+def join(labels: LabelMap, cue: LabelMap) -> LabelMap:
+    """Returns a label map with the objects of `cue` painted over it."""
+    return np.where(cue > 0, cue, labels).astype(labels.dtype)
+
+
+def _given(labels: LabelMap | None) -> LabelMap:
+    if labels is None:
+        raise SettingsError("there is no mask of the first frame; give one to start from")
+    return labels
 
 
 def carry(

@@ -21,10 +21,11 @@ from undertow.video import Video
 
 BASELINES = ("copy", "farneback", "dis")
 
-Predictor = Callable[[Iterator[UInt8[np.ndarray, "h w 3"]], LabelMap], Iterator[LabelMap]]
-"""From the images of one sequence and the first one's label map to a label map per image, at native size.
+Predictor = Callable[[Iterator[UInt8[np.ndarray, "h w 3"]], Mapping[int, LabelMap]], Iterator[LabelMap]]
+"""From the images of one sample and the masks it starts from to a label map per image, at native size.
 
-It is asked for one label map at a time and may read ahead by a bounded number of images.
+The masks are label maps of the objects that start at an image, by that image's place among those shown. It is asked
+for one label map at a time and may read ahead by a bounded number of images.
 """
 
 
@@ -100,7 +101,7 @@ def baseline_method(name: str, settings: FlowSettings | None = None, *, label: s
 
     def make(protocol: EvaluationProtocol) -> Predictor:
         budgeted = flow if flow.tokens is not None else replace(flow, tokens=protocol.tokens)
-        return lambda images, first: flow_labels(images, first, budgeted)
+        return lambda images, cues: flow_labels(images, cues, budgeted)
 
     return Method(label or name, make, {"baseline": name, **asdict(flow)})
 
@@ -137,8 +138,8 @@ def model_method(
         sized = chosen.tokens is not None or chosen.size is not None
         budgeted = chosen if sized else replace(chosen, tokens=protocol.tokens)
 
-        def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], first: LabelMap) -> Iterator[LabelMap]:
-            for result in track(Video(images), mask=first, model=backbone, settings=budgeted):
+        def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
+            for result in track(Video(images), mask=cues, model=backbone, settings=budgeted):
                 yield result.labels
 
         return predict

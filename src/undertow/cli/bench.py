@@ -33,7 +33,7 @@ def bench_run(
     json: Json = False,
 ) -> None:
     """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run goes on."""
-    from undertow.benchmarks import make_methods, open_dataset, run_benchmark, select_sequences, write_report
+    from undertow.benchmarks import make_methods, open_dataset, run_benchmark, select_samples, write_report
     from undertow.tracking import TrackSettings
 
     set_threads(threads)
@@ -46,7 +46,7 @@ def bench_run(
         # Before measuring, not hours later.
         raise SettingsError(f"--reference '{reference}' is not one of {', '.join(names)}")
     with shown_progress(json) as progress:
-        chosen = select_sequences(open_dataset(dataset, root, progress=progress), listed(sequences))
+        chosen = select_samples(open_dataset(dataset, root, progress=progress), listed(sequences))
         outcomes = run_benchmark(chosen, methods, out, protocol, progress, overwrite=overwrite)
     report = write_report(outcomes, out, reference=reference)
     show_report(report)

@@ -1,0 +1,165 @@
+"""The list of datasets: how each lies on disk, where it is to be had, and how a sample of it is opened."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from undertow.base import Progress, SettingsError, UndertowError
+from undertow.benchmarks.samples import Sample
+from undertow.benchmarks.tasks import Finding, get_task
+
+Names = Callable[[Path, str], Sequence[str]]
+Opener = Callable[[Path, str, str], Sample]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset, or one way in which several lie on disk.
+
+    Attributes:
+        name: what the command line calls it.
+        task: what is asked of its videos.
+        title: its name in print, with the paper.
+        source: where the data is to be had, and under which licence.
+        tree: what the folder given with `--root` must look like, line by line.
+        names: from the folder and a split to the names of its samples, in order; raises `SettingsError` if the tree
+            is not such a dataset.
+        open: from the folder, a split and a name to the sample; raises `UndertowError` if it cannot be scored.
+        rules: the ways of scoring it, the usual one first.
+        splits: names of its splits, the usual one first.
+        counts: how many samples the published splits have, for those where it is known.
+        prepare: makes what is not on disk yet; most datasets are simply there.
+        may_show: whether its pictures may stand in a report that is passed on.
+        audit: finds what is odd about the tree as a whole, besides what each sample shows by itself.
+    """
+
+    name: str
+    task: str
+    title: str
+    source: str
+    tree: str
+    names: Names
+    open: Opener
+    rules: tuple[str, ...]
+    splits: tuple[str, ...] = ("val",)
+    counts: tuple[tuple[str, int], ...] = ()
+    prepare: Callable[[Path, Progress | None], None] | None = None
+    may_show: bool = False
+    audit: Callable[[Path, str], Iterator[Finding]] | None = None
+
+
+DATASETS: dict[str, Dataset] = {}
+
+
+def register(dataset: Dataset) -> Dataset:
+    """Adds a dataset to the list and returns it.
+
+    Raises:
+        ValueError: if the name is taken, or its rules are not those of its task.
+    """
+    if dataset.name in DATASETS:
+        raise ValueError(f"dataset '{dataset.name}' is registered twice")
+    unknown = set(dataset.rules) - set(get_task(dataset.task).rules)
+    if unknown:
+        raise ValueError(f"dataset '{dataset.name}' has rules {sorted(unknown)} that its task does not know")
+    DATASETS[dataset.name] = dataset
+    return dataset
+
+
+def get_dataset(name: str, root: Path | str | None = None) -> Dataset:
+    """Returns the dataset called `name`; "davis" is whichever of the DAVIS layouts `root` has.
+
+    Raises:
+        SettingsError: if there is none.
+    """
+    if name == "davis" and root is not None:
+        from undertow.benchmarks.datasets.davis import recognise
+
+        name = recognise(Path(root))
+    if name not in DATASETS:
+        raise SettingsError(f"dataset '{name}' is not one of davis, {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def open_dataset(
+    name: str, root: Path | str, split: str | None = None, progress: Progress | None = None
+) -> tuple[Sample, ...]:
+    """Returns the samples of a dataset.
+
+    Args:
+        name: a name of `DATASETS`, or "davis".
+        root: the dataset's folder; for benchmark worlds it is made if it does not exist.
+        split: which split; the dataset's usual one if not given.
+        progress: told of every frame of a benchmark world that has to be drawn first.
+
+    Raises:
+        SettingsError: naming what is missing, if the tree is not complete.
+    """
+    root = Path(root)
+    dataset = get_dataset(name, root)
+    if dataset.prepare is not None:
+        dataset.prepare(root, progress)
+    elif not root.is_dir():
+        raise SettingsError(f"dataset folder '{root}' does not exist; give the folder with --root")
+    split = split or dataset.splits[0]
+    return tuple(dataset.open(root, split, each) for each in dataset.names(root, split))
+
+
+def check_dataset(
+    name: str, root: Path | str, split: str | None = None, progress: Progress | None = None
+) -> Iterator[Finding]:
+    """Yields everything that is wrong or odd about a dataset on disk, having read all of its truth.
+
+    Where `open_dataset` stops at the first problem, this goes on to the next sample.
+
+    Raises:
+        SettingsError: if there is no such dataset.
+    """
+    root = Path(root)
+    try:
+        dataset = get_dataset(name, root)
+    except SettingsError as error:
+        if name != "davis":
+            raise
+        yield Finding(root, str(error))
+        return
+    split = split or dataset.splits[0]
+    try:
+        if dataset.prepare is not None:
+            dataset.prepare(root, progress)
+        elif not root.is_dir():
+            raise SettingsError("there is no such folder; give the dataset's with --root")
+        names = list(dataset.names(root, split))
+    except UndertowError as error:
+        yield Finding(root, str(error))
+        return
+    expected = dict(dataset.counts).get(split)
+    if expected is not None and len(names) != expected:
+        yield Finding(root, f"split '{split}' has {len(names)} samples where the published one has {expected}", "odd")
+    if dataset.audit is not None:
+        yield from dataset.audit(root, split)
+    task = get_task(dataset.task)
+    if progress is not None:
+        progress.start(f"check {dataset.name}", total=len(names))
+    for each in names:
+        try:
+            sample = dataset.open(root, split, each)
+        except UndertowError as error:
+            yield Finding(root, str(error))
+        else:
+            yield from task.check(sample)
+        if progress is not None:
+            progress.advance(1, sample=each)
+
+
+def select_samples(samples: Sequence[Sample], names: Sequence[str]) -> tuple[Sample, ...]:
+    """Returns the samples called `names`, in the dataset's order; all of them if no name is given.
+
+    Raises:
+        SettingsError: naming a sample that is not there, and those that are.
+    """
+    known = [sample.name for sample in samples]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise SettingsError(f"sequence '{missing[0]}' is not one of {', '.join(known)}")
+    return tuple(sample for sample in samples if not names or sample.name in names)

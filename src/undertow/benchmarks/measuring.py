@@ -1,0 +1,101 @@
+"""Runs one method over one sample and scores each prediction before the next one is asked for."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from undertow.base import MaskError, Progress
+from undertow.benchmarks.outcomes import RESULTS, Outcome
+from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.samples import Sample
+from undertow.benchmarks.tasks import get_task
+from undertow.video import Video
+
+
+def measure(
+    method: str,
+    predictor: Callable[..., Any],
+    sample: Sample,
+    protocol: EvaluationProtocol,
+    rules: str,
+    progress: Progress,
+    *,
+    fingerprint: str = "",
+    keep: Path | None = None,
+) -> Outcome:
+    """Returns the outcome of one method on one sample.
+
+    Args:
+        method: its name.
+        predictor: what its task asks of a method, see `Method.make_predictor`.
+        sample: what it is measured on.
+        protocol: which frames it is shown.
+        rules: how it is scored.
+        progress: told of every frame.
+        fingerprint: digest of everything that decides the scores.
+        keep: the benchmark's folder, if predictions are to be written below it.
+
+    Raises:
+        MaskError: if the method does not return one prediction of the right size per frame.
+    """
+    task = get_task(sample.task)
+    frames = protocol.frames(len(sample.frames))
+    evaluator = task.evaluator(sample, rules, frames)
+    seconds: list[float] = []
+    results = None if keep is None else keep / RESULTS / method
+    with sample.open() as video:
+        images = _TimedImages(video, frames)
+        predictions = task.predict(sample, predictor, images, frames)
+        while True:
+            start, reading = time.perf_counter(), images.seconds
+            index, prediction = next(predictions, (None, None))
+            if index is None or prediction is None:
+                break
+            seconds.append(time.perf_counter() - start - (images.seconds - reading))
+            facts = evaluator.update(index, prediction)
+            if results is not None:
+                task.write(results, sample, index, prediction)
+            shown = {name: f"{value:.3f}" for name, value in facts.items()}
+            progress.advance(1, method=method, sequence=sample.name, **shown)
+    if len(seconds) != len(frames) and sample.task != "points":
+        raise MaskError(
+            f"method '{method}' gave no label map for frame '{sample.frames[frames[len(seconds)]]}' of '{sample.name}'"
+        )
+    measured = evaluator.result()
+    return Outcome(
+        method=method,
+        dataset=sample.dataset,
+        task=sample.task,
+        rules=rules,
+        protocol=protocol.describe(),
+        sequence=sample.name,
+        frames=measured.frames,
+        series=measured.series,
+        totals=measured.totals,
+        facts=measured.facts,
+        seconds=tuple(seconds),
+        fingerprint=fingerprint,
+    )
+
+
+class _TimedImages:
+    """Iterates over chosen frames of a video and adds up the seconds spent reading them."""
+
+    def __init__(self, video: Video, frames: Sequence[int]) -> None:
+        self.seconds = 0.0
+        self._video = video
+        self._frames = iter(frames)
+
+    def __iter__(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        return self
+
+    def __next__(self) -> UInt8[np.ndarray, "h w 3"]:
+        index = next(self._frames)
+        start = time.perf_counter()
+        image = self._video[index]
+        self.seconds += time.perf_counter() - start
+        return image

@@ -1,0 +1,113 @@
+"""What a benchmark asks for, one video at a time: the frames, what a method is given, and where the truth lies.
+
+A sample holds names and numbers, never pixels, so that a list of thousands is small and travels between processes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from undertow.masks import LabelMap, read_label_map
+from undertow.metrics import merge_objects
+from undertow.video import Video
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One video of a dataset, whatever is asked about it.
+
+    Attributes:
+        dataset: dataset it belongs to, for captions.
+        name: its name, unique in the dataset; results and outcomes are kept under it, so it may hold slashes.
+        video: folder of its frames, or a file that holds them.
+        frames: frame names in order.
+        size: (height, width) in pixels.
+        task: name of the task it poses, see `undertow.benchmarks.tasks.TASKS`.
+    """
+
+    dataset: str
+    name: str
+    video: Path
+    frames: tuple[str, ...]
+    size: tuple[int, int]
+    task: ClassVar[str]
+
+    def open(self) -> Video:
+        """Returns the frames, to be closed by the caller."""
+        return Video(self.video)
+
+    def truth_files(self) -> Iterable[Path]:
+        """Returns the files that decide its truth, in a fixed order."""
+        return ()
+
+    def fingerprint(self) -> str:
+        """Returns a sha256 hex digest of the frames and of the truth."""
+        with self.open() as video:
+            digest = hashlib.sha256(video.fingerprint().encode())
+        for path in self.truth_files():
+            digest.update(path.stem.encode() + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSample(Sample):
+    """A video whose objects are to be followed from the mask each has at first.
+
+    Attributes:
+        masks: annotation file of each annotated frame, by frame name.
+        ids: object ids that are scored.
+        merged: whether all objects count as one, as in DAVIS 2016.
+        starts: frame number of each object's first mask, for those that do not start at frame 0.
+        groups: a word for each object by which its scores are averaged apart, such as "seen" and "unseen".
+        asked: frame numbers that count at most, for each object that does not count on all annotated frames.
+        private: whether the truth is kept by a server: there are first masks and nothing to score.
+    """
+
+    task: ClassVar[str] = "masks"
+    masks: Mapping[str, Path]
+    ids: tuple[int, ...]
+    merged: bool = False
+    starts: Mapping[int, int] = field(default_factory=dict)
+    groups: Mapping[int, str] = field(default_factory=dict)
+    asked: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    private: bool = False
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        """Numbers of the frames that have an annotation."""
+        return tuple(index for index, name in enumerate(self.frames) if name in self.masks)
+
+    def truth_files(self) -> Iterable[Path]:
+        """Returns the annotations in the order of their frames."""
+        return [path for _, path in sorted(self.masks.items())]
+
+    def load_mask(self, index: int) -> LabelMap:
+        """Returns the annotation of frame `index`.
+
+        Raises:
+            MaskError: if the file is not a label map of the video's size.
+        """
+        return self.read(self.masks[self.frames[index]])
+
+    def read(self, path: Path) -> LabelMap:
+        """Returns a label map file of this video, an annotation or a prediction."""
+        if not self.merged:
+            return read_label_map(path, size=self.size)
+        # Some annotations of DAVIS 2016 are black and white stored as colour.
+        return merge_objects(read_label_map(path, size=self.size, mask_colors=True))
+
+    def cues(self) -> dict[int, LabelMap]:
+        """Returns what a method is given: by frame number, the label map of the objects that start there."""
+        starts = {number: self.starts.get(number, 0) for number in self.ids}
+        given: dict[int, LabelMap] = {}
+        for index in sorted(set(starts.values())):
+            labels = self.load_mask(index)
+            if index:
+                here = [number for number, start in starts.items() if start == index]
+                labels = np.where(np.isin(labels, here), labels, 0).astype(labels.dtype)
+            given[index] = labels
+        return given

@@ -1,0 +1,134 @@
+"""What a task is to a benchmark: how predictions are read and written, how a sample is scored, what a table says."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from undertow.base import SettingsError
+from undertow.benchmarks.outcomes import Outcome
+from undertow.benchmarks.samples import Sample
+
+S = TypeVar("S", bound=Sample)
+P = TypeVar("P")
+Contra = TypeVar("Contra", contravariant=True)
+
+Images = Iterator[UInt8[np.ndarray, "h w 3"]]
+"""The frames a method is shown, in order, read when asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What scoring one sample gave.
+
+    Attributes:
+        frames: names of the scored frames.
+        series: per scored frame, by unit (object, class, expression, track) and measure; all as long as `frames`,
+            NaN where a unit does not count.
+        totals: what must be added up over samples before it is divided (a confusion matrix, hits and pixels), as
+            numbers or arrays.
+        facts: whatever else tables need, as plain JSON values.
+    """
+
+    frames: tuple[str, ...]
+    series: Mapping[str, Mapping[str, Float64[np.ndarray, " t"]]] = field(default_factory=dict)
+    totals: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Evaluator(Protocol[Contra]):
+    """Scores one sample, prediction by prediction, in memory that does not grow with the video."""
+
+    def update(self, index: int, prediction: Contra) -> Mapping[str, float]:
+        """Takes the prediction of frame `index` and returns what is worth showing of it at once."""
+
+    def result(self) -> Measurement:
+        """Returns what all predictions so far amount to."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `bench check` found.
+
+    Attributes:
+        where: the file or folder.
+        problem: what is wrong with it, in a sentence without a full stop.
+        severity: "error" if scoring would fail or mislead, "odd" if it is only not as expected.
+    """
+
+    where: Path
+    problem: str
+    severity: Literal["error", "odd"] = "error"
+
+
+class Task(ABC, Generic[S, P]):
+    """One task: samples of type `S`, predictions of type `P`, one for each frame that is asked for.
+
+    A task whose prediction is not per frame (tracks of points) asks for one prediction, numbered 0.
+
+    Attributes:
+        name: what datasets and commands call it.
+        rules: the ways of scoring it knows. Numbers scored by different rules never share a table.
+        measures: columns of a table, the headline first.
+    """
+
+    name: ClassVar[str]
+    rules: ClassVar[tuple[str, ...]]
+    measures: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def asked(self, sample: S, rules: str, shown: Sequence[int] | None = None) -> Sequence[int]:
+        """Returns the frame numbers whose prediction counts, in order, out of those a protocol shows (or all)."""
+
+    @abstractmethod
+    def evaluator(self, sample: S, rules: str, shown: Sequence[int] | None = None) -> Evaluator[P]:
+        """Returns what scores a sample; it passes over predictions of frames that are not asked for."""
+
+    def check_shown(self, sample: S, rules: str, shown: Sequence[int], protocol: str) -> None:
+        """Raises `SettingsError` if a protocol shows too few frames of a sample to score."""
+        if not self.asked(sample, rules, shown):
+            raise SettingsError(
+                f"protocol '{protocol}' shows no frame of '{sample.name}' that can be scored; choose another protocol"
+            )
+
+    def check_results(self, folder: Path, sample: S) -> None:
+        """Raises `SettingsError` if a folder of results has nothing for a sample."""
+        if not (folder / sample.name).is_dir():
+            raise SettingsError(
+                f"predictions for '{sample.name}' are missing: '{folder / sample.name}' is no folder; "
+                "give a folder of <sequence>/<frame>.png"
+            )
+
+    @abstractmethod
+    def read(self, folder: Path, sample: S, index: int, rules: str) -> P:
+        """Returns one prediction out of a folder of results, checked against the sample.
+
+        Raises:
+            UndertowError: naming the file and its problem.
+        """
+
+    @abstractmethod
+    def write(self, folder: Path, sample: S, index: int, prediction: P) -> None:
+        """Writes one prediction into a folder of results, atomically, so that `read` finds it."""
+
+    @abstractmethod
+    def predict(
+        self, sample: S, predictor: Callable[..., Any], images: Images, shown: Sequence[int]
+    ) -> Iterator[tuple[int, P]]:
+        """Yields a method's predictions with their frame numbers: of every shown frame, in order."""
+
+    @abstractmethod
+    def check(self, sample: S) -> Iterator[Finding]:
+        """Yields everything that is wrong or odd in the truth of a sample, reading all of it."""
+
+    @abstractmethod
+    def summarise(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
+        """Returns the figures of one method over samples as the official evaluator averages, one per measure."""
+
+    def headline(self, outcome: Outcome) -> float:
+        """Returns the one figure of a single sample that charts show."""
+        return self.summarise([outcome])[self.measures[0]]
