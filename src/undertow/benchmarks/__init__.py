@@ -12,14 +12,16 @@ from undertow.benchmarks.methods import (
     model_method,
 )
 from undertow.benchmarks.outcomes import Outcome, read_outcome, read_outcomes
-from undertow.benchmarks.plots import mean_curve, write_plots
 from undertow.benchmarks.protocols import PROTOCOLS, EvaluationProtocol, get_protocol
 from undertow.benchmarks.report import (
     difference_table,
     markdown_report,
+    mean_curve,
     method_table,
     metrics_csv,
+    published_rows,
     sequence_table,
+    write_plots,
     write_report,
 )
 from undertow.benchmarks.runner import run_benchmark
@@ -60,6 +62,7 @@ __all__ = [
     "metrics_csv",
     "model_method",
     "open_dataset",
+    "published_rows",
     "read_outcome",
     "read_outcomes",
     "run_benchmark",

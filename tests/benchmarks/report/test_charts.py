@@ -55,4 +55,4 @@ def test_bad_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_plots([], tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SettingsError, match=r"pip install 'undertow\[bench\]'"):
-        write_plots([outcome("a", "x", [0.5])], tmp_path)
+        write_plots([outcome("a", "x", [0.5, 0.6])], tmp_path)

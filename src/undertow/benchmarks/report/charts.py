@@ -1,0 +1,241 @@
+"""Charts of a benchmark: scores over time, per sample, over thresholds, and which class is taken for which."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from undertow.base import SettingsError
+from undertow.benchmarks.outcomes import Outcome, by_method
+from undertow.benchmarks.report.tables import percent
+from undertow.benchmarks.tasks import get_task
+
+# Okabe and Ito's colours, which stay apart for colour-blind readers; dashes tell a second round of them.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":")
+STEPS = 101
+
+
+def curve(outcome: Outcome) -> Float64[np.ndarray, " t"]:
+    """Returns the score of every scored frame: the mean over its units and their measures, NaN where none counts."""
+    values = [scores for unit in outcome.series.values() for scores in unit.values()]
+    if not values:
+        return np.zeros(0)
+    table = np.stack(values)
+    counts = np.isfinite(table).sum(0)
+    mean: Float64[np.ndarray, " t"] = np.where(counts, np.nansum(table, 0) / np.maximum(counts, 1), np.nan)
+    return mean
+
+
+def mean_curve(outcomes: Sequence[Outcome]) -> Float64[np.ndarray, " steps"]:
+    """Returns the score at 101 evenly spaced moments from first to last scored frame, averaged over samples."""
+    moments = np.linspace(0, 1, STEPS)
+    stretched = []
+    for values in map(curve, outcomes):
+        known = np.isfinite(values)
+        if known.any():
+            stretched.append(np.interp(moments, np.linspace(0, 1, len(values))[known], values[known]))
+    mean: Float64[np.ndarray, " steps"] = np.mean(stretched, axis=0) if stretched else np.full(STEPS, np.nan)
+    return mean
+
+
+def draw_over_time(outcomes: Sequence[Outcome]) -> Any:
+    """Returns the figure of each method's mean curve, `None` if nothing is scored frame by frame."""
+    if not _has_curves(outcomes):
+        return None
+    task = get_task(outcomes[0].task)
+    figure = new_figure(7.0, 4.2)
+    axes = figure.add_subplot()
+    for place, (method, sequences) in enumerate(by_method(outcomes).items()):
+        values = mean_curve(list(sequences.values()))
+        headline = task.summarise(list(sequences.values()))[_headline(outcomes)]
+        label = f"{method} ({percent(headline)})"
+        axes.plot(np.linspace(0, 100, STEPS), 100 * values, label=label, linewidth=1.8, **_style(place))
+    _dress(axes)
+    axes.set_xlabel("time, % of the sequence")
+    axes.set_ylabel(f"{_measured(outcomes)}, %")
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def draw_sequences(outcomes: Sequence[Outcome], most: int = 60) -> Any:
+    """Returns the figure of small multiples, a curve per method in each of at most `most` samples; or `None`."""
+    if not _has_curves(outcomes):
+        return None
+    methods = by_method(outcomes)
+    names = list(dict.fromkeys(outcome.sequence for outcome in outcomes))[:most]
+    columns = min(4, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = new_figure(max(5.0, 2.7 * columns), 1.9 * rows + 0.6)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    lines: dict[str, Any] = {}
+    for axes, name in zip(grid.flat, names, strict=False):
+        for place, (method, sequences) in enumerate(methods.items()):
+            if name in sequences and len(values := curve(sequences[name])):
+                moments = np.linspace(0, 100, len(values))
+                (lines[method],) = axes.plot(moments, 100 * values, linewidth=1.3, **_style(place))
+        _dress(axes)
+        axes.set_title(name, fontsize=8)
+    for axes in grid.flat[len(names) :]:
+        axes.set_axis_off()
+    # Where the last row is not full, the row above carries the labels.
+    for axes in grid.flat[max(0, len(names) - columns) : len(names)]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel("time, % of the sequence", fontsize=9)
+    figure.supylabel(f"{_measured(outcomes)}, %", fontsize=9)
+    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def draw_bars(outcomes: Sequence[Outcome], most: int = 60) -> Any:
+    """Returns the figure of the headline measure, a group of bars per sample and a bar per method."""
+    task = get_task(outcomes[0].task)
+    methods = by_method(outcomes)
+    names = list(dict.fromkeys(outcome.sequence for outcome in outcomes))[:most]
+    thick = 0.8 / len(methods)
+    figure = new_figure(7.0, max(1.6, len(names) * (0.13 * len(methods) + 0.16) + 0.9))
+    axes = figure.add_subplot()
+    for place, (method, sequences) in enumerate(methods.items()):
+        rows = [row for row, name in enumerate(names) if name in sequences]
+        lengths = [100 * task.headline(sequences[names[row]]) for row in rows]
+        axes.barh(
+            [row + (place - (len(methods) - 1) / 2) * thick for row in rows], lengths, thick * 0.9,
+            color=COLOURS[place % len(COLOURS)], alpha=1 - 0.35 * (place // len(COLOURS)), label=method,
+        )  # fmt: skip
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"{_headline(outcomes)}, %", fontsize=9)
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def draw_thresholds(outcomes: Sequence[Outcome]) -> Any:
+    """Returns the figure of points found within 1, 2, 4, 8 and 16 pixels, `None` unless the task has them."""
+    task = get_task(outcomes[0].task)
+    methods = by_method(outcomes)
+    figures = {method: task.summarise(list(found.values())) for method, found in methods.items()}
+    names = [name for name in next(iter(figures.values())) if re.fullmatch(r"<\d+(\.\d+)?", name)]
+    if not names:
+        return None
+    figure = new_figure(5.6, 3.6)
+    axes = figure.add_subplot()
+    thresholds = [float(name[1:]) for name in names]
+    for place, (method, found) in enumerate(figures.items()):
+        axes.plot(thresholds, [100 * found[name] for name in names], marker="o", ms=4, label=method, **_style(place))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(thresholds, [f"{value:g}" for value in thresholds])
+    axes.minorticks_off()
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("distance below, pixels of a 256 x 256 picture")
+    axes.set_ylabel("visible points, %")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def draw_confusion(outcomes: Sequence[Outcome], most: int = 40) -> Any:
+    """Returns the figure of one method's confusion matrix, rows (truth) summing to 100 %, `None` unless there is one.
+
+    With more than `most` classes only the most frequent ones are shown.
+    """
+    matrices = [np.asarray(outcome.totals["confusion"], float) for outcome in outcomes if "confusion" in outcome.totals]
+    if not matrices:
+        return None
+    matrix = np.sum(matrices, axis=0)
+    count = matrix.shape[0]
+    names = [str(name) for name in outcomes[0].facts.get("classes", range(count))]
+    kept = np.sort(np.argsort(-matrix.sum(1), kind="stable")[:most])
+    kept = kept[matrix[kept].sum(1) > 0]
+    shares = matrix[np.ix_(kept, kept)] / np.maximum(matrix[kept].sum(1, keepdims=True), 1)
+    side = 1.8 + 0.3 * len(kept)
+    figure = new_figure(side + 1.0, side)
+    axes = figure.add_subplot()
+    image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100)
+    axes.set_xticks(range(len(kept)), [names[each] for each in kept], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(kept)), [names[each] for each in kept], fontsize=7)
+    axes.set_xlabel("predicted", fontsize=9)
+    axes.set_ylabel("truth", fontsize=9)
+    if len(kept) <= 15:
+        for row, column in np.ndindex(shares.shape):
+            if shares[row, column] >= 0.005:
+                tone = "#ffffff" if shares[row, column] < 0.55 else "#111111"
+                axes.text(
+                    column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=6, color=tone
+                )
+    axes.set_title(outcomes[0].method, fontsize=9)
+    figure.colorbar(image, ax=axes, fraction=0.04, label="% of the true pixels")
+    return figure
+
+
+def as_svg(figure: Any, salt: str) -> str:
+    """Returns a figure as an `<svg>` element whose text and axes take the colour of the page around it."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # Two pictures in one page must not share names of clip paths and markers.
+    text = re.sub(r'id="', f'id="{salt}-', text)
+    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{salt}-", text)
+    width = re.search(r'<svg[^>]*? width="([\d.]+)pt"', text)
+    text = re.sub(r'(<svg[^>]*?) width="[\d.]+pt"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", text, count=1)
+    most = f'style="--natural:{float(width[1]) * 4 / 3:.0f}px" ' if width else ""
+    text = text.replace("<svg ", f'<svg role="img" {most}', 1)
+    # Text without a colour of its own is black in SVG.
+    text = text.replace("#000000", "currentColor").replace("<text ", '<text fill="currentColor" ')
+    return text.replace("stroke: #b0b0b0", "stroke: #808080")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Returns a figure that draws without a display and belongs to no global list, so that none needs closing.
+
+    Raises:
+        SettingsError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SettingsError("plots need matplotlib; run: pip install 'undertow[bench]'") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _has_curves(outcomes: Sequence[Outcome]) -> bool:
+    return any(len(outcome.frames) > 1 and outcome.series for outcome in outcomes)
+
+
+def _headline(outcomes: Sequence[Outcome]) -> str:
+    return next(iter(get_task(outcomes[0].task).summarise(list(outcomes))))
+
+
+def _measured(outcomes: Sequence[Outcome]) -> str:
+    """Returns what the curves show, by the names of their measures."""
+    series: Mapping[str, Any] = next((unit for each in outcomes for unit in each.series.values()), {})
+    return "&".join(series) if len(series) > 1 else next(iter(series), "score")
+
+
+def _dress(axes: Any) -> None:
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+
+
+def _style(place: int) -> dict[str, str]:
+    turn, colour = divmod(place, len(COLOURS))
+    return {"color": COLOURS[colour], "linestyle": DASHES[turn % len(DASHES)]}

@@ -1,0 +1,175 @@
+"""Writes the report of a benchmark: `report.html` and `report.md` for people, `metrics.csv` for programs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from undertow.base import SettingsError, atomic_path, write_text
+from undertow.benchmarks.outcomes import Outcome, by_method
+from undertow.benchmarks.report import charts, page
+from undertow.benchmarks.report.tables import (
+    Table,
+    check_outcomes,
+    difference_table,
+    method_table,
+    metrics_csv,
+    percent,
+    published_table,
+    sequence_table,
+)
+from undertow.benchmarks.report.worst import picture, worst_frames
+from undertow.benchmarks.samples import Sample
+from undertow.benchmarks.tasks import get_task
+
+INTERVAL = "Mean over sequences, with its 95 % interval from a paired bootstrap over sequences."
+PUBLISHED = "What papers print for this dataset, with their own weights and hardware; not measured by this program."
+
+
+def write_report(
+    outcomes: Sequence[Outcome],
+    out: Path | str,
+    reference: str | None = None,
+    samples: Sequence[Sample] = (),
+) -> str:
+    """Writes `report.html`, `report.md`, `metrics.csv` and plots into the folder `out`; returns the markdown text.
+
+    Without matplotlib there are no plots, and the report says what to install.
+
+    Args:
+        outcomes: what `run_benchmark`, `read_outcomes` or `score_folder` returned.
+        out: folder to write to.
+        reference: method that the others are compared with; the first one if not given.
+        samples: the dataset, whose worst frames are then shown as pictures if its licence lets them be.
+
+    Raises:
+        SettingsError: if there are no outcomes, or none of `reference`.
+    """
+    out = Path(out)
+    reference = check_outcomes(outcomes, reference)
+    report = markdown_report(outcomes, reference)
+    try:
+        pictures = [f"![{path.stem}]({path.name})" for path in write_plots(outcomes, out)]
+        if pictures:
+            report += "\n" + "\n\n".join(["## Over time", *pictures]) + "\n"
+        drawn = _figures(outcomes, reference)
+    except SettingsError as error:
+        report += f"\n## Over time\n\nNo plots: {error}.\n"
+        drawn = [page.paragraph(f"No plots: {error}.")]
+    write_text(out / "metrics.csv", metrics_csv(outcomes))
+    write_text(out / "report.html", _html(outcomes, reference, drawn, out, samples))
+    write_text(out / "report.md", report)
+    return report
+
+
+def markdown_report(outcomes: Sequence[Outcome], reference: str | None = None) -> str:
+    """Returns the tables in markdown: methods, what papers print, samples, and differences from the reference.
+
+    Raises:
+        SettingsError: if there are no outcomes, or none of `reference`.
+    """
+    reference = check_outcomes(outcomes, reference)
+    parts = [f"# {outcomes[0].dataset}", _protocol(outcomes), method_table(outcomes).markdown()]
+    published = published_table(outcomes)
+    if published is not None:
+        parts += ["## Published", PUBLISHED, published.markdown()]
+    parts += [f"## {_headline(outcomes)} by sequence", sequence_table(outcomes).markdown()]
+    if len(by_method(outcomes)) > 1:
+        parts += [
+            f"## Difference from {reference} in {_headline(outcomes)}",
+            INTERVAL,
+            difference_table(outcomes, reference).markdown(),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_plots(outcomes: Sequence[Outcome], out: Path | str) -> list[Path]:
+    """Draws `over_time.png` (mean curves) and `sequences.png` (small multiples) into `out` and returns their paths.
+
+    A task that is not scored frame by frame has neither.
+
+    Raises:
+        SettingsError: if there is nothing to draw, or matplotlib is not installed.
+    """
+    check_outcomes(outcomes, None)
+    paths = []
+    for name, draw in (("over_time", charts.draw_over_time), ("sequences", charts.draw_sequences)):
+        figure = draw(outcomes)
+        if figure is not None:
+            with atomic_path(Path(out) / f"{name}.png") as temporary:
+                figure.savefig(temporary, dpi=120)
+            paths.append(Path(out) / f"{name}.png")
+    return paths
+
+
+def _html(outcomes: Sequence[Outcome], reference: str, drawn: list[str], out: Path, samples: Sequence[Sample]) -> str:
+    title = f"{outcomes[0].dataset}, {_headline(outcomes)}"
+    parts = [
+        page.heading(outcomes[0].dataset, 1),
+        page.paragraph(_protocol(outcomes), "soft"),
+        page.heading("Methods"),
+        page.table(method_table(outcomes)),
+    ]
+    published = published_table(outcomes)
+    if published is not None:
+        parts.append(page.table(published, "published", PUBLISHED))
+    if len(by_method(outcomes)) > 1:
+        parts += [
+            page.heading(f"Difference from {reference} in {_headline(outcomes)}"),
+            page.table(difference_table(outcomes, reference), caption=INTERVAL),
+        ]
+    parts += drawn
+    parts += [page.heading(f"{_headline(outcomes)} by sequence"), page.table(sequence_table(outcomes))]
+    parts += _worst(outcomes, out, samples)
+    return page.page(title, parts)
+
+
+def _figures(outcomes: Sequence[Outcome], reference: str) -> list[str]:
+    """Returns the charts that the outcomes have something for, each with its heading."""
+    of_reference = [outcome for outcome in outcomes if outcome.method == reference]
+    headline = _headline(outcomes)
+    found: list[tuple[str, str, Any, str]] = [
+        ("By sequence", "bars", charts.draw_bars(outcomes), f"{headline} of every sequence."),
+        ("Over time", "time", charts.draw_over_time(outcomes), "Mean over sequences, stretched to the same length."),
+        ("Each sequence over time", "each", charts.draw_sequences(outcomes), "One curve for each method."),
+        ("By distance", "distance", charts.draw_thresholds(outcomes), "Visible points found within a distance."),
+        ("Confusion", "confusion", charts.draw_confusion(of_reference), "What the pixels of a class are taken for."),
+    ]
+    return [
+        part
+        for title, salt, figure, caption in found
+        if figure is not None
+        for part in (page.heading(title), page.chart(charts.as_svg(figure, salt), caption))
+    ]
+
+
+def _worst(outcomes: Sequence[Outcome], out: Path, samples: Sequence[Sample]) -> list[str]:
+    """Returns the worst frames of the best method as a list, with pictures where they may be shown."""
+    methods = {method: list(found.values()) for method, found in by_method(outcomes).items()}
+    task, headline = get_task(outcomes[0].task), _headline(outcomes)
+    method = max(methods, key=lambda name: task.summarise(methods[name])[headline])
+    frames = worst_frames(methods[method])
+    if not frames:
+        return []
+    known = {sample.name: sample for sample in samples}
+    rows = tuple((frame.sequence, frame.frame, percent(frame.score)) for frame in frames)
+    parts = [
+        page.heading(f"Worst frames of {method}"),
+        page.table(Table(("sequence", "frame", "score"), rows)),
+    ]
+    pictures = [(picture(frame, known, out), frame) for frame in frames]
+    shown = [
+        (address, f"{frame.sequence}, frame {frame.frame}: {percent(frame.score)}")
+        for address, frame in pictures
+        if address is not None
+    ]
+    if shown:
+        parts += [page.paragraph("Left the truth, right the prediction where it was kept.", "soft"), page.frames(shown)]
+    return parts
+
+
+def _protocol(outcomes: Sequence[Outcome]) -> str:
+    return f"Protocol {outcomes[0].protocol}. Scored by the rules '{outcomes[0].rules}'. Scores in percent."
+
+
+def _headline(outcomes: Sequence[Outcome]) -> str:
+    return next(iter(get_task(outcomes[0].task).summarise(list(outcomes))))
