@@ -41,6 +41,15 @@ def test_decay_is_right_for_long_sequences() -> None:
     assert decay(np.linspace(1, 0, 1000)) == pytest.approx(0.75, abs=1e-2)
 
 
+def test_decay_just_beyond_eight_bits() -> None:
+    # 300 frames: edges 1 75.75 150.5 225.25 300 -> 1 76 151 225 300. In eight bits the last, 299, would be 43.
+    values = np.zeros(300)
+    values[:76], values[224:] = 0.75, 0.5
+    assert decay(values) == 0.25
+    values[44:76] = 0
+    assert decay(values) == pytest.approx(0.75 * 44 / 76 - 0.5)
+
+
 def test_summary_and_average() -> None:
     summary = Summary.of([1.0, 0.6, 0.2])
     assert summary.mean == pytest.approx(0.6) and summary.recall == pytest.approx(2 / 3)

@@ -89,6 +89,9 @@ def explain(error: Exception) -> tuple[int, str]:
         return TOO_LARGE, "memory ran out; use a smaller --size (such as tokens=1600), or close other programs"
     if isinstance(error, OSError) and error.errno is not None:
         return BAD_INPUT, _refusal(error)
+    # Libraries that only some commands need are imported when needed, with a word on how to get them.
+    if isinstance(error, ImportError) and "pip install" in str(error):
+        return BAD_INPUT, str(error)
     kind = type(error).__name__
     what = f"{kind}: {error}" if str(error) else kind
     return BUG, f"undertow itself failed ({what}); run it again with UNDERTOW_DEBUG=1 and report what it shows as a bug"

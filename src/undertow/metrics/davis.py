@@ -1,24 +1,28 @@
-"""The DAVIS protocol for tracking from a given first mask: which frames, which objects, which mean.
+"""Scores of tracked masks over a sequence and a dataset: which frames, which objects, which mean.
 
-DAVIS 2017 averages over all objects of all sequences. DAVIS 2016 has one object per sequence, so that its mean over
-sequences is the same formula after `merge_objects`.
+`MaskRules` says which, `SequenceEvaluator` keeps the tally of one sequence frame by frame, `DatasetSummary` takes the
+means. DAVIS 2017 averages over all objects of all sequences, DAVIS 2016, with one object each, over sequences.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, UInt16
 
-from undertow.metrics.contour import contour_accuracy
-from undertow.metrics.region import region_similarity
+from undertow.metrics.frame import score_objects
+from undertow.metrics.region import check_pair
+from undertow.metrics.rules import MASK_RULES, MaskRules
 from undertow.metrics.statistics import Summary
+
+VOID = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectScores:
-    """One object's scores on the scored frames, which are all annotated ones but the first and the last."""
+    """One object's J and F, each in [0, 1], on the frames that are scored for it, in order; `MaskRules` says which."""
 
     region: Float64[np.ndarray, " t"]
     contour: Float64[np.ndarray, " t"]
@@ -41,40 +45,110 @@ class ObjectScores:
 
 
 class SequenceEvaluator:
-    """Scores one sequence frame by frame, keeping two numbers per object and frame.
+    """Scores one sequence frame by frame, keeping three numbers per object and frame.
 
-    Feed it every annotated frame in order, the first and the last included: it leaves those two out of the result.
+    Feed it every annotated frame in order, also those that do not count: it leaves them out of the result.
     """
 
-    def __init__(self, ids: Iterable[int]) -> None:
-        self.ids = tuple(ids)
-        self._scores: dict[int, list[tuple[float, float]]] = {number: [] for number in self.ids}
+    def __init__(self, ids: Iterable[int] | None = None, rules: MaskRules = MASK_RULES["davis-2017"]) -> None:
+        """Starts a sequence.
+
+        Args:
+            ids: the objects to score. `None` for object 1 if the rules merge all objects, and for all objects that
+                occur if their start is "object" or "seen".
+            rules: which frames and pixels count.
+
+        Raises:
+            ValueError: if ids are missing or other than the rules can have, or if the rules match proposals, which
+                takes a `ProposalEvaluator`.
+        """
+        if rules.proposals is not None:
+            raise ValueError("these rules match proposals with objects; use ProposalEvaluator")
+        if rules.merged:
+            ids = (1,) if ids is None else tuple(ids)
+            if ids != (1,):
+                raise ValueError(f"these rules merge everything into object 1, found ids {', '.join(map(str, ids))}")
+        if ids is None and rules.start == "sequence":
+            raise ValueError("these rules score objects from the start; name them with ids")
+        self.rules = rules
+        self.ids = None if ids is None else tuple(ids)
+        self._frames = 0
+        self._scores: dict[int, list[tuple[int, float, float]]] = {}
+        if rules.start == "sequence":
+            self._scores = {number: [] for number in self.ids or ()}
+        # The first frame that counts on which the annotation has an object.
+        self._annotated: dict[int, int] = {}
 
     def update(
-        self, pred: UInt16[np.ndarray, "h w"], true: UInt16[np.ndarray, "h w"]
+        self,
+        pred: UInt16[np.ndarray, "h w"],
+        true: UInt16[np.ndarray, "h w"],
+        only: Collection[int] | None = None,
     ) -> dict[int, tuple[float, float]]:
-        """Scores one frame and returns (J, F) by object id.
+        """Scores one frame and returns (J, F) by object id, for the objects that the rules have let in by then.
 
-        Void pixels of either map count as background, as the official evaluator has it in this task. Ids not asked
-        for are ignored.
+        Ids not asked for are background.
+
+        Args:
+            pred: predicted label map; its void pixels are background.
+            true: annotated label map; what its void pixels are, the rules say.
+            only: the objects that the dataset lists for this frame, as YouTube-VOS does; `None` for all.
 
         Raises:
             ValueError: if the maps differ in size.
         """
-        scored = {}
-        for number in self.ids:
-            masks = pred == number, true == number
-            scored[number] = region_similarity(*masks), contour_accuracy(*masks)
-            self._scores[number].append(scored[number])
+        pred, true = apply_rules(self.rules, pred, true)
+        if self.rules.start == "seen":
+            self._admit(pred, true)
+        asked = [number for number in self._scores if only is None or number in only]
+        scored = score_objects(pred, true, asked)
+        for number, (region, contour) in scored.items():
+            self._scores[number].append((self._frames, region, contour))
+        if self.rules.start == "object":
+            for number in self._present(true):
+                self._scores.setdefault(number, [])
+        self._frames += 1
         return scored
 
     def result(self) -> dict[int, ObjectScores]:
-        """Returns the scores of each object over all frames so far but the first and the last."""
+        """Returns the scores of each object on the frames so far that count.
+
+        With start "object" an object without such a frame is left out, with "seen" one that the annotation has on none.
+        """
+        end = self._frames if self.rules.last else self._frames - 1
         results = {}
         for number, scores in self._scores.items():
-            table = np.array(scores[1:-1], np.float64).reshape(-1, 2)
+            rows = [row[1:] for row in scores if self._first <= row[0] < end]
+            if self.rules.start == "object" and not rows:
+                continue
+            if self.rules.start == "seen" and self._annotated.get(number, end) >= end:
+                continue
+            table = np.array(rows, np.float64).reshape(-1, 2)
             results[number] = ObjectScores(table[:, 0].copy(), table[:, 1].copy())
         return results
+
+    @property
+    def _first(self) -> int:
+        """The first frame that can count."""
+        return 0 if self.rules.first else 1
+
+    def _admit(self, pred: UInt16[np.ndarray, "h w"], true: UInt16[np.ndarray, "h w"]) -> None:
+        """Lets in the objects that are seen on the frame to come; on a frame that does not count, nothing is seen."""
+        if self._frames < self._first:
+            return
+        annotated = self._present(true)
+        for number in annotated:
+            self._annotated.setdefault(number, self._frames)
+        for number in sorted({*annotated, *self._present(pred)}):
+            self._scores.setdefault(number, [])
+
+    def _present(self, labels: UInt16[np.ndarray, "h w"]) -> list[int]:
+        """Returns which of the objects to score, or which of all, a label map has."""
+        if self.ids is not None:
+            return [number for number in self.ids if (labels == number).any()]
+        counts = np.bincount(labels.reshape(-1), minlength=VOID + 1)
+        counts[[0, VOID]] = 0
+        return np.flatnonzero(counts).tolist()
 
 
 @dataclass(frozen=True)
@@ -91,14 +165,41 @@ class DatasetSummary:
         return (self.region.mean + self.contour.mean) / 2
 
     @classmethod
-    def of(cls, sequences: Iterable[Mapping[int, ObjectScores]]) -> "DatasetSummary":
-        """Returns the plain mean over all objects of all sequences, each object counting once."""
-        objects = [scores for sequence in sequences for scores in sequence.values()]
+    def of(
+        cls,
+        sequences: Iterable[Mapping[int, ObjectScores]],
+        average: Literal["objects", "sequences"] = "objects",
+    ) -> "DatasetSummary":
+        """Returns the plain mean of mean, recall and decay; NaN if there is nothing to average.
+
+        Args:
+            sequences: the objects of each sequence.
+            average: "objects" for the mean over all objects of all sequences, each object counting once; "sequences"
+                for the mean over sequences of the mean over their objects, as DAVIS 2016 has it. A sequence without
+                objects does not count.
+        """
+        groups = [list(sequence.values()) for sequence in sequences if sequence]
+        if average == "objects":
+            groups = [[scores] for group in groups for scores in group]
         return cls(
-            Summary.average([one.region_summary for one in objects]),
-            Summary.average([one.contour_summary for one in objects]),
-            len(objects),
+            Summary.average([Summary.average([one.region_summary for one in group]) for group in groups]),
+            Summary.average([Summary.average([one.contour_summary for one in group]) for group in groups]),
+            sum(map(len, groups)),
         )
+
+
+def apply_rules(
+    rules: MaskRules, pred: UInt16[np.ndarray, "h w"], true: UInt16[np.ndarray, "h w"]
+) -> tuple[UInt16[np.ndarray, "h w"], UInt16[np.ndarray, "h w"]]:
+    """Returns both maps as the rules compare them: without void pixels, and merged into one object.
+
+    Raises:
+        ValueError: if the maps differ in size.
+    """
+    check_pair(pred, true, None)
+    if rules.void == "ignored" and (void := true == VOID).any():
+        pred, true = np.where(void, np.uint16(0), pred), np.where(void, np.uint16(0), true)
+    return (merge_objects(pred), merge_objects(true)) if rules.merged else (pred, true)
 
 
 def merge_objects(labels: UInt16[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
@@ -108,5 +209,5 @@ def merge_objects(labels: UInt16[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"
 
 def davis_ids(first: UInt16[np.ndarray, "h w"]) -> SequenceOf[int]:
     """Returns the ids DAVIS 2017 scores: 1 up to the largest id of the first annotated frame, void apart."""
-    labels = first[first != np.iinfo(np.uint16).max]
+    labels = first[first != VOID]
     return range(1, int(labels.max(initial=0)) + 1)

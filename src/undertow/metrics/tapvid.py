@@ -1,0 +1,207 @@
+"""TAP-Vid: how near tracked points come, and whether their being hidden is known.
+
+Source: Doersch et al., "TAP-Vid: A Benchmark for Tracking Any Point in a Video", NeurIPS 2022.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+
+from undertow.metrics.points import QueryMode, evaluated_frames
+
+THRESHOLDS = (1, 2, 4, 8, 16)
+
+# Point-frames compared at a time, whatever the number of tracks: well under 100 MB of temporary arrays.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class TapVidScores:
+    """Scores in [0, 1] of one video (no leading axis) or of each of its tracks (leading axis q).
+
+    A ratio of nothing to nothing is NaN: all of `within` (and so `delta_avg`) where no evaluated point is visible.
+
+    Attributes:
+        occlusion_accuracy: OA, how often the predicted flag is the true one.
+        within: for every threshold, the share of visible points predicted nearer than it, whether or not they were
+            also predicted visible.
+        jaccard: for every threshold, true positives over (truly visible points plus false positives).
+    """
+
+    occlusion_accuracy: Float64[np.ndarray, "*q"]
+    within: Float64[np.ndarray, "*q 5"]
+    jaccard: Float64[np.ndarray, "*q 5"]
+
+    @property
+    def delta_avg(self) -> Float64[np.ndarray, "*q"]:
+        """The mean of `within` over the thresholds of 1, 2, 4, 8 and 16 pixels."""
+        return np.asarray(self.within.mean(axis=-1))
+
+    @property
+    def average_jaccard(self) -> Float64[np.ndarray, "*q"]:
+        """AJ, the mean of `jaccard` over the same thresholds."""
+        return np.asarray(self.jaccard.mean(axis=-1))
+
+    def named(self) -> dict[str, Float64[np.ndarray, "*q"]]:
+        """Returns every value by the name that the official evaluator has for it."""
+        values = {"occlusion_accuracy": self.occlusion_accuracy}
+        for i, threshold in enumerate(THRESHOLDS):
+            values[f"pts_within_{threshold}"] = self.within[..., i]
+            values[f"jaccard_{threshold}"] = self.jaccard[..., i]
+        return values | {"average_pts_within_thresh": self.delta_avg, "average_jaccard": self.average_jaccard}
+
+
+@dataclass(frozen=True, eq=False)
+class TapVidCounts:
+    """What a video's scores are ratios of, by track.
+
+    Attributes:
+        evaluated: evaluated frames.
+        visible: those on which the point is truly visible.
+        agreed: those on which the predicted flag is the true one.
+        within: visible ones nearer than each threshold.
+        true_positives: of these, the ones predicted visible.
+        false_positives: those predicted visible while the point is hidden or too far.
+    """
+
+    evaluated: Int64[np.ndarray, " q"]
+    visible: Int64[np.ndarray, " q"]
+    agreed: Int64[np.ndarray, " q"]
+    within: Int64[np.ndarray, "q 5"]
+    true_positives: Int64[np.ndarray, "q 5"]
+    false_positives: Int64[np.ndarray, "q 5"]
+
+    def video(self) -> TapVidScores:
+        """Returns the video's scores, all its points pooled."""
+        return _scores(*(np.asarray(getattr(self, field.name).sum(axis=0)) for field in fields(self)))
+
+    def tracks(self) -> TapVidScores:
+        """Returns the scores of every track by itself."""
+        return _scores(*(getattr(self, field.name) for field in fields(self)))
+
+
+def count_tapvid(
+    query_points: Float[np.ndarray, "q 3"],
+    gt_occluded: Bool[np.ndarray, "q t"],
+    gt_tracks: Float[np.ndarray, "q t 2"],
+    pred_occluded: Bool[np.ndarray, "q t"],
+    pred_tracks: Float[np.ndarray, "q t 2"],
+    mode: QueryMode = "first",
+) -> TapVidCounts:
+    """Counts hits and misses of one video, track by track, in bounded memory; arguments as for `tapvid_metrics`.
+
+    In mode `queries-at-0` the tracks are those queried on frame 0, in the order given.
+
+    Raises:
+        ValueError: if the shapes do not belong together, a query lies outside the video or the mode is unknown.
+    """
+    count, length = gt_occluded.shape if gt_occluded.ndim == 2 else (-1, -1)
+    shapes = query_points.shape, gt_tracks.shape, pred_occluded.shape, pred_tracks.shape
+    if shapes != ((count, 3), (count, length, 2), (count, length), (count, length, 2)):
+        raise ValueError(
+            f"queries, tracks and flags do not belong together: flags {gt_occluded.shape}, others {shapes}"
+        )
+    if mode not in ("first", "strided", "queries-at-0"):
+        raise ValueError(f"the query mode is first, strided or queries-at-0, found {mode!r}")
+    times = np.round(query_points[:, 0])
+    # So written that a time that is NaN is an error too.
+    if count and not (times.min() >= 0 and times.max() < length):
+        raise ValueError(f"queries lie on frames {times.min():g} to {times.max():g} of a video of {length} frames")
+    starts = times.astype(np.int64)
+    kept = np.flatnonzero(starts == 0) if mode == "queries-at-0" else np.arange(count)
+    blocks = [
+        _count(starts[part], gt_occluded[part], gt_tracks[part], pred_occluded[part], pred_tracks[part], mode)
+        for part in _chunks(kept, length)
+    ]
+    return TapVidCounts(*(np.concatenate([block[i] for block in blocks]) for i in range(len(fields(TapVidCounts)))))
+
+
+def tapvid_metrics(
+    query_points: Float[np.ndarray, "q 3"],
+    gt_occluded: Bool[np.ndarray, "q t"],
+    gt_tracks: Float[np.ndarray, "q t 2"],
+    pred_occluded: Bool[np.ndarray, "q t"],
+    pred_tracks: Float[np.ndarray, "q t 2"],
+    mode: QueryMode = "first",
+) -> TapVidScores:
+    """Returns the scores of one video, equal to those of the official evaluator.
+
+    The mean over videos is `VideoAverages.of` of their `named()`. The values of single tracks are
+    `count_tapvid(...).tracks()`.
+
+    Args:
+        query_points: (t, y, x), of which only t is read.
+        gt_occluded: where a point is truly hidden.
+        gt_tracks: true (x, y) in pixels of the 256 x 256 raster; not read where hidden.
+        pred_occluded: where it is predicted to be hidden. All False for a method that does not say.
+        pred_tracks: predicted (x, y) in the same raster. A prediction that is NaN is far from everything.
+        mode: which frames count. `first`: those after the query's. `strided`: all but the query's. `queries-at-0`:
+            as `first`, of the queries on frame 0 alone, as DiffTrack is published; not the benchmark's protocol.
+
+    Raises:
+        ValueError: if the shapes do not belong together, a query lies outside the video or the mode is unknown.
+    """
+    return count_tapvid(query_points, gt_occluded, gt_tracks, pred_occluded, pred_tracks, mode).video()
+
+
+def near_points(pred: Float[np.ndarray, "q t 2"], true: Float[np.ndarray, "q t 2"]) -> Bool[np.ndarray, "q t 5"]:
+    """Tells for each of `THRESHOLDS` which points lie strictly nearer than it, in pixels of the given raster.
+
+    The arithmetic is of the type the points come in, as in the official evaluator. NaN is near nothing.
+    """
+    kind = np.result_type(pred, true, np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        squared = np.square(np.subtract(pred, true, dtype=kind)).sum(axis=-1)
+    return np.stack([squared < threshold**2 for threshold in THRESHOLDS], axis=-1)
+
+
+def _count(
+    starts: Int64[np.ndarray, " q"],
+    gt_occluded: Bool[np.ndarray, "q t"],
+    gt_tracks: Float[np.ndarray, "q t 2"],
+    pred_occluded: Bool[np.ndarray, "q t"],
+    pred_tracks: Float[np.ndarray, "q t 2"],
+    mode: QueryMode,
+) -> tuple[Int64[np.ndarray, "q *k"], ...]:
+    """Returns the fields of `TapVidCounts` for some tracks."""
+    evaluated = evaluated_frames(starts, gt_occluded.shape[1], mode)
+    visible, claimed = ~gt_occluded.astype(bool), ~pred_occluded.astype(bool)
+    near = near_points(pred_tracks, gt_tracks)
+    shown, claimed = visible & evaluated, claimed & evaluated
+    hits = near & shown[..., None]
+    correct = hits & claimed[..., None]
+    return (
+        evaluated.sum(axis=1),
+        shown.sum(axis=1),
+        ((claimed == shown) & evaluated).sum(axis=1),
+        hits.sum(axis=1),
+        correct.sum(axis=1),
+        # What is claimed visible is either right or a false positive.
+        claimed.sum(axis=1)[:, None] - correct.sum(axis=1),
+    )
+
+
+def _scores(
+    evaluated: Int64[np.ndarray, "*q"],
+    visible: Int64[np.ndarray, "*q"],
+    agreed: Int64[np.ndarray, "*q"],
+    within: Int64[np.ndarray, "*q 5"],
+    true_positives: Int64[np.ndarray, "*q 5"],
+    false_positives: Int64[np.ndarray, "*q 5"],
+) -> TapVidScores:
+    """Returns the ratios; NaN, without a warning, where the denominator is 0."""
+    with np.errstate(invalid="ignore"):
+        return TapVidScores(
+            np.asarray(agreed / evaluated),
+            within / visible[..., None],
+            true_positives / (visible[..., None] + false_positives),
+        )
+
+
+def _chunks(kept: Int64[np.ndarray, " q"], length: int) -> Iterator[Int64[np.ndarray, " part"]]:
+    """Yields `kept` in parts of bounded size, at least one."""
+    step = max(1, _CHUNK // max(length, 1))
+    for start in range(0, max(len(kept), 1), step):
+        yield kept[start : start + step]
