@@ -1,8 +1,8 @@
 """Damages the masks of real sequences in known ways, and says what an evaluator has to find.
 
     python benchmarks/make_damaged.py --root DATA --out damaged --table damaged.md --json damaged.json
-    undertow bench score damaged/eroded --dataset davis-folders --root DATA
-    undertow bench score damaged/swapped --dataset davis-folders --root damaged/pairs
+    undertow bench score davis-folders --root DATA --results damaged/eroded
+    undertow bench score davis-folders --root damaged/pairs --results damaged/swapped
 
 `DATA` has folders `davis-<sequence>/frames` and `masks` with one object each. Every kind of damage becomes a folder
 `<out>/<kind>/<sequence>/<frame>.png` of palette PNGs, which the official evaluator reads as well. Swapped ids need two

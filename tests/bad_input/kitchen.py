@@ -106,6 +106,7 @@ class Case:
         says: A part of the sentence expected.
         code: The exit code expected.
         leaves: Names of what the command may leave in the case's folder beside what was there (a run that was begun).
+        lists: Whether the command lists what it found on standard output, as `bench check` does.
     """
 
     name: str
@@ -113,3 +114,4 @@ class Case:
     says: str
     code: int = 2
     leaves: tuple[str, ...] = ()
+    lists: bool = False

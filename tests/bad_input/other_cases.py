@@ -66,7 +66,7 @@ def stray_annotation(kitchen: Kitchen) -> object:
 
 def score(kitchen: Kitchen, predictions: object) -> list[object]:
     return [
-        "bench", "score", predictions, "--dataset", "davis", "--root", davis(kitchen), "--out", kitchen.out,
+        "bench", "score", "davis", "--results", predictions, "--root", davis(kitchen), "--out", kitchen.out,
     ]  # fmt: skip
 
 

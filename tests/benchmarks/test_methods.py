@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,24 @@ def test_unknown_baselines() -> None:
         baseline_method("copy", FlowSettings())
     with pytest.raises(SettingsError, match="'farneback' was given settings for 'dis'"):
         baseline_method("farneback", FlowSettings(estimator="dis"))
+
+
+def test_methods_travel_between_processes(model_folder: Path) -> None:
+    for method in make_methods([model_folder], ["pixels"], ["copy", "farneback", "dis"], device="cpu"):
+        assert ForkingPickler.loads(bytes(ForkingPickler.dumps(method))) == method
+
+
+def test_a_baseline_of_another_task_is_known_by_name_and_kept_from_these_samples(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "BASELINES", dict(methods.BASELINES))
+    points = methods.register_baseline(methods.Baseline("fixed", "points", methods.make_copy, {"at": "start"}))
+    method = baseline_method("fixed")
+    assert (method.task, dict(method.settings)) == ("points", {"baseline": "fixed", "at": "start"})
+    with pytest.raises(SettingsError, match="method 'fixed' does 'points', but the dataset asks for 'masks'"):
+        run_benchmark(open_dataset("davis", folders), [baseline_method("copy"), method], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="'fixed' is registered twice"):
+        methods.register_baseline(points)
+    with pytest.raises(SettingsError, match="'fixed' has no settings"):
+        baseline_method("fixed", FlowSettings())

@@ -1,19 +1,22 @@
 """Runs one method over one sample and scores each prediction before the next one is asked for."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from undertow.base import MaskError, Progress
+from undertow.base import MaskError
 from undertow.benchmarks.outcomes import RESULTS, Outcome
 from undertow.benchmarks.protocols import EvaluationProtocol
 from undertow.benchmarks.samples import Sample
 from undertow.benchmarks.tasks import get_task
 from undertow.video import Video
+
+Steps = Generator[Mapping[str, Any], None, Outcome]
+"""Work that yields, after each frame, facts worth showing, and returns an outcome at the end."""
 
 
 def measure(
@@ -22,12 +25,11 @@ def measure(
     sample: Sample,
     protocol: EvaluationProtocol,
     rules: str,
-    progress: Progress,
     *,
     fingerprint: str = "",
     keep: Path | None = None,
-) -> Outcome:
-    """Returns the outcome of one method on one sample.
+) -> Steps:
+    """Yields facts on every frame of a sample that a method has predicted, and returns the outcome.
 
     Args:
         method: its name.
@@ -35,7 +37,6 @@ def measure(
         sample: what it is measured on.
         protocol: which frames it is shown.
         rules: how it is scored.
-        progress: told of every frame.
         fingerprint: digest of everything that decides the scores.
         keep: the benchmark's folder, if predictions are to be written below it.
 
@@ -60,8 +61,8 @@ def measure(
             if results is not None:
                 task.write(results, sample, index, prediction)
             shown = {name: f"{value:.3f}" for name, value in facts.items()}
-            progress.advance(1, method=method, sequence=sample.name, **shown)
-    if len(seconds) != len(frames) and sample.task != "points":
+            yield {"method": method, "sequence": sample.name, **shown}
+    if len(seconds) != len(frames) and not task.whole:
         raise MaskError(
             f"method '{method}' gave no label map for frame '{sample.frames[frames[len(seconds)]]}' of '{sample.name}'"
         )
@@ -79,6 +80,32 @@ def measure(
         facts=measured.facts,
         seconds=tuple(seconds),
         fingerprint=fingerprint,
+    )
+
+
+def score(root: Path, sample: Sample, rules: str, method: str) -> Steps:
+    """Yields facts on every prediction of a sample in a folder of results, and returns the outcome.
+
+    Raises:
+        UndertowError: naming the file, if a prediction cannot be scored.
+    """
+    task = get_task(sample.task)
+    evaluator = task.evaluator(sample, rules)
+    for index in task.asked(sample, rules):
+        evaluator.update(index, task.read(root, sample, index, rules))
+        yield {"sequence": sample.name}
+    measured = evaluator.result()
+    return Outcome(
+        method=method,
+        dataset=sample.dataset,
+        task=sample.task,
+        rules=rules,
+        protocol="full: every annotated frame, from a folder",
+        sequence=sample.name,
+        frames=measured.frames,
+        series=measured.series,
+        totals=measured.totals,
+        facts=measured.facts,
     )
 
 

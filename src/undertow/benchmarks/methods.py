@@ -1,9 +1,12 @@
-"""What is compared: a method is a name, the settings that decide its results, and a way to make a predictor."""
+"""What is compared: a method is a name, the settings that decide its results, and a way to make a predictor.
+
+Methods travel to worker processes, so what makes their predictors is a function or a frozen dataclass of a module.
+"""
 
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,15 @@ from undertow.masks import LabelMap
 from undertow.tracking import TrackSettings, track
 from undertow.video import Video
 
-BASELINES = ("copy", "farneback", "dis")
-
 Predictor = Callable[[Iterator[UInt8[np.ndarray, "h w 3"]], Mapping[int, LabelMap]], Iterator[LabelMap]]
 """From the images of one sample and the masks it starts from to a label map per image, at native size.
 
 The masks are label maps of the objects that start at an image, by that image's place among those shown. It is asked
-for one label map at a time and may read ahead by a bounded number of images.
+for one label map at a time and may read ahead by a bounded number of images. Other tasks than "masks" ask their
+methods for other predictors, see `Task.predict`.
 """
+
+MakePredictor = Callable[[EvaluationProtocol], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,100 @@ class Method:
 
     Attributes:
         name: names its folder and its rows.
-        make_predictor: called once per run, only if something is left to do; loads what the predictor needs.
+        make_predictor: called once in each process, only if something is left to do; loads what the predictor needs.
+            A lambda or an inner function will do in one process; to be sent to a worker it must be importable.
         settings: everything that decides the results besides protocol and data, as plain JSON values. A stored
             result with other settings is not used again.
+        task: what it can be asked.
+        device: where it runs; `None` for the best device there is.
     """
 
     name: str
-    make_predictor: Callable[[EvaluationProtocol], Predictor]
+    make_predictor: MakePredictor
     settings: Mapping[str, Any]
+    task: str = "masks"
+    device: str | None = "cpu"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w+-][\w.+-]*", self.name):
             raise SettingsError(f"method name '{self.name}' cannot name a folder; use letters, digits and . _ + -")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method that needs no model, known by name.
+
+    Attributes:
+        name: what the command line calls it.
+        task: what it can be asked.
+        make_predictor: see `Method`.
+        settings: what decides its results besides its name.
+    """
+
+    name: str
+    task: str
+    make_predictor: MakePredictor
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+BASELINES: dict[str, Baseline] = {}
+
+
+def register_baseline(baseline: Baseline) -> Baseline:
+    """Adds a baseline to the list and returns it.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+    if baseline.name in BASELINES:
+        raise ValueError(f"baseline '{baseline.name}' is registered twice")
+    BASELINES[baseline.name] = baseline
+    return baseline
+
+
+def make_copy(protocol: EvaluationProtocol) -> Predictor:
+    """Returns the predictor that repeats the masks it was given."""
+    return copy_labels
+
+
+@dataclass(frozen=True)
+class MakeFlow:
+    """Makes the predictor of a flow baseline, which sees no finer picture than a model under the same protocol."""
+
+    settings: FlowSettings
+
+    def __call__(self, protocol: EvaluationProtocol) -> Predictor:
+        """Returns the predictor, with the protocol's token budget unless its settings have one."""
+        flow = self.settings
+        budgeted = flow if flow.tokens is not None else replace(flow, tokens=protocol.tokens)
+        return lambda images, cues: flow_labels(images, cues, budgeted)
+
+
+register_baseline(Baseline("copy", "masks", make_copy))
+for _flow in FLOW_BASELINES.values():
+    register_baseline(Baseline(_flow.estimator, "masks", MakeFlow(_flow), asdict(_flow)))
+
+
+@dataclass(frozen=True)
+class MakeTracker:
+    """Loads a model and makes the predictor that tracks masks with it."""
+
+    model: str | Path
+    settings: TrackSettings
+    device: str | None = None
+    dtype: str | None = None
+
+    def __call__(self, protocol: EvaluationProtocol) -> Predictor:
+        """Returns the predictor, with the protocol's token budget unless the settings name a size."""
+        backbone = load(self.model, device=self.device, dtype=self.dtype)
+        sized = self.settings.tokens is not None or self.settings.size is not None
+        budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
+
+        def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
+            for result in track(Video(images), mask=cues, model=backbone, settings=budgeted):
+                yield result.labels
+
+        return predict
 
 
 def make_methods(
@@ -63,7 +149,7 @@ def make_methods(
     Args:
         models: model names or folders.
         presets: propagation presets, `None` for a model's own.
-        baselines: "copy", "farneback", "dis".
+        baselines: names of `BASELINES`.
         settings: tracking options that all models share.
         device: where models run.
         dtype: number type of models.
@@ -80,30 +166,26 @@ def make_methods(
 
 
 def baseline_method(name: str, settings: FlowSettings | None = None, *, label: str | None = None) -> Method:
-    """Returns a baseline: "copy", or optical flow by "farneback" or "dis".
+    """Returns a baseline, such as "copy", or optical flow by "farneback" or "dis".
 
     Args:
-        name: which baseline.
+        name: which of `BASELINES`.
         settings: options of a flow baseline, for sweeps; their estimator must be `name`.
         label: method name, if not `name`.
 
     Raises:
         SettingsError: if there is no such baseline, or it has no such settings.
     """
-    if name == "copy" and settings is None:
-        return Method(label or name, lambda protocol: copy_labels, {"baseline": name})
-    if name not in FLOW_BASELINES:
-        what = f"baseline '{name}' is not one of {', '.join(BASELINES)}"
-        raise SettingsError("baseline 'copy' has no settings" if name == "copy" else what)
-    flow = settings or FLOW_BASELINES[name]
-    if flow.estimator != name:
-        raise SettingsError(f"baseline '{name}' was given settings for '{flow.estimator}'")
-
-    def make(protocol: EvaluationProtocol) -> Predictor:
-        budgeted = flow if flow.tokens is not None else replace(flow, tokens=protocol.tokens)
-        return lambda images, cues: flow_labels(images, cues, budgeted)
-
-    return Method(label or name, make, {"baseline": name, **asdict(flow)})
+    if name not in BASELINES:
+        raise SettingsError(f"baseline '{name}' is not one of {', '.join(BASELINES)}")
+    baseline = BASELINES[name]
+    if settings is not None:
+        if name not in FLOW_BASELINES:
+            raise SettingsError(f"baseline '{name}' has no settings")
+        if settings.estimator != name:
+            raise SettingsError(f"baseline '{name}' was given settings for '{settings.estimator}'")
+        baseline = replace(baseline, make_predictor=MakeFlow(settings), settings=asdict(settings))
+    return Method(label or name, baseline.make_predictor, {"baseline": name, **baseline.settings}, baseline.task)
 
 
 def model_method(
@@ -132,23 +214,11 @@ def model_method(
     chosen = settings or TrackSettings()
     if preset is not None:
         chosen = replace(chosen, preset=get_preset(preset).name)
-
-    def make(protocol: EvaluationProtocol) -> Predictor:
-        backbone = load(model, device=device, dtype=dtype)
-        sized = chosen.tokens is not None or chosen.size is not None
-        budgeted = chosen if sized else replace(chosen, tokens=protocol.tokens)
-
-        def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
-            for result in track(Video(images), mask=cues, model=backbone, settings=budgeted):
-                yield result.labels
-
-        return predict
-
     facts = {"model": _weights(model), "device": device, "dtype": dtype, **asdict(chosen)}
     stem = Path(model).name
     # Lost objects are part of what is measured, so a method that keeps them has a name of its own.
-    parts = [stem, preset, chosen.lost]
-    return Method(label or "+".join(part for part in parts if part), make, facts)
+    name = label or "+".join(part for part in (stem, preset, chosen.lost) if part)
+    return Method(name, MakeTracker(model, chosen, device, dtype), facts, device=device)
 
 
 def _weights(model: str | Path) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def read_outcomes(out: Path | str) -> list[Outcome]:
         SettingsError: if there is none, or they were not measured alike and so cannot share a table.
     """
     root = Path(out)
-    paths = sorted(path for path in root.glob("*/**/*.json") if path.relative_to(root).parts[0] != RESULTS)
+    found = (path for path in root.glob("*/**/*.json") if path.relative_to(root).parts[0] != RESULTS)
+    # A process killed while it wrote leaves a hidden file.
+    paths = sorted(path for path in found if not path.name.startswith("."))
     outcomes = [read_outcome(path) for path in paths]
     if not outcomes:
         raise SettingsError(f"'{out}' holds no benchmark outcomes; run `undertow bench run` first")

@@ -9,8 +9,9 @@ from pathlib import Path
 from undertow import __version__
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.benchmarks.datasets import DATASETS
-from undertow.benchmarks.measuring import measure
-from undertow.benchmarks.methods import Method, Predictor
+from undertow.benchmarks.engines import MeasureUnit, check_engine, choose_shard, run_units, worker_threads
+from undertow.benchmarks.manifest import Manifest, Means, Measured
+from undertow.benchmarks.methods import Method
 from undertow.benchmarks.outcomes import Outcome, outcome_path, read_outcome
 from undertow.benchmarks.protocols import EvaluationProtocol, get_protocol
 from undertow.benchmarks.samples import Sample
@@ -27,59 +28,92 @@ def run_benchmark(
     rules: str | None = None,
     keep: bool = False,
     overwrite: bool = False,
+    engine: str = "local",
+    workers: int = 1,
+    threads: int | None = None,
+    shard: tuple[int, int] | None = None,
+    root: Path | str | None = None,
+    split: str | None = None,
 ) -> list[Outcome]:
     """Measures every method on every sample and returns the outcomes, method by method.
 
     An outcome is written as soon as its sample is finished. One that is already in `out` under the same fingerprint
-    (settings, weights, protocol, rules, frames, truth, version) is taken from there.
+    (settings, weights, protocol, rules, frames, truth, version) is taken from there. A sample that fails does not
+    keep the others from being measured. `out/manifest.json` says what was measured, with what and when.
 
     Args:
         samples: what to measure on, see `open_dataset`.
         methods: what to measure, see `make_methods`.
         out: folder of the benchmark.
         protocol: a protocol or its name.
-        progress: told of every frame.
+        progress: told of every frame, or a few times a second if several processes work.
         rules: how to score; the dataset's usual way if not given.
         keep: whether to write the predictions too, below `out/results/<method>`.
         overwrite: whether to measure again what is already there.
+        engine: "local", or "ray" for a Ray cluster, see `undertow.benchmarks.engines`.
+        workers: how many processes measure at once.
+        threads: CPU threads of each; its share of this process's if not given. Outcomes are equal, whatever the
+            engine and the number of workers, at equal numbers of threads.
+        shard: (number from 1, count), to measure one part of the samples only; the parts share one folder.
+        root: the dataset's folder, for the manifest.
+        split: the dataset's split, for the manifest.
 
     Raises:
-        SettingsError: if two methods or samples share a name, or the protocol leaves too few frames to score.
-        MaskError: if a method does not return one label map of native size per frame.
+        SettingsError: if two methods or samples share a name, a method is of another task than a sample, or the
+            protocol leaves too few frames to score.
+        UndertowError: naming what could not be measured, once everything else is; a `MaskError` if a method does not
+            return one label map of native size per frame, and so on.
     """
     out = Path(out)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     progress = progress or SilentProgress()
+    check_engine(engine, workers)
     _check_names("method", [method.name for method in methods])
     _check_names("sequence", [sample.name for sample in samples])
-    rules = rules or usual_rules(samples)
-    shown = [protocol.frames(len(sample.frames)) for sample in samples]
-    for sample, frames in zip(samples, shown, strict=True):
-        get_task(sample.task).check_shown(sample, rules, frames, protocol.name)
-    digests = [sample.fingerprint() for sample in samples]
-    progress.start(f"bench {protocol.name}", total=len(methods) * sum(map(len, shown)))
-    outcomes = []
-    for method in methods:
-        predictor: Predictor | None = None
-        for sample, frames, digest in zip(samples, shown, digests, strict=True):
-            fingerprint = unit_fingerprint(method, sample, digest, protocol, rules)
-            outcome = None if overwrite else stored_outcome(out, method, sample, fingerprint)
-            if outcome is None:
-                predictor = predictor or method.make_predictor(protocol)
-                outcome = measure(
-                    method.name, predictor, sample, protocol, rules, progress,
-                    fingerprint=fingerprint, keep=out if keep else None,
-                )  # fmt: skip
-                outcome.write(out)
-            else:
-                progress.advance(len(frames), method=method.name, sequence=sample.name, stored=True)
-            outcomes.append(outcome)
-    return outcomes
+    _check_tasks(methods, samples)
+    rules = choose_rules(samples, rules)
+    for sample in samples:
+        shown = protocol.frames(len(sample.frames))
+        get_task(sample.task).check_shown(sample, rules, shown, protocol.name)
+    chosen = samples if shard is None else choose_shard(samples, protocol, shard)
+    digests = {sample.name: sample.fingerprint() for sample in chosen}
+    units = [
+        MeasureUnit(
+            method, sample, protocol, rules, unit_fingerprint(method, sample, digests[sample.name], protocol, rules),
+            out, keep,
+        )
+        for method in methods
+        for sample in chosen
+    ]  # fmt: skip
+    measured = Measured(
+        dataset=samples[0].dataset, task=samples[0].task, rules=rules, protocol=protocol, methods=methods,
+        samples=digests, root=None if root is None else Path(root), split=split,
+    )  # fmt: skip
+    means = Means(engine=engine, workers=workers, threads=worker_threads(workers, threads), shard=shard)
+    progress.start(f"bench {protocol.name}", total=sum(unit.length for unit in units))
+    done: dict[int, Outcome] = {}
+    for place, unit in enumerate(units):
+        outcome = None if overwrite else stored_outcome(out, unit.method, unit.sample, unit.fingerprint)
+        if outcome is not None:
+            done[place] = outcome
+            progress.advance(unit.length, method=unit.method.name, sequence=unit.sample.name, stored=True)
+    left = [place for place in range(len(units)) if place not in done]
+    with Manifest(out, measured, means, stored=len(done), left=len(left)):
+        made = run_units([units[place] for place in left], progress, engine=engine, workers=workers, threads=threads)
+    done |= dict(zip(left, made, strict=True))
+    return [done[place] for place in range(len(units))]
 
 
-def usual_rules(samples: Sequence[Sample]) -> str:
-    """Returns the way of scoring that the samples' dataset is usually reported with."""
-    return DATASETS[samples[0].dataset].rules[0]
+def choose_rules(samples: Sequence[Sample], rules: str | None = None) -> str:
+    """Returns the way of scoring asked for, or the one that the samples' dataset is usually reported with.
+
+    Raises:
+        SettingsError: if the samples' task is not scored so.
+    """
+    known = get_task(samples[0].task).rules
+    if rules is not None and rules not in known:
+        raise SettingsError(f"rules '{rules}' is not one of {', '.join(known)}")
+    return rules or DATASETS[samples[0].dataset].rules[0]
 
 
 def stored_outcome(out: Path, method: Method, sample: Sample, fingerprint: str) -> Outcome | None:
@@ -113,3 +147,16 @@ def _check_names(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError(f"{what} '{twice[0]}' is given twice; name each once")
+
+
+def _check_tasks(methods: Sequence[Method], samples: Sequence[Sample]) -> None:
+    """Raises unless all methods do what all samples ask."""
+    tasks = sorted({sample.task for sample in samples})
+    if len(tasks) > 1:
+        raise SettingsError(f"samples ask for {' and '.join(tasks)}; measure one task at a time")
+    for method in methods:
+        if method.task not in (tasks[0], get_task(tasks[0]).predictors):
+            raise SettingsError(
+                f"method '{method.name}' does '{method.task}', but the dataset asks for '{tasks[0]}'; "
+                "choose a method or a dataset of the same task"
+            )

@@ -85,6 +85,11 @@ class MaskSample(Sample):
         """Returns the annotations in the order of their frames."""
         return [path for _, path in sorted(self.masks.items())]
 
+    def fingerprint(self) -> str:
+        """Returns a sha256 hex digest of the frames, the annotations, and which objects count where."""
+        facts = [self.ids, *(sorted(each.items()) for each in (self.starts, self.groups, self.asked))]
+        return hashlib.sha256(f"{super().fingerprint()} {facts}".encode()).hexdigest()
+
     def load_mask(self, index: int) -> LabelMap:
         """Returns the annotation of frame `index`.
 

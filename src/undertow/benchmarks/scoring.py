@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.benchmarks.engines import ScoreUnit, run_units
 from undertow.benchmarks.outcomes import Outcome
-from undertow.benchmarks.runner import usual_rules
+from undertow.benchmarks.runner import choose_rules
 from undertow.benchmarks.samples import Sample
 from undertow.benchmarks.tasks import get_task
 
@@ -17,6 +18,7 @@ def score_folder(
     method: str | None = None,
     rules: str | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> list[Outcome]:
     """Returns the scores of a folder of results, one outcome per sample; nothing is cached and nothing written.
 
@@ -26,7 +28,8 @@ def score_folder(
         samples: the dataset, see `open_dataset`.
         method: what tables call it; the folder's name if not given.
         rules: how to score; the dataset's usual way if not given.
-        progress: told of every prediction.
+        progress: told of every prediction, or a few times a second if several processes work.
+        workers: how many processes score at once, each a sample at a time.
 
     Raises:
         SettingsError: if the folder or one of its samples is missing.
@@ -35,36 +38,10 @@ def score_folder(
     root = Path(results)
     if not root.is_dir():
         raise SettingsError(f"folder of predictions '{root}' does not exist; check the path")
-    rules = rules or usual_rules(samples)
-    asked = [get_task(sample.task).asked(sample, rules) for sample in samples]
+    rules = choose_rules(samples, rules)
     for sample in samples:
         get_task(sample.task).check_results(root, sample)
+    units = [ScoreUnit(root, sample, rules, method or root.resolve().name) for sample in samples]
     progress = progress or SilentProgress()
-    progress.start("score", total=sum(map(len, asked)))
-    return [score_sample(root, sample, rules, method or root.resolve().name, progress) for sample in samples]
-
-
-def score_sample(root: Path, sample: Sample, rules: str, method: str, progress: Progress) -> Outcome:
-    """Returns the scores of one sample's results.
-
-    Raises:
-        UndertowError: naming the file, if a prediction cannot be scored.
-    """
-    task = get_task(sample.task)
-    evaluator = task.evaluator(sample, rules)
-    for index in task.asked(sample, rules):
-        evaluator.update(index, task.read(root, sample, index, rules))
-        progress.advance(1, sequence=sample.name)
-    measured = evaluator.result()
-    return Outcome(
-        method=method,
-        dataset=sample.dataset,
-        task=sample.task,
-        rules=rules,
-        protocol="full: every annotated frame, from a folder",
-        sequence=sample.name,
-        frames=measured.frames,
-        series=measured.series,
-        totals=measured.totals,
-        facts=measured.facts,
-    )
+    progress.start("score", total=sum(unit.length for unit in units))
+    return run_units(units, progress, workers=workers, keep_going=False)

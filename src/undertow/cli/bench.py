@@ -1,31 +1,99 @@
-"""`undertow bench`: measuring methods on annotated sequences."""
+"""`undertow bench`: measuring methods, and anyone's results, on annotated videos."""
 
+import json as jsons
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.entry import app
+from undertow.cli.entry import app, printable
 from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, listed, show_report, shown_progress
 
-DATASET_HELP = "davis, davis-2016, davis-2017, davis-folders, world-easy or world-hard."
-bench = typer.Typer(help="Measure methods on annotated sequences.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from undertow.benchmarks import Sample
+
+DATASET_HELP = "A name that `undertow bench datasets` lists, or davis for whichever DAVIS layout --root has."
+bench = typer.Typer(help="Measure methods on annotated videos.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+
+DatasetName = Annotated[str, typer.Argument(help=DATASET_HELP, show_default=False)]
+Root = Annotated[Path, typer.Option(help="The dataset's folder.")]
+Split = Annotated[str | None, typer.Option(help="Which split; the dataset's usual one if not given.")]
+Rules = Annotated[str | None, typer.Option(help="Way of scoring; the dataset's usual one if not given.")]
+Chosen = Annotated[str, typer.Option("--sequences", help="Only these sequences, separated by commas.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that work at once.")]
+Reference = Annotated[str | None, typer.Option(help="Method the others are compared with.")]
+
+
+@bench.command("datasets")
+def bench_datasets(
+    name: Annotated[str | None, typer.Argument(help="One dataset, to see where to get it and how it must lie.")] = None,
+) -> None:
+    """List the datasets, or say where one is to be had and what its folder must look like."""
+    from undertow.benchmarks import DATASETS, get_dataset
+
+    if name is None:
+        rows = [f"| {each.name} | {each.task} | {each.title} |" for each in DATASETS.values()]
+        show_report("\n".join(["| name | task | |", "|---|---|---|", *rows]))
+        return
+    one = get_dataset(name)
+    counts = ", ".join(f"{split} {count}" for split, count in one.counts) or "not fixed"
+    tree = "\n".join(f"    {line}" for line in one.tree.splitlines())
+    show_report(
+        f"# {one.name}\n\n{one.title}\n\n- task: {one.task}\n- from: {one.source}\n- splits: {', '.join(one.splits)}\n"
+        f"- published sizes: {counts}\n- rules: {', '.join(one.rules)}\n\nWhat `--root` must hold:\n\n{tree}"
+    )
+
+
+@bench.command("check")
+def bench_check(dataset: DatasetName, root: Root, split: Split = None, json: Json = False) -> None:
+    """List what is missing or odd in a dataset's folder, before hours are spent on it."""
+    from undertow.benchmarks import check_dataset
+
+    errors: list[str] = []
+    odd = 0
+    with shown_progress(json) as progress:
+        for finding in check_dataset(dataset, root, split, progress):
+            facts = {"severity": finding.severity, "where": str(finding.where), "problem": finding.problem}
+            line = f"{finding.where}: {finding.problem}"
+            typer.echo(jsons.dumps({"event": "finding", **facts}) if json else printable(f"{finding.severity}: {line}"))
+            if finding.severity == "error":
+                errors.append(line)
+            else:
+                odd += 1
+    if errors:
+        more = f"; and {len(errors) - 1} more are listed above" if len(errors) > 1 else ""
+        raise SettingsError(f"'{root}' cannot be scored as it is ({errors[0]}{more}); replace what is named")
+    if not json:
+        seen = f"; {odd} odd {'thing is' if odd == 1 else 'things are'} listed" if odd else ""
+        typer.echo(f"'{root}' can be scored{seen}")
 
 
 @bench.command("run")
 def bench_run(
-    dataset: Annotated[str, typer.Argument(help=DATASET_HELP)],
-    root: Annotated[Path, typer.Option(help="The dataset's folder.")],
+    dataset: DatasetName,
+    root: Root,
     out: Out = Path("bench-out"),
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
     presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
-    baselines: Annotated[str, typer.Option(help="copy, farneback, dis.")] = "copy",
-    sequences: Annotated[str, typer.Option(help="Only these sequences, separated by commas.")] = "",
+    baselines: Annotated[str, typer.Option(help="copy, farneback, dis; still; everything, nothing.")] = "copy",
+    sequences: Chosen = "",
+    split: Split = None,
+    rules: Rules = None,
     lost: Lost = None,
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
-    reference: Annotated[str | None, typer.Option(help="Method the others are compared with.")] = None,
+    reference: Reference = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write the predictions too, below OUT/results.")] = False,
+    workers: Workers = 1,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster.")] = (
+        "local"
+    ),
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n: measure only the i-th of n parts, from 1/n to n/n; `bench report` then tells of all."),
+    ] = None,
     overwrite: Overwrite = False,
     device: Device = None,
     dtype: Dtype = None,
@@ -33,10 +101,11 @@ def bench_run(
     json: Json = False,
 ) -> None:
     """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run goes on."""
-    from undertow.benchmarks import make_methods, open_dataset, run_benchmark, select_samples, write_report
+    from undertow.benchmarks import make_methods, open_dataset, parse_shard, run_benchmark, select_samples, write_report
     from undertow.tracking import TrackSettings
 
     set_threads(threads)
+    part = None if shard is None else parse_shard(shard)
     methods = make_methods(
         listed(models), listed(presets) or [None], listed(baselines), settings=TrackSettings(lost=lost),
         device=device, dtype=dtype,
@@ -46,34 +115,77 @@ def bench_run(
         # Before measuring, not hours later.
         raise SettingsError(f"--reference '{reference}' is not one of {', '.join(names)}")
     with shown_progress(json) as progress:
-        chosen = select_samples(open_dataset(dataset, root, progress=progress), listed(sequences))
-        outcomes = run_benchmark(chosen, methods, out, protocol, progress, overwrite=overwrite)
-    report = write_report(outcomes, out, reference=reference)
-    show_report(report)
+        chosen = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
+        outcomes = run_benchmark(
+            chosen, methods, out, protocol, progress, rules=rules, keep=keep, overwrite=overwrite,
+            engine=engine, workers=workers, threads=threads, shard=part, root=root, split=split,
+        )  # fmt: skip
+    if part is None:
+        show_report(write_report(outcomes, out, reference, chosen))
 
 
 @bench.command("score")
 def bench_score(
-    predictions: Annotated[Path, typer.Argument(help="Folder of <sequence>/<frame>.png.")],
-    dataset: Annotated[str, typer.Option(help=DATASET_HELP)],
-    root: Annotated[Path, typer.Option(help="The dataset's folder.")],
+    dataset: DatasetName,
+    root: Root,
+    results: Annotated[Path, typer.Option(help="Folder of results, laid out as `undertow bench datasets NAME` says.")],
     out: Out = Path("score-out"),
+    split: Split = None,
+    rules: Rules = None,
+    sequences: Chosen = "",
+    workers: Workers = 1,
     json: Json = False,
 ) -> None:
-    """Score a folder of masks as the official evaluator does."""
-    from undertow.benchmarks import open_dataset, score_folder, write_report
+    """Score anyone's masks or tracks as the official evaluator does."""
+    from undertow.benchmarks import open_dataset, score_folder, select_samples, write_report
 
     with shown_progress(json) as progress:
-        sequences = open_dataset(dataset, root, progress=progress)
-        outcomes = score_folder(predictions, sequences, progress=progress)
-    show_report(write_report(outcomes, out))
+        samples = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
+        outcomes = score_folder(results, samples, rules=rules, workers=workers, progress=progress)
+    for outcome in outcomes:
+        outcome.write(out)
+    show_report(write_report(outcomes, out, samples=samples))
+
+
+@bench.command("submit")
+def bench_submit(
+    dataset: DatasetName,
+    root: Root,
+    results: Annotated[Path, typer.Option(help="Folder of results.")],
+    out: Annotated[Path, typer.Option("--out", help="The zip to make.")] = Path("submission.zip"),
+    split: Split = None,
+    json: Json = False,
+) -> None:
+    """Pack results into the zip that a dataset's server takes, having checked that nothing is missing."""
+    from undertow.benchmarks import SUBMISSIONS, open_dataset, write_submission
+
+    kind = next((name for name in SUBMISSIONS if dataset == name or dataset.startswith(f"{name}-")), None)
+    if kind is None:
+        raise SettingsError(f"no server takes results of '{dataset}'; `bench submit` knows {', '.join(SUBMISSIONS)}")
+    with shown_progress(json) as progress:
+        samples = open_dataset(dataset, root, split, progress)
+        path = write_submission(kind, results, samples, out, progress)
+    typer.echo(f"{path} holds the results of {len(samples)} videos")
 
 
 @bench.command("report")
-def bench_report(
-    out: Out, reference: Annotated[str | None, typer.Option(help="Method the others are compared with.")] = None
-) -> None:
-    """Write tables and plots anew from the finished sequences of a benchmark folder."""
+def bench_report(out: Out, reference: Reference = None) -> None:
+    """Write tables, charts and the page anew from the finished sequences of a benchmark folder."""
     from undertow.benchmarks import read_outcomes, write_report
 
-    show_report(write_report(read_outcomes(out), out, reference=reference))
+    outcomes = read_outcomes(out)
+    show_report(write_report(outcomes, out, reference, _samples_of(out, outcomes[0].dataset)))
+
+
+def _samples_of(out: Path, dataset: str) -> "Sequence[Sample]":
+    """Returns the samples of a benchmark's dataset where they may be shown and are still where they were, else none."""
+    from undertow.base import UndertowError
+    from undertow.benchmarks import get_dataset, open_dataset, read_manifest
+
+    try:
+        if not get_dataset(dataset).may_show:
+            return ()
+        facts = read_manifest(out)
+        return open_dataset(dataset, facts["root"], facts.get("split"))
+    except (UndertowError, KeyError, TypeError):
+        return ()

@@ -117,9 +117,13 @@ def test_pictures_are_shown_only_where_the_data_may_be(folders: Path, tmp_path: 
 def test_an_unfinished_confusion_matrix_has_a_chart(tmp_path: Path) -> None:
     from undertow.benchmarks.report.charts import as_svg, draw_confusion
 
-    totals = {"confusion": [[8, 2, 0], [1, 9, 0], [0, 0, 0]]}
-    facts = {"classes": ["sky", "road", "never seen"]}
-    one = Outcome(method="a", dataset="d", rules="r", protocol="p", sequence="x", frames=(), totals=totals, facts=facts)
+    sparse = {"rows": [0, 0, 1, 1, 1], "columns": [0, 1, 0, 1, 3], "counts": [8, 2, 1, 8, 1]}
+    one = replace(
+        outcome("a", "x", [0.5], dataset="camvid"),
+        task="parse",
+        totals={"confusion": sparse},
+        facts={"classes": ["sky", "road", "never seen"], "pooled": True},
+    )
     text = as_svg(draw_confusion([one]), "c")
     assert "sky" in text and "road" in text and "never seen" not in text and ">80<" in text.replace("\n", "")
     assert draw_confusion([outcome("a", "x", [0.5])]) is None

@@ -147,15 +147,14 @@ def draw_confusion(outcomes: Sequence[Outcome], most: int = 40) -> Any:
 
     With more than `most` classes only the most frequent ones are shown.
     """
-    matrices = [np.asarray(outcome.totals["confusion"], float) for outcome in outcomes if "confusion" in outcome.totals]
-    if not matrices:
+    counted = get_task(outcomes[0].task).confusion(outcomes) if outcomes else None
+    if counted is None:
         return None
-    matrix = np.sum(matrices, axis=0)
-    count = matrix.shape[0]
+    count, pixels = len(counted), counted.sum(1)
     names = [str(name) for name in outcomes[0].facts.get("classes", range(count))]
-    kept = np.sort(np.argsort(-matrix.sum(1), kind="stable")[:most])
-    kept = kept[matrix[kept].sum(1) > 0]
-    shares = matrix[np.ix_(kept, kept)] / np.maximum(matrix[kept].sum(1, keepdims=True), 1)
+    kept = np.sort(np.argsort(-pixels, kind="stable")[:most])
+    kept = kept[pixels[kept] > 0]
+    shares = counted[np.ix_(kept, kept)] / pixels[kept, None]
     side = 1.8 + 0.3 * len(kept)
     figure = new_figure(side + 1.0, side)
     axes = figure.add_subplot()

@@ -5,8 +5,11 @@ from typing import Any
 from undertow.base import SettingsError
 from undertow.benchmarks.tasks.base import Evaluator, Finding, Images, Measurement, Task
 from undertow.benchmarks.tasks.masks import MaskTask
+from undertow.benchmarks.tasks.parse import ParseTask
+from undertow.benchmarks.tasks.points import PointTask
+from undertow.benchmarks.tasks.refer import ReferTask
 
-TASKS: dict[str, Task[Any, Any]] = {task.name: task for task in (MaskTask(),)}
+TASKS: dict[str, Task[Any, Any]] = {task.name: task for task in (MaskTask(), ParseTask(), PointTask(), ReferTask())}
 
 
 def get_task(name: str) -> Task[Any, Any]:
@@ -20,4 +23,16 @@ def get_task(name: str) -> Task[Any, Any]:
     return TASKS[name]
 
 
-__all__ = ["TASKS", "Evaluator", "Finding", "Images", "MaskTask", "Measurement", "Task", "get_task"]
+__all__ = [
+    "TASKS",
+    "Evaluator",
+    "Finding",
+    "Images",
+    "MaskTask",
+    "Measurement",
+    "ParseTask",
+    "PointTask",
+    "ReferTask",
+    "Task",
+    "get_task",
+]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from undertow.base import SettingsError
 from undertow.benchmarks.outcomes import Outcome
@@ -74,11 +74,15 @@ class Task(ABC, Generic[S, P]):
         name: what datasets and commands call it.
         rules: the ways of scoring it knows. Numbers scored by different rules never share a table.
         measures: columns of a table, the headline first.
+        predictors: the task whose methods it measures, if not its own.
+        whole: whether a prediction is of the whole video instead of a frame.
     """
 
     name: ClassVar[str]
     rules: ClassVar[tuple[str, ...]]
     measures: ClassVar[tuple[str, ...]]
+    predictors: ClassVar[str | None] = None
+    whole: ClassVar[bool] = False
 
     @abstractmethod
     def asked(self, sample: S, rules: str, shown: Sequence[int] | None = None) -> Sequence[int]:
@@ -128,6 +132,10 @@ class Task(ABC, Generic[S, P]):
     @abstractmethod
     def summarise(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
         """Returns the figures of one method over samples as the official evaluator averages, one per measure."""
+
+    def confusion(self, outcomes: Sequence[Outcome]) -> Int64[np.ndarray, "n n+1"] | None:
+        """Returns how many pixels of each class (rows) were taken for which, `None` if the task has no classes."""
+        return None
 
     def headline(self, outcome: Outcome) -> float:
         """Returns the one figure of a single sample that charts show."""

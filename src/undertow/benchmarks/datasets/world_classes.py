@@ -1,0 +1,76 @@
+"""Benchmark worlds as semantic datasets: each pixel's class is the shape of what it shows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.benchmarks.datasets.labelled import semantic_sample
+from undertow.benchmarks.datasets.registry import Dataset, register
+from undertow.benchmarks.semantic import LabelCoding, SemanticSample, write_values
+from undertow.benchmarks.tasks.parse import ParseTask
+from undertow.benchmarks.worlds import STAMP, render_world
+from undertow.world import CLASSES, SUITES, Picture, WorldClip, semantic_map
+
+# Truth has a class everywhere; a prediction may leave it open.
+CODING = LabelCoding(values=tuple(range(len(CLASSES))), void=(255,))
+FOLDER = "classes"
+
+
+def draw_classes(clip: WorldClip, folder: Path, progress: Progress | None = None) -> None:
+    """Writes the class maps of a clip that are missing or older than its pictures into `folder/classes`."""
+    progress = progress or SilentProgress()
+    drawn = (folder / STAMP).stat().st_mtime_ns
+    scene = None
+    for time in range(clip.frames):
+        path = folder / FOLDER / f"{time:05d}.png"
+        if not path.is_file() or path.stat().st_mtime_ns < drawn:
+            scene = scene or clip.scene()
+            surfaces = scene.surfaces(float(time))
+            # Only surfaces are looked at, and painting takes several times longer.
+            picture = Picture(np.zeros((*surfaces.shape, 3), np.uint8), surfaces, surfaces)
+            write_values(path, semantic_map(scene, picture))
+        progress.advance(1, sequence=clip.name)
+
+
+def _suite(suite: str) -> Dataset:
+    name = f"{suite}-classes"
+
+    def prepare(root: Path, progress: Progress | None) -> None:
+        folders = render_world(suite, root, progress)
+        if progress is not None:
+            progress.start(f"draw {name}", total=sum(clip.frames for clip in SUITES[suite]))
+        for clip, folder in zip(SUITES[suite], folders, strict=True):
+            try:
+                draw_classes(clip, folder, progress)
+            except OSError as error:
+                raise SettingsError(
+                    f"classes of clip '{clip.name}' cannot be drawn into '{folder}' ({error.strerror}); "
+                    "choose another --root"
+                ) from error
+
+    def names(root: Path, split: str) -> Sequence[str]:
+        return [clip.name for clip in SUITES[suite]]
+
+    def open_one(root: Path, split: str, clip: str) -> SemanticSample:
+        folder = root / suite / clip
+        labels = {path.stem: path for path in sorted((folder / FOLDER).glob("*.png"))}
+        return semantic_sample(name, clip, folder / "frames", labels, classes=CLASSES, coding=CODING)
+
+    return Dataset(
+        name=name,
+        task="parse",
+        title=f"benchmark clips of the procedural world, '{suite}', with the shape of things as their class",
+        source="drawn on first use; nothing to fetch",
+        tree=f"{suite}/<clip>/frames/<frame>.png\n{suite}/<clip>/{FOLDER}/<frame>.png",
+        names=names,
+        open=open_one,
+        rules=ParseTask.rules,
+        splits=("all",),
+        prepare=prepare,
+        may_show=True,
+    )
+
+
+WORLD_CLASSES = tuple(register(_suite(suite)) for suite in SUITES)

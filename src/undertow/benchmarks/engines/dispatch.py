@@ -1,0 +1,143 @@
+"""Hands units to workers, takes in what they tell, and tries again where a worker was lost."""
+
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from undertow.base import MemoryBudgetError, Progress, SettingsError
+from undertow.benchmarks.engines.units import Advanced, Failed, Finished, Lost, Message, Unit, UnitFailed
+from undertow.benchmarks.outcomes import Outcome
+
+MOST_TRIES = 3
+MOST_NAMED = 5
+
+
+class Crew(ABC):
+    """A number of workers, each at a place, each busy with one unit at most."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def give(self, place: int, unit: Unit) -> None:
+        """Sets the worker at a place to a unit; one that is not there yet, or not any more, is started."""
+
+    @abstractmethod
+    def listen(self) -> Iterable[tuple[int, Message]]:
+        """Waits until there is news from busy workers and returns some, with the place it comes from."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends all workers, whatever they are doing."""
+
+
+class _Error(Exception):
+    """Carries the text of a traceback from another process."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def dispatch(
+    units: Sequence[Unit], crew: Crew, places: int, progress: Progress, *, keep_going: bool = True
+) -> list[Outcome]:
+    """Returns the outcomes of units in their order, done by the workers of a crew.
+
+    A worker that is lost loses the unit it was busy with, which is tried again in a new worker, at most twice.
+
+    Args:
+        units: handed out group by group, within a group the most costly first; in their order to a single worker.
+        crew: who does the work; ended before this returns.
+        places: number of workers.
+        progress: told of every step.
+        keep_going: whether the other units are finished when one fails.
+
+    Raises:
+        UndertowError: naming the units that failed, once the others are done.
+        OSError: likewise, if the system refused to read or write a file.
+    """
+    waiting = deque(_ordered(units) if places > 1 else range(len(units)))
+    free, busy = deque(range(min(places, len(units)))), dict[int, int]()
+    tries, told = Counter[int](), Counter[int]()
+    outcomes: dict[int, Outcome] = {}
+    failures: dict[int, Failed] = {}
+
+    def tell(index: int, steps: int, **facts: object) -> None:
+        told[index] += steps
+        progress.advance(steps, **facts)
+
+    with crew:
+        while waiting or busy:
+            while waiting and free and (keep_going or not failures):
+                place, index = free.popleft(), waiting.popleft()
+                busy[place] = index
+                tries[index] += 1
+                crew.give(place, units[index])
+            if not busy:
+                break
+            for place, message in crew.listen():
+                index = busy[place]
+                if isinstance(message, Advanced):
+                    tell(index, message.steps, **message.facts)
+                    continue
+                del busy[place]
+                free.append(place)
+                if isinstance(message, Lost):
+                    units[index].clear()
+                if isinstance(message, Lost) and tries[index] < MOST_TRIES:
+                    tell(index, -told[index], retried=units[index].title)
+                    waiting.appendleft(index)
+                elif isinstance(message, Finished):
+                    outcomes[index] = message.outcome
+                else:
+                    failures[index] = message if isinstance(message, Failed) else _lost(units[index], message)
+                    tell(index, units[index].length - told[index], failed=units[index].title)
+    if failures:
+        _raise(units, failures)
+    return [outcomes[index] for index in range(len(units))]
+
+
+def _ordered(units: Sequence[Unit]) -> list[int]:
+    """Returns the order of work: groups as they come, in each the most costly first, so that none is left for last."""
+    groups = {group: place for place, group in enumerate(dict.fromkeys(unit.group for unit in units))}
+    return sorted(range(len(units)), key=lambda index: (groups[units[index].group], -units[index].cost))
+
+
+def _lost(unit: Unit, message: Lost) -> Failed:
+    """Returns the failure of a unit whose worker was lost at every try."""
+    what = f"{unit.title} failed {MOST_TRIES} times: the process working on it {message.how}"
+    if message.killed:
+        # Nothing tells a process that the system kills for lack of memory from one that a person kills.
+        return Failed(
+            MemoryBudgetError(f"{what}, as happens when memory runs out; use fewer workers or a smaller size")
+        )
+    return Failed(UnitFailed(what))
+
+
+def _raise(units: Sequence[Unit], failures: dict[int, Failed]) -> None:
+    """Raises the first failure, which then also names the others."""
+    order = sorted(failures)
+    first = failures[order[0]]
+    others = [units[index].title for index in order[1:]]
+    error = first.error
+    if others:
+        more = "" if len(others) <= MOST_NAMED else f" and {len(others) - MOST_NAMED} more"
+        note = f"also failed: {', '.join(others[:MOST_NAMED])}{more}"
+        if isinstance(error, OSError):
+            error.add_note(note)
+        else:
+            error = type(error)(f"{error}; {note}")
+    raise error from (_Error(first.trace) if first.trace else None)
+
+
+def check_workers(workers: int) -> None:
+    """Raises `SettingsError` unless there is at least one worker and not absurdly many."""
+    if not 1 <= workers <= 4096:
+        raise SettingsError(f"workers is {workers}; give 1 to 4096")
