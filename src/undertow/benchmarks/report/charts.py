@@ -63,11 +63,14 @@ def draw_over_time(outcomes: Sequence[Outcome]) -> Any:
 
 
 def draw_sequences(outcomes: Sequence[Outcome], most: int = 60) -> Any:
-    """Returns the figure of small multiples, a curve per method in each of at most `most` samples; or `None`."""
-    if not _has_curves(outcomes):
-        return None
+    """Returns the figure of small multiples, a curve per method in each of at most `most` samples.
+
+    `None` if there is one sample, which `draw_over_time` shows, or if nothing is scored frame by frame.
+    """
     methods = by_method(outcomes)
     names = list(dict.fromkeys(outcome.sequence for outcome in outcomes))[:most]
+    if len(names) < 2 or not _has_curves(outcomes):
+        return None
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)
     figure = new_figure(max(5.0, 2.7 * columns), 1.9 * rows + 0.6)

@@ -67,6 +67,16 @@ def check_outcomes(outcomes: Sequence[Outcome], reference: str | None) -> str:
     return reference
 
 
+def best_method(outcomes: Sequence[Outcome]) -> str:
+    """Returns the method with the highest headline measure."""
+    task = get_task(outcomes[0].task)
+    scores = {
+        method: next(iter(task.summarise(list(found.values())).values()))
+        for method, found in by_method(outcomes).items()
+    }
+    return max(scores, key=lambda method: (math.isfinite(scores[method]), scores[method]))
+
+
 def method_table(outcomes: Sequence[Outcome]) -> Table:
     """Returns the table of methods, each figure averaged as the dataset's official evaluator does."""
     task = get_task(outcomes[0].task)
@@ -132,7 +142,9 @@ def difference_table(outcomes: Sequence[Outcome], reference: str) -> Table:
             continue
         middle, low, high = paired_bootstrap(gaps)
         wins = f"{np.count_nonzero(gaps > 0)} of {len(gaps)}"
-        rows.append((method, f"{100 * middle:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}", wins))
+        # One sample says nothing of how much samples differ.
+        interval = f"{100 * low:+.1f} to {100 * high:+.1f}" if len(gaps) > 1 else "-"
+        rows.append((method, f"{100 * middle:+.1f}", interval, wins))
     return Table(("method", "difference", "95 % interval", "sequences better"), tuple(rows))
 
 

@@ -9,6 +9,7 @@ from undertow.benchmarks.outcomes import Outcome, by_method
 from undertow.benchmarks.report import charts, page
 from undertow.benchmarks.report.tables import (
     Table,
+    best_method,
     check_outcomes,
     difference_table,
     method_table,
@@ -51,7 +52,7 @@ def write_report(
         pictures = [f"![{path.stem}]({path.name})" for path in write_plots(outcomes, out)]
         if pictures:
             report += "\n" + "\n\n".join(["## Over time", *pictures]) + "\n"
-        drawn = _figures(outcomes, reference)
+        drawn = _figures(outcomes)
     except SettingsError as error:
         report += f"\n## Over time\n\nNo plots: {error}.\n"
         drawn = [page.paragraph(f"No plots: {error}.")]
@@ -123,16 +124,17 @@ def _html(outcomes: Sequence[Outcome], reference: str, drawn: list[str], out: Pa
     return page.page(title, parts)
 
 
-def _figures(outcomes: Sequence[Outcome], reference: str) -> list[str]:
+def _figures(outcomes: Sequence[Outcome]) -> list[str]:
     """Returns the charts that the outcomes have something for, each with its heading."""
-    of_reference = [outcome for outcome in outcomes if outcome.method == reference]
+    best = best_method(outcomes)
+    of_best = [outcome for outcome in outcomes if outcome.method == best]
     headline = _headline(outcomes)
     found: list[tuple[str, str, Any, str]] = [
         ("By sequence", "bars", charts.draw_bars(outcomes), f"{headline} of every sequence."),
         ("Over time", "time", charts.draw_over_time(outcomes), "Mean over sequences, stretched to the same length."),
         ("Each sequence over time", "each", charts.draw_sequences(outcomes), "One curve for each method."),
         ("By distance", "distance", charts.draw_thresholds(outcomes), "Visible points found within a distance."),
-        ("Confusion", "confusion", charts.draw_confusion(of_reference), "What the pixels of a class are taken for."),
+        ("Confusion", "confusion", charts.draw_confusion(of_best), "What the pixels of a class are taken for."),
     ]
     return [
         part
@@ -144,10 +146,8 @@ def _figures(outcomes: Sequence[Outcome], reference: str) -> list[str]:
 
 def _worst(outcomes: Sequence[Outcome], out: Path, samples: Sequence[Sample]) -> list[str]:
     """Returns the worst frames of the best method as a list, with pictures where they may be shown."""
-    methods = {method: list(found.values()) for method, found in by_method(outcomes).items()}
-    task, headline = get_task(outcomes[0].task), _headline(outcomes)
-    method = max(methods, key=lambda name: task.summarise(methods[name])[headline])
-    frames = worst_frames(methods[method])
+    method = best_method(outcomes)
+    frames = worst_frames([outcome for outcome in outcomes if outcome.method == method])
     if not frames:
         return []
     known = {sample.name: sample for sample in samples}
