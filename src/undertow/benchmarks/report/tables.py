@@ -70,10 +70,8 @@ def check_outcomes(outcomes: Sequence[Outcome], reference: str | None) -> str:
 def best_method(outcomes: Sequence[Outcome]) -> str:
     """Returns the method with the highest headline measure."""
     task = get_task(outcomes[0].task)
-    scores = {
-        method: next(iter(task.summarise(list(found.values())).values()))
-        for method, found in by_method(outcomes).items()
-    }
+    methods = by_method(outcomes)
+    scores = {method: next(iter(task.summarise(list(methods[method].values())).values())) for method in methods}
     return max(scores, key=lambda method: (math.isfinite(scores[method]), scores[method]))
 
 
