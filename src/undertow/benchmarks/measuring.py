@@ -50,7 +50,7 @@ def measure(
     results = None if keep is None else keep / RESULTS / method
     with sample.open() as video:
         images = _TimedImages(video, frames)
-        predictions = task.predict(sample, predictor, images, frames)
+        predictions = task.predict(sample, predictor, images, frames, rules)
         while True:
             start, reading = time.perf_counter(), images.seconds
             index, prediction = next(predictions, (None, None))
@@ -66,6 +66,8 @@ def measure(
         raise MaskError(
             f"method '{method}' gave no label map for frame '{sample.frames[frames[len(seconds)]]}' of '{sample.name}'"
         )
+    if task.whole:
+        seconds = [sum(seconds) / len(frames)] * len(frames)
     measured = evaluator.result()
     return Outcome(
         method=method,

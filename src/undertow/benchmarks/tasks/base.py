@@ -121,9 +121,12 @@ class Task(ABC, Generic[S, P]):
 
     @abstractmethod
     def predict(
-        self, sample: S, predictor: Callable[..., Any], images: Images, shown: Sequence[int]
+        self, sample: S, predictor: Callable[..., Any], images: Images, shown: Sequence[int], rules: str = ""
     ) -> Iterator[tuple[int, P]]:
-        """Yields a method's predictions with their frame numbers: of every shown frame, in order."""
+        """Yields a method's predictions with their frame numbers: of every shown frame, in order.
+
+        What a method is given may depend on the rules, as the queries of points do.
+        """
 
     @abstractmethod
     def check(self, sample: S) -> Iterator[Finding]:

@@ -94,7 +94,7 @@ class MaskTask(Task[MaskSample, LabelMap]):
         write_label_map(folder / sample.name / f"{sample.frames[index]}.png", prediction)
 
     def predict(
-        self, sample: MaskSample, predictor: Callable[..., Any], images: Images, shown: Sequence[int]
+        self, sample: MaskSample, predictor: Callable[..., Any], images: Images, shown: Sequence[int], rules: str = ""
     ) -> Iterator[tuple[int, LabelMap]]:
         """Yields the label maps of a predictor that takes images and the masks of the frames where objects start.
 

@@ -77,7 +77,12 @@ class ParseTask(Task[SemanticSample, LabelMap]):
         write_values(folder / sample.name / f"{sample.frames[index]}.png", sample.coding.encode(prediction))
 
     def predict(
-        self, sample: SemanticSample, predictor: Callable[..., Any], images: Images, shown: Sequence[int]
+        self,
+        sample: SemanticSample,
+        predictor: Callable[..., Any],
+        images: Images,
+        shown: Sequence[int],
+        rules: str = "",
     ) -> Iterator[tuple[int, LabelMap]]:
         """Yields the class maps that a mask predictor makes of the anchors, class c being its object c + 1.
 

@@ -1,6 +1,7 @@
 """Referring segmentation: an expression says what is to be segmented, in a video or an image."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import tee
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -12,6 +13,7 @@ from PIL import Image
 from undertow.base import MaskError, SettingsError, UndertowError, atomic_path
 from undertow.benchmarks.outcomes import Outcome
 from undertow.benchmarks.referring import ReferSample, read_mask, read_values
+from undertow.benchmarks.samples import Sample
 from undertow.benchmarks.tasks.base import Evaluator, Finding, Images, Task
 from undertow.benchmarks.tasks.inspection import frame_findings
 from undertow.benchmarks.tasks.refer_scores import ExpressionEvaluator, ImageEvaluator, ObjectsEvaluator, summarise
@@ -112,7 +114,7 @@ class ReferTask(Task[ReferSample, Answer | None]):
             _write_mask(folder / sample.name / str(number) / name, mask)
 
     def predict(
-        self, sample: ReferSample, predictor: Callable[..., Any], images: Images, shown: Sequence[int]
+        self, sample: ReferSample, predictor: Callable[..., Any], images: Images, shown: Sequence[int], rules: str = ""
     ) -> Iterator[tuple[int, Answer | None]]:
         """Yields the masks of a predictor that takes images and one text, for all texts of the sample."""
         copies = tee(images, len(sample.texts)) if len(sample.texts) > 1 else (images,)
@@ -128,7 +130,10 @@ class ReferTask(Task[ReferSample, Answer | None]):
 
     def check(self, sample: ReferSample) -> Iterator[Finding]:
         """Yields frames and annotations that cannot be read or do not fit, and expressions without words."""
-        yield from frame_findings(sample)
+        video = Sample(
+            dataset=sample.dataset, name=sample.video.name, video=sample.video, frames=sample.frames, size=sample.size
+        )
+        yield from _video_findings(video, sample.video.stat().st_mtime_ns)
         for text in sample.texts:
             if not text.strip():
                 yield Finding(sample.video, f"'{sample.name}' has an empty expression", "odd")
@@ -164,6 +169,12 @@ def competed(prediction: Answer) -> UInt16[np.ndarray, "h w"]:
     """Returns the label map of masks that compete for pixels; of hard masks the first takes what is shared."""
     soft: Float32[np.ndarray, "n h w"] = prediction.astype(np.float32)
     return compete(soft)
+
+
+@lru_cache(maxsize=1)
+def _video_findings(video: Sample, changed: int) -> tuple[Finding, ...]:
+    """Returns what is wrong with the frames of a video; kept, because a video has many expressions."""
+    return tuple(frame_findings(video))
 
 
 def _write_mask(path: Path, mask: Bool[np.ndarray, "h w"] | Float[np.ndarray, "h w"]) -> None:
