@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from undertow.backbones.card import Card
-from undertow.backbones.layout import weight_files
+from undertow.backbones.layout import Layout, weight_files
+from undertow.backbones.origin import Origin
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -37,7 +37,9 @@ class Mismatch:
     damaged: bool = False
 
 
-def find_mismatch(card: Card, path: Path, said: Mapping[str, str] | None = None) -> Mismatch | None:
+def find_mismatch(
+    card: Origin, path: Path, said: Mapping[str, str] | None = None, layout: Layout = "diffusers"
+) -> Mismatch | None:
     """Returns the first of the weights of `path` that are not those meant, or `None` if all are.
 
     Every weight file is compared with the digest that `card` pins, and with the one the hub gave for it. If a card
@@ -46,19 +48,22 @@ def find_mismatch(card: Card, path: Path, said: Mapping[str, str] | None = None)
 
     Args:
         card: names the digests.
-        path: a folder in the diffusers layout, or one file.
+        path: a folder in `layout`, or one file.
         said: digests that the hub gives, by path inside the folder; `None` for those that its cache remembers.
+        layout: of the folder.
     """
     if path.is_file():
         folder, pins, weights = path.parent, {k: v for k, v in card.sha256.items() if k == path.name}, []
     else:
-        folder, pins, weights = path, {k: v for k, v in card.sha256.items() if "/" in k}, weight_files(path)
+        folder, weights = path, weight_files(path, layout)
+        # The files of a component lie in its folder; what a card pins beside the folders is a single file of it all.
+        pins = {k: v for k, v in card.sha256.items() if layout == "transformers" or "/" in k}
     for name in pins:
         if not (folder / name).is_file():
             return Mismatch(folder / name, f"{folder} has no {name}, which '{card.name}' pins")
-    components = {name.partition("/")[0] for name in pins}
+    components = {name.rpartition("/")[0] for name in pins}
     for name in weights:
-        if name.partition("/")[0] in components and name not in pins:
+        if name.rpartition("/")[0] in components and name not in pins:
             reason = f"{folder} has {name}, which is not among the files that '{card.name}' pins"
             return Mismatch(folder / name, reason)
     said = hub_digests(folder, weights) if said is None else said

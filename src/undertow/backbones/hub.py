@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 
-from undertow.backbones.card import Card
 from undertow.backbones.digests import find_mismatch
-from undertow.backbones.layout import PATTERNS, find_problem
+from undertow.backbones.layout import PATTERNS, Layout, find_problem
+from undertow.backbones.origin import Origin
 
 # The library beneath differs between versions of the hub's client, which names its base error in all of them.
 _FAILURES = (errors.HTTPError, OSError, ValueError)  # type: ignore[attr-defined]
@@ -122,10 +122,11 @@ def ask(
 
 
 def fetch(
-    card: Card,
+    card: Origin,
     hub_id: str,
     revision: str | None = None,
     *,
+    layout: Layout = "diffusers",
     cache: Path | str | None = None,
     endpoint: str | None = None,
 ) -> Path:
@@ -138,6 +139,7 @@ def fetch(
         card: names the digests.
         hub_id: the repository.
         revision: commit, branch or tag; `None` for the main branch.
+        layout: how the repository keeps the model.
         cache: cache folder; `None` for the user's.
         endpoint: address of the hub; `None` for the user's (HF_ENDPOINT).
 
@@ -146,7 +148,7 @@ def fetch(
     """
     for wait in (*RETRY_WAITS, None):
         try:
-            return _fetch_once(card, hub_id, revision, cache_folder(cache), endpoint)
+            return _fetch_once(card, hub_id, revision, layout, cache_folder(cache), endpoint)
         except FetchError as failure:
             if wait is None or failure.kind != "passing":
                 raise
@@ -154,7 +156,9 @@ def fetch(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _fetch_once(card: Card, hub_id: str, revision: str | None, cache: Path, endpoint: str | None) -> Path:
+def _fetch_once(
+    card: Origin, hub_id: str, revision: str | None, layout: Layout, cache: Path, endpoint: str | None
+) -> Path:
     listing = ask(hub_id, revision, endpoint=endpoint)
     for name, pinned in card.sha256.items():
         if "/" in name and name not in listing.sizes:
@@ -175,9 +179,9 @@ def _fetch_once(card: Card, hub_id: str, revision: str | None, cache: Path, endp
         raise explain(error, hub_id, endpoint, cache) from error
     if absent := sorted(set(listing.sizes) - {name for name in listing.sizes if (folder / name).is_file()}):
         raise FetchError(hub_id, "passing", f"{absent[0]} did not arrive")
-    if problem := find_problem(folder):
+    if problem := find_problem(folder, layout):
         raise FetchError(hub_id, "content", problem.replace(str(folder), "it"))
-    if mismatch := find_mismatch(card, folder, listing.digests):
+    if mismatch := find_mismatch(card, folder, listing.digests, layout):
         if mismatch.damaged:
             _forget(mismatch.file)
         reason = mismatch.reason.replace(f"{folder}/", "")

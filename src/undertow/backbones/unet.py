@@ -16,6 +16,7 @@ from undertow.backbones.capture import attention_at, capture
 from undertow.backbones.card import Card, Noising, Site
 from undertow.backbones.noising import add_noise, ddim_inversion
 from undertow.backbones.observation import Conditioning, Observation
+from undertow.backbones.prefix import ConditionedObserver
 from undertow.backbones.schedule import Schedule
 from undertow.backbones.sizes import fit_size
 from undertow.base import SettingsError
@@ -233,6 +234,35 @@ class ImageUNet:
             seen = capture(self.unet, sites, lambda: self._predict(latents, timestep, conditioning), features=features)
         height, width = (cells * self.stride // stride for cells in latents.shape[2:])
         return Observation(seen.queries, seen.keys, seen.features, (height, width), stride)
+
+    def observer(
+        self,
+        latents: Float[Tensor, "1 c h w"],
+        timestep: int,
+        sites: Sequence[Site],
+        *,
+        features: bool = False,
+        compiled: bool = False,
+    ) -> ConditionedObserver:
+        """Returns queries and keys of one frame as a differentiable function of the conditioning.
+
+        Args:
+            latents: at the noise level of `timestep`; no gradient goes into them.
+            timestep: what the network is told.
+            sites: where to look.
+            features: whether to show the hidden states that enter the sites' blocks too.
+            compiled: whether to compile what every call runs.
+
+        Raises:
+            SettingsError: if a site is no attention of this model.
+        """
+
+        def forward(states: Float[Tensor, "o tokens dim"]) -> None:
+            batch = latents.to(self.device, self.dtype).expand(len(states), -1, -1, -1)
+            self.unet(batch, timestep, states.to(self.device, self.dtype), return_dict=False)
+
+        example = self.embed(self.card.null_text).tensor[None]
+        return ConditionedObserver(self.unet, sites, forward, example, self._turn, features=features, compiled=compiled)
 
     @torch.no_grad()
     def denoise(

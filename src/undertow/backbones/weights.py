@@ -9,9 +9,10 @@ import huggingface_hub
 from undertow.backbones import hub
 from undertow.backbones.card import Card
 from undertow.backbones.digests import digests_of, find_mismatch
+from undertow.backbones.layout import Layout, weight_files
 from undertow.backbones.layout import find_problem as find_problem
-from undertow.backbones.layout import weight_files
 from undertow.backbones.layout import weight_variant as weight_variant
+from undertow.backbones.origin import Origin
 from undertow.backbones.registry import get_card, list_cards
 from undertow.backbones.single_file import find_file_problem
 from undertow.base import SettingsError, WeightsUnavailable
@@ -64,20 +65,21 @@ def locate(model: str | Path) -> Located:
     return Located(path)
 
 
-def embedded_folder(card: Card) -> Path:
+def embedded_folder(card: Origin) -> Path:
     """Returns where the package keeps the weights of an embedded `card`."""
     return Path(__file__).parent / "embedded" / card.embedded
 
 
 def resolve(
-    card: Card,
+    card: Origin,
     path: Path | str | None = None,
     *,
+    layout: Layout = "diffusers",
     cache: Path | str | None = None,
     offline: bool | None = None,
     endpoint: str | None = None,
 ) -> Path:
-    """Returns a local folder in the diffusers layout, or the one file given, that holds the weights of `card`.
+    """Returns a local folder in `layout`, or the one file given, that holds the weights of `card`.
 
     Looked for in this order: `path` if given (and nowhere else), the package for embedded models, the Hugging Face
     cache under each hub id, and last the hub itself under each id. Wherever they are found, they are used only if
@@ -85,7 +87,8 @@ def resolve(
 
     Args:
         card: names hub ids, revision and digests.
-        path: a local folder in the diffusers layout, or one safetensors file.
+        path: a local folder in `layout`, or one safetensors file.
+        layout: how the model is kept as a folder.
         cache: Hugging Face cache folder; `None` for the user's.
         offline: whether to leave the network alone; `None` follows HF_HUB_OFFLINE.
         endpoint: address of the hub; `None` for the user's (HF_ENDPOINT).
@@ -94,16 +97,17 @@ def resolve(
         WeightsUnavailable: if they are nowhere, are incomplete, or differ from the digests.
     """
     if path is not None or card.embedded:
-        return _given(card, embedded_folder(card) if path is None else Path(path).expanduser(), shipped=path is None)
+        folder = embedded_folder(card) if path is None else Path(path).expanduser()
+        return _given(card, folder, layout, shipped=path is None)
     offline = huggingface_hub.is_offline_mode() if offline is None else offline
     failures: list[hub.FetchError] = []
     # What an interrupted download left is no news where downloading goes on.
     incomplete: list[hub.FetchError] = []
     for hub_id, revision in card.sources:
         for snapshot in hub.cached(hub_id, revision, cache):
-            if problem := find_problem(snapshot):
+            if problem := find_problem(snapshot, layout):
                 incomplete.append(hub.FetchError(hub_id, "content", problem))
-            elif mismatch := find_mismatch(card, snapshot):
+            elif mismatch := find_mismatch(card, snapshot, layout=layout):
                 failures.append(hub.FetchError(hub_id, "content", mismatch.reason))
             else:
                 return snapshot
@@ -112,47 +116,49 @@ def resolve(
     else:
         for hub_id, revision in card.sources:
             try:
-                return hub.fetch(card, hub_id, revision, cache=cache, endpoint=endpoint)
+                return hub.fetch(card, hub_id, revision, layout=layout, cache=cache, endpoint=endpoint)
             except hub.FetchError as failure:
                 failures.append(failure)
     raise WeightsUnavailable(_unavailable(card, failures, hub.cache_folder(cache) if offline else None))
 
 
-def weights_state(card: Card, cache: Path | str | None = None) -> str:
+def weights_state(card: Origin, cache: Path | str | None = None, layout: Layout = "diffusers") -> str:
     """Returns where the weights of `card` are, at a glance: "embedded", "cached" or "not here".
 
     Files are not read, so that damage is not noticed.
     """
     if card.embedded:
-        return "embedded" if find_problem(embedded_folder(card)) is None else "not here"
+        return "embedded" if find_problem(embedded_folder(card), layout) is None else "not here"
     snapshots = (each for source in card.sources for each in hub.cached(*source, cache))
-    return "cached" if any(find_problem(each) is None for each in snapshots) else "not here"
+    return "cached" if any(find_problem(each, layout) is None for each in snapshots) else "not here"
 
 
-def pins(folder: Path) -> str:
+def pins(folder: Path, layout: Layout = "diffusers") -> str:
     """Returns the text that pins a card to the files of `folder`: the commit if the cache knows it, and the digests."""
     lines = []
     if folder.parent.name == "snapshots":
         owner_and_name = folder.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
         lines.append(f'hub_ids=("{owner_and_name}@{folder.name}",),')
-    digests = digests_of(folder, weight_files(folder))
+    digests = digests_of(folder, weight_files(folder, layout))
     return "\n".join([*lines, "sha256={", *(f'    "{name}": "{digest}",' for name, digest in digests.items()), "},"])
 
 
-def _given(card: Card, path: Path, *, shipped: bool) -> Path:
+def _given(card: Origin, path: Path, layout: Layout, *, shipped: bool) -> Path:
     """Returns `path` if it holds what `card` says; what to do if not depends on whether the package brought it."""
     if not shipped:
-        _require_whole(path)
-    elif problem := find_problem(path):
+        _require_whole(path, layout)
+    elif problem := find_problem(path, layout):
         raise WeightsUnavailable(f"{problem}; {_REINSTALL}")
-    if mismatch := find_mismatch(card, path):
+    if mismatch := find_mismatch(card, path, layout=layout):
         anew = f"download the model again, or leave out '{card.name}=' if it is another model"
         raise WeightsUnavailable(f"{mismatch.reason}; {_REINSTALL if shipped else anew}")
     return path
 
 
-def _require_whole(path: Path) -> None:
-    """Raises WeightsUnavailable unless `path` is a folder or a file that holds a whole model."""
+def _require_whole(path: Path, layout: Layout = "diffusers") -> None:
+    """Raises WeightsUnavailable unless `path` is a folder in `layout`, or a file, that holds a whole model."""
+    if path.is_file() and layout == "transformers":
+        raise WeightsUnavailable(f"{path} is a file; give the folder that holds it and its config.json")
     if path.is_file():
         if problem := find_file_problem(path):
             raise WeightsUnavailable(
@@ -160,11 +166,11 @@ def _require_whole(path: Path) -> None:
             )
     elif path.suffix == ".safetensors" and not path.exists():
         raise WeightsUnavailable(f"there is no file {path}; check the path")
-    elif problem := find_problem(path):
-        raise WeightsUnavailable(f"{problem}; give a folder in the diffusers layout with safetensors weights")
+    elif problem := find_problem(path, layout):
+        raise WeightsUnavailable(f"{problem}; give a folder in the {layout} layout with safetensors weights")
 
 
-def _unavailable(card: Card, failures: Sequence[hub.FetchError], copy_to: Path | None) -> str:
+def _unavailable(card: Origin, failures: Sequence[hub.FetchError], copy_to: Path | None) -> str:
     """Returns the sentence that says why there are no weights, and which command helps.
 
     Args:

@@ -32,6 +32,7 @@ from undertow.cli.options import (
 if TYPE_CHECKING:
     from undertow.backbones import Backbone
     from undertow.masks import LabelMap
+    from undertow.runs import Correction
     from undertow.tracking import TrackSettings
     from undertow.video import Clip
 
@@ -73,7 +74,11 @@ def track(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Track the objects of a mask through a video. The same command again goes on after an interruption."""
+    """Track the objects of a mask through a video.
+
+    The same command again goes on after an interruption; with one more --mask FILE@F it corrects a complete run from
+    frame F on.
+    """
     from undertow.backbones import load
     from undertow.runs import Latency, parse_memory, read_masks, track_into
     from undertow.tracking import TrackSettings
@@ -91,11 +96,15 @@ def track(
         backbone = load(model, device=device, dtype=dtype)
         check_memory(clip, masks, backbone, settings, overlay, allowed)
         latency = Latency()
+        corrections: list[Correction] = []
         with shown_progress(json) as progress:
             track_into(
                 out, clip, masks, backbone, settings, cues=[{"mask": cue} for cue in mask],
                 overwrite=overwrite, overlay=overlay, progress=progress, latency=latency,
+                corrections=corrections,
             )  # fmt: skip
+    for correction in corrections:
+        log.print(f"{correction}")
     if latency.count:
         log.print(f"{latency}")
     log.print(f"masks, scores and overlay are in {out}" if overlay else f"masks and scores are in {out}")

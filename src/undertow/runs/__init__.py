@@ -1,6 +1,7 @@
 """Run folders: masks, scores and run lengths written as they come, and the overlay rendered from them at the end."""
 
 from undertow.runs.budget import parse_memory, shown_memory
+from undertow.runs.corrections import Correction
 from undertow.runs.cues import read_masks, split_cue
 from undertow.runs.estimate import Estimate, check_budget, estimate
 from undertow.runs.folder import FrameResult, RunFolder, Score
@@ -10,6 +11,7 @@ from undertow.runs.render import LiveOverlay, render_overlay, write_overlay
 from undertow.runs.tracking import track_into
 
 __all__ = [
+    "Correction",
     "Estimate",
     "FrameResult",
     "Latency",

@@ -140,14 +140,7 @@ class RunFolder:
                 it holds something else, or if another process is writing to it.
         """
         path = Path(out)
-        record = {
-            "format": FORMAT,
-            "version": VERSION,
-            "video": video,
-            "model": model,
-            "settings": plain(settings),
-            "cues": plain(cues),
-        }
+        record = run_record(video=video, model=model, settings=settings, cues=cues)
         check_room(path)
         path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -257,6 +250,18 @@ class RunFolder:
         with (self.path / JOURNAL).open(encoding="utf-8") as journal:
             for line in journal:
                 yield json.loads(line)
+
+
+def run_record(*, video: str, model: str, settings: Mapping[str, Any], cues: Sequence[Any]) -> dict[str, Any]:
+    """Returns what run.json says of a run; the arguments are those of `RunFolder.open`."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "video": video,
+        "model": model,
+        "settings": plain(settings),
+        "cues": plain(cues),
+    }
 
 
 def decimal_seconds(time: Fraction) -> str:

@@ -12,8 +12,9 @@ import torch
 from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.masks import LabelMap, read_written_map, too_small
+from undertow.runs.corrections import Correction, correct, new_masks
 from undertow.runs.cues import described
-from undertow.runs.folder import RunFolder
+from undertow.runs.folder import RunFolder, run_record
 from undertow.runs.latency import Latency
 from undertow.runs.render import LiveOverlay, write_overlay
 from undertow.tracking import MaskTracker, TrackSettings, check_masks, propagate, resolve
@@ -37,13 +38,14 @@ def track_into(
     overlay: bool = True,
     progress: Progress | None = None,
     latency: Latency | None = None,
+    corrections: list[Correction] | None = None,
     state_seconds: float = STATE_SECONDS,
 ) -> Path:
     """Returns the Run folder with a mask for every frame, tables and, if wanted, the overlay.
 
     Called again after an interruption, however hard, it goes on where it was, and the run becomes what it would have
-    been; a run that is complete is left as it is. A stream that is interrupted from the keyboard has ended: tables and
-    overlay are finished before the interruption goes on.
+    been; a run that is complete is left as it is, or corrected if a mask is new. A stream that is interrupted from the
+    keyboard has ended: tables and overlay are finished before the interruption goes on.
 
     Args:
         out: The folder to make, or of the run to continue.
@@ -56,6 +58,7 @@ def track_into(
         overlay: Whether to render overlay.mp4.
         progress: Told of every frame.
         latency: Told how long every frame took.
+        corrections: Told what became of masks that are new since a run was complete; see `undertow.runs.corrections`.
         state_seconds: Least time between two states; an interruption costs no more work than that.
 
     Raises:
@@ -75,14 +78,17 @@ def track_into(
                 f"object {small[0]} is" if len(small) == 1 else f"objects {', '.join(map(str, small))} are",
             )
     tracker = MaskTracker(backbone, settings)
-    run = RunFolder.open(
-        out,
-        video=video.fingerprint(),
-        model=f"{resolved.model} {backbone.fingerprint()}",
-        settings=resolved.as_dict() | _selection(video) | {"threads": torch.get_num_threads()},
-        cues=[*cues, *(described(index, labels) for index, labels in given.items())],
-        overwrite=overwrite,
-    )
+    about: dict[str, Any] = {
+        "video": video.fingerprint(),
+        "model": f"{resolved.model} {backbone.fingerprint()}",
+        "settings": resolved.as_dict() | _selection(video) | {"threads": torch.get_num_threads()},
+        "cues": [*cues, *(described(index, labels) for index, labels in given.items())],
+    }
+    for frame in [] if overwrite else new_masks(Path(out), run_record(**about)):
+        done = correct(Path(out), video, given, frame, backbone, settings, run_record(**about), progress)
+        if corrections is not None:
+            corrections.append(done)
+    run = RunFolder.open(out, **about, overwrite=overwrite)
     with run, ExitStack() as stack:
         if run.finished:
             if not video.again:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from undertow.backbones import Backbone
+from undertow.backbones import Backbone, Conditioning
 from undertow.tracking.settings import ResolvedSettings
 
 
@@ -27,6 +27,7 @@ def extract(
     images: Sequence[UInt8[np.ndarray, "h w 3"]],
     indices: Sequence[int],
     settings: ResolvedSettings,
+    conditionings: Sequence[Conditioning] = (),
 ) -> list[FrameFeatures]:
     """Returns the features of a batch of frames of one size.
 
@@ -35,6 +36,8 @@ def extract(
         images: The frames at their native size.
         indices: Their frame numbers, which seed the noise.
         settings: The run's settings.
+        conditionings: What the model is conditioned on, the heads under each standing side by side; the null text
+            alone if empty. Noising is under the null text always, so that it is done once.
     """
     source = settings.preset.source
     if source == "pixels":
@@ -47,12 +50,16 @@ def extract(
         return _same(patches(functional.adaptive_avg_pool2d(latents.float(), settings.grid))[:, None])
     noisy = backbone.prepare(latents, settings.noising, indices)
     wanted = settings.sites if source == "attention" else settings.sites[-1:]
-    seen = backbone.observe(noisy, settings.noising.timestep, wanted, features=source == "features")
+    given: Sequence[Conditioning | None] = conditionings or [None]
+    every = [
+        backbone.observe(noisy, settings.noising.timestep, wanted, conditioning, features=source == "features")
+        for conditioning in given
+    ]
     if source == "features":
-        return _same(seen.features[wanted[0].path].float()[:, None])
+        return _same(torch.stack([seen.features[wanted[0].path].float() for seen in every], dim=1))
     # The heads of several sites stand side by side, as in the paper's three-layer variant.
-    queries = torch.cat([seen.queries[site.path] for site in wanted], dim=1)
-    keys = torch.cat([seen.keys[site.path] for site in wanted], dim=1)
+    queries = torch.cat([seen.queries[site.path] for seen in every for site in wanted], dim=1)
+    keys = torch.cat([seen.keys[site.path] for seen in every for site in wanted], dim=1)
     # Scores and their statistics are float32, whatever the network ran in. Keys outlive their batch, so each frame's
     # are a tensor of their own.
     return [FrameFeatures(q.float(), k.float().clone()) for q, k in zip(queries, keys, strict=True)]

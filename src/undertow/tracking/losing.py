@@ -14,7 +14,7 @@ from torch import Tensor
 from undertow.affinity import KernelSettings, compute_affinity
 from undertow.tracking.features import FrameFeatures
 from undertow.tracking.memory import Reference
-from undertow.tracking.presence import PresenceModel, PresenceSignals, Witnesses, given
+from undertow.tracking.presence import HeadWeights, PresenceModel, PresenceSignals, Witnesses, given
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def judge(
     model: PresenceModel,
     *,
     search: bool,
+    head_weights: HeadWeights | None = None,
 ) -> Verdict:
     """Returns which objects of a frame are there, and the soft labels that follow.
 
@@ -58,8 +59,10 @@ def judge(
         kernel: The kernel's settings.
         model: What makes a presence of signals.
         search: Whether to look for lost objects.
+        head_weights: Weights of the heads by channel; equal ones if None.
     """
-    witnesses = Witnesses(features, kernel, anchors)
+    heads = head_weights or {}
+    witnesses = Witnesses(features, kernel, anchors, head_weights=heads)
     best = soft.argmax(0)
     signals = {channel: witnesses.signals(soft, channel, best) for channel in channels}
     presence = {channel: model.probability(seen) if seen else 0.0 for channel, seen in signals.items()}
@@ -70,11 +73,15 @@ def judge(
     for channel in lost:
         soft = without(soft, channel)
     if search:
-        # Objects of one anchor share a look into it.
+        # Objects of one anchor and kernel share a look into it.
         sources = {channel: anchors_of[-1] for channel in lost if (anchors_of := given(anchors, channel))}
-        wide = {id(source): _look(features, source, grid, kernel) for source in sources.values()}
+        looks = {channel: (id(source), id(heads.get(channel))) for channel, source in sources.items()}
+        wide: dict[tuple[int, int], Tensor] = {}
         for channel, source in sources.items():
-            candidate = _claim(soft, channel, wide[id(source)][channel])
+            if looks[channel] not in wide:
+                wide[looks[channel]] = _look(features, source, grid, kernel, heads.get(channel))
+        for channel in sources:
+            candidate = _claim(soft, channel, wide[looks[channel]][channel])
             seen = searched[channel] = witnesses.signals(candidate, channel)
             if seen and model.found(seen):
                 soft, presence[channel] = candidate, model.probability(seen)
@@ -91,13 +98,17 @@ def without(soft: Float[Tensor, "n s"], channel: int) -> Float[Tensor, "n s"]:
 
 
 def _look(
-    features: FrameFeatures, anchor: Reference, grid: tuple[int, int], kernel: KernelSettings
+    features: FrameFeatures,
+    anchor: Reference,
+    grid: tuple[int, int],
+    kernel: KernelSettings,
+    head_weights: Float[Tensor, "a"] | None,
 ) -> Float[Tensor, "n s"]:
     """Returns the soft labels that an anchor alone gives a frame, from anywhere.
 
     Recent frames have no say: those in which the object was lost would testify that it is background.
     """
-    anywhere = compute_affinity(features.queries, [anchor.keys], grid, replace(kernel, radius=None))
+    anywhere = compute_affinity(features.queries, [anchor.keys], grid, replace(kernel, radius=None), head_weights)
     return anywhere.apply(anchor.labels[None])
 
 

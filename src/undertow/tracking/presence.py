@@ -6,7 +6,7 @@ says whether the mask still holds the object, has slipped onto something else, o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,9 @@ WITNESSES = 256
 FAINT = 0.2
 # What an object scores on its own anchor may be next to nothing where it is a token wide or the kernel very soft.
 LEAST_OWN = 0.1
+
+HeadWeights = Mapping[int, Float[Tensor, "a"] | None]
+"""Weights of the heads by channel of the soft labels; None for equal ones."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,20 @@ class Witnesses:
         features: The frame's queries and keys.
         settings: The kernel's settings, for similarity and temperature.
         anchors: Frames whose masks were given.
+        head_weights: Weights of the heads by channel; equal ones where there are none.
     """
 
-    def __init__(self, features: FrameFeatures, settings: KernelSettings, anchors: Sequence[Reference] = ()):
+    def __init__(
+        self,
+        features: FrameFeatures,
+        settings: KernelSettings,
+        anchors: Sequence[Reference] = (),
+        *,
+        head_weights: HeadWeights | None = None,
+    ):
         self._similarity = Similarity(features.queries, settings)
         self._anchors = anchors
+        self._head_weights = head_weights or {}
         # Once for all objects: with hundreds of them, asking anew for each would be quadratic.
         self._best = {id(anchor): anchor.labels.argmax(0) for anchor in anchors}
 
@@ -117,7 +129,7 @@ class Witnesses:
         inside = winners(labels, channel)
         if not inside.any():
             return torch.zeros(2)
-        home = self._share(keys, _spread(inside), inside)
+        home = self._share(keys, _spread(inside), inside, channel)
         return torch.tensor([home, _margin(mirrored, channel, inside)]).clamp(min=LEAST_OWN)
 
     def signals(
@@ -135,23 +147,27 @@ class Witnesses:
         for anchor in given(self._anchors, channel):
             own = torch.ones(2) if anchor.own is None else anchor.own[:, channel]
             tokens = _spread(winners(anchor.labels, channel, self._best[id(anchor)]))
-            home = min(1.0, self._share(anchor.keys, tokens, inside) / float(own[0]))
+            home = min(1.0, self._share(anchor.keys, tokens, inside, channel) / float(own[0]))
             if home >= seen.home:
                 area = math.log((int(inside.sum()) + 1) / (float(anchor.labels[channel].sum()) + 1))
                 seen = PresenceSignals(home, area, min(1.0, _margin(soft, channel, inside) / float(own[1])))
         return seen
 
-    def _share(self, keys: Float[Tensor, "a s d"], tokens: Tensor, inside: Bool[Tensor, "s"]) -> float:
+    def _share(self, keys: Float[Tensor, "a s d"], tokens: Tensor, inside: Bool[Tensor, "s"], channel: int) -> float:
         """Returns the share of attention of some tokens of a reference, over the frame's tokens, that is inside."""
         looking = self._similarity.keys(keys[:, tokens])
+        own = self._head_weights.get(channel)
+        heads = [1.0] * len(looking) if own is None else own.tolist()
         total = 0.0
         # Head by head: what is held is at most 256 rows over the frame's tokens.
-        for queries, each in zip(self._similarity.queries, looking, strict=True):
+        for queries, each, head in zip(self._similarity.queries, looking, heads, strict=True):
+            if head == 0:
+                continue
             logits = each @ queries.T
             logits -= logits.amax(dim=-1, keepdim=True)
             weights = logits.exp2_()
-            total += float((weights[:, inside].sum(-1) / weights.sum(-1)).mean())
-        return total / len(looking)
+            total += head * float((weights[:, inside].sum(-1) / weights.sum(-1)).mean())
+        return total / sum(heads)
 
 
 def winners(soft: Float[Tensor, "n s"], channel: int, best: Int[Tensor, "s"] | None = None) -> Bool[Tensor, "s"]:

@@ -9,6 +9,7 @@ import numpy as np
 from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, VideoError
 from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map
+from undertow.tracking.kernels import TunedKernels
 from undertow.tracking.settings import TrackSettings
 from undertow.tracking.tracker import MaskTracker, TrackResult
 from undertow.video import Clip, Frame, Video
@@ -21,6 +22,7 @@ def track(
     mask: Mask | Mapping[int, Mask],
     model: Backbone | str | Path = "tiny",
     settings: TrackSettings | None = None,
+    tuned: TunedKernels | None = None,
 ) -> Iterator[TrackResult]:
     """Yields the label map of every frame of a video.
 
@@ -29,6 +31,7 @@ def track(
         mask: Label map (array or file) of the first frame, or several by frame number; see `MaskTracker.step`.
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
+        tuned: Kernels of objects; see `undertow.tracking.tuning`.
 
     Yields:
         One `TrackResult` per frame, as soon as it is known. Frames before the first mask have no objects and are
@@ -37,7 +40,7 @@ def track(
     video = video if isinstance(video, Video | Clip) else Video(video)
     start = video.start if isinstance(video, Clip) else 0
     masks = check_masks(video, mask if isinstance(mask, Mapping) else {start: mask})
-    for _, result in propagate(video, masks, MaskTracker(model, settings)):
+    for _, result in propagate(video, masks, MaskTracker(model, settings, tuned)):
         yield result
 
 

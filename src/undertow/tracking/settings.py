@@ -87,10 +87,20 @@ class ResolvedSettings:
         return asdict(self)
 
 
-def resolve(settings: TrackSettings, backbone: Backbone, height: int, width: int) -> ResolvedSettings:
+def resolve(
+    settings: TrackSettings, backbone: Backbone, height: int, width: int, *, tuned: bool = False
+) -> ResolvedSettings:
     """Returns the numbers of a run on frames of one size: explicit settings first, then the card, then the preset.
 
     A card's window radius was chosen on its own grid, so it is scaled by the square root of the number of tokens.
+
+    Args:
+        settings: What was asked for.
+        backbone: The model.
+        height: Of the frames.
+        width: Of the frames.
+        tuned: Whether kernels are tuned: the card may name sites for that which the text reaches, and presence was
+            calibrated without.
 
     Raises:
         SettingsError: if the preset or model has no such option.
@@ -103,13 +113,18 @@ def resolve(settings: TrackSettings, backbone: Backbone, height: int, width: int
     if preset.source == "features":
         # Hidden states and attention need not be best at the same depth.
         sites = card.sites.get("features", sites)
+    if tuned:
+        sites = card.sites.get("tuning", sites)
     stride = sites[0].stride
     grid = (input_size[0] // stride, input_size[1] // stride)
 
     kernel = preset.kernel
     if settings.softmax_scope is not None:
         kernel = replace(kernel, softmax_scope=settings.softmax_scope)
-    temperature = settings.temperature or card.temperatures.get(preset.name, kernel.temperature)
+    usual = card.temperatures.get(preset.name, kernel.temperature)
+    if tuned:
+        usual = card.temperatures.get(f"{preset.name}, tuned", usual)
+    temperature = settings.temperature or usual
     radius = settings.radius
     if radius is None:
         scale = (grid[0] * grid[1] / (card.window_grid[0] * card.window_grid[1])) ** 0.5
@@ -137,7 +152,7 @@ def resolve(settings: TrackSettings, backbone: Backbone, height: int, width: int
         channel_norm=settings.channel_norm,
         batch=settings.batch,
         dtype=str(backbone.dtype).removeprefix("torch."),
-        lost=settings.lost or ("empty" if preset.name in card.calibrated else "keep"),
+        lost=settings.lost or ("empty" if preset.name in card.calibrated and not tuned else "keep"),
     )
 
 

@@ -15,6 +15,7 @@ from undertow.backbones import Backbone, load
 from undertow.base import CueError, MaskError, SettingsError, VideoError
 from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot, upsample_argmax
 from undertow.tracking.features import FrameFeatures, extract
+from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of, with_background
 from undertow.tracking.losing import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.presence import PresenceModel, Witnesses
@@ -64,21 +65,29 @@ class MaskTracker:
     Args:
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
+        tuned: Kernels of objects; see `undertow.tracking.tuning`.
 
     Attributes:
         presence_model: What makes a presence of signals; may be replaced before the first frame.
         verdict: What was thought of the objects of the last frame, by their places in `ids`, counted from 1.
     """
 
-    def __init__(self, model: Backbone | str | Path = "tiny", settings: TrackSettings | None = None):
+    def __init__(
+        self,
+        model: Backbone | str | Path = "tiny",
+        settings: TrackSettings | None = None,
+        tuned: TunedKernels | None = None,
+    ):
         self.backbone = load(model) if isinstance(model, str | Path) else model
         self.settings = settings or TrackSettings()
+        self.tuned = tuned
         self.presence_model = PresenceModel()
         self.verdict: Verdict | None = None
         self.ids: list[int] = []
         self._resolved: ResolvedSettings | None = None
         self._size: tuple[int, int] | None = None
         self._memory: Memory | None = None
+        self._groups: list[Group] = []
         self._next = 0
 
     @property
@@ -108,7 +117,8 @@ class MaskTracker:
         for frame in frames:
             self._begin(frame)
         images = [frame.image for frame in frames]
-        return extract(self.backbone, images, [frame.index for frame in frames], self.resolved)
+        conditionings = self.tuned.conditionings if self.tuned else ()
+        return extract(self.backbone, images, [frame.index for frame in frames], self.resolved, conditionings)
 
     @torch.no_grad()
     def advance(self, frame: Frame, features: FrameFeatures, mask: LabelMap | None = None) -> TrackResult:
@@ -144,7 +154,7 @@ class MaskTracker:
                 scores[object_id] = ObjectScore(int((labels == object_id).sum()), 1.0, 1.0)
             else:
                 weight = soft[channel]
-                kept = float((weight * mass).sum() / weight.sum().clamp(min=1e-9))
+                kept = float((weight * mass[channel]).sum() / weight.sum().clamp(min=1e-9))
                 area = int((labels == object_id).sum()) if mask is not None else decided.area[object_id]
                 scores[object_id] = ObjectScore(
                     area,
@@ -155,12 +165,33 @@ class MaskTracker:
                 )
         return TrackResult(frame.index, frame.time, frame.name, labels, scores)
 
+    @torch.no_grad()
+    def remember(self, frame: Frame, features: FrameFeatures, labels: LabelMap) -> None:
+        """Takes a frame whose label map is known as a recent reference, as if it had just been tracked.
+
+        Args:
+            frame: The frame.
+            features: What `observe` gave for it.
+            labels: Its label map, of objects that are tracked; others count as background.
+
+        Raises:
+            CueError: if no mask was given yet.
+        """
+        self._begin(frame)
+        assert self._memory is not None
+        if not self.ids:
+            raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
+        resolved = self.resolved
+        soft = soft_one_hot(labels, self.ids, resolved.grid, mode=resolved.first_labels).flatten(1)
+        self._memory.push(Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool()))
+        self._next = frame.index + 1
+
     def _begin(self, frame: Frame) -> None:
         """Settles sizes and settings with the first frame, and checks that later ones are like it."""
         size = (int(frame.image.shape[0]), int(frame.image.shape[1]))
         if self._size is None:
             self._size = size
-            self._resolved = resolve(self.settings, self.backbone, *size)
+            self._resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
             self._memory = Memory(self._resolved.recent)
         if size != self._size:
             raise VideoError(
@@ -175,20 +206,39 @@ class MaskTracker:
         if not named:
             raise MaskError(f"the mask of frame {index} has no object; paint at least one with an id of 1 or more")
         new = [object_id for object_id in named if object_id not in self.ids]
+        self._groups = group(self.tuned, [*self.ids, *new])
         self.ids.extend(new)
         self._memory.add_objects(len(new))
 
-    def _propagate(self, features: FrameFeatures) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
-        """Returns the soft labels that the references give a frame, and the kernel mass of each token."""
+    def _propagate(self, features: FrameFeatures) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
+        """Returns the soft labels that the references give a frame, and the mass of each channel's kernel per token."""
         assert self._memory is not None
-        references = self._memory.references()
-        tokens = features.queries.shape[1]
+        return self._carried(features, self._memory.references())
+
+    def _carried(
+        self, features: FrameFeatures, references: Sequence[Reference]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
+        """Returns what references give a frame: each object by its own kernel, or all at once by one."""
+        channels, tokens = len(self.ids) + 1, features.queries.shape[1]
         if not references:
-            blank = torch.zeros(len(self.ids) + 1, tokens)
+            blank = torch.zeros(channels, tokens)
             blank[0] = 1.0
-            return blank, torch.ones(tokens)
+            return blank, torch.ones(channels, tokens)
+        if len(self._groups) == 1:
+            carried, mass = self._carried_together(features, references, self._groups[0].head_weights)
+            return carried, mass.expand(channels, -1)
+        objects, masses = torch.zeros(2, channels, tokens)
+        for own in self._groups:
+            carried, mass = self._carried_together(features, references, own.head_weights)
+            objects[list(own.channels)], masses[list(own.channels)] = carried[list(own.channels)], mass
+        return with_background(objects[1:]), masses
+
+    def _carried_together(
+        self, features: FrameFeatures, references: Sequence[Reference], head_weights: Float[Tensor, "a"] | None
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
+        """Returns the soft labels that references give a frame by one kernel, and the kernel's mass of each token."""
         affinity = compute_affinity(
-            features.queries, [r.keys for r in references], self.resolved.grid, self.resolved.kernel
+            features.queries, [r.keys for r in references], self.resolved.grid, self.resolved.kernel, head_weights
         )
         labels = torch.stack([r.labels for r in references])
         known = torch.stack([r.known for r in references])
@@ -219,15 +269,15 @@ class MaskTracker:
             self.resolved.kernel,
             self.presence_model,
             search=empties,
+            head_weights=head_weights_of(self._groups),
         )
         return verdict.soft if empties else soft, verdict
 
     def _witnessed(self, anchor: Reference, features: FrameFeatures, named: set[int], verdict: Verdict) -> Reference:
         """Returns an anchor that also tells what its given objects score on itself, and does not know lost ones."""
         resolved = self.resolved
-        witnesses = Witnesses(features, resolved.kernel)
-        mirror = compute_affinity(features.queries, [features.keys], resolved.grid, resolved.kernel)
-        mirrored = mirror.apply(anchor.labels[None])
+        witnesses = Witnesses(features, resolved.kernel, head_weights=head_weights_of(self._groups))
+        mirrored, _ = self._carried(features, [anchor])
         own, known = torch.zeros(2, len(anchor.labels)), anchor.known.clone()
         for channel, object_id in enumerate(self.ids, start=1):
             if object_id in named:
@@ -267,6 +317,7 @@ class MaskTracker:
         """
         recent = self.backbone.card.recent if self.settings.recent is None else self.settings.recent
         snapshot = unpack(tensors, recent, self.backbone.device)
-        resolved = resolve(self.settings, self.backbone, *snapshot.size)
+        resolved = resolve(self.settings, self.backbone, *snapshot.size, tuned=self.tuned is not None)
         self.ids, self._size, self._next, self._memory = snapshot
+        self._groups = group(self.tuned, self.ids)
         self._resolved = resolved
