@@ -21,7 +21,8 @@ ALLOWED = {
     "affinity": LEAF,
     "drawing": {"masks", "base"},
 }
-ALLOWED["tracking"] = {"affinity", "backbones", "masks", "video", "base"}
+ALLOWED["refinement"] = {"backbones", "masks", "video", "base"}
+ALLOWED["tracking"] = {"affinity", "refinement", "backbones", "masks", "video", "base"}
 ALLOWED["runs"] = ALLOWED["tracking"] | {"tracking", "drawing"}
 ALLOWED["training"] = ALLOWED["tracking"] | {"tracking", "world", "metrics"}
 ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics"}

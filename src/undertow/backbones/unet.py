@@ -243,6 +243,7 @@ class ImageUNet:
         *,
         features: bool = False,
         compiled: bool = False,
+        recomputed: bool = False,
     ) -> ConditionedObserver:
         """Returns queries and keys of one frame as a differentiable function of the conditioning.
 
@@ -252,6 +253,7 @@ class ImageUNet:
             sites: where to look.
             features: whether to show the hidden states that enter the sites' blocks too.
             compiled: whether to compile what every call runs.
+            recomputed: whether to trade time for memory, see `ConditionedObserver`.
 
         Raises:
             SettingsError: if a site is no attention of this model.
@@ -262,7 +264,16 @@ class ImageUNet:
             self.unet(batch, timestep, states.to(self.device, self.dtype), return_dict=False)
 
         example = self.embed(self.card.null_text).tensor[None]
-        return ConditionedObserver(self.unet, sites, forward, example, self._turn, features=features, compiled=compiled)
+        return ConditionedObserver(
+            self.unet,
+            sites,
+            forward,
+            example,
+            self._turn,
+            features=features,
+            compiled=compiled,
+            recomputed=recomputed,
+        )
 
     @torch.no_grad()
     def denoise(

@@ -121,7 +121,7 @@ def bench_run(
             engine=engine, workers=workers, threads=threads, shard=part, root=root, split=split,
         )  # fmt: skip
     if part is None:
-        show_report(write_report(outcomes, out, reference, chosen))
+        _show(write_report(outcomes, out, reference, chosen), out, json)
 
 
 @bench.command("score")
@@ -144,7 +144,7 @@ def bench_score(
         outcomes = score_folder(results, samples, rules=rules, workers=workers, progress=progress)
     for outcome in outcomes:
         outcome.write(out)
-    show_report(write_report(outcomes, out, samples=samples))
+    _show(write_report(outcomes, out, samples=samples), out, json)
 
 
 @bench.command("submit")
@@ -165,7 +165,10 @@ def bench_submit(
     with shown_progress(json) as progress:
         samples = open_dataset(dataset, root, split, progress)
         path = write_submission(kind, results, samples, out, progress)
-    typer.echo(f"{path} holds the results of {len(samples)} videos")
+    if json:
+        typer.echo(jsons.dumps({"event": "submission", "path": str(path), "samples": len(samples)}))
+    else:
+        typer.echo(f"{path} holds the results of {len(samples)} samples")
 
 
 @bench.command("report")
@@ -175,6 +178,14 @@ def bench_report(out: Out, reference: Reference = None) -> None:
 
     outcomes = read_outcomes(out)
     show_report(write_report(outcomes, out, reference, _samples_of(out, outcomes[0].dataset)))
+
+
+def _show(report: str, out: Path, json: bool) -> None:
+    """Prints a report; among JSON lines only where it is."""
+    if json:
+        typer.echo(jsons.dumps({"event": "report", "path": str(out / "report.html"), "csv": str(out / "metrics.csv")}))
+    else:
+        show_report(report)
 
 
 def _samples_of(out: Path, dataset: str) -> "Sequence[Sample]":

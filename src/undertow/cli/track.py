@@ -1,10 +1,11 @@
 """`undertow track`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from undertow.base import SettingsError, set_threads
+from undertow.base import CueError, Progress, SettingsError, set_threads
 from undertow.cli.entry import app
 from undertow.cli.options import (
     Continue,
@@ -30,10 +31,10 @@ from undertow.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from undertow.backbones import Backbone
+    from undertow.backbones import Backbone, ImageUNet
     from undertow.masks import LabelMap
     from undertow.runs import Correction
-    from undertow.tracking import TrackSettings
+    from undertow.tracking import Refiner, TrackSettings, TunedKernels
     from undertow.video import Clip
 
 
@@ -45,7 +46,16 @@ def track(
     out: Out,
     mask: Annotated[
         list[str], typer.Option("--mask", help="FILE[@F]: objects painted on frame F (a number, or seconds like 1.5s).")
-    ],
+    ] = [],  # noqa: B006
+    box: Annotated[
+        list[str], typer.Option("--box", help="x0,y0,x1,y1[@F][#ID]: a box around an object, in pixels.")
+    ] = [],  # noqa: B006
+    point: Annotated[
+        list[str], typer.Option("--point", help="x,y[,+|-][@F][#ID]: a point on an object, or with - beside it.")
+    ] = [],  # noqa: B006
+    segmenter: Annotated[str, typer.Option(help="What makes masks of boxes and points: a name or a folder.")] = (
+        "tiny-sam"
+    ),
     model: Model = "tiny",
     preset: Preset = None,
     size: Size = None,
@@ -54,6 +64,12 @@ def track(
     softmax_scope: SoftmaxScope = None,
     channel_norm: Annotated[Literal["none", "minmax"], typer.Option(help="Stretch channels before deciding.")] = "none",
     lost: Lost = None,
+    refine: Annotated[
+        Literal["none", "guided", "crf", "sam"], typer.Option(help="Better masks from the frames, after propagation.")
+    ] = "none",
+    tuning: Annotated[
+        Literal["off", "paper", "fast", "amortised"], typer.Option(help="Learn conditioning and head weights first.")
+    ] = "off",
     start: Start = None,
     end: End = None,
     every: Every = 1,
@@ -74,13 +90,13 @@ def track(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Track the objects of a mask through a video.
+    """Track the objects of masks, boxes or points through a video.
 
     The same command again goes on after an interruption; with one more --mask FILE@F it corrects a complete run from
     frame F on.
     """
     from undertow.backbones import load
-    from undertow.runs import Latency, parse_memory, read_masks, track_into
+    from undertow.runs import Latency, parse_memory, track_into
     from undertow.tracking import TrackSettings
 
     set_threads(threads)
@@ -90,24 +106,88 @@ def track(
     )  # fmt: skip
     allowed = None if max_memory is None else parse_memory(max_memory)
     with opened(video, raw, start, end, every) as clip:
-        masks, colours = read_masks(mask, clip, mask_colors=mask_colors)
-        for colour, object_id in colours.items():
-            log.print(f"colour {colour} is object {object_id}")
+        masks = given_masks(mask, box, point, clip, segmenter, device, mask_colors=mask_colors)
         backbone = load(model, device=device, dtype=dtype)
         check_memory(clip, masks, backbone, settings, overlay, allowed)
         latency = Latency()
         corrections: list[Correction] = []
+        cues = [{kind: cue} for kind, each in (("mask", mask), ("box", box), ("point", point)) for cue in each]
+        refiner = refiner_called(refine, segmenter, device)
         with shown_progress(json) as progress:
             track_into(
-                out, clip, masks, backbone, settings, cues=[{"mask": cue} for cue in mask],
-                overwrite=overwrite, overlay=overlay, progress=progress, latency=latency,
-                corrections=corrections,
+                out, clip, masks, backbone, settings, cues=cues, overwrite=overwrite, overlay=overlay,
+                progress=progress, latency=latency, corrections=corrections, refiner=refiner,
+                tuned=tuned_kernels(tuning, clip, masks, backbone, settings, out, progress),
             )  # fmt: skip
     for correction in corrections:
         log.print(f"{correction}")
     if latency.count:
         log.print(f"{latency}")
     log.print(f"masks, scores and overlay are in {out}" if overlay else f"masks and scores are in {out}")
+
+
+def given_masks(
+    mask: list[str],
+    box: list[str],
+    point: list[str],
+    clip: "Clip",
+    segmenter: str,
+    device: str | None,
+    *,
+    mask_colors: bool,
+) -> "dict[int, LabelMap]":
+    """Returns the label map of each frame that cues name: files as they are, boxes and points through a segmenter."""
+    from undertow.masks import object_ids
+    from undertow.runs import parse_box, parse_point, prompted_masks, read_masks
+
+    masks: dict[int, LabelMap] = {}
+    if mask or not (box or point):
+        masks, colours = read_masks(mask, clip, mask_colors=mask_colors)
+        for colour, object_id in colours.items():
+            log.print(f"colour {colour} is object {object_id}")
+    if box or point:
+        from undertow.refinement import load_segmenter
+
+        prompts = [parse_box(text, clip) for text in box] + [parse_point(text, clip) for text in point]
+        made = prompted_masks(prompts, clip, lambda: load_segmenter(segmenter, device=device))
+        for frame, labels in made.items():
+            if frame in masks:
+                raise CueError(f"frame {frame} has a mask, and boxes or points too; give one of them")
+            sizes = ", ".join(f"{number} of {int((labels == number).sum())} pixels" for number in object_ids(labels))
+            log.print(f"frame {frame}: made object {sizes}")
+        masks |= made
+    return masks
+
+
+def refiner_called(name: str, segmenter: str, device: str | None) -> "Refiner | None":
+    """Returns what `--refine` names."""
+    from undertow.tracking import CrfRefiner, GuidedRefiner, SegmenterRefiner
+
+    if name == "sam":
+        from undertow.refinement import load_segmenter
+
+        return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter)
+    return {"none": None, "guided": GuidedRefiner(), "crf": CrfRefiner()}[name]
+
+
+def tuned_kernels(
+    tuning: str,
+    clip: "Clip",
+    masks: "dict[int, LabelMap]",
+    backbone: "ImageUNet",
+    settings: "TrackSettings",
+    out: Path,
+    progress: Progress,
+) -> "TunedKernels | None":
+    """Returns what `--tuning` learns of the masks, kept beside the run so that it is learned once."""
+    from undertow.tracking.tuning import get_tuning, starting_conditioning, tune
+
+    chosen = get_tuning(tuning)
+    if chosen is None:
+        return None
+    start = starting_conditioning(backbone, amortised=True) if tuning == "amortised" else None
+    folder = out.with_name(f"{out.name}.kernels")
+    return tune(clip, masks, backbone, settings, chosen, start=start, folder=folder, progress=progress)
 
 
 def is_live(video: str) -> bool:

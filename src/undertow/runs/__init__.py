@@ -7,6 +7,7 @@ from undertow.runs.estimate import Estimate, check_budget, estimate
 from undertow.runs.folder import FrameResult, RunFolder, Score
 from undertow.runs.latency import Latency
 from undertow.runs.plain import plain
+from undertow.runs.prompts import Prompt, parse_box, parse_point, prompted_masks
 from undertow.runs.render import LiveOverlay, render_overlay, write_overlay
 from undertow.runs.tracking import track_into
 
@@ -16,12 +17,16 @@ __all__ = [
     "FrameResult",
     "Latency",
     "LiveOverlay",
+    "Prompt",
     "RunFolder",
     "Score",
     "check_budget",
     "estimate",
+    "parse_box",
     "parse_memory",
+    "parse_point",
     "plain",
+    "prompted_masks",
     "read_masks",
     "render_overlay",
     "shown_memory",

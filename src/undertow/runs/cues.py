@@ -44,7 +44,9 @@ def read_masks(
         MaskError: if a file is not a label map of the video's size.
     """
     if not cues:
-        raise CueError("no mask was given; add --mask FILE with the objects painted on the first frame")
+        raise CueError(
+            "no mask was given; add --mask FILE with objects painted on the first frame, or --box or --point"
+        )
     files: dict[int, list[Path]] = {}
     for cue in cues:
         name, index = split_cue(cue, video)

@@ -1,7 +1,7 @@
 """Tracking into a Run folder: what the command line and the app do with a video and its masks."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -17,7 +17,16 @@ from undertow.runs.cues import described
 from undertow.runs.folder import RunFolder, run_record
 from undertow.runs.latency import Latency
 from undertow.runs.render import LiveOverlay, write_overlay
-from undertow.tracking import MaskTracker, TrackSettings, check_masks, propagate, resolve
+from undertow.tracking import (
+    MaskTracker,
+    Refiner,
+    TrackResult,
+    TrackSettings,
+    TunedKernels,
+    check_masks,
+    propagate,
+    resolve,
+)
 from undertow.video import Clip, Frame, FramesDigest, Video
 
 log = logging.getLogger(__name__)
@@ -39,6 +48,8 @@ def track_into(
     progress: Progress | None = None,
     latency: Latency | None = None,
     corrections: list[Correction] | None = None,
+    tuned: TunedKernels | None = None,
+    refiner: Refiner | None = None,
     state_seconds: float = STATE_SECONDS,
 ) -> Path:
     """Returns the Run folder with a mask for every frame, tables and, if wanted, the overlay.
@@ -59,6 +70,8 @@ def track_into(
         progress: Told of every frame.
         latency: Told how long every frame took.
         corrections: Told what became of masks that are new since a run was complete; see `undertow.runs.corrections`.
+        tuned: Kernels of objects; see `undertow.tracking.tuning`.
+        refiner: What makes better masks of the tracker's; see `undertow.tracking.refining`.
         state_seconds: Least time between two states; an interruption costs no more work than that.
 
     Raises:
@@ -68,7 +81,7 @@ def track_into(
     """
     settings, progress = settings or TrackSettings(), progress or SilentProgress()
     given = check_masks(video, masks)
-    resolved = resolve(settings, backbone, video.height, video.width)
+    resolved = resolve(settings, backbone, video.height, video.width, tuned=tuned is not None)
     for index, labels in given.items():
         if small := too_small(labels, resolved.grid):
             log.warning(
@@ -77,15 +90,16 @@ def track_into(
                 index,
                 f"object {small[0]} is" if len(small) == 1 else f"objects {', '.join(map(str, small))} are",
             )
-    tracker = MaskTracker(backbone, settings)
+    tracker = MaskTracker(backbone, settings, tuned)
     about: dict[str, Any] = {
         "video": video.fingerprint(),
         "model": f"{resolved.model} {backbone.fingerprint()}",
-        "settings": resolved.as_dict() | _selection(video) | {"threads": torch.get_num_threads()},
+        "settings": resolved.as_dict() | _selection(video) | _extras(tuned, refiner),
         "cues": [*cues, *(described(index, labels) for index, labels in given.items())],
     }
     for frame in [] if overwrite else new_masks(Path(out), run_record(**about)):
-        done = correct(Path(out), video, given, frame, backbone, settings, run_record(**about), progress)
+        fresh = MaskTracker(backbone, settings, tuned)
+        done = correct(Path(out), video, given, frame, fresh, run_record(**about), progress, refiner)
         if corrections is not None:
             corrections.append(done)
     run = RunFolder.open(out, **about, overwrite=overwrite)
@@ -110,7 +124,8 @@ def track_into(
         frames = _Frames(video, run, live)
         interrupted = False
         try:
-            _propagate_into(run, frames, given, tracker, live, progress, latency or Latency(), state_seconds)
+            results = propagate(frames, given, tracker, refiner)
+            _write(results, run, frames, min(given), tracker, live, progress, latency or Latency(), state_seconds)
         except KeyboardInterrupt:
             if video.again or not run.frames:
                 raise
@@ -127,19 +142,20 @@ def track_into(
     return run.path
 
 
-def _propagate_into(
+def _write(
+    results: Iterable[tuple[Frame, TrackResult]],
     run: RunFolder,
     frames: "_Frames",
-    masks: Mapping[int, LabelMap],
+    first: int,
     tracker: MaskTracker,
     live: LiveOverlay | None,
     progress: Progress,
     latency: Latency,
     state_seconds: float,
 ) -> None:
-    """Tracks what frames are left, writing results as they come and, between batches, the state."""
-    written, first = monotonic(), min(masks)
-    for frame, result in propagate(frames, masks, tracker):
+    """Writes results as they come and, between batches, the state; `first` is the first frame with a mask."""
+    written = monotonic()
+    for frame, result in results:
         run.write_result(result)
         if live is not None:
             live.draw(frame, result.labels)
@@ -199,6 +215,14 @@ class _Frames:
                 f"the run in '{self._run.path}' began with another stream; give it the same frames from the start, "
                 "add --overwrite to replace it, or choose another --out"
             )
+
+
+def _extras(tuned: TunedKernels | None, refiner: Refiner | None) -> dict[str, Any]:
+    """Returns what else decides the results, for run.json."""
+    extras: dict[str, Any] = {"threads": torch.get_num_threads()}
+    if tuned is not None:
+        extras["tuned"] = tuned.fingerprint()
+    return extras if refiner is None else extras | {"refiner": refiner.facts()}
 
 
 def _selection(video: Video | Clip) -> dict[str, Any]:

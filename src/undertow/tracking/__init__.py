@@ -1,21 +1,29 @@
 """DRIFT: tracks masks through video with a frozen diffusion model's affinity."""
 
 from undertow.tracking.inspection import Inspection, inspect
+from undertow.tracking.kernels import ObjectKernel, TunedKernels
 from undertow.tracking.losing import Verdict
 from undertow.tracking.presence import PresenceModel, PresenceSignals
+from undertow.tracking.refining import CrfRefiner, GuidedRefiner, Refiner, SegmenterRefiner
 from undertow.tracking.sequence import check_masks, propagate, track
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
 from undertow.tracking.tracker import MaskTracker, ObjectScore, TrackResult
 
 __all__ = [
+    "CrfRefiner",
+    "GuidedRefiner",
     "Inspection",
     "MaskTracker",
+    "ObjectKernel",
     "ObjectScore",
     "PresenceModel",
     "PresenceSignals",
+    "Refiner",
     "ResolvedSettings",
+    "SegmenterRefiner",
     "TrackResult",
     "TrackSettings",
+    "TunedKernels",
     "Verdict",
     "check_masks",
     "inspect",

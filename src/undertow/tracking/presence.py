@@ -129,7 +129,7 @@ class Witnesses:
         inside = winners(labels, channel)
         if not inside.any():
             return torch.zeros(2)
-        home = self._share(keys, _spread(inside), inside, channel)
+        home = self._share(keys, _spread(inside), inside, *self._heads(channel))
         return torch.tensor([home, _margin(mirrored, channel, inside)]).clamp(min=LEAST_OWN)
 
     def signals(
@@ -147,16 +147,26 @@ class Witnesses:
         for anchor in given(self._anchors, channel):
             own = torch.ones(2) if anchor.own is None else anchor.own[:, channel]
             tokens = _spread(winners(anchor.labels, channel, self._best[id(anchor)]))
-            home = min(1.0, self._share(anchor.keys, tokens, inside, channel) / float(own[0]))
+            home = min(1.0, self._share(anchor.keys, tokens, inside, *self._heads(channel)) / float(own[0]))
             if home >= seen.home:
                 area = math.log((int(inside.sum()) + 1) / (float(anchor.labels[channel].sum()) + 1))
                 seen = PresenceSignals(home, area, min(1.0, _margin(soft, channel, inside) / float(own[1])))
         return seen
 
-    def _share(self, keys: Float[Tensor, "a s d"], tokens: Tensor, inside: Bool[Tensor, "s"], channel: int) -> float:
+    def _heads(self, channel: int) -> tuple[Float[Tensor, "a"], ...]:
+        """Returns the weights of an object's heads, nothing if they are equal."""
+        own = self._head_weights.get(channel)
+        return () if own is None else (own,)
+
+    def _share(
+        self,
+        keys: Float[Tensor, "a s d"],
+        tokens: Tensor,
+        inside: Bool[Tensor, "s"],
+        own: Float[Tensor, "a"] | None = None,
+    ) -> float:
         """Returns the share of attention of some tokens of a reference, over the frame's tokens, that is inside."""
         looking = self._similarity.keys(keys[:, tokens])
-        own = self._head_weights.get(channel)
         heads = [1.0] * len(looking) if own is None else own.tolist()
         total = 0.0
         # Head by head: what is held is at most 256 rows over the frame's tokens.

@@ -1,15 +1,19 @@
 """From a video and its masks to a label map for every frame: the tracker fed batch by batch."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, VideoError
 from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map
+from undertow.refinement import SoftFrame
 from undertow.tracking.kernels import TunedKernels
+from undertow.tracking.refining import Refiner, refined
 from undertow.tracking.settings import TrackSettings
 from undertow.tracking.tracker import MaskTracker, TrackResult
 from undertow.video import Clip, Frame, Video
@@ -23,6 +27,7 @@ def track(
     model: Backbone | str | Path = "tiny",
     settings: TrackSettings | None = None,
     tuned: TunedKernels | None = None,
+    refiner: Refiner | None = None,
 ) -> Iterator[TrackResult]:
     """Yields the label map of every frame of a video.
 
@@ -32,6 +37,7 @@ def track(
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
         tuned: Kernels of objects; see `undertow.tracking.tuning`.
+        refiner: What makes better masks of the tracker's; see `undertow.tracking.refining`.
 
     Yields:
         One `TrackResult` per frame, as soon as it is known. Frames before the first mask have no objects and are
@@ -40,7 +46,7 @@ def track(
     video = video if isinstance(video, Video | Clip) else Video(video)
     start = video.start if isinstance(video, Clip) else 0
     masks = check_masks(video, mask if isinstance(mask, Mapping) else {start: mask})
-    for _, result in propagate(video, masks, MaskTracker(model, settings, tuned)):
+    for _, result in propagate(video, masks, MaskTracker(model, settings, tuned), refiner):
         yield result
 
 
@@ -72,7 +78,10 @@ def check_masks(video: Video | Clip, given: Mapping[int, Mask]) -> dict[int, Lab
 
 
 def propagate(
-    frames: Iterable[Frame], masks: Mapping[int, LabelMap], tracker: MaskTracker
+    frames: Iterable[Frame],
+    masks: Mapping[int, LabelMap],
+    tracker: MaskTracker,
+    refiner: Refiner | None = None,
 ) -> Iterator[tuple[Frame, TrackResult]]:
     """Yields frames with their label maps, observing a batch of frames at a time.
 
@@ -83,16 +92,40 @@ def propagate(
         frames: The frames, in order; not more than a batch is held at a time.
         masks: Label maps by frame number.
         tracker: What has seen the frames before these, if any.
+        refiner: What makes better masks of the tracker's, a batch at a time; they are not propagated.
     """
     first, frames = min(masks), iter(frames)
     while batch := list(islice(frames, tracker.settings.batch)):
-        wanted = [frame for frame in batch if frame.index >= first]
-        features = iter(tracker.observe(wanted)) if wanted else iter(())
-        for frame in batch:
-            if frame.index < first:
-                yield (
-                    frame,
-                    TrackResult(frame.index, frame.time, frame.name, np.zeros(frame.image.shape[:2], np.uint16), {}),
-                )
-            else:
-                yield frame, tracker.advance(frame, next(features), masks.get(frame.index))
+        early = [frame for frame in batch if frame.index < first]
+        for frame in early:
+            blank = np.zeros(frame.image.shape[:2], np.uint16)
+            yield frame, TrackResult(frame.index, frame.time, frame.name, blank, {})
+        tracked = _advanced(batch[len(early) :], masks, tracker)
+        if refiner is None:
+            yield from ((frame, result) for frame, result, _ in tracked)
+        else:
+            yield from _refined(list(tracked), masks, tracker, refiner)
+
+
+def _advanced(
+    frames: Sequence[Frame], masks: Mapping[int, LabelMap], tracker: MaskTracker
+) -> Iterator[tuple[Frame, TrackResult, Float[Tensor, "m h w"]]]:
+    """Yields a batch's frames with their results and soft masks, each as soon as it is known."""
+    for frame, features in zip(frames, tracker.observe(frames) if frames else (), strict=True):
+        result = tracker.advance(frame, features, masks.get(frame.index))
+        assert tracker.soft is not None
+        yield frame, result, tracker.soft
+
+
+def _refined(
+    tracked: Sequence[tuple[Frame, TrackResult, Float[Tensor, "m h w"]]],
+    masks: Mapping[int, LabelMap],
+    tracker: MaskTracker,
+    refiner: Refiner,
+) -> Iterator[tuple[Frame, TrackResult]]:
+    """Yields a batch's frames with refined results; frames before an object joins have a mask less than those after."""
+    for count, group in groupby(tracked, key=lambda each: len(each[2])):
+        together = list(group)
+        pairs = [(SoftFrame(frame.index, frame.image, soft), result) for frame, result, soft in together]
+        results = refined(pairs, masks, tracker.ids[: count - 1], refiner)
+        yield from zip((frame for frame, _, _ in together), results, strict=True)

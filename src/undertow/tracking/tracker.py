@@ -70,6 +70,7 @@ class MaskTracker:
     Attributes:
         presence_model: What makes a presence of signals; may be replaced before the first frame.
         verdict: What was thought of the objects of the last frame, by their places in `ids`, counted from 1.
+        soft: Soft masks of the last frame on the token grid, background first, then the objects in the order of `ids`.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class MaskTracker:
         self._resolved: ResolvedSettings | None = None
         self._size: tuple[int, int] | None = None
         self._memory: Memory | None = None
+        self.soft: Float[Tensor, "m h w"] | None = None
         self._groups: list[Group] = []
         self._next = 0
 
@@ -136,6 +138,7 @@ class MaskTracker:
         if mask is not None:
             soft = self._anchored(soft, mask, named)
         soft, verdict = self._judged(soft, features, named)
+        self.soft = soft.reshape(-1, *self.resolved.grid)
         decided = upsample_argmax(
             soft.reshape(-1, *self.resolved.grid), self.ids, self._size, channel_norm=self.resolved.channel_norm
         )

@@ -1,0 +1,29 @@
+"""Better masks from the frame itself: promptable segmenters, and refinement with them after propagation."""
+
+from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
+from undertow.refinement.fitting import Fit, normalise
+from undertow.refinement.loading import load_segmenter
+from undertow.refinement.prompts import ObjectCue, PointCue, segment
+from undertow.refinement.sam import Refined, SamRefiner, SamSettings, SoftFrame
+from undertow.refinement.segmenter import Embedding, Prediction, Sam2Segmenter, SamSegmenter, Segmenter
+
+__all__ = [
+    "Embedding",
+    "Fit",
+    "ObjectCue",
+    "PointCue",
+    "Prediction",
+    "Refined",
+    "Sam2Segmenter",
+    "SamRefiner",
+    "SamSegmenter",
+    "SamSettings",
+    "Segmenter",
+    "SegmenterCard",
+    "SoftFrame",
+    "get_segmenter_card",
+    "list_segmenter_cards",
+    "load_segmenter",
+    "normalise",
+    "segment",
+]

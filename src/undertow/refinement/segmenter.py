@@ -1,0 +1,183 @@
+"""Promptable segmenters behind one protocol: SAM and SAM 2 in transformers' classes, with our own preprocessing.
+
+Frames are embedded in batches, once each; prompts are answered from the embedding of one frame, as many as there are.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from transformers import Sam2Model, SamModel
+
+from undertow.base import SettingsError
+from undertow.refinement.fitting import Fit
+
+# What a mask prompt says of the padding: certainly not the object.
+_OUTSIDE = -8.0
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What a segmenter keeps of one frame: its features, finest first and the frame's own embedding last."""
+
+    features: tuple[Float[Tensor, "1 c h w"], ...]
+    fit: Fit
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The masks that answer some prompts.
+
+    Attributes:
+        logits: per prompt one mask, or three where several were asked for, on the frame's mask cells; positive inside.
+        scores: the overlap with the true mask that the model expects of each.
+    """
+
+    logits: Float[Tensor, "p m grid_h grid_w"]
+    scores: Float[Tensor, "p m"]
+
+    def best(self) -> "Prediction":
+        """Returns, of each prompt's masks, only the one with the highest score."""
+        rows = torch.arange(len(self.scores), device=self.scores.device)
+        winner = self.scores.argmax(1)
+        return Prediction(self.logits[rows, winner, None], self.scores[rows, winner, None])
+
+
+class Segmenter(Protocol):
+    """A model that turns prompts into masks."""
+
+    def embed(self, images: UInt8[np.ndarray, "t h w 3"]) -> list[Embedding]:
+        """Returns the embedding of each RGB frame; frames of one call go through the network together."""
+
+    def predict(
+        self,
+        embedding: Embedding,
+        *,
+        points: Float[Tensor, "p k 2"] | None = None,
+        labels: Int[Tensor, "p k"] | None = None,
+        boxes: Float[Tensor, "p 4"] | None = None,
+        masks: Float[Tensor, "p grid_h grid_w"] | None = None,
+        multimask: bool = False,
+    ) -> Prediction:
+        """Returns the answers to `p` prompts about one frame, in one batch.
+
+        Args:
+            embedding: of the frame.
+            points: places (x, y) in the frame's pixels.
+            labels: of the points: 1 for inside the object, 0 for outside; all inside if left out.
+            boxes: (x0, y0, x1, y1) in the frame's pixels.
+            masks: logits on the frame's mask cells, such as those of an earlier answer.
+            multimask: whether to answer with three masks, for prompts that may mean several things.
+        """
+
+
+class TransformersSegmenter:
+    """What SAM and SAM 2 have in common; each says how frames lie in its input and where its features are.
+
+    Args:
+        model: the network, frozen and run as it is.
+        name: what users call it.
+    """
+
+    def __init__(self, model: SamModel | Sam2Model, name: str = ""):
+        self.model: Any = model.eval().requires_grad_(False)
+        self.name = name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.model.device
+
+    @torch.no_grad()
+    def embed(self, images: UInt8[np.ndarray, "t h w 3"]) -> list[Embedding]:
+        """Returns the embedding of each frame; see `Segmenter`."""
+        fit = self.fit((images.shape[1], images.shape[2]))
+        # Some frames arrive read-only or with turned strides; torch takes neither.
+        frames = torch.from_numpy(np.array(images)).to(self.device).permute(0, 3, 1, 2).float()
+        levels = self._features(fit.pixels(frames).to(self.model.dtype))
+        return [Embedding(tuple(level[i : i + 1] for level in levels), fit) for i in range(len(images))]
+
+    @torch.no_grad()
+    def predict(
+        self,
+        embedding: Embedding,
+        *,
+        points: Float[Tensor, "p k 2"] | None = None,
+        labels: Int[Tensor, "p k"] | None = None,
+        boxes: Float[Tensor, "p 4"] | None = None,
+        masks: Float[Tensor, "p grid_h grid_w"] | None = None,
+        multimask: bool = False,
+    ) -> Prediction:
+        """Returns the answers to `p` prompts; see `Segmenter`.
+
+        Raises:
+            SettingsError: if there is no prompt, or kinds of prompts differ in number.
+        """
+        given = [each for each in (points, boxes, masks) if each is not None]
+        if not given or len({len(each) for each in given}) != 1:
+            raise SettingsError("give points, boxes or masks, and as many of each kind as there are prompts")
+        fit, count = embedding.fit, len(given[0])
+        asked: dict[str, Tensor] = {}
+        if points is not None:
+            inside = torch.ones(points.shape[:2], dtype=torch.int64) if labels is None else labels
+            # transformers counts pixel centres from 0 and adds the half itself.
+            asked["input_points"] = (fit.places(points.float()) - 0.5)[:, None]
+            asked["input_labels"] = inside[:, None]
+        if boxes is not None:
+            asked["input_boxes"] = fit.places(boxes.float().reshape(count, 2, 2)).reshape(count, 1, 4) - 0.5
+        if masks is not None:
+            asked["input_masks"] = fit.whole(masks.float(), _OUTSIDE)[:, None].to(self.model.dtype)
+        # Prompts take the place of the batch, since masks can only be given per picture of a batch.
+        features = [level.expand(count, -1, -1, -1) for level in embedding.features]
+        answer = self.model(
+            image_embeddings=self._joined(features),
+            multimask_output=multimask,
+            **{name: value.to(self.device) for name, value in asked.items()},
+        )
+        rows, columns = fit.grid
+        return Prediction(answer.pred_masks[:, 0, :, :rows, :columns].float(), answer.iou_scores[:, 0].float())
+
+    def fit(self, size: tuple[int, int]) -> Fit:
+        """Returns how a frame of (height, width) lies in the input."""
+        side = int(self.model.config.prompt_encoder_config.image_size)
+        return self._fit(size, side, 4 * side // int(self.model.config.prompt_encoder_config.patch_size))
+
+    @abstractmethod
+    def _fit(self, size: tuple[int, int], side: int, cells: int) -> Fit: ...
+
+    @abstractmethod
+    def _features(self, pixels: Float[Tensor, "t 3 side side"]) -> Sequence[Tensor]: ...
+
+    @abstractmethod
+    def _joined(self, features: list[Tensor]) -> Tensor | list[Tensor]: ...
+
+
+class SamSegmenter(TransformersSegmenter):
+    """SAM (Kirillov et al. 2023, arXiv 2304.02643): frames keep their aspect ratio and are padded."""
+
+    def _fit(self, size: tuple[int, int], side: int, cells: int) -> Fit:
+        return Fit.padded(size, side, cells)
+
+    def _features(self, pixels: Float[Tensor, "t 3 side side"]) -> Sequence[Tensor]:
+        return [self.model.get_image_embeddings(pixels)]
+
+    def _joined(self, features: list[Tensor]) -> Tensor:
+        return features[-1]
+
+
+class Sam2Segmenter(TransformersSegmenter):
+    """SAM 2 on single frames (Ravi et al. 2024, arXiv 2408.00714): frames are squashed to a square."""
+
+    def _fit(self, size: tuple[int, int], side: int, cells: int) -> Fit:
+        return Fit.squashed(size, side, cells)
+
+    def _features(self, pixels: Float[Tensor, "t 3 side side"]) -> Sequence[Tensor]:
+        return self.model.get_image_embeddings(pixels)
+
+    def _joined(self, features: list[Tensor]) -> list[Tensor]:
+        return features

@@ -1,0 +1,130 @@
+"""Boxes and points as a user types them, and the masks that a segmenter makes of them.
+
+    --box x0,y0,x1,y1[@F][#ID]     --point x,y[,+|-][@F][#ID]
+
+Coordinates are native pixels, x to the right and y down; F is a frame number or seconds with the suffix s. Boxes
+without an id are objects of their own, numbered in order; points without one are all of object 1.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from undertow.base import CueError
+from undertow.masks import LabelMap
+from undertow.refinement import ObjectCue, PointCue, Segmenter, segment
+from undertow.refinement.prompts import check_cues
+from undertow.runs.cues import split_cue
+from undertow.video import Clip, Video
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_BOX = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})")
+_POINT = re.compile(rf"({_NUMBER}),({_NUMBER})(?:,([+-]))?")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A box or a point, the frame it is on, and the object it is of (`None` if not said)."""
+
+    frame: int
+    object_id: int | None
+    box: tuple[float, float, float, float] | None = None
+    point: PointCue | None = None
+
+
+def parse_box(text: str, video: Video | Clip) -> Prompt:
+    """Returns the box that a text such as "120,80,260,300@4#2" names.
+
+    Raises:
+        CueError: if it is no box, or the video has no such frame.
+    """
+    body, frame, object_id = _parts(text, video)
+    match = _BOX.fullmatch(body)
+    if match is None:
+        raise CueError(f"--box is '{text}'; give x0,y0,x1,y1 in pixels, such as 120,80,260,300 or 120,80,260,300@4#2")
+    x0, y0, x1, y1 = (float(each) for each in match.groups())
+    return Prompt(frame, object_id, box=(x0, y0, x1, y1))
+
+
+def parse_point(text: str, video: Video | Clip) -> Prompt:
+    """Returns the point that a text such as "190,200,-@4#2" names; "-" says that it is outside the object.
+
+    Raises:
+        CueError: if it is no point, or the video has no such frame.
+    """
+    body, frame, object_id = _parts(text, video)
+    match = _POINT.fullmatch(body)
+    if match is None:
+        raise CueError(f"--point is '{text}'; give x,y in pixels, such as 190,200 or 190,200,-@4#2 for one outside")
+    return Prompt(frame, object_id, point=PointCue(float(match[1]), float(match[2]), match[3] != "-"))
+
+
+def gather(prompts: Sequence[Prompt]) -> dict[int, list[ObjectCue]]:
+    """Returns what is said of each object, by frame; prompts of one object on one frame belong together.
+
+    Raises:
+        CueError: if an object has two boxes on a frame.
+    """
+    taken = {prompt.object_id for prompt in prompts}
+    if any(prompt.point and prompt.object_id is None for prompt in prompts):
+        taken.add(1)
+    cues: dict[int, dict[int, ObjectCue]] = {}
+    for prompt in prompts:
+        number = prompt.object_id
+        if number is None:
+            # A lone box is a new object, unless it surrounds the points that have no id either.
+            number = 1 if prompt.point else next(each for each in range(1, len(prompts) + 2) if each not in taken)
+            taken.add(number)
+        on_frame = cues.setdefault(prompt.frame, {})
+        cue = on_frame.get(number, ObjectCue(number))
+        if prompt.box is not None and cue.box is not None:
+            raise CueError(f"object {number} has two boxes on frame {prompt.frame}; give one, or another #ID")
+        points = cue.points + ((prompt.point,) if prompt.point else ())
+        on_frame[number] = replace(cue, box=prompt.box or cue.box, points=points)
+    return {frame: list(on_frame.values()) for frame, on_frame in cues.items()}
+
+
+def prompted_masks(
+    prompts: Sequence[Prompt], video: Video | Clip, load: Callable[[], Segmenter]
+) -> dict[int, LabelMap]:
+    """Returns the label map that a segmenter makes of the prompts of each frame.
+
+    Args:
+        prompts: boxes and points.
+        video: the video; its frames must be there to be read at any place.
+        load: loads the segmenter, once everything that can be checked without it has been.
+
+    Raises:
+        CueError: if the video cannot be read at a place, or a prompt is of no use (see `undertow.refinement.segment`).
+    """
+    whole = video.video if isinstance(video, Clip) else video
+    if not whole.again:
+        raise CueError("boxes and points need a video that can be read again; give a mask of the first frame instead")
+    cues = gather(prompts)
+    for frame, asked in cues.items():
+        with _named(frame):
+            check_cues(asked, whole.width, whole.height)
+    segmenter, masks = load(), {}
+    for found in whole.frames(sorted(cues)):
+        with _named(found.index):
+            masks[found.index] = segment(segmenter, found.image, cues[found.index])
+    return masks
+
+
+@contextmanager
+def _named(frame: int) -> Iterator[None]:
+    """Says which frame a cue is on that is of no use."""
+    try:
+        yield
+    except CueError as error:
+        raise CueError(f"on frame {frame}: {error}") from error
+
+
+def _parts(text: str, video: Video | Clip) -> tuple[str, int, int | None]:
+    """Returns what stands before @ and #, the frame, and the object id."""
+    body, mark, number = text.partition("#")
+    if mark and not re.fullmatch(r"\d{1,5}", number):
+        raise CueError(f"'{text}' has '#{number}' for an object; give a number from 1 on")
+    place, frame = split_cue(body, video)
+    return place, frame, int(number) if mark else None

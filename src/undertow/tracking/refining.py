@@ -1,0 +1,107 @@
+"""Refinement of tracked masks by the frames themselves; what is refined is written, never propagated.
+
+A refiner gets each frame with its soft masks and returns a label map. Masks that were given stay as given, and scores
+stay those of propagation.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from undertow.masks import LabelMap, object_ids, upsample_argmax
+from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame
+from undertow.refinement.crf import CrfSettings, refine_crf
+from undertow.refinement.guided import GuidedSettings, upsample_guided
+from undertow.tracking.tracker import TrackResult
+
+Refinement = Literal["guided", "crf", "sam"]
+
+
+class Refiner(Protocol):
+    """What makes better masks of soft ones."""
+
+    def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
+        """Yields the label map of each frame at its own size; `ids` name the soft masks after the background."""
+
+    def facts(self) -> dict[str, Any]:
+        """Returns everything that decides the masks besides frame and soft masks, as plain values."""
+
+
+@dataclass(frozen=True)
+class GuidedRefiner:
+    """Upsamples soft masks to pixels by the image: a pixel listens to the cells that look like it."""
+
+    settings: GuidedSettings = field(default_factory=GuidedSettings)
+
+    def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
+        """Yields label maps; see `undertow.refinement.guided`."""
+        for frame in frames:
+            soft = upsample_guided(frame.soft, frame.image, self.settings)
+            yield upsample_argmax(soft, ids, frame.image.shape[:2]).labels
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the settings."""
+        return {"refine": "guided", **asdict(self.settings)}
+
+
+@dataclass(frozen=True)
+class CrfRefiner:
+    """Upsamples by the image, then lets neighbouring pixels agree with those of like colour."""
+
+    settings: CrfSettings = field(default_factory=CrfSettings)
+    upsampling: GuidedSettings = field(default_factory=GuidedSettings)
+
+    def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
+        """Yields label maps; see `undertow.refinement.crf`."""
+        for frame in frames:
+            soft = refine_crf(upsample_guided(frame.soft, frame.image, self.upsampling), frame.image, self.settings)
+            yield upsample_argmax(soft, ids, frame.image.shape[:2]).labels
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the settings."""
+        return {"refine": "crf", **asdict(self.settings), "upsampling": asdict(self.upsampling)}
+
+
+@dataclass(frozen=True)
+class SegmenterRefiner:
+    """Prompts a segmenter with points drawn from each soft mask; `name` says which segmenter it is."""
+
+    segmenter: Segmenter
+    name: str
+    settings: SamSettings = field(default_factory=SamSettings)
+
+    def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
+        """Yields label maps; see `undertow.refinement.sam`."""
+        for refined in SamRefiner(self.segmenter, self.settings).refine(frames, ids):
+            yield refined.labels
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the settings and the segmenter's name."""
+        return {"refine": "sam", "segmenter": self.name, **asdict(self.settings)}
+
+
+def refined(
+    frames: Sequence[tuple[SoftFrame, TrackResult]],
+    given: Mapping[int, LabelMap],
+    ids: Sequence[int],
+    refiner: Refiner,
+) -> Iterator[TrackResult]:
+    """Yields the results of frames with refined label maps, areas as they are then, and all other scores as they were.
+
+    Args:
+        frames: each frame with its soft masks, and what propagation made of it.
+        given: label maps that were given, by frame number: the objects they name are not refined there.
+        ids: objects of the soft masks after the background.
+        refiner: what refines.
+    """
+    maps = refiner([frame for frame, _ in frames], ids)
+    for (frame, result), labels in zip(frames, maps, strict=True):
+        if frame.index in given:
+            mask = given[frame.index]
+            named = object_ids(mask)
+            labels = np.where((mask > 0) | np.isin(labels, named), mask, labels).astype(np.uint16)
+        areas = {number: int((labels == number).sum()) for number in result.scores}
+        scores = {number: replace(score, area=areas[number]) for number, score in result.scores.items()}
+        yield replace(result, labels=labels, scores=scores)

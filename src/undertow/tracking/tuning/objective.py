@@ -1,0 +1,153 @@
+"""What tuning optimises and what it is judged by: a frame's masks carried within the frame, and to altered copies."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from undertow.backbones import Conditioning, ImageUNet
+from undertow.base import SettingsError
+from undertow.masks import LabelMap, soft_one_hot
+from undertow.tracking.features import resize
+from undertow.tracking.settings import ResolvedSettings
+from undertow.tracking.tuning.attention import carry_per_head
+from undertow.tracking.tuning.settings import TuningSettings
+from undertow.tracking.tuning.views import altered_views, soft_iou
+
+# Carried labels are kept this far from 0 and 1, whose logarithms are not finite.
+CLAMP = 1e-6
+
+
+class FrameView:
+    """A frame, or an altered copy, with its masks on the token grid: queries and keys under any conditioning.
+
+    Args:
+        backbone: The model.
+        image: At its native size.
+        index: Frame number, which seeds the noise.
+        masks: Soft label of each object per token.
+        resolved: The run's settings.
+        compiled: Whether the network's blocks are compiled.
+        recomputed: Whether they trade time for memory.
+
+    Attributes:
+        reached: Whether the conditioning can change the queries and keys.
+        heads: Number of heads, those of all sites side by side.
+    """
+
+    def __init__(
+        self,
+        backbone: ImageUNet,
+        image: UInt8[np.ndarray, "h w 3"],
+        index: int,
+        masks: Float[Tensor, "o s"],
+        resolved: ResolvedSettings,
+        *,
+        compiled: bool = False,
+        recomputed: bool = False,
+    ) -> None:
+        source = resolved.preset.source
+        if source not in ("attention", "features"):
+            raise SettingsError(f"preset '{resolved.preset.name}' asks no model, so nothing can be tuned; use drift")
+        self._hidden = source == "features"
+        self._sites = resolved.sites[-1:] if self._hidden else resolved.sites
+        latents = backbone.encode(np.stack([resize(image, resolved.input_size)]))
+        noisy = backbone.prepare(latents, resolved.noising, [index])
+        self._observer = backbone.observer(
+            noisy,
+            resolved.noising.timestep,
+            self._sites,
+            features=self._hidden,
+            compiled=compiled,
+            recomputed=recomputed,
+        )
+        self.masks = masks.to(backbone.device, torch.float32)
+        self.reached = self._observer.reached
+        self.heads = 1 if self._hidden else sum(site.heads for site in self._sites)
+
+    def see(self, states: Float[Tensor, "o tokens dim"]) -> tuple[Float[Tensor, "o a s d"], Float[Tensor, "o a s d"]]:
+        """Returns the frame's queries and keys under each conditioning, float32."""
+        seen = self._observer(states)
+        if self._hidden:
+            values = seen.features[self._sites[0].path].float()[:, None]
+            return values, values
+        queries, keys = (
+            torch.cat([each[site.path] for site in self._sites], dim=1).float() for each in (seen.queries, seen.keys)
+        )
+        return queries, keys
+
+
+class Objective:
+    """The masks of one frame as a loss and, from altered copies, as a score.
+
+    Args:
+        backbone: The model.
+        image: The frame.
+        index: Its number.
+        labels: Its label map.
+        ids: The objects to tune.
+        resolved: The run's settings.
+        settings: How to tune.
+    """
+
+    def __init__(
+        self,
+        backbone: ImageUNet,
+        image: UInt8[np.ndarray, "h w 3"],
+        index: int,
+        labels: LabelMap,
+        ids: Sequence[int],
+        resolved: ResolvedSettings,
+        settings: TuningSettings,
+    ) -> None:
+        self.resolved, self.settings = resolved, settings
+        masks = soft_one_hot(labels, ids, resolved.grid, mode=resolved.first_labels)[1:].flatten(1)
+        how = {"compiled": settings.compiled, "recomputed": settings.recomputed}
+        self.frame = FrameView(backbone, image, index, masks, resolved, **how)
+        self._views: list[FrameView] = []
+        if settings.held_out:
+            whole = torch.stack([torch.from_numpy(labels == object_id).float() for object_id in ids])
+            for picture, seen in altered_views(image, whole, settings.seed):
+                small = functional.adaptive_avg_pool2d(seen, resolved.grid).flatten(1)
+                self._views.append(FrameView(backbone, picture, index, small, resolved))
+
+    def heads(self, states: Float[Tensor, "o tokens dim"]) -> Float[Tensor, "o a s"]:
+        """Returns every head's self-propagated masks under each object's conditioning."""
+        queries, keys = self.frame.see(states)
+        return carry_per_head(
+            queries,
+            keys,
+            self.frame.masks[:, None],
+            self.resolved.kernel,
+            exclude_self=self.settings.exclude_self,
+        )[:, :, 0]
+
+    def losses(self, per_head: Float[Tensor, "o a s"], head_weights: Float[Tensor, "o a"]) -> Float[Tensor, "o"]:
+        """Returns each object's binary cross-entropy: heads mixed, averaged over tokens (DRIFT, equations 4 and 5)."""
+        mixed = (per_head * head_weights[..., None]).sum(1).clamp(CLAMP, 1 - CLAMP)
+        masks = self.frame.masks
+        return -(masks * mixed.log() + (1 - masks) * (1 - mixed).log()).mean(-1)
+
+    @torch.no_grad()
+    def held_out(self, states: Float[Tensor, "o tokens dim"], head_weights: Float[Tensor, "o a"]) -> Float[Tensor, "o"]:
+        """Returns how well the frame's masks are carried to its altered copies: soft IoU, averaged over these.
+
+        Copies in which an object is hardly to be seen say nothing of it.
+        """
+        _, keys = self.frame.see(states)
+        scores, counts = torch.zeros(2, len(states), device=states.device)
+        for view in self._views:
+            queries, _ = view.see(states)
+            per_head = carry_per_head(queries, keys, self.frame.masks[:, None], self.resolved.kernel)[:, :, 0]
+            found = (per_head * head_weights[..., None]).sum(1)
+            shown = (view.masks.sum(-1) >= 0.25 * self.frame.masks.sum(-1)).float()
+            scores, counts = scores + shown * soft_iou(found, view.masks), counts + shown
+        return scores / counts.clamp(min=1)
+
+
+def stacked(start: Conditioning, count: int, device: torch.device) -> Float[Tensor, "o tokens dim"]:
+    """Returns a conditioning's states once per object, as numbers of their own."""
+    return start.tensor.to(device, torch.float32).expand(count, -1, -1).clone()

@@ -1,0 +1,131 @@
+"""From masks to kernels: every object tuned on the frame of its mask, all objects of a frame at once."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from undertow.backbones import Conditioning, ImageUNet
+from undertow.base import CueError, Progress
+from undertow.masks import LabelMap, object_ids
+from undertow.tracking.kernels import ObjectKernel, TunedKernels
+from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
+from undertow.tracking.tuning.learning import Learned, learn
+from undertow.tracking.tuning.objective import Objective
+from undertow.tracking.tuning.settings import TuningSettings
+from undertow.tracking.tuning.store import kernel_key, mask_hash, read_kernel, write_kernel
+from undertow.video import Clip, Video
+
+log = logging.getLogger(__name__)
+
+
+def tune(
+    video: Video | Clip,
+    masks: Mapping[int, LabelMap],
+    backbone: ImageUNet,
+    settings: TrackSettings | None = None,
+    tuning: TuningSettings | None = None,
+    *,
+    start: Conditioning | None = None,
+    folder: Path | str | None = None,
+    progress: Progress | None = None,
+) -> TunedKernels:
+    """Returns a kernel for every object, learned on the first frame that has a mask of it (DRIFT, section 4.2).
+
+    Args:
+        video: The video; it must be possible to read a frame twice.
+        masks: Checked label maps by frame number, see `check_masks`.
+        backbone: The model.
+        settings: Tracking options, the same that the tracker will get.
+        tuning: How to tune; the paper's way if None. With no steps, all objects share one kernel.
+        start: Where conditionings begin; the null text if None.
+        folder: Where kernels are kept: those that are there for the same video, mask, model and settings are not
+            learned again, and new ones are written.
+        progress: Told of every step, with the loss.
+
+    Raises:
+        SettingsError: if the preset or the model's sites cannot be tuned, or a kept kernel is damaged.
+        CueError: if the video is a stream, whose frames are gone once read.
+    """
+    tuning = tuning or TuningSettings()
+    if not video.again:
+        raise CueError("a stream cannot be tuned for, since its first frame can be read only once; save it to a file")
+    resolved = resolve(settings or TrackSettings(), backbone, video.height, video.width, tuned=True)
+    begin = start or backbone.embed(backbone.card.null_text)
+    if tuning.steps == 0:
+        heads = 1 if resolved.preset.source == "features" else sum(site.heads for site in resolved.sites)
+        return TunedKernels(others=ObjectKernel(begin, torch.full((heads,), 1 / heads)))
+    kernels: dict[int, ObjectKernel] = {}
+    for index in sorted(masks):
+        labels = masks[index]
+        facts = {
+            object_id: _facts(video, index, labels, object_id, backbone, resolved, tuning, begin)
+            for object_id in object_ids(labels)
+            if object_id not in kernels
+        }
+        paths = {each: Path(folder or "") / f"{kernel_key(facts[each])}.safetensors" for each in facts}
+        kept = [each for each in facts if folder is not None and paths[each].exists()]
+        kernels |= {each: read_kernel(paths[each], backbone) for each in kept}
+        missing = [each for each in facts if each not in kept]
+        if not missing:
+            continue
+        image = video.frame(index).image
+        objective = Objective(backbone, image, index, labels, missing, resolved, tuning)
+        learned = learn(objective, begin, progress)
+        for place, object_id in enumerate(missing):
+            kernels[object_id] = _kernel(learned, place, begin)
+            if folder is not None:
+                write_kernel(paths[object_id], kernels[object_id], facts[object_id] | _outcome(learned, place))
+    return TunedKernels(kernels)
+
+
+def _kernel(learned: Learned, place: int, begin: Conditioning) -> ObjectKernel:
+    """Returns one object's kernel; where no conditioning was learned, all objects share the one they began with."""
+    weights = learned.head_weights[place].cpu()
+    if learned.states is None:
+        return ObjectKernel(begin, weights)
+    return ObjectKernel(Conditioning(learned.states[place], "learned"), weights)
+
+
+def _facts(
+    video: Video | Clip,
+    index: int,
+    labels: LabelMap,
+    object_id: int,
+    backbone: ImageUNet,
+    resolved: ResolvedSettings,
+    tuning: TuningSettings,
+    begin: Conditioning,
+) -> dict[str, Any]:
+    """Returns everything that decides what is learned for an object."""
+    deciding = ("preset", "kernel", "noising", "sites", "input_size", "grid", "first_labels", "dtype")
+    settings = resolved.as_dict()
+    return {
+        "video": video.fingerprint(),
+        "frame": index,
+        "object": object_id,
+        "mask": mask_hash(labels, object_id),
+        "model": backbone.fingerprint(),
+        "settings": {name: settings[name] for name in deciding},
+        # Compiling and recomputing change rounding, not what is asked for.
+        "tuning": asdict(replace(tuning, compiled=False, recomputed=False)),
+        "start": kernel_key({"states": begin.tensor.float().cpu().tolist()}),
+    }
+
+
+def _outcome(learned: Learned, place: int) -> dict[str, Any]:
+    """Returns how the learning went, for people to read."""
+    facts: dict[str, Any] = {
+        "loss": [round(float(each[place]), 6) for each in learned.loss],
+        "best_step": learned.best[place],
+        "steps": learned.steps,
+        "seconds": round(learned.seconds, 1),
+        "interrupted": learned.interrupted,
+        "head_weights": [round(float(weight), 4) for weight in learned.head_weights[place]],
+    }
+    if learned.held_out is not None:
+        facts["held_out"] = [round(float(each[place]), 4) for each in learned.held_out]
+    return facts

@@ -1,0 +1,133 @@
+"""The whole recipe of `tiny-sam`, from nothing to weights, in slices that each end in a resumable checkpoint.
+
+    pictures -> segmenter -> export
+
+As with `tiny`, every draw depends on the seed and the step alone, so it does not matter how the work was cut.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import SamModel
+
+from undertow.base import Progress, SettingsError, SilentProgress, resolve_device, write_json
+from undertow.refinement import SamSegmenter
+from undertow.training.learner import Learner
+from undertow.training.segmenter_network import SegmenterShape, build_segmenter
+from undertow.training.segmenter_pictures import SegmentPictureSettings, make_segment_shards, open_segment_shard
+from undertow.training.segmenter_steps import SegmenterSettings, train_segmenter
+from undertow.training.segmenter_validation import SegmenterValidation, validate_segmenter
+
+SAVE_EVERY = 200
+VALIDATE_EVERY = 500
+
+
+@dataclass(frozen=True)
+class TinySamRecipe:
+    """Everything that decides the weights of `tiny-sam`, and the worlds on which it is scored."""
+
+    pictures: SegmentPictureSettings = field(default_factory=SegmentPictureSettings)
+    shape: SegmenterShape = field(default_factory=SegmenterShape)
+    segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
+    validation: SegmenterValidation = field(default_factory=SegmenterValidation)
+    seed: int = 0
+
+
+def train_tiny_sam(
+    work: Path,
+    out: Path,
+    recipe: TinySamRecipe | None = None,
+    *,
+    minutes: float | None = None,
+    processes: int = 2,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> bool:
+    """Runs one slice of the recipe and, when all steps are done, exports the model.
+
+    Losses and validation scores go to `work/segmenter.jsonl`.
+
+    Args:
+        work: Folder of pictures, checkpoint and log; the same folder continues the same run.
+        out: Where the finished model goes: config.json, model.safetensors and training.json.
+        recipe: Settings of all stages.
+        minutes: Time of this slice; None runs to the end.
+        processes: Processes that draw pictures.
+        device: Where to train.
+        progress: What to report to.
+
+    Returns:
+        Whether the model is finished and exported.
+
+    Raises:
+        SettingsError: if `work` holds a run of another recipe.
+    """
+    recipe, progress = recipe or TinySamRecipe(), progress or SilentProgress()
+    work.mkdir(parents=True, exist_ok=True)
+    _same_recipe(work / "recipe.json", recipe)
+    torch_device = resolve_device(device)
+    deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+    pictures, total = work / "pictures", recipe.segmenter.steps
+
+    progress.start("pictures", recipe.pictures.shards)
+    for _ in make_segment_shards(pictures, recipe.pictures, processes):
+        progress.advance()
+        if time.monotonic() >= deadline:
+            return False
+    shards = [open_segment_shard(pictures, number) for number in range(recipe.pictures.shards)]
+
+    model = build_segmenter(recipe.seed, recipe.shape).to(torch_device)
+    learner = Learner({"sam": model}, rate=recipe.segmenter.rate, undecayed=("pos_embed", "_embed"), horizon=300)
+    checkpoint = work / "segmenter.safetensors"
+    if checkpoint.exists():
+        learner.load(checkpoint)
+    progress.start("segmenter", total)
+    progress.advance(learner.step)
+    begun = time.monotonic()
+    steps = train_segmenter(model, learner, shards, recipe.segmenter)
+    with (work / "segmenter.jsonl").open("a") as lines:
+        while learner.step < total and time.monotonic() < deadline:
+            facts = next(steps)
+            progress.advance(1, **{name: round(value, 3) for name, value in facts.items()})
+            if learner.step % VALIDATE_EVERY == 0 or learner.step == total:
+                facts |= {f"valid.{name}": value for name, value in _score(model, learner, recipe).items()}
+            if learner.step % 10 == 0 or learner.step == total:
+                row = {"step": learner.step, "seconds": round(time.monotonic() - begun, 1), **facts}
+                lines.write(json.dumps({name: round(value, 5) for name, value in row.items()}) + "\n")
+                lines.flush()
+            if learner.step % SAVE_EVERY == 0:
+                learner.save(checkpoint)
+    learner.save(checkpoint)
+    if learner.step < total:
+        return False
+    scores = _score(model, learner, recipe)
+    with learner.averaged():
+        export_segmenter(out, model, {"recipe": asdict(recipe), "step": learner.step, "validation": scores})
+    return True
+
+
+def export_segmenter(out: Path, model: SamModel, facts: Mapping[str, Any]) -> None:
+    """Writes a segmenter as transformers reads it, in float16, with `facts` in `training.json` beside it."""
+    deepcopy(model).cpu().half().save_pretrained(out, safe_serialization=True)
+    write_json(out / "training.json", dict(facts))
+
+
+def _score(model: SamModel, learner: Learner, recipe: TinySamRecipe) -> dict[str, float]:
+    """Returns the validation scores of the averaged weights."""
+    with learner.averaged():
+        # A segmenter freezes its network, so it gets one of its own.
+        return validate_segmenter(SamSegmenter(deepcopy(model)), recipe.validation)
+
+
+def _same_recipe(path: Path, recipe: TinySamRecipe) -> None:
+    """Writes the recipe beside the run, or checks that the run there has the same one."""
+    settings = json.loads(json.dumps(asdict(recipe)))
+    if not path.exists():
+        write_json(path, settings)
+    elif json.loads(path.read_text()) != settings:
+        raise SettingsError(f"{path} is of a run with other settings; use the same ones or another --work folder")

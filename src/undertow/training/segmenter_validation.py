@@ -1,0 +1,84 @@
+"""The score of a segmenter, fixed before training began: overlap after clicks and boxes on held-out worlds."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from undertow.metrics import region_similarity
+from undertow.refinement import Embedding, Segmenter
+from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
+
+
+@dataclass(frozen=True)
+class SegmenterValidation:
+    """Which worlds are segmented: `scenes` scenes of 480 x 270 pixels, every object of at least `smallest` pixels."""
+
+    scenes: int = 40
+    smallest: int = 200
+    world: WorldSettings = field(
+        default_factory=lambda: WorldSettings(height=270, width=480, leaves=110, objects=(1, 4), photographs=0.45)
+    )
+
+
+def validate_segmenter(segmenter: Segmenter, validation: SegmenterValidation | None = None) -> dict[str, float]:
+    """Returns the mean overlap (J, in [0, 1]) over all objects of the validation worlds, by prompt.
+
+    * `click`: one click in the middle of the object; of the three masks, the one that the model scores highest;
+    * `single`: the same click, one mask;
+    * `clicks3`: two more clicks, each in the middle of the error before it, with the mask before it; one mask;
+    * `box`: the object's exact box; one mask.
+
+    "The middle" is a pixel farthest from the region's border, as in the evaluation of Segment Anything.
+    """
+    validation = validation or SegmenterValidation()
+    scores: dict[str, list[float]] = {"click": [], "single": [], "clicks3": [], "box": []}
+    for number in range(validation.scenes):
+        picture = make_scene(FIRST_VALIDATION_SEED + number, validation.world).picture()
+        (embedding,) = segmenter.embed(picture.image[None])
+        for object_id in np.unique(picture.labels):
+            wanted = torch.from_numpy(picture.labels == object_id)
+            if object_id and wanted.sum() >= validation.smallest:
+                for name, found in _answers(segmenter, embedding, wanted).items():
+                    scores[name].append(region_similarity(found.numpy(), wanted.numpy()))
+    return {name: float(np.mean(values)) for name, values in scores.items()}
+
+
+def _answers(segmenter: Segmenter, embedding: Embedding, wanted: Bool[Tensor, "h w"]) -> dict[str, Bool[Tensor, "h w"]]:
+    """Returns the mask that each kind of prompt gives for one object."""
+
+    def mask(logits: Tensor) -> Bool[Tensor, "h w"]:
+        return embedding.fit.to_frame(logits[0])[0].cpu() > 0
+
+    points, labels = middle(wanted)[None, None], torch.ones(1, 1, dtype=torch.int64)
+    single = segmenter.predict(embedding, points=points, labels=labels)
+    answer = segmenter.predict(embedding, points=points, labels=labels, multimask=True).best()
+    found = {"click": mask(answer.logits), "single": mask(single.logits)}
+    for _ in range(2):
+        wrong = wanted ^ mask(answer.logits)
+        place = middle(wrong if wrong.any() else wanted)
+        label = wanted[int(place[1]), int(place[0])].long()
+        points, labels = torch.cat([points, place[None, None]], 1), torch.cat([labels, label[None, None]], 1)
+        answer = segmenter.predict(embedding, points=points, labels=labels, masks=answer.logits[:, 0])
+    found["clicks3"] = mask(answer.logits)
+    rows, columns = (torch.nonzero(wanted.any(axis)).flatten() for axis in (1, 0))
+    box = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
+    found["box"] = mask(segmenter.predict(embedding, boxes=box[None]).logits)
+    return found
+
+
+def middle(region: Bool[Tensor, "h w"]) -> Tensor:
+    """Returns the centre (x, y) of a pixel of `region` that is farthest from its border, the picture's edge included.
+
+    Distances are counted in steps to any of the eight neighbours.
+    """
+    depth, left = torch.zeros(region.shape), region[None, None].float()
+    while left.any():
+        depth += left[0, 0]
+        # Outside the picture counts as outside the region.
+        left = 1 - max_pool2d(torch.nn.functional.pad(1 - left, (1, 1, 1, 1), value=1.0), 3, stride=1)
+    row, column = divmod(int(depth.argmax()), region.shape[1])
+    return torch.tensor([column + 0.5, row + 0.5])
