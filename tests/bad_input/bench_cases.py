@@ -158,6 +158,12 @@ def result(kitchen: Kitchen, number: int = 2) -> object:
     return kitchen.folder / f"results/walk/{number:05d}.png"
 
 
+def renamed(kitchen: Kitchen, name: str) -> None:
+    """Gives all results other names."""
+    for number in range(FRAMES):
+        result(kitchen, number).rename(kitchen.folder / "results/walk" / name.format(number))
+
+
 SCORE = [
     Case("a truncated result", scored(lambda k: cut(result(k))), "00002.png"),
     Case("a result of no bytes", scored(lambda k: result(k).write_bytes(b"")), "00002.png"),
@@ -169,6 +175,17 @@ SCORE = [
     Case("a result with a stray 255", scored(lambda k: stray(result(k), 255)), "00002.png"),
     Case("results without the sequence",
          scored(lambda k: (k.folder / "results/walk").rename(k.folder / "run")), "walk"),
+    Case("results as JPEG", scored(lambda k: renamed(k, "{0:05d}.jpg")), "there is '00001.jpg'; save it as PNG"),
+    Case("results with other numbers of digits", scored(lambda k: renamed(k, "{0:03d}.png")), "there is '001.png'"),
+    Case("a run of track as results",
+         scored(lambda k: ((k.folder / "results/walk").rename(k.folder / "masks"), k.at("results/walk/run.json"),
+                           (k.folder / "masks").rename(k.folder / "results/walk/masks"))), "copy the files of"),
+    Case("the folder above the results",
+         scored(lambda k: ((k.folder / "results/mine").mkdir(),
+                           (k.folder / "results/walk").rename(k.folder / "results/mine/walk"))), "which holds it"),
+    Case("black and white results of two objects",
+         scored(lambda k: Image.fromarray(np.where(labels() > 0, 255, 0).astype(np.uint8)).save(result(k))),
+         "is black and white"),
     Case("rules that are none",
          lambda k: [*scored(lambda each: None)(k), "--rules", "mine"], "'mine' is not one of"),
     Case("rules of another dataset",

@@ -98,3 +98,15 @@ def test_without_a_network(tmp_path):
     with pytest.raises(WeightsUnavailable, match="sam-vit-h") as caught:
         load_segmenter("sam-vit-h", cache=tmp_path, offline=True)
     assert caught.value.exit_code == 3
+
+
+def test_the_embedded_segmenter_answers(frames):
+    """What ships runs without a network, and a click is inside its own answer."""
+    segmenter = load_segmenter(device="cpu", offline=True)
+    image = frames[0].copy()
+    image[:] = (40, 120, 60)
+    image[15:45, 30:70] = (200, 80, 40)
+    embedding = segmenter.embed(image[None])[0]
+    answer = segmenter.predict(embedding, points=torch.tensor([[[50.0, 30.0]]]), multimask=True).best()
+    found = embedding.fit.to_frame(answer.logits[0])[0] > 0
+    assert segmenter.name == "tiny-sam" and found[30, 50] and 0.01 < found.float().mean() < 0.6

@@ -19,7 +19,7 @@ from undertow.base import SettingsError
 from undertow.benchmarks.baselines import FLOW_BASELINES, FlowSettings, copy_labels, flow_labels
 from undertow.benchmarks.protocols import EvaluationProtocol
 from undertow.masks import LabelMap
-from undertow.tracking import TrackSettings, track
+from undertow.tracking import TrackSettings, make_refiner, track
 from undertow.video import Video
 
 Predictor = Callable[[Iterator[UInt8[np.ndarray, "h w 3"]], Mapping[int, LabelMap]], Iterator[LabelMap]]
@@ -121,15 +121,18 @@ class MakeTracker:
     settings: TrackSettings
     device: str | None = None
     dtype: str | None = None
+    refine: str = "none"
+    segmenter: str = "tiny-sam"
 
     def __call__(self, protocol: EvaluationProtocol) -> Predictor:
         """Returns the predictor, with the protocol's token budget unless the settings name a size."""
+        refiner = make_refiner(self.refine, self.segmenter, self.device)
         backbone = load(self.model, device=self.device, dtype=self.dtype)
         sized = self.settings.tokens is not None or self.settings.size is not None
         budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
 
         def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
-            for result in track(Video(images), mask=cues, model=backbone, settings=budgeted):
+            for result in track(Video(images), cues, backbone, budgeted, refiner=refiner):
                 yield result.labels
 
         return predict
@@ -143,6 +146,8 @@ def make_methods(
     settings: TrackSettings | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    refine: str = "none",
+    segmenter: str = "tiny-sam",
 ) -> list[Method]:
     """Returns every baseline, then every model with every preset.
 
@@ -153,6 +158,8 @@ def make_methods(
         settings: tracking options that all models share.
         device: where models run.
         dtype: number type of models.
+        refine: what makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
+        segmenter: what "sam" refines with.
 
     Raises:
         SettingsError: for an unknown baseline or model.
@@ -161,7 +168,10 @@ def make_methods(
     methods = [baseline_method(name) for name in baselines]
     presets = list(presets)
     for model in models:
-        methods += [model_method(model, preset, settings, device=device, dtype=dtype) for preset in presets]
+        methods += [
+            model_method(model, preset, settings, device=device, dtype=dtype, refine=refine, segmenter=segmenter)
+            for preset in presets
+        ]
     return methods
 
 
@@ -196,8 +206,10 @@ def model_method(
     device: str | None = None,
     dtype: str | None = None,
     label: str | None = None,
+    refine: str = "none",
+    segmenter: str = "tiny-sam",
 ) -> Method:
-    """Returns mask tracking with a model, named "model+preset+lost" with what of it is given.
+    """Returns mask tracking with a model, named "model+preset+lost+refine" with what of it is given.
 
     Args:
         model: name or folder of a model.
@@ -206,6 +218,8 @@ def model_method(
         device: where the model runs.
         dtype: number type of the model.
         label: method name, if not as above.
+        refine: what makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
+        segmenter: what "sam" refines with.
 
     Raises:
         SettingsError: if the preset or model is unknown.
@@ -217,8 +231,12 @@ def model_method(
     facts = {"model": _weights(model), "device": device, "dtype": dtype, **asdict(chosen)}
     stem = Path(model).name
     # Lost objects are part of what is measured, so a method that keeps them has a name of its own.
-    name = label or "+".join(part for part in (stem, preset, chosen.lost) if part)
-    return Method(name, MakeTracker(model, chosen, device, dtype), facts, device=device)
+    refiner = make_refiner(refine, segmenter, device)
+    parts = (stem, preset, chosen.lost, refine if refiner else None, Path(segmenter).name if refine == "sam" else None)
+    name = label or "+".join(part for part in parts if part)
+    if refiner is not None:
+        facts |= {"refiner": refiner.facts()}
+    return Method(name, MakeTracker(model, chosen, device, dtype, refine, segmenter), facts, device=device)
 
 
 def _weights(model: str | Path) -> dict[str, Any]:

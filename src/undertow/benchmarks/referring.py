@@ -17,6 +17,8 @@ from undertow.benchmarks.samples import Sample
 from undertow.masks import decode_rle
 from undertow.masks.labels import MOST_PIXELS
 
+# A mask has two, and one of a few ids has a few; what has more is soft.
+MOST_SHADES = 16
 Mask = Bool[np.ndarray, "h w"]
 Stack = Bool[np.ndarray, "n h w"]
 Size = tuple[int, int]
@@ -205,10 +207,14 @@ def read_values(path: Path, size: Size, *, colour: bool = False) -> Integer[np.n
                 )
             if image.width * image.height > MOST_PIXELS:
                 raise MaskError(f"{source} is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
-            values = np.asarray(image)
+            values, black = np.asarray(image), (image.getpalette() or [0, 0, 0])[:3] == [0, 0, 0]
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise MaskError(f"{source} cannot be read ({error}); write it again") from error
+    if colour and not black:
+        raise MaskError(f"{source} has a palette whose entry 0 is not black; save it as a grey PNG, 0 and 255")
     if values.ndim == 3 and colour:
+        if values.shape[2] in (2, 4) and values[..., -1].min(initial=255) < 255:
+            raise MaskError(f"{source} is transparent in places; save it as a grey PNG, 0 and 255")
         values = values[..., :1] if values.shape[2] == 2 else values[..., :3]
         values = values.max(-1)
     if values.ndim != 2 or values.dtype.kind not in "bui":
@@ -220,7 +226,15 @@ def read_mask(path: Path, size: Size) -> Mask:
     """Returns where the mask file of one expression is not black.
 
     Raises:
-        MaskError: naming the file and what is wrong with it.
+        MaskError: naming the file and what is wrong with it; probabilities and soft edges, of which everything above 0
+            would be the mask, are refused.
     """
-    mask: Mask = read_values(path, size, colour=True) > 0
+    values = read_values(path, size, colour=True)
+    shades = np.unique(values)
+    if len(shades) > MOST_SHADES:
+        raise MaskError(
+            f"mask '{path}' has {len(shades)} shades of grey, and everything not black would be the mask; "
+            "save it black and white, at your own threshold"
+        )
+    mask: Mask = values > 0
     return mask

@@ -11,8 +11,8 @@ from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.benchmarks.datasets import DATASETS
 from undertow.benchmarks.engines import MeasureUnit, check_engine, choose_shard, run_units, worker_threads
 from undertow.benchmarks.manifest import Manifest, Means, Measured
-from undertow.benchmarks.methods import Method
-from undertow.benchmarks.outcomes import Outcome, outcome_path, read_outcome
+from undertow.benchmarks.methods import BASELINES, Method
+from undertow.benchmarks.outcomes import RESULTS, Outcome, outcome_path, read_outcome
 from undertow.benchmarks.protocols import EvaluationProtocol, get_protocol
 from undertow.benchmarks.samples import Sample
 from undertow.benchmarks.tasks import get_task
@@ -48,7 +48,8 @@ def run_benchmark(
         protocol: a protocol or its name.
         progress: told of every frame, or a few times a second if several processes work.
         rules: how to score; the dataset's usual way if not given.
-        keep: whether to write the predictions too, below `out/results/<method>`.
+        keep: whether to write the predictions too, below `out/results/<method>`; a finished sample whose predictions
+            were not kept is measured again.
         overwrite: whether to measure again what is already there.
         engine: "local", or "ray" for a Ray cluster, see `undertow.benchmarks.engines`.
         workers: how many processes measure at once.
@@ -94,6 +95,8 @@ def run_benchmark(
     done: dict[int, Outcome] = {}
     for place, unit in enumerate(units):
         outcome = None if overwrite else stored_outcome(out, unit.method, unit.sample, unit.fingerprint)
+        if outcome is not None and keep and not _kept(unit):
+            outcome = None
         if outcome is not None:
             done[place] = outcome
             progress.advance(unit.length, method=unit.method.name, sequence=unit.sample.name, stored=True)
@@ -108,12 +111,15 @@ def choose_rules(samples: Sequence[Sample], rules: str | None = None) -> str:
     """Returns the way of scoring asked for, or the one that the samples' dataset is usually reported with.
 
     Raises:
-        SettingsError: if the samples' task is not scored so.
+        SettingsError: if the samples' task or dataset is not scored so.
     """
-    known = get_task(samples[0].task).rules
+    task, dataset = get_task(samples[0].task), DATASETS.get(samples[0].dataset)
+    known = task.rules if dataset is None or task.free else dataset.rules
     if rules is not None and rules not in known:
-        raise SettingsError(f"rules '{rules}' is not one of {', '.join(known)}")
-    return rules or DATASETS[samples[0].dataset].rules[0]
+        raise SettingsError(
+            f"rules '{rules}' is not one of {', '.join(known)}, by which '{samples[0].dataset}' is scored"
+        )
+    return rules or (task.rules if dataset is None else dataset.rules)[0]
 
 
 def stored_outcome(out: Path, method: Method, sample: Sample, fingerprint: str) -> Outcome | None:
@@ -126,6 +132,12 @@ def stored_outcome(out: Path, method: Method, sample: Sample, fingerprint: str) 
     except SettingsError:
         return None
     return outcome if outcome.fingerprint == fingerprint else None
+
+
+def _kept(unit: MeasureUnit) -> bool:
+    """Tells whether the predictions of a finished measurement were kept, too."""
+    shown = unit.protocol.frames(len(unit.sample.frames))
+    return get_task(unit.sample.task).kept(unit.out / RESULTS / unit.method.name, unit.sample, shown)
 
 
 def unit_fingerprint(method: Method, sample: Sample, digest: str, protocol: EvaluationProtocol, rules: str) -> str:
@@ -156,7 +168,8 @@ def _check_tasks(methods: Sequence[Method], samples: Sequence[Sample]) -> None:
         raise SettingsError(f"samples ask for {' and '.join(tasks)}; measure one task at a time")
     for method in methods:
         if method.task not in (tasks[0], get_task(tasks[0]).predictors):
+            fit = [each.name for each in BASELINES.values() if each.task == tasks[0]]
             raise SettingsError(
                 f"method '{method.name}' does '{method.task}', but the dataset asks for '{tasks[0]}'; "
-                "choose a method or a dataset of the same task"
+                f'give methods of that task (--models "" --baselines {",".join(fit)}) or another dataset'
             )

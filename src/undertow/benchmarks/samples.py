@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from undertow.base import MaskError
 from undertow.masks import LabelMap, read_label_map
 from undertow.metrics import merge_objects
 from undertow.video import Video
@@ -99,9 +100,19 @@ class MaskSample(Sample):
         return self.read(self.masks[self.frames[index]])
 
     def read(self, path: Path) -> LabelMap:
-        """Returns a label map file of this video, an annotation or a prediction."""
+        """Returns a label map file of this video, an annotation or a prediction.
+
+        Raises:
+            MaskError: if the file is not a label map of the video's size.
+        """
         if not self.merged:
-            return read_label_map(path, size=self.size)
+            try:
+                return read_label_map(path, size=self.size)
+            except MaskError as error:
+                # What `track` would take is no way out here: colours say nothing of the truth's ids.
+                if "--mask-colors" not in str(error):
+                    raise
+                raise MaskError(f"mask '{path}' is RGB-coded; save it as a palette PNG with the truth's ids") from error
         # Some annotations of DAVIS 2016 are black and white stored as colour.
         return merge_objects(read_label_map(path, size=self.size, mask_colors=True))
 

@@ -9,6 +9,7 @@ from undertow.benchmarks.outcomes import Outcome
 from undertow.benchmarks.runner import choose_rules
 from undertow.benchmarks.samples import Sample
 from undertow.benchmarks.tasks import get_task
+from undertow.benchmarks.tasks.results import folder_remedy
 
 
 def score_folder(
@@ -37,10 +38,17 @@ def score_folder(
     """
     root = Path(results)
     if not root.is_dir():
-        raise SettingsError(f"folder of predictions '{root}' does not exist; check the path")
+        what = "is a file" if root.exists() else "does not exist"
+        raise SettingsError(f"folder of predictions '{root}' {what}; give the folder that holds the samples' results")
     rules = choose_rules(samples, rules)
     for sample in samples:
         get_task(sample.task).check_results(root, sample)
+    if not any(get_task(sample.task).holds(root, sample) for sample in samples):
+        # Where a missing file scores 0, another folder altogether would score 0, too.
+        raise SettingsError(
+            f"'{root}' holds no result of any of the {len(samples)} samples, such as '{samples[0].name}'; "
+            + folder_remedy(root, samples[0].name.split("/")[0], get_task(samples[0].task).layout)
+        )
     units = [ScoreUnit(root, sample, rules, method or root.resolve().name) for sample in samples]
     progress = progress or SilentProgress()
     progress.start("score", total=sum(unit.length for unit in units))

@@ -197,7 +197,9 @@ def read_values(path: Path, size: tuple[int, int] | None = None) -> Shaped[np.nd
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("PNG",)) as image:
             if size is not None and (image.height, image.width) != tuple(size):
-                raise MaskError(f"'{path}' is {image.width}x{image.height}, the video {size[1]}x{size[0]}")
+                raise MaskError(
+                    f"'{path}' is {image.width}x{image.height}, the video {size[1]}x{size[0]}; save it at that size"
+                )
             mode, values = image.mode, np.asarray(image)
     except MaskError:
         raise

@@ -83,6 +83,10 @@ def bench_run(
     split: Split = None,
     rules: Rules = None,
     lost: Lost = None,
+    refine: Annotated[
+        Literal["none", "guided", "crf", "sam"], typer.Option(help="Better masks from the frames, after propagation.")
+    ] = "none",
+    segmenter: Annotated[str, typer.Option(help="What --refine sam prompts: a name or a folder.")] = "tiny-sam",
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
     reference: Reference = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the predictions too, below OUT/results.")] = False,
@@ -108,7 +112,7 @@ def bench_run(
     part = None if shard is None else parse_shard(shard)
     methods = make_methods(
         listed(models), listed(presets) or [None], listed(baselines), settings=TrackSettings(lost=lost),
-        device=device, dtype=dtype,
+        device=device, dtype=dtype, refine=refine, segmenter=segmenter,
     )  # fmt: skip
     names = [method.name for method in methods]
     if reference is not None and reference not in names:

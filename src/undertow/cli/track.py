@@ -1,7 +1,7 @@
 """`undertow track`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from undertow.backbones import Backbone, ImageUNet
     from undertow.masks import LabelMap
     from undertow.runs import Correction
-    from undertow.tracking import Refiner, TrackSettings, TunedKernels
+    from undertow.tracking import TrackSettings, TunedKernels
     from undertow.video import Clip
 
 
@@ -70,6 +70,9 @@ def track(
     tuning: Annotated[
         Literal["off", "paper", "fast", "amortised"], typer.Option(help="Learn conditioning and head weights first.")
     ] = "off",
+    class_name: Annotated[str | None, typer.Option(help="What the object is: a text to be conditioned on.")] = None,
+    caption: Annotated[str | None, typer.Option(help="A sentence to be conditioned on.")] = None,
+    conditioning: Annotated[Path | None, typer.Option(help="A kernel file to be conditioned on.")] = None,
     start: Start = None,
     end: End = None,
     every: Every = 1,
@@ -97,7 +100,7 @@ def track(
     """
     from undertow.backbones import load
     from undertow.runs import Latency, parse_memory, track_into
-    from undertow.tracking import TrackSettings
+    from undertow.tracking import TrackSettings, make_refiner
 
     set_threads(threads)
     settings = TrackSettings(
@@ -112,12 +115,15 @@ def track(
         latency = Latency()
         corrections: list[Correction] = []
         cues = [{kind: cue} for kind, each in (("mask", mask), ("box", box), ("point", point)) for cue in each]
-        refiner = refiner_called(refine, segmenter, device)
+        refiner = make_refiner(refine, segmenter, device)
         with shown_progress(json) as progress:
             track_into(
                 out, clip, masks, backbone, settings, cues=cues, overwrite=overwrite, overlay=overlay,
                 progress=progress, latency=latency, corrections=corrections, refiner=refiner,
-                tuned=tuned_kernels(tuning, clip, masks, backbone, settings, out, progress),
+                tuned=tuned_kernels(
+                    tuning, clip, masks, backbone, settings, out, progress,
+                    class_name=class_name, caption=caption, file=conditioning,
+                ),
             )  # fmt: skip
     for correction in corrections:
         log.print(f"{correction}")
@@ -159,17 +165,6 @@ def given_masks(
     return masks
 
 
-def refiner_called(name: str, segmenter: str, device: str | None) -> "Refiner | None":
-    """Returns what `--refine` names."""
-    from undertow.tracking import CrfRefiner, GuidedRefiner, SegmenterRefiner
-
-    if name == "sam":
-        from undertow.refinement import load_segmenter
-
-        return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter)
-    return {"none": None, "guided": GuidedRefiner(), "crf": CrfRefiner()}[name]
-
-
 def tuned_kernels(
     tuning: str,
     clip: "Clip",
@@ -178,14 +173,20 @@ def tuned_kernels(
     settings: "TrackSettings",
     out: Path,
     progress: Progress,
+    **given: Any,
 ) -> "TunedKernels | None":
-    """Returns what `--tuning` learns of the masks, kept beside the run so that it is learned once."""
+    """Returns what `--tuning` learns of the masks, kept beside the run so that it is learned once.
+
+    A text or file to be conditioned on, in `given`, is where tuning starts; without tuning it is used as it is.
+    """
     from undertow.tracking.tuning import get_tuning, starting_conditioning, tune
 
     chosen = get_tuning(tuning)
     if chosen is None:
-        return None
-    start = starting_conditioning(backbone, amortised=True) if tuning == "amortised" else None
+        if all(value is None for value in given.values()):
+            return None
+        chosen = get_tuning("amortised")
+    start = starting_conditioning(backbone, amortised=tuning == "amortised", **given)
     folder = out.with_name(f"{out.name}.kernels")
     return tune(clip, masks, backbone, settings, chosen, start=start, folder=folder, progress=progress)
 

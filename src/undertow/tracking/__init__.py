@@ -4,7 +4,7 @@ from undertow.tracking.inspection import Inspection, inspect
 from undertow.tracking.kernels import ObjectKernel, TunedKernels
 from undertow.tracking.losing import Verdict
 from undertow.tracking.presence import PresenceModel, PresenceSignals
-from undertow.tracking.refining import CrfRefiner, GuidedRefiner, Refiner, SegmenterRefiner
+from undertow.tracking.refining import CrfRefiner, GuidedRefiner, Refiner, SegmenterRefiner, make_refiner
 from undertow.tracking.sequence import check_masks, propagate, track
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
 from undertow.tracking.tracker import MaskTracker, ObjectScore, TrackResult
@@ -27,6 +27,7 @@ __all__ = [
     "Verdict",
     "check_masks",
     "inspect",
+    "make_refiner",
     "propagate",
     "resolve",
     "track",

@@ -6,17 +6,16 @@ stay those of propagation.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from undertow.base import SettingsError
 from undertow.masks import LabelMap, object_ids, upsample_argmax
-from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame
+from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame, load_segmenter
 from undertow.refinement.crf import CrfSettings, refine_crf
 from undertow.refinement.guided import GuidedSettings, upsample_guided
 from undertow.tracking.tracker import TrackResult
-
-Refinement = Literal["guided", "crf", "sam"]
 
 
 class Refiner(Protocol):
@@ -80,6 +79,26 @@ class SegmenterRefiner:
     def facts(self) -> dict[str, Any]:
         """Returns the settings and the segmenter's name."""
         return {"refine": "sam", "segmenter": self.name, **asdict(self.settings)}
+
+
+def make_refiner(name: str, segmenter: str = "tiny-sam", device: str | None = None) -> Refiner | None:
+    """Returns the refiner called "guided", "crf" or "sam", with its default settings; `None` for "none".
+
+    Args:
+        name: which.
+        segmenter: for "sam", a name or folder that `undertow.refinement.load_segmenter` takes.
+        device: where the segmenter runs.
+
+    Raises:
+        SettingsError: if there is no such refiner or segmenter.
+        WeightsUnavailable: if the segmenter's weights are not to be had.
+    """
+    if name == "sam":
+        return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter)
+    known: dict[str, Refiner | None] = {"none": None, "guided": GuidedRefiner(), "crf": CrfRefiner()}
+    if name not in known:
+        raise SettingsError(f"refiner '{name}' is not one of {', '.join((*known, 'sam'))}")
+    return known[name]
 
 
 def refined(

@@ -37,7 +37,7 @@ class SegmenterSettings:
         examples: How crops and targets are drawn.
     """
 
-    steps: int = 3450
+    steps: int = 3000
     small_steps: int = 2700
     small_side: int = 128
     small_crops: int = 5

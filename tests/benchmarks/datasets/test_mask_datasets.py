@@ -287,9 +287,9 @@ def late_mask(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (break_json, r"meta\.json' is not valid JSON"),
-        (no_json, r"meta\.json' is missing"),
-        (list_json, r"meta\.json' holds a list where an object should be"),
+        (break_json, r"meta\.json' is not JSON"),
+        (no_json, r"meta\.json' cannot be read \(No such file"),
+        (list_json, r"meta\.json' names no videos"),
         (no_objects, r"names no objects of '0a1b'"),
         (odd_objects, r"does not say which objects '0a1b' has"),
         (no_first, r"object 2 of '0a1b' has no first mask: '.*00010\.png'"),

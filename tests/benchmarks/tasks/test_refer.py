@@ -45,7 +45,7 @@ def make(root: Path, name: str, **facts: Any) -> ReferSample:
         truth[frame] = FileTruth(root / f"masks/{frame}.png", ((1,),), (255,))
     given: dict[str, Any] = {"texts": ("the first",), "truth": truth} | facts
     return ReferSample(
-        dataset="mevis", name=name, video=root / "frames", frames=frames, size=(HEIGHT, WIDTH), **given
+        dataset="made", name=name, video=root / "frames", frames=frames, size=(HEIGHT, WIDTH), **given
     )  # fmt: skip
 
 

@@ -30,8 +30,6 @@ def _layout(dataset: str, prefix: str) -> tuple[Callable[[Path, str], Sequence[s
     """Returns the two functions of a dataset that lies in folders whose names begin with `prefix`."""
 
     def names(root: Path, split: str) -> Sequence[str]:
-        if split != "all":
-            raise SettingsError(f"{dataset} has no split '{split}', only 'all'")
         found = list(_locate(root, prefix))
         if not found:
             raise SettingsError(

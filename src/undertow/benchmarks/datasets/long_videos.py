@@ -10,10 +10,8 @@ from undertow.benchmarks.datasets.trees import find_trees, subfolders
 from undertow.benchmarks.samples import MaskSample
 
 
-def _trees(root: Path, split: str) -> tuple[Path, Path]:
+def _trees(root: Path) -> tuple[Path, Path]:
     """Returns the folders of frames and annotations; the original Long Videos may lie in `long_video` inside."""
-    if split != "all":
-        raise SettingsError(f"this dataset has no split '{split}', only 'all'")
     for folder in (root, root / "long_video", root / "long_video_davis"):
         trees = find_trees(folder)
         if trees is not None:
@@ -27,7 +25,7 @@ def names(root: Path, split: str) -> Sequence[str]:
     Raises:
         SettingsError: if there are none.
     """
-    images, masks = _trees(root, split)
+    images, masks = _trees(root)
     for folder in (images.parent, images.parent.parent):
         listed = folder / "ImageSets" / "2017" / "val.txt"
         if listed.is_file():
@@ -40,7 +38,7 @@ def names(root: Path, split: str) -> Sequence[str]:
 
 def _dataset(name: str, title: str, source: str, count: int) -> Dataset:
     def open_one(root: Path, split: str, video: str) -> MaskSample:
-        images, masks = _trees(root, split)
+        images, masks = _trees(root)
         return mask_sample(name, video, images / video, masks / video)
 
     return Dataset(

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from undertow.base import Progress, SettingsError, UndertowError
 from undertow.benchmarks.samples import Sample
 from undertow.benchmarks.tasks import Finding, get_task
+from undertow.masks.labels import listed
 
 Names = Callable[[Path, str], Sequence[str]]
 Opener = Callable[[Path, str, str], Sample]
@@ -77,7 +79,9 @@ def get_dataset(name: str, root: Path | str | None = None) -> Dataset:
 
         name = recognise(Path(root))
     if name not in DATASETS:
-        raise SettingsError(f"dataset '{name}' is not one of davis, {', '.join(DATASETS)}")
+        near = get_close_matches(name.lower(), DATASETS, 1, 0.7)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise SettingsError(f"dataset '{name}' is not one of davis, {', '.join(DATASETS)}{hint}")
     return DATASETS[name]
 
 
@@ -101,7 +105,7 @@ def open_dataset(
         dataset.prepare(root, progress)
     elif not root.is_dir():
         raise SettingsError(f"dataset folder '{root}' does not exist; give the folder with --root")
-    split = split or dataset.splits[0]
+    split = _split(dataset, split)
     return tuple(dataset.open(root, split, each) for each in dataset.names(root, split))
 
 
@@ -123,8 +127,8 @@ def check_dataset(
             raise
         yield Finding(root, str(error))
         return
-    split = split or dataset.splits[0]
     try:
+        split = _split(dataset, split)
         if dataset.prepare is not None:
             dataset.prepare(root, progress)
         elif not root.is_dir():
@@ -152,14 +156,33 @@ def check_dataset(
             progress.advance(1, sample=each)
 
 
+def _split(dataset: Dataset, split: str | None) -> str:
+    """Returns the split asked for, or the usual one.
+
+    Other datasets judge by what is on disk, where a list of one's own may be a split, too.
+
+    Raises:
+        SettingsError: if the dataset has no splits and one is asked for.
+    """
+    if split is not None and dataset.splits == ("all",) and split != "all":
+        raise SettingsError(f"{dataset.name} has no split '{split}', only 'all'; leave --split out")
+    return split or dataset.splits[0]
+
+
 def select_samples(samples: Sequence[Sample], names: Sequence[str]) -> tuple[Sample, ...]:
     """Returns the samples called `names`, in the dataset's order; all of them if no name is given.
+
+    Where a sample is one expression of a video, the video's name means all of its expressions.
 
     Raises:
         SettingsError: naming a sample that is not there, and those that are.
     """
     known = [sample.name for sample in samples]
-    missing = [name for name in names if name not in known]
+    missing = [name for name in names if not any(_is_of(each, name) for each in known)]
     if missing:
-        raise SettingsError(f"sequence '{missing[0]}' is not one of {', '.join(known)}")
-    return tuple(sample for sample in samples if not names or sample.name in names)
+        raise SettingsError(f"sequence '{missing[0]}' is not one of {listed(known, 30)}")
+    return tuple(sample for sample in samples if not names or any(_is_of(sample.name, name) for name in names))
+
+
+def _is_of(sample: str, name: str) -> bool:
+    return sample == name or sample.startswith(f"{name}/")

@@ -1,10 +1,8 @@
 """What mask datasets of several layouts share: pairing frames with annotations, and objects that join late."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from undertow.base import SettingsError
 from undertow.benchmarks.samples import MaskSample
@@ -86,20 +84,3 @@ def find_trees(root: Path) -> tuple[Path, Path] | None:
 def subfolders(folder: Path) -> Sequence[str]:
     """Returns the names of the folders in a folder, in order, hidden ones left out."""
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns the object in a JSON file.
-
-    Raises:
-        SettingsError: if there is no such file, or it is not JSON with an object at the top.
-    """
-    if not path.is_file():
-        raise SettingsError(f"'{path}' is missing; it comes with the dataset")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"'{path}' is not valid JSON ({error}); fetch it again") from error
-    if not isinstance(content, dict):
-        raise SettingsError(f"'{path}' holds a {type(content).__name__} where an object should be; fetch it again")
-    return content

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from undertow.base import SettingsError
+from undertow.benchmarks.datasets.reading import read_json
 from undertow.benchmarks.datasets.registry import Dataset, register
-from undertow.benchmarks.datasets.trees import pair, read_json, subfolders
+from undertow.benchmarks.datasets.trees import pair, subfolders
 from undertow.benchmarks.samples import MaskSample
 from undertow.benchmarks.tasks import Finding
 
@@ -38,7 +39,8 @@ def _folder(root: Path, split: str) -> Path:
 
 
 def _videos(folder: Path) -> Mapping[str, Any]:
-    videos = read_json(folder / "meta.json").get("videos")
+    content = read_json(folder / "meta.json")
+    videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict) or not videos:
         raise SettingsError(f"'{folder / 'meta.json'}' names no videos; fetch it again")
     return videos

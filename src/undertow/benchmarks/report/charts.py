@@ -18,6 +18,7 @@ from undertow.benchmarks.tasks import get_task
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":")
 STEPS = 101
+MOST_SAMPLES = 60
 
 
 def curve(outcome: Outcome) -> Float64[np.ndarray, " t"]:
@@ -25,22 +26,23 @@ def curve(outcome: Outcome) -> Float64[np.ndarray, " t"]:
     values = [scores for unit in outcome.series.values() for scores in unit.values()]
     if not values:
         return np.zeros(0)
-    table = np.stack(values)
-    counts = np.isfinite(table).sum(0)
-    mean: Float64[np.ndarray, " t"] = np.where(counts, np.nansum(table, 0) / np.maximum(counts, 1), np.nan)
-    return mean
+    return _mean_of_known(np.stack(values))
 
 
 def mean_curve(outcomes: Sequence[Outcome]) -> Float64[np.ndarray, " steps"]:
-    """Returns the score at 101 evenly spaced moments from first to last scored frame, averaged over samples."""
+    """Returns the score at 101 evenly spaced moments from first to last scored frame, averaged over samples.
+
+    Where a sample has no score, because its objects come late, it does not count; NaN where none has.
+    """
     moments = np.linspace(0, 1, STEPS)
     stretched = []
     for values in map(curve, outcomes):
         known = np.isfinite(values)
         if known.any():
-            stretched.append(np.interp(moments, np.linspace(0, 1, len(values))[known], values[known]))
-    mean: Float64[np.ndarray, " steps"] = np.mean(stretched, axis=0) if stretched else np.full(STEPS, np.nan)
-    return mean
+            places = np.linspace(0, 1, len(values))[known]
+            # Before its first object appears and after the last, a sample has no score.
+            stretched.append(np.interp(moments, places, values[known], left=np.nan, right=np.nan))
+    return _mean_of_known(np.array(stretched, np.float64).reshape(-1, STEPS))
 
 
 def draw_over_time(outcomes: Sequence[Outcome]) -> Any:
@@ -58,11 +60,11 @@ def draw_over_time(outcomes: Sequence[Outcome]) -> Any:
     _dress(axes)
     axes.set_xlabel("time, % of the sequence")
     axes.set_ylabel(f"{_measured(outcomes)}, %")
-    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    _legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
-def draw_sequences(outcomes: Sequence[Outcome], most: int = 60) -> Any:
+def draw_sequences(outcomes: Sequence[Outcome], most: int = MOST_SAMPLES) -> Any:
     """Returns the figure of small multiples, a curve per method in each of at most `most` samples.
 
     `None` if there is one sample, which `draw_over_time` shows, or if nothing is scored frame by frame.
@@ -82,7 +84,7 @@ def draw_sequences(outcomes: Sequence[Outcome], most: int = 60) -> Any:
                 moments = np.linspace(0, 100, len(values))
                 (lines[method],) = axes.plot(moments, 100 * values, linewidth=1.3, **_style(place))
         _dress(axes)
-        axes.set_title(name, fontsize=8)
+        axes.set_title(_shortened(name, 30), fontsize=8)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     # Where the last row is not full, the row above carries the labels.
@@ -90,11 +92,11 @@ def draw_sequences(outcomes: Sequence[Outcome], most: int = 60) -> Any:
         axes.tick_params(labelbottom=True)
     figure.supxlabel("time, % of the sequence", fontsize=9)
     figure.supylabel(f"{_measured(outcomes)}, %", fontsize=9)
-    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    _legend(figure, list(lines.values()), list(lines))
     return figure
 
 
-def draw_bars(outcomes: Sequence[Outcome], most: int = 60) -> Any:
+def draw_bars(outcomes: Sequence[Outcome], most: int = MOST_SAMPLES) -> Any:
     """Returns the figure of the headline measure, a group of bars per sample and a bar per method."""
     task = get_task(outcomes[0].task)
     methods = by_method(outcomes)
@@ -109,14 +111,14 @@ def draw_bars(outcomes: Sequence[Outcome], most: int = 60) -> Any:
             [row + (place - (len(methods) - 1) / 2) * thick for row in rows], lengths, thick * 0.9,
             color=COLOURS[place % len(COLOURS)], alpha=1 - 0.35 * (place // len(COLOURS)), label=method,
         )  # fmt: skip
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(names)), [_shortened(name, 40) for name in names], fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel(f"{_headline(outcomes)}, %", fontsize=9)
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
-    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    _legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -141,7 +143,7 @@ def draw_thresholds(outcomes: Sequence[Outcome]) -> Any:
     axes.set_ylabel("visible points, %")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    _legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -216,12 +218,35 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
+def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Draws a legend above the axes, in as many columns as are not cut off."""
+    # A letter of this size is about 0.07 inches wide, the sample of a line beside it half an inch.
+    widest = 0.07 * max(map(len, labels), default=0) + 0.6
+    columns = max(1, min(4, int(figure.get_figwidth() / widest)))
+    rows = math.ceil(len(labels) / columns)
+    # Each row takes as much from the axes, unless the figure grows by it.
+    figure.set_figheight(figure.get_figheight() + 0.18 * max(0, rows - 1))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, fontsize=8, frameon=False)
+
+
+def _shortened(name: str, most: int) -> str:
+    """Returns a name without its middle if it is too long; what tells names apart is often at the end."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+
+
+def _mean_of_known(table: Float64[np.ndarray, "n t"]) -> Float64[np.ndarray, " t"]:
+    """Returns the mean of each column's numbers, NaN where there are none."""
+    counts = np.isfinite(table).sum(0)
+    mean: Float64[np.ndarray, " t"] = np.where(counts, np.nansum(table, 0) / np.maximum(counts, 1), np.nan)
+    return mean
+
+
 def _has_curves(outcomes: Sequence[Outcome]) -> bool:
     return any(len(outcome.frames) > 1 and outcome.series for outcome in outcomes)
 
 
 def _headline(outcomes: Sequence[Outcome]) -> str:
-    return next(iter(get_task(outcomes[0].task).summarise(list(outcomes))))
+    return get_task(outcomes[0].task).headline_measure(outcomes)
 
 
 def _measured(outcomes: Sequence[Outcome]) -> str:

@@ -71,7 +71,8 @@ def best_method(outcomes: Sequence[Outcome]) -> str:
     """Returns the method with the highest headline measure."""
     task = get_task(outcomes[0].task)
     methods = by_method(outcomes)
-    scores = {method: next(iter(task.summarise(list(methods[method].values())).values())) for method in methods}
+    measure = task.headline_measure(outcomes)
+    scores = {method: task.summarise(list(found.values()))[measure] for method, found in methods.items()}
     return max(scores, key=lambda method: (math.isfinite(scores[method]), scores[method]))
 
 

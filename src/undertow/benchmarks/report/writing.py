@@ -129,10 +129,14 @@ def _figures(outcomes: Sequence[Outcome]) -> list[str]:
     best = best_method(outcomes)
     of_best = [outcome for outcome in outcomes if outcome.method == best]
     headline = _headline(outcomes)
+    count = len({outcome.sequence for outcome in outcomes})
+    which = (
+        "every sequence" if count <= charts.MOST_SAMPLES else f"the first {charts.MOST_SAMPLES} of {count} sequences"
+    )
     found: list[tuple[str, str, Any, str]] = [
-        ("By sequence", "bars", charts.draw_bars(outcomes), f"{headline} of every sequence."),
+        ("By sequence", "bars", charts.draw_bars(outcomes), f"{headline} of {which}."),
         ("Over time", "time", charts.draw_over_time(outcomes), "Mean over sequences, stretched to the same length."),
-        ("Each sequence over time", "each", charts.draw_sequences(outcomes), "One curve for each method."),
+        ("Each sequence over time", "each", charts.draw_sequences(outcomes), f"One curve for each method, {which}."),
         ("By distance", "distance", charts.draw_thresholds(outcomes), "Visible points found within a distance."),
         ("Confusion", "confusion", charts.draw_confusion(of_best), "What the pixels of a class are taken for."),
     ]
@@ -168,8 +172,16 @@ def _worst(outcomes: Sequence[Outcome], out: Path, samples: Sequence[Sample]) ->
 
 
 def _protocol(outcomes: Sequence[Outcome]) -> str:
-    return f"Protocol {outcomes[0].protocol}. Scored by the rules '{outcomes[0].rules}'. Scores in percent."
+    text = f"Protocol {outcomes[0].protocol}. Scored by the rules '{outcomes[0].rules}'. Scores in percent."
+    missing = {outcome.method: 0 for outcome in outcomes}
+    for outcome in outcomes:
+        missing[outcome.method] += int(outcome.facts.get("missing", 0)) + int(outcome.totals.get("missing", 0))
+    for method, count in missing.items():
+        if count:
+            verbs = "results are missing and count" if count > 1 else "result is missing and counts"
+            text += f" Of {method}, {count} {verbs} as 0."
+    return text
 
 
 def _headline(outcomes: Sequence[Outcome]) -> str:
-    return next(iter(get_task(outcomes[0].task).summarise(list(outcomes))))
+    return get_task(outcomes[0].task).headline_measure(outcomes)

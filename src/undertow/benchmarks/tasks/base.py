@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int64, UInt8
 from undertow.base import SettingsError
 from undertow.benchmarks.outcomes import Outcome
 from undertow.benchmarks.samples import Sample
+from undertow.benchmarks.tasks.results import folder_remedy
 
 S = TypeVar("S", bound=Sample)
 P = TypeVar("P")
@@ -73,16 +74,20 @@ class Task(ABC, Generic[S, P]):
     Attributes:
         name: what datasets and commands call it.
         rules: the ways of scoring it knows. Numbers scored by different rules never share a table.
+        free: whether its rules go with any of its datasets, instead of those a dataset names.
         measures: columns of a table, the headline first.
         predictors: the task whose methods it measures, if not its own.
         whole: whether a prediction is of the whole video instead of a frame.
+        layout: how results lie in their folder, in words.
     """
 
     name: ClassVar[str]
     rules: ClassVar[tuple[str, ...]]
+    free: ClassVar[bool] = False
     measures: ClassVar[tuple[str, ...]]
     predictors: ClassVar[str | None] = None
     whole: ClassVar[bool] = False
+    layout: ClassVar[str] = "<sequence>/<frame>.png"
 
     @abstractmethod
     def asked(self, sample: S, rules: str, shown: Sequence[int] | None = None) -> Sequence[int]:
@@ -104,8 +109,16 @@ class Task(ABC, Generic[S, P]):
         if not (folder / sample.name).is_dir():
             raise SettingsError(
                 f"predictions for '{sample.name}' are missing: '{folder / sample.name}' is no folder; "
-                "give a folder of <sequence>/<frame>.png"
+                + folder_remedy(folder, sample.name, self.layout)
             )
+
+    def holds(self, folder: Path, sample: S) -> bool:
+        """Tells whether a folder of results has anything for a sample, where `check_results` lets it have nothing."""
+        return True
+
+    def kept(self, folder: Path, sample: S, shown: Sequence[int]) -> bool:
+        """Tells whether a folder of results has all predictions of a sample that a protocol shows."""
+        return all((folder / sample.name / f"{sample.frames[index]}.png").is_file() for index in shown)
 
     @abstractmethod
     def read(self, folder: Path, sample: S, index: int, rules: str) -> P:
@@ -140,6 +153,10 @@ class Task(ABC, Generic[S, P]):
         """Returns how many pixels of each class (rows) were taken for which, `None` if the task has no classes."""
         return None
 
+    def headline_measure(self, outcomes: Sequence[Outcome]) -> str:
+        """Returns the name of the one figure that charts show and by which methods are compared sample by sample."""
+        return next(iter(self.summarise(outcomes)))
+
     def headline(self, outcome: Outcome) -> float:
-        """Returns the one figure of a single sample that charts show."""
-        return self.summarise([outcome])[self.measures[0]]
+        """Returns that figure of a single sample."""
+        return self.summarise([outcome])[self.headline_measure([outcome])]

@@ -13,6 +13,7 @@ from undertow.benchmarks.samples import MaskSample
 from undertow.benchmarks.tasks.base import Finding, Images, Task
 from undertow.benchmarks.tasks.inspection import frame_findings, gap_findings
 from undertow.benchmarks.tasks.mask_scoring import MaskEvaluator, asked_objects
+from undertow.benchmarks.tasks.results import file_remedy, is_black_and_white
 from undertow.masks import VOID, LabelMap, object_ids, write_label_map
 from undertow.metrics import MASK_RULES, DatasetSummary, MaskRules, YouTubeVosSummary
 
@@ -25,6 +26,7 @@ class MaskTask(Task[MaskSample, LabelMap]):
 
     name: ClassVar[str] = "masks"
     rules: ClassVar[tuple[str, ...]] = tuple(MASK_RULES)
+    free: ClassVar[bool] = True
     measures: ClassVar[tuple[str, ...]] = ("J&F", "J", "J recall", "J decay", "F", "F recall", "F decay")
 
     def asked(self, sample: MaskSample, rules: str, shown: Sequence[int] | None = None) -> Sequence[int]:
@@ -71,8 +73,15 @@ class MaskTask(Task[MaskSample, LabelMap]):
         """
         path = folder / sample.name / f"{sample.frames[index]}.png"
         if not path.is_file():
-            raise MaskError(f"the prediction for frame '{path.stem}' of '{sample.name}' is missing: '{path}'; add it")
+            raise MaskError(
+                f"the prediction for frame '{path.stem}' of '{sample.name}' is missing: '{path}'; {file_remedy(path)}"
+            )
         labels = sample.read(path)
+        if len(sample.ids) > 1 and not sample.merged and is_black_and_white(path):
+            # White would be taken for object 1, and nobody has said that it is.
+            raise MaskError(
+                f"'{path}' is black and white, but '{sample.name}' has {_objects(sample.ids)}; give their ids"
+            )
         if (labels == VOID).any():
             # Evaluators differ in what they make of it, from background to 255 objects.
             raise MaskError(f"'{path}' has void pixels (255); give background or an object everywhere")
@@ -162,9 +171,9 @@ class MaskTask(Task[MaskSample, LabelMap]):
             figures |= {name: measure.mean, f"{name} recall": measure.recall, f"{name} decay": measure.decay}
         return figures
 
-    def headline(self, outcome: Outcome) -> float:
-        """Returns J&F of one sample; G would be nothing, since a video seldom has categories of both kinds."""
-        return self.summarise([outcome])["J&F"]
+    def headline_measure(self, outcomes: Sequence[Outcome]) -> str:
+        """Returns J&F by all rules: of one sample G would be nothing, as a video seldom has both kinds of category."""
+        return "J&F"
 
     @staticmethod
     def _split_figures(outcomes: Sequence[Outcome]) -> dict[str, float]:

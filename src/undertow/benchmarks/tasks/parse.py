@@ -13,6 +13,7 @@ from undertow.benchmarks.semantic import SemanticSample, read_values, write_valu
 from undertow.benchmarks.tasks.base import Evaluator, Finding, Images, Task
 from undertow.benchmarks.tasks.class_scoring import ClusterEvaluator, ParseEvaluator, dense_counts
 from undertow.benchmarks.tasks.inspection import frame_findings, gap_findings
+from undertow.benchmarks.tasks.results import file_remedy
 from undertow.masks import VOID, LabelMap
 from undertow.metrics import MatchingMode, SemanticScores
 
@@ -31,6 +32,7 @@ class ParseTask(Task[SemanticSample, LabelMap]):
     # What can move masks can move classes, see `predict`.
     predictors: ClassVar[str] = "masks"
     rules: ClassVar[tuple[str, ...]] = ("anchor-excluded", "all-frames", *MATCHING)
+    free: ClassVar[bool] = True
     measures: ClassVar[tuple[str, ...]] = ("mIoU", "pixel accuracy", "mVC8", "mVC16", "mVC8 strict", "mVC16 strict")
 
     def asked(self, sample: SemanticSample, rules: str, shown: Sequence[int] | None = None) -> Sequence[int]:
@@ -64,7 +66,9 @@ class ParseTask(Task[SemanticSample, LabelMap]):
         """
         path = folder / sample.name / f"{sample.frames[index]}.png"
         if not path.is_file():
-            raise MaskError(f"the prediction for frame '{path.stem}' of '{sample.name}' is missing: '{path}'; add it")
+            raise MaskError(
+                f"the prediction for frame '{path.stem}' of '{sample.name}' is missing: '{path}'; {file_remedy(path)}"
+            )
         if rules not in MATCHING:
             return sample.read(path)
         values = read_values(path, sample.size)

@@ -12,6 +12,7 @@ from undertow.benchmarks.outcomes import Outcome
 from undertow.benchmarks.points import PointSample, Tracks, mask_problem, read_tracks, write_tracks
 from undertow.benchmarks.tasks.base import Finding, Images, Measurement, Task
 from undertow.benchmarks.tasks.inspection import frame_findings
+from undertow.benchmarks.tasks.results import folder_remedy
 from undertow.metrics.badja import BadjaCounts, count_badja
 from undertow.metrics.points import QueryMode, VideoAverages, evaluated_frames, scale_points
 from undertow.metrics.tapvid import THRESHOLDS, TapVidCounts, count_tapvid, near_points
@@ -96,6 +97,7 @@ class PointTask(Task[PointSample, Tracks]):
         *("PCK", "<3 px"),
     )
     whole: ClassVar[bool] = True
+    layout: ClassVar[str] = "<sample>.npz"
 
     def asked(self, sample: PointSample, rules: str, shown: Sequence[int] | None = None) -> Sequence[int]:
         """Returns 0: there is one prediction for the whole video; nothing if no shown frame has a point to score."""
@@ -114,8 +116,12 @@ class PointTask(Task[PointSample, Tracks]):
         if not (folder / f"{sample.name}.npz").is_file():
             raise SettingsError(
                 f"tracks for '{sample.name}' are missing: '{folder / sample.name}.npz' is no file; "
-                "give a folder of <sample>.npz"
+                + folder_remedy(folder, f"{sample.name}.npz", self.layout)
             )
+
+    def kept(self, folder: Path, sample: PointSample, shown: Sequence[int]) -> bool:
+        """Tells whether a folder of results has a sample's tracks."""
+        return (folder / f"{sample.name}.npz").is_file()
 
     def read(self, folder: Path, sample: PointSample, index: int, rules: str) -> Tracks:
         """Returns the tracks of a sample, of the queries that the rules ask for."""
@@ -181,7 +187,3 @@ class PointTask(Task[PointSample, Tracks]):
             | {f"<{threshold}": f"pts_within_{threshold}" for threshold in THRESHOLDS}
         )
         return {name: values.get(own, float("nan")) for name, own in names.items()}
-
-    def headline(self, outcome: Outcome) -> float:
-        """Returns delta_avg of a video, or its PCK."""
-        return next(iter(self.summarise([outcome]).values()))

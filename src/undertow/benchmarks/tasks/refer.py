@@ -17,6 +17,7 @@ from undertow.benchmarks.samples import Sample
 from undertow.benchmarks.tasks.base import Evaluator, Finding, Images, Task
 from undertow.benchmarks.tasks.inspection import frame_findings
 from undertow.benchmarks.tasks.refer_scores import ExpressionEvaluator, ImageEvaluator, ObjectsEvaluator, summarise
+from undertow.benchmarks.tasks.results import file_remedy, holds_frames
 from undertow.masks import write_label_map
 from undertow.metrics.ref_davis import compete
 
@@ -48,6 +49,8 @@ class ReferTask(Task[ReferSample, Answer | None]):
         *("oIoU", "mIoU", "P@0.5", "P@0.6", "P@0.7", "P@0.8", "P@0.9"),
     )
 
+    layout: ClassVar[str] = "<video>/<expression>/<frame>.png"
+
     def asked(self, sample: ReferSample, rules: str, shown: Sequence[int] | None = None) -> Sequence[int]:
         """Returns the annotated frames among those shown; the first and the last count."""
         return [index for index in sample.annotated if shown is None or index in shown]
@@ -77,7 +80,29 @@ class ReferTask(Task[ReferSample, Answer | None]):
         if (folder / "Annotations").is_dir():
             raise SettingsError(f"'{folder}' is a submission; give '{folder / 'Annotations'}', which holds the videos")
         if not any(folder.iterdir()):
-            raise SettingsError(f"'{folder}' is empty; give a folder of <video>/<expression>/<frame>.png")
+            raise SettingsError(f"'{folder}' is empty; give a folder of {self.layout}")
+        if sample.annotator is None and not sample.image:
+            self._check_names(folder / sample.name, sample)
+
+    @staticmethod
+    def _check_names(own: Path, sample: ReferSample) -> None:
+        """Raises `SettingsError` if an expression has results under no name of a frame: they would all score 0."""
+        if own.is_dir() and any(own.iterdir()) and not holds_frames(own, sample.frames):
+            wanted = own / f"{sample.frames[sample.annotated[0] if sample.annotated else 0]}.png"
+            raise SettingsError(
+                f"'{own}' holds no result of any frame of '{sample.name}', such as '{wanted.name}'; "
+                + file_remedy(wanted)
+            )
+
+    def holds(self, folder: Path, sample: ReferSample) -> bool:
+        """Tells whether a folder of results has anything for a sample."""
+        if sample.image:
+            return (folder / f"{sample.name}.png").is_file()
+        return sample.annotator is not None or holds_frames(folder / sample.name, sample.frames)
+
+    def kept(self, folder: Path, sample: ReferSample, shown: Sequence[int]) -> bool:
+        """Tells whether a folder of results has all predictions of a sample that a protocol shows."""
+        return self.holds(folder, sample) if sample.image else super().kept(folder, sample, shown)
 
     def read(self, folder: Path, sample: ReferSample, index: int, rules: str) -> Answer | None:
         """Returns the masks of a frame, `None` if the rules let a missing file score 0.
@@ -159,10 +184,6 @@ class ReferTask(Task[ReferSample, Answer | None]):
     def summarise(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
         """Returns the figures that the official evaluator of the rules prints, from 0 to 1."""
         return summarise(outcomes)
-
-    def headline(self, outcome: Outcome) -> float:
-        """Returns J&F of a sample, or J or IoU where that is what counts."""
-        return next(iter(self.summarise([outcome]).values()))
 
 
 def competed(prediction: Answer) -> UInt16[np.ndarray, "h w"]:
