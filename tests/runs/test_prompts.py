@@ -1,10 +1,12 @@
 """Boxes and points as they are typed, and the masks made of them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from undertow.base import CueError
-from undertow.refinement import PointCue, SamSegmenter
+from undertow.refinement import PointCue, SamSegmenter, segment
 from undertow.runs import Prompt, parse_box, parse_point, prompted_masks
 from undertow.runs.prompts import gather
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
@@ -88,7 +90,7 @@ def test_boxes_are_objects_of_their_own_and_points_are_of_the_first():
 
 def test_masks_are_made_on_every_frame_that_is_named(video, segmenter):
     prompts = [Prompt(3, 2, point=PointCue(20, 20)), Prompt(0, 1, box=(5, 5, 40, 40))]
-    masks = prompted_masks(prompts, video, lambda: segmenter)
+    masks = prompted_masks(prompts, video, lambda: partial(segment, segmenter))
     assert sorted(masks) == [0, 3] and set(np.unique(masks[0])) <= {0, 1} and set(np.unique(masks[3])) <= {0, 2}
     assert all(labels.shape == (48, 64) for labels in masks.values())
 

@@ -122,7 +122,7 @@ class MakeTracker:
     device: str | None = None
     dtype: str | None = None
     refine: str = "none"
-    segmenter: str = "tiny-sam"
+    segmenter: str = "sam-vit-h"
 
     def __call__(self, protocol: EvaluationProtocol) -> Predictor:
         """Returns the predictor, with the protocol's token budget unless the settings name a size."""
@@ -147,7 +147,7 @@ def make_methods(
     device: str | None = None,
     dtype: str | None = None,
     refine: str = "none",
-    segmenter: str = "tiny-sam",
+    segmenter: str = "sam-vit-h",
 ) -> list[Method]:
     """Returns every baseline, then every model with every preset.
 
@@ -207,7 +207,7 @@ def model_method(
     dtype: str | None = None,
     label: str | None = None,
     refine: str = "none",
-    segmenter: str = "tiny-sam",
+    segmenter: str = "sam-vit-h",
 ) -> Method:
     """Returns mask tracking with a model, named "model+preset+lost+refine" with what of it is given.
 

@@ -86,7 +86,7 @@ def bench_run(
     refine: Annotated[
         Literal["none", "guided", "crf", "sam"], typer.Option(help="Better masks from the frames, after propagation.")
     ] = "none",
-    segmenter: Annotated[str, typer.Option(help="What --refine sam prompts: a name or a folder.")] = "tiny-sam",
+    segmenter: Annotated[str, typer.Option(help="What --refine sam prompts: a name or a folder.")] = "sam-vit-h",
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
     reference: Reference = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the predictions too, below OUT/results.")] = False,

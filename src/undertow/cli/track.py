@@ -1,5 +1,6 @@
 """`undertow track`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,7 +34,7 @@ from undertow.cli.options import (
 if TYPE_CHECKING:
     from undertow.backbones import Backbone, ImageUNet
     from undertow.masks import LabelMap
-    from undertow.runs import Correction
+    from undertow.runs import Correction, Prompted
     from undertow.tracking import TrackSettings, TunedKernels
     from undertow.video import Clip
 
@@ -53,9 +54,10 @@ def track(
     point: Annotated[
         list[str], typer.Option("--point", help="x,y[,+|-][@F][#ID]: a point on an object, or with - beside it.")
     ] = [],  # noqa: B006
-    segmenter: Annotated[str, typer.Option(help="What makes masks of boxes and points: a name or a folder.")] = (
-        "tiny-sam"
-    ),
+    segmenter: Annotated[
+        str | None,
+        typer.Option(help="What boxes and points go to, GrabCut if not given, and --refine sam: sam-vit-b, a folder."),
+    ] = None,
     model: Model = "tiny",
     preset: Preset = None,
     size: Size = None,
@@ -115,7 +117,7 @@ def track(
         latency = Latency()
         corrections: list[Correction] = []
         cues = [{kind: cue} for kind, each in (("mask", mask), ("box", box), ("point", point)) for cue in each]
-        refiner = make_refiner(refine, segmenter, device)
+        refiner = make_refiner(refine, segmenter or "sam-vit-h", device)
         with shown_progress(json) as progress:
             track_into(
                 out, clip, masks, backbone, settings, cues=cues, overwrite=overwrite, overlay=overlay,
@@ -137,7 +139,7 @@ def given_masks(
     box: list[str],
     point: list[str],
     clip: "Clip",
-    segmenter: str,
+    segmenter: str | None,
     device: str | None,
     *,
     mask_colors: bool,
@@ -152,10 +154,14 @@ def given_masks(
         for colour, object_id in colours.items():
             log.print(f"colour {colour} is object {object_id}")
     if box or point:
-        from undertow.refinement import load_segmenter
+        from undertow.refinement import load_segmenter, segment, segment_grabcut
 
         prompts = [parse_box(text, clip) for text in box] + [parse_point(text, clip) for text in point]
-        made = prompted_masks(prompts, clip, lambda: load_segmenter(segmenter, device=device))
+
+        def load_maker() -> "Prompted":
+            return segment_grabcut if segmenter is None else partial(segment, load_segmenter(segmenter, device=device))
+
+        made = prompted_masks(prompts, clip, load_maker)
         for frame, labels in made.items():
             if frame in masks:
                 raise CueError(f"frame {frame} has a mask, and boxes or points too; give one of them")

@@ -16,7 +16,7 @@ app.add_typer(train, name="train")
 
 @train.command("embedded")
 def train_embedded(
-    name: Annotated[Literal["tiny"], typer.Argument(help="Which model.")],
+    name: Annotated[Literal["tiny", "tiny-sam"], typer.Argument(help="Which model.")],
     work: Annotated[Path, typer.Option(help="Folder of pictures and checkpoints; the same folder continues a run.")],
     out: Out,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
@@ -28,15 +28,21 @@ def train_embedded(
 ) -> None:
     """Train an embedded model from nothing to weights, in slices that can be continued."""
     from undertow.training.recipe import train_tiny
+    from undertow.training.segmenter_recipe import train_tiny_sam
 
     set_threads(threads)
     if minutes is not None and not minutes > 0:
         raise SettingsError(f"--minutes is {minutes:g}; give more than 0, or leave it out to train to the end")
     steps = numbers(snapshots)
+    if steps and name != "tiny":
+        raise SettingsError(f"--snapshots is for tiny, not for {name}; leave it out")
     with shown_progress(json) as progress:
-        done = train_tiny(
-            work, out, minutes=minutes, processes=processes, snapshots=steps, device=device, progress=progress
-        )
+        if name == "tiny-sam":
+            done = train_tiny_sam(work, out, minutes=minutes, processes=processes, device=device, progress=progress)
+        else:
+            done = train_tiny(
+                work, out, minutes=minutes, processes=processes, snapshots=steps, device=device, progress=progress
+            )
     log.print(f"{name} is in {out}" if done else f"paused; the same command with --work {work} goes on")
 
 

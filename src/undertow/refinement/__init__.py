@@ -2,6 +2,7 @@
 
 from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
 from undertow.refinement.fitting import Fit, normalise
+from undertow.refinement.grabcut import segment_grabcut
 from undertow.refinement.loading import load_segmenter
 from undertow.refinement.prompts import ObjectCue, PointCue, segment
 from undertow.refinement.sam import Refined, SamRefiner, SamSettings, SoftFrame
@@ -26,4 +27,5 @@ __all__ = [
     "load_segmenter",
     "normalise",
     "segment",
+    "segment_grabcut",
 ]

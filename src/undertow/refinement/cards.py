@@ -1,4 +1,4 @@
-"""What undertow knows of each promptable segmenter: the embedded `tiny-sam`, and the published SAM and SAM 2.1."""
+"""What undertow knows of each promptable segmenter: the published SAM and SAM 2.1."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,9 +54,6 @@ def _sam2(size: str, parameters: float) -> SegmenterCard:
 _CARDS = {
     card.name: card
     for card in (
-        SegmenterCard(
-            "tiny-sam", (), "sam", "Apache-2.0", 2.8, embedded="tiny-sam", notes="trained on procedural scenes"
-        ),
         _sam("b", "sam-vit-base", 94),
         _sam("l", "sam-vit-large", 312),
         _sam("h", "sam-vit-huge", 641, "the one that DRIFT refines with"),

@@ -22,7 +22,7 @@ _KINDS: dict[str, tuple[Any, type[TransformersSegmenter]]] = {
 
 
 def load_segmenter(
-    model: str | Path = "tiny-sam",
+    model: str | Path,
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
@@ -33,7 +33,7 @@ def load_segmenter(
     """Returns a running segmenter.
 
     Args:
-        model: the name of a card (`tiny-sam`, `sam-vit-h`, `sam2.1-tiny`, ...); a local folder with config.json and
+        model: the name of a card (`sam-vit-h`, `sam2.1-tiny`, ...); a local folder with config.json and
             model.safetensors, as transformers writes it; or NAME=FOLDER, which says that the folder holds the model
             called NAME, so that its digests are checked.
         device: where to run; `None` or "auto" for the best there is.

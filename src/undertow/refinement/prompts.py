@@ -39,7 +39,7 @@ def segment(segmenter: Segmenter, image: UInt8[np.ndarray, "h w 3"], cues: Seque
     mask the segmenter scores highest.
 
     Args:
-        segmenter: such as `load_segmenter("tiny-sam")` returns.
+        segmenter: such as `load_segmenter("sam-vit-b")` returns.
         image: RGB frame.
         cues: one for each object.
 

@@ -97,7 +97,7 @@ class SamRefiner:
     """Refines soft masks with a segmenter.
 
     Args:
-        segmenter: such as `load_segmenter("tiny-sam")` returns.
+        segmenter: such as `load_segmenter("sam-vit-b")` returns.
         settings: options.
     """
 

@@ -7,7 +7,7 @@ from undertow.runs.estimate import Estimate, check_budget, estimate
 from undertow.runs.folder import FrameResult, RunFolder, Score
 from undertow.runs.latency import Latency
 from undertow.runs.plain import plain
-from undertow.runs.prompts import Prompt, parse_box, parse_point, prompted_masks
+from undertow.runs.prompts import Prompt, Prompted, parse_box, parse_point, prompted_masks
 from undertow.runs.render import LiveOverlay, render_overlay, write_overlay
 from undertow.runs.tracking import track_into
 
@@ -18,6 +18,7 @@ __all__ = [
     "Latency",
     "LiveOverlay",
     "Prompt",
+    "Prompted",
     "RunFolder",
     "Score",
     "check_budget",

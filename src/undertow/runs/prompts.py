@@ -11,12 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
+from jaxtyping import UInt8
+
 from undertow.base import CueError
 from undertow.masks import LabelMap
-from undertow.refinement import ObjectCue, PointCue, Segmenter, segment
+from undertow.refinement import ObjectCue, PointCue
 from undertow.refinement.prompts import check_cues
 from undertow.runs.cues import split_cue
 from undertow.video import Clip, Video
+
+Prompted = Callable[[UInt8[np.ndarray, "h w 3"], Sequence[ObjectCue]], LabelMap]
+"""From a frame and what is said of its objects to a label map."""
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _BOX = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})")
@@ -85,18 +91,17 @@ def gather(prompts: Sequence[Prompt]) -> dict[int, list[ObjectCue]]:
     return {frame: list(on_frame.values()) for frame, on_frame in cues.items()}
 
 
-def prompted_masks(
-    prompts: Sequence[Prompt], video: Video | Clip, load: Callable[[], Segmenter]
-) -> dict[int, LabelMap]:
-    """Returns the label map that a segmenter makes of the prompts of each frame.
+def prompted_masks(prompts: Sequence[Prompt], video: Video | Clip, load: Callable[[], Prompted]) -> dict[int, LabelMap]:
+    """Returns the label map that is made of the prompts of each frame.
 
     Args:
         prompts: boxes and points.
         video: the video; its frames must be there to be read at any place.
-        load: loads the segmenter, once everything that can be checked without it has been.
+        load: returns what makes a label map of a frame and its cues, such as `segment_grabcut`, or `segment` with a
+            segmenter; called once everything that can be checked without it has been.
 
     Raises:
-        CueError: if the video cannot be read at a place, or a prompt is of no use (see `undertow.refinement.segment`).
+        CueError: if the video cannot be read at a place, or a prompt is of no use (see `undertow.refinement`).
     """
     whole = video.video if isinstance(video, Clip) else video
     if not whole.again:
@@ -105,10 +110,10 @@ def prompted_masks(
     for frame, asked in cues.items():
         with _named(frame):
             check_cues(asked, whole.width, whole.height)
-    segmenter, masks = load(), {}
+    make, masks = load(), {}
     for found in whole.frames(sorted(cues)):
         with _named(found.index):
-            masks[found.index] = segment(segmenter, found.image, cues[found.index])
+            masks[found.index] = make(found.image, cues[found.index])
     return masks
 
 

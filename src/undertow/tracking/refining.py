@@ -81,7 +81,7 @@ class SegmenterRefiner:
         return {"refine": "sam", "segmenter": self.name, **asdict(self.settings)}
 
 
-def make_refiner(name: str, segmenter: str = "tiny-sam", device: str | None = None) -> Refiner | None:
+def make_refiner(name: str, segmenter: str = "sam-vit-h", device: str | None = None) -> Refiner | None:
     """Returns the refiner called "guided", "crf" or "sam", with its default settings; `None` for "none".
 
     Args:

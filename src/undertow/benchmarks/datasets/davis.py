@@ -6,9 +6,9 @@ from pathlib import Path
 
 from undertow.base import SettingsError
 from undertow.benchmarks.datasets.registry import Dataset, register
+from undertow.benchmarks.datasets.trees import pair
 from undertow.benchmarks.samples import MaskSample
 from undertow.metrics import davis_ids
-from undertow.video import Video
 
 RESOLUTION = "480p"
 
@@ -36,18 +36,8 @@ def mask_sample(dataset: str, name: str, frames: Path, masks: Path, *, merged: b
     Raises:
         SettingsError: naming what is missing.
     """
-    for folder, what in ((frames, "frames"), (masks, "annotations")):
-        if not folder.is_dir():
-            raise SettingsError(f"sequence '{name}' has no {what}: '{folder}' is missing; add it")
-    with Video(frames) as video:
-        names = tuple(video.name_of(index) for index in range(len(video)))
-        size = (video.height, video.width)
-    files = {path.stem: path for path in sorted(masks.glob("*.png"))}
-    stray = sorted(files.keys() - set(names))
-    if stray:
-        raise SettingsError(
-            f"sequence '{name}' has an annotation '{files[stray[0]]}' but no frame of that name; add it, or remove that"
-        )
+    pairs = pair(name, frames, masks)
+    names, files = pairs.frames, pairs.files
     if names[0] not in files:
         raise SettingsError(f"sequence '{name}' has no annotation of its first frame: '{masks / names[0]}.png'")
     if len(files) < 3:
@@ -56,7 +46,7 @@ def mask_sample(dataset: str, name: str, frames: Path, masks: Path, *, merged: b
             "as the first and the last do not count"
         )
     sample = MaskSample(
-        dataset=dataset, name=name, video=frames, frames=names, masks=files, ids=(), size=size, merged=merged
+        dataset=dataset, name=name, video=frames, frames=names, masks=files, ids=(), size=pairs.size, merged=merged
     )
     ids = tuple(davis_ids(sample.load_mask(0)))
     if not ids:

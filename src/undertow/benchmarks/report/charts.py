@@ -55,7 +55,8 @@ def draw_over_time(outcomes: Sequence[Outcome]) -> Any:
     for place, (method, sequences) in enumerate(by_method(outcomes).items()):
         values = mean_curve(list(sequences.values()))
         headline = task.summarise(list(sequences.values()))[_headline(outcomes)]
-        label = f"{method} ({percent(headline)})"
+        name = "" if _headline(outcomes) == _measured(outcomes) else f"{_headline(outcomes)} "
+        label = f"{method} ({name}{percent(headline)})"
         axes.plot(np.linspace(0, 100, STEPS), 100 * values, label=label, linewidth=1.8, **_style(place))
     _dress(axes)
     axes.set_xlabel("time, % of the sequence")
@@ -82,6 +83,9 @@ def draw_sequences(outcomes: Sequence[Outcome], most: int = MOST_SAMPLES) -> Any
         for place, (method, sequences) in enumerate(methods.items()):
             if name in sequences and len(values := curve(sequences[name])):
                 moments = np.linspace(0, 100, len(values))
+                if _is_sparse(values):
+                    known = np.isfinite(values)
+                    moments, values = moments[known], values[known]
                 (lines[method],) = axes.plot(moments, 100 * values, linewidth=1.3, **_style(place))
         _dress(axes)
         axes.set_title(_shortened(name, 30), fontsize=8)
@@ -221,8 +225,9 @@ def new_figure(width: float, height: float) -> Any:
 def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """Draws a legend above the axes, in as many columns as are not cut off."""
     # A letter of this size is about 0.07 inches wide, the sample of a line beside it half an inch.
-    widest = 0.07 * max(map(len, labels), default=0) + 0.6
-    columns = max(1, min(4, int(figure.get_figwidth() / widest)))
+    width = figure.get_figwidth()
+    labels = [_shortened(label, int((width - 0.6) / 0.07)) for label in labels]
+    columns = max(1, min(4, int(width / (0.07 * max(map(len, labels), default=0) + 0.6))))
     rows = math.ceil(len(labels) / columns)
     # Each row takes as much from the axes, unless the figure grows by it.
     figure.set_figheight(figure.get_figheight() + 0.18 * max(0, rows - 1))
@@ -232,6 +237,13 @@ def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
 def _shortened(name: str, most: int) -> str:
     """Returns a name without its middle if it is too long; what tells names apart is often at the end."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+
+
+def _is_sparse(values: Float64[np.ndarray, " t"]) -> bool:
+    """Tells whether most scores stand alone, as those of every fifth frame do; a line with gaps would show none."""
+    known = np.isfinite(values)
+    joined = known[1:] & known[:-1]
+    return bool(2 * np.count_nonzero(joined) < np.count_nonzero(known))
 
 
 def _mean_of_known(table: Float64[np.ndarray, "n t"]) -> Float64[np.ndarray, " t"]:
