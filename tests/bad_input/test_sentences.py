@@ -12,11 +12,12 @@ import pytest
 
 from undertow.base import write_text
 
-from . import bench_cases, mask_cases, option_cases, other_cases, output_cases, video_cases
+from . import bench_cases, mask_cases, option_cases, other_cases, output_cases, prompt_cases, video_cases
 
 GROUPS = {
     "Videos": video_cases.CASES,
     "Masks": mask_cases.CASES,
+    "Boxes, points, tuning": prompt_cases.CASES,
     "Settings": option_cases.SETTINGS,
     "Models": option_cases.MODELS,
     "Results": output_cases.CASES,
@@ -32,7 +33,7 @@ WRITE = os.environ.get("UNDERTOW_WRITE_DOCS") == "1"
 # A sentence says what to do by one of these words, or says what would have been right.
 REMEDIES = re.compile(
     r"\b(add|change|check|choose|convert|copy|download|export|free|give|install|leave|lower|make|mark|name|number|paint"
-    r"|pass|raise|re-encode|record|remove|replace|run|save|see|take|use)\b"
+    r"|pass|raise|re-encode|record|remove|replace|run|save|see|take|tune|use)\b"
     r"|is not one of|the nearest is|it has \d+ frames|goes from|would need about|the last frame of|let it"
 )
 INTRODUCTION = """# What undertow says to bad input

@@ -161,10 +161,11 @@ def given_masks(
         def load_maker() -> "Prompted":
             return segment_grabcut if segmenter is None else partial(segment, load_segmenter(segmenter, device=device))
 
+        both = sorted(masks.keys() & {prompt.frame for prompt in prompts})
+        if both:
+            raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
         made = prompted_masks(prompts, clip, load_maker)
         for frame, labels in made.items():
-            if frame in masks:
-                raise CueError(f"frame {frame} has a mask, and boxes or points too; give one of them")
             sizes = ", ".join(f"{number} of {int((labels == number).sum())} pixels" for number in object_ids(labels))
             log.print(f"frame {frame}: made object {sizes}")
         masks |= made

@@ -91,7 +91,8 @@ def check_cues(cues: Sequence[ObjectCue], width: int, height: int) -> None:
             if not (math.isfinite(point.x) and math.isfinite(point.y)):
                 raise CueError(f"point {point.x:g},{point.y:g} is not a place; give two numbers")
             if not (0 <= point.x <= width and 0 <= point.y <= height):
-                raise CueError(f"point {point.x:g},{point.y:g} is outside the frame of {width}x{height} pixels")
+                place = f"{point.x:g},{point.y:g}"
+                raise CueError(f"point {place} is outside the frame of {width}x{height}; give one inside")
         if cue.box is None and not any(point.inside for point in cue.points):
             raise CueError(f"object {cue.object_id} has only points outside it; give one inside, or a box")
 
@@ -104,7 +105,7 @@ def _check_box(box: tuple[float, float, float, float], width: int, height: int) 
     if x0 >= x1 or y0 >= y1:
         raise CueError(f"box {shown} is empty; give its left, top, right and bottom in this order")
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        raise CueError(f"box {shown} reaches out of the frame of {width}x{height} pixels; cut it off at its edges")
+        raise CueError(f"box {shown} reaches out of the frame of {width}x{height} pixels; give one inside it")
 
 
 def _place(cue: ObjectCue) -> str:
