@@ -19,7 +19,6 @@ from undertow.benchmarks import (
     open_dataset,
     run_benchmark,
 )
-from undertow.masks import LabelMap
 from undertow.tracking import TrackSettings, track
 from undertow.video import Video
 
@@ -63,7 +62,7 @@ def test_a_model_runs_as_track_does(model_folder: Path, folders: Path, tmp_path:
 def test_the_protocols_tokens_apply_unless_a_size_is_given(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TrackSettings] = []
 
-    def spy(video: Video, *, mask: LabelMap, model: object, settings: TrackSettings) -> Iterator[object]:
+    def spy(video: Video, mask: object, model: object, settings: TrackSettings, **others: object) -> Iterator[object]:
         seen.append(settings)
         return iter(())
 
@@ -73,6 +72,19 @@ def test_the_protocols_tokens_apply_unless_a_size_is_given(model_folder: Path, m
         method = model_method(model_folder, settings=settings, device="cpu")
         list(method.make_predictor(get_protocol("lab"))(iter([image]), first))
     assert [(each.tokens, each.size) for each in seen] == [(1600, None), (100, None), (None, (64, 48))]
+
+
+def test_a_refiner_is_part_of_what_is_measured(model_folder: Path, folders: Path) -> None:
+    plain, guided = (model_method(model_folder, refine=refine, device="cpu") for refine in ("none", "guided"))
+    assert guided.name == f"{plain.name}+guided" and guided.settings["refiner"]["refine"] == "guided"
+    assert {**guided.settings, "refiner": None} == {**plain.settings, "refiner": None}
+    with open_dataset("davis", folders)[1].open() as video:
+        images = [frame.image for frame in video]
+    cues = open_dataset("davis", folders)[1].cues()
+    maps = [list(each.make_predictor(get_protocol("lab"))(iter(images), cues)) for each in (plain, guided)]
+    assert len(maps[0]) == len(maps[1]) and any((one != two).any() for one, two in zip(*maps, strict=True))
+    with pytest.raises(SettingsError, match="refiner 'best' is not one of none, guided, crf, sam"):
+        model_method(model_folder, refine="best")
 
 
 def test_settings_change_with_options_and_weights(model_folder: Path, tiny_like) -> None:
