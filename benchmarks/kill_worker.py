@@ -39,7 +39,7 @@ class Killer(SilentProgress):
         """Counts frames, and kills when it is time."""
         self.done += units
         if "retried" in facts:
-            self.retried.append(f"{facts['retried']} (-{-units} frames)")
+            self.retried.append(f"{facts['retried']} ({-units} frames again)")
         if self.share is not None and self.killed is None and self.done >= self.share * self.total:
             self.killed = max(workers(), key=lambda process: process.cpu_times().user).pid
             os.kill(self.killed, signal.SIGKILL)
