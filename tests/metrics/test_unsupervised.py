@@ -71,6 +71,14 @@ def test_a_match_is_for_the_whole_sequence() -> None:
     assert [each.region.tolist() for each in evaluate(pred, true, [1, 2]).result().values()] == [[1.0, 1.0, 0.0]] * 2
 
 
+def test_a_proposal_inside_void_is_there_and_empty() -> None:
+    # The only pixel that is not void belongs to proposal 1; with 2 to 4 empty, all three empty objects are matched.
+    pred, true = np.zeros((1, 4), np.uint16), np.full((1, 4), VOID, np.uint16)
+    pred[0, :2], true[0, 0] = (1, 4), 0
+    result = evaluate([pred], [true], [1, 2, 3]).result()
+    assert [each.region.tolist() for each in result.values()] == [[1.0]] * 3
+
+
 def test_more_proposals_than_objects_cost_nothing() -> None:
     true, pred = [frame(a=1)] * 3, [frame(a=3, b=1, c=2, d=20)] * 3
     evaluator = evaluate(pred, true, [1])

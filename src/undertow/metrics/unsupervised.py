@@ -46,8 +46,9 @@ class ProposalEvaluator:
         Raises:
             ValueError: if the maps differ in size, or the prediction has an id above the highest allowed.
         """
-        pred, true = apply_rules(self.rules, pred, true)
+        # Proposals are counted before void is taken out: one that lies in it is there, and empty.
         highest = int(np.max(pred, initial=0, where=pred != VOID))
+        pred, true = apply_rules(self.rules, pred, true)
         if self.rules.proposals is not None and highest > self.rules.proposals:
             raise ValueError(
                 f"the prediction has id {highest}, but at most {self.rules.proposals} proposals are allowed; "

@@ -55,6 +55,13 @@ def test_arrays_come_back(kind: str, shape: list[int], protocol: int, order: str
         assert not found.flags.writeable
 
 
+@pytest.mark.parametrize("axes", [(1, 0, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1)])
+def test_axes_in_any_order(axes: tuple[int, ...]) -> None:
+    values = np.arange(24).reshape(2, 3, 4).transpose(axes)
+    for protocol in range(6):
+        np.testing.assert_array_equal(parse_pickle(pickle.dumps(values, protocol)), values)
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_numpy_numbers_come_back(protocol: int) -> None:
     found = parse_pickle(pickle.dumps([np.float32(1.5), np.int64(-3), np.bool_(True)], protocol))

@@ -87,11 +87,11 @@ def _filled(version: Any, shape: Any, kind: Any, by_columns: Any, data: Any) -> 
 def _from_buffer(data: Any, kind: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
     if order != "K":
         return _array(data, kind, shape, order)
-    # The buffer is in memory order; `axes` says which axis of the array each of its axes is.
-    if not isinstance(axes, tuple) or sorted(axes) != list(range(len(shape))):
+    # Buffer and `shape` are in the order of memory; `axes` says which of its axes each of the array's is.
+    stored = _array(data, kind, shape, "C")
+    if not isinstance(axes, tuple) or sorted(axes) != list(range(stored.ndim)):
         raise Refusal("it has an array whose axes are in no order")
-    stored = _array(data, kind, tuple(shape[axis] for axis in axes), "C")
-    return stored.transpose([axes.index(axis) for axis in range(len(axes))])
+    return stored.transpose(axes)
 
 
 def _scalar(kind: Any, data: Any) -> Any:
