@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# Continuous integration asks the same questions every time; everywhere else, hypothesis looks where it has not yet.
+settings.register_profile("fixed", derandomize=True)
+if os.environ.get("UNDERTOW_CI") == "1":
+    settings.load_profile("fixed")
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
