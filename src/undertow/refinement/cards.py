@@ -77,5 +77,5 @@ def get_segmenter_card(name: str) -> SegmenterCard:
 
 
 def list_segmenter_cards() -> list[SegmenterCard]:
-    """Returns the card of every known segmenter, the embedded one first."""
+    """Returns the card of every known segmenter, in the order they are listed in."""
     return list(_CARDS.values())
