@@ -23,8 +23,11 @@ ALLOWED = {
 }
 ALLOWED["refinement"] = {"backbones", "masks", "video", "base"}
 ALLOWED["tracking"] = {"affinity", "refinement", "backbones", "masks", "video", "base"}
-ALLOWED["runs"] = ALLOWED["tracking"] | {"tracking", "drawing"}
-ALLOWED["training"] = ALLOWED["tracking"] | {"tracking", "world", "metrics"}
+TASKS = {"tracking", "parsing", "points"}
+ALLOWED["parsing"] = ALLOWED["tracking"] | {"tracking"}
+ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
+ALLOWED["runs"] = ALLOWED["tracking"] | TASKS | {"drawing"}
+ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
 ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics"}
 ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training"}
 

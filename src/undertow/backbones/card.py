@@ -89,11 +89,13 @@ class Card:
             denoiser) is listed, then no other weights of it are ever loaded.
         licence: of the weights.
         gated: whether the hub asks for an account first.
-        family: which adapter runs it.
+        family: which adapter runs it: an image UNet, a video UNet, or a video transformer.
+        chunk: how many frames a forward sees together; 1 for image models, whose frames do not see each other.
         prediction: what the denoiser returns: the noise, or the velocity v = √ᾱ·noise − √(1−ᾱ)·clean.
         token_budget: default number of tokens per frame at the tracking site.
         latent_stride: image pixels per side of one latent cell.
-        sites: where to look: "track" for attention, and "features" for hidden states where that is another place.
+        sites: where to look, by purpose: "track" for masks, "features" for hidden states where that is another place,
+            "points" for points, "parse", "correspond" and "modulate" for semantic segmentation, "tuning".
         noising: default way to the observed noise level.
         preset: default propagation preset.
         temperatures: temperature of the similarities per preset, where it is not the preset's own.
@@ -122,7 +124,8 @@ class Card:
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     gated: bool = False
-    family: Literal["unet-image"] = "unet-image"
+    family: Literal["unet-image", "unet-video", "dit"] = "unet-image"
+    chunk: int = 1
     preset: str = "drift"
     temperatures: Mapping[str, float] = field(default_factory=dict)
     topk: int = 15

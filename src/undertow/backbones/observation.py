@@ -1,7 +1,7 @@
 """What a backbone takes and gives, and the protocol that all adapters share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -38,6 +38,8 @@ class Observation:
             asked for.
         grid: (height, width) in tokens; token i*width + j is grid cell (i, j).
         stride: image pixels per side of a token.
+        text_queries: queries per head of the text tokens, at the joint attentions of models that have them.
+        text_keys: their keys.
     """
 
     queries: Mapping[str, Float[Tensor, "f a s d"]]
@@ -45,6 +47,8 @@ class Observation:
     features: Mapping[str, Float[Tensor, "f s c"]]
     grid: tuple[int, int]
     stride: int
+    text_queries: Mapping[str, Float[Tensor, "a n d"]] = field(default_factory=dict)
+    text_keys: Mapping[str, Float[Tensor, "a n d"]] = field(default_factory=dict)
 
 
 class Backbone(Protocol):

@@ -1,0 +1,1 @@
+"""Semantic segmentation of video from one labelled frame, or none (VidSeg, EmerDiff)."""
