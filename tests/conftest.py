@@ -13,7 +13,8 @@ settings.register_profile("fixed", derandomize=True)
 if os.environ.get("UNDERTOW_CI") == "1":
     settings.load_profile("fixed")
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Threads that wait for each other on a crowded machine cost more than they give: whoever says how many is heard.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or min(2, os.cpu_count() or 1)))
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,71 @@ def tiny_like():
     backbone = random_backbone(get_card("tiny"), seed=0, architecture=architecture)
     matcher_start(backbone.unet, seed=0)
     return backbone
+
+
+@pytest.fixture(scope="session")
+def tiny_video_like():
+    """A video transformer of the shape of `tiny-video`, thinner and untrained: 3 blocks, 2 heads of 16, 13 latents."""
+    from undertow.backbones import random_video_backbone
+
+    return random_video_backbone("joint", seed=0)
+
+
+@pytest.fixture(scope="session")
+def small_svd():
+    """Stable Video Diffusion in miniature with random weights: the real classes, latents of stride 2."""
+    from dataclasses import replace
+
+    import torch
+
+    from undertow.backbones import Site, get_card
+    from undertow.backbones.svd import ClipArchitecture, random_clip_unet
+
+    def site(up: int, index: int, stride: int, inner: str = "transformer_blocks", kind: str = "self") -> Site:
+        return Site(f"up_blocks.{up}.attentions.{index}.{inner}.0.attn1", kind, 2, 16 * (2 - up), stride)
+
+    architecture = ClipArchitecture(
+        unet={
+            "block_out_channels": (32, 64),
+            "down_block_types": ("CrossAttnDownBlockSpatioTemporal",) * 2,
+            "up_block_types": ("CrossAttnUpBlockSpatioTemporal",) * 2,
+            "layers_per_block": 1,
+            "num_attention_heads": (2, 2),
+            "cross_attention_dim": 32,
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 24,
+        },
+        vae={
+            "block_out_channels": (32, 32),
+            "down_block_types": ("DownEncoderBlock2D",) * 2,
+            "layers_per_block": 1,
+        },
+        image_encoder={
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+            "projection_dim": 32,
+        },
+    )
+    sites = {
+        "track": (site(1, 0, 2),),
+        "parse": (site(1, 0, 2), site(1, 1, 2)),
+        "correspond": (site(1, 0, 2),),
+        "modulate": (site(0, 1, 4), site(0, 1, 4, "temporal_transformer_blocks", "temporal")),
+    }
+    card = replace(get_card("svd"), latent_stride=2, token_budget=64, sites=sites)
+    model = random_clip_unet(card, seed=0, architecture=architecture)
+    with torch.no_grad():
+        for name, parameter in model.unet.named_parameters():
+            # As after training: the mixture of space and time differs from block to block, and attention is sharp.
+            if name.endswith("mix_factor"):
+                parameter.fill_(0.3 * len(name) % 2 - 1)
+            if "to_q" in name or "to_k" in name:
+                parameter.mul_(4)
+    return model
 
 
 @pytest.fixture(scope="session")

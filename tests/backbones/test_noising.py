@@ -45,7 +45,8 @@ def test_clean_level_follows_the_scheduler_class():
     [
         ({"prediction_type": "sample"}, "prediction_type is 'sample'"),
         ({"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule is 'squaredcos_cap_v2'"),
-        ({"rescale_betas_zero_snr": True}, "rescaled betas"),
+        ({"rescale_betas_zero_snr": True}, "ends in pure noise"),
+        ({"trained_betas": [0.1, 0.2]}, "trained betas"),
     ],
 )
 def test_unknown_schedules_are_refused(change, message):

@@ -2,27 +2,36 @@
 
 # The cards register themselves when their module is imported.
 from undertow.backbones import cards as _cards  # noqa: F401
+from undertow.backbones import dit_cards as _dit_cards  # noqa: F401
+from undertow.backbones import svd as _svd  # noqa: F401
 from undertow.backbones.card import Card, Noising, Site, inversion_steps
+from undertow.backbones.dit import VideoDiT
+from undertow.backbones.dit_published import random_video_backbone
 from undertow.backbones.initialisation import matcher_start
 from undertow.backbones.loading import load
 from undertow.backbones.observation import Backbone, Conditioning, Observation
 from undertow.backbones.published import random_backbone
 from undertow.backbones.registry import get_card, list_cards, register_card
-from undertow.backbones.schedule import Schedule
+from undertow.backbones.schedule import FlowSchedule, Schedule
 from undertow.backbones.sizes import fit_size
+from undertow.backbones.svd import random_clip_unet
 from undertow.backbones.unet import ImageUNet
+from undertow.backbones.unet_video import VideoUNet
 from undertow.backbones.weights import Located, locate, pins, resolve, weights_state
 
 __all__ = [
     "Backbone",
     "Card",
     "Conditioning",
+    "FlowSchedule",
     "ImageUNet",
     "Located",
     "Noising",
     "Observation",
     "Schedule",
     "Site",
+    "VideoDiT",
+    "VideoUNet",
     "fit_size",
     "get_card",
     "inversion_steps",
@@ -32,6 +41,8 @@ __all__ = [
     "matcher_start",
     "pins",
     "random_backbone",
+    "random_clip_unet",
+    "random_video_backbone",
     "register_card",
     "resolve",
     "weights_state",

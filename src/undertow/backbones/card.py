@@ -13,7 +13,8 @@ class Site:
 
     Attributes:
         path: module path inside the denoiser, such as `up_blocks.3.attentions.0.transformer_blocks.0.attn1`.
-        kind: what its keys come from: the same frame, the text, both together, or other frames.
+        kind: what its keys come from: the frames seen together (`self`; one frame for an image model), the text
+            (`cross`), both together (`joint`), or the same place in other frames (`temporal`).
         heads: number of heads.
         head_dim: dimensions per head.
         stride: image pixels per side of one query token.
@@ -91,12 +92,14 @@ class Card:
         gated: whether the hub asks for an account first.
         family: which adapter runs it: an image UNet, a video UNet, or a video transformer.
         chunk: how many frames a forward sees together; 1 for image models, whose frames do not see each other.
-        prediction: what the denoiser returns: the noise, or the velocity v = √ᾱ·noise − √(1−ᾱ)·clean.
+        prediction: what the denoiser returns: the noise, the velocity v = √ᾱ·noise − √(1−ᾱ)·clean, or the flow
+            noise − clean.
         token_budget: default number of tokens per frame at the tracking site.
         latent_stride: image pixels per side of one latent cell.
         sites: where to look, by purpose: "track" for masks, "features" for hidden states where that is another place,
             "points" for points, "parse", "correspond" and "modulate" for semantic segmentation, "tuning".
         noising: default way to the observed noise level.
+        levels: that of other purposes than tracking, by the names of `sites`, where it differs.
         preset: default propagation preset.
         temperatures: temperature of the similarities per preset, where it is not the preset's own.
         topk: default number of weights kept per token.
@@ -108,19 +111,23 @@ class Card:
         null_text: text that stands for "no text".
         embedded: folder of this package that holds the weights; empty (false) if they are not shipped.
         untrained: whether the denoiser is re-initialised after loading, as a control.
+        positions: where a video transformer with rotary embedding is told that token (i, j) is: at its place in the
+            grid the model was trained on, which the frame is fitted into (`base`, as CogVideoX does), or at (i, j)
+            whatever the size (`cells`).
         notes: anything else worth printing.
     """
 
     name: str
     hub_ids: tuple[str, ...]
     licence: str
-    prediction: Literal["epsilon", "v_prediction"]
+    prediction: Literal["epsilon", "v_prediction", "flow"]
     token_budget: int
     latent_stride: int
     sites: Mapping[str, tuple[Site, ...]]
     window_radius: int
     window_grid: tuple[int, int]
     noising: Noising = Noising()
+    levels: Mapping[str, Noising] = field(default_factory=dict)
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     gated: bool = False
@@ -134,6 +141,7 @@ class Card:
     null_text: str = ""
     embedded: str = ""
     untrained: bool = False
+    positions: Literal["base", "cells"] = "base"
     notes: str = ""
 
     @property

@@ -20,6 +20,30 @@ def _encoder_site(block: int, index: int, heads: int, head_dim: int, stride: int
     return Site(path, "self", heads, head_dim, stride)
 
 
+def _text_site(block: int, index: int, heads: int, head_dim: int, stride: int) -> Site:
+    path = f"up_blocks.{block}.attentions.{index}.transformer_blocks.0.attn2"
+    return Site(path, "cross", heads, head_dim, stride)
+
+
+def _parse_sites(heads: tuple[int, int], head_dim: tuple[int, int]) -> dict[str, tuple[Site, ...]]:
+    """Returns where VidSeg and EmerDiff look and push, for two blocks of the decoder: strides 32 and 16.
+
+    VidSeg clusters the mean of blocks 6, 7 and 8, finds correspondences by 7, and pushes its cross-attention; EmerDiff
+    does both at the first cross-attention of the 16 x 16 block.
+    """
+    blocks = tuple(_decoder_site(2, index, heads[1], head_dim[1], stride=16) for index in range(3))
+    return {
+        "parse": blocks,
+        "correspond": blocks[1:2],
+        "modulate": (_text_site(2, 1, heads[1], head_dim[1], stride=16),),
+        "emerdiff": (_text_site(1, 0, heads[0], head_dim[0], stride=32),),
+    }
+
+
+# The last of VidSeg's 25 steps (supplementary of arXiv 2405.16947, table 1).
+_PARSE_LEVEL = Noising(kind="noise", timestep=39, steps_grid=inversion_steps(39))
+
+
 @register_card
 def tiny() -> Card:
     """Returns the card of the model that ships with the package.
@@ -34,11 +58,29 @@ def tiny() -> Card:
         prediction="v_prediction",
         token_budget=80 * 45,
         latent_stride=4,
-        sites={"track": (_encoder_site(1, 0, heads=1, head_dim=128, stride=8),)},
+        sites={
+            "track": (_encoder_site(1, 0, heads=1, head_dim=128, stride=8),),
+            # No text reaches the tracking site; this one lies behind five cross-attentions (docs/tuning.md).
+            "tuning": (_decoder_site(1, 0, heads=1, head_dim=128, stride=8),),
+            # The last of the decoder's four transformers answers a push the most sharply (docs/parsing-modulation.md).
+            "modulate": (_text_site(1, 1, heads=1, head_dim=128, stride=8),),
+            "emerdiff": (_text_site(0, 0, heads=1, head_dim=128, stride=16),),
+        },
+        # The tracking site is the best for parsing too, but without noise (benchmarks/sweep_parsing.py).
+        levels={"parse": Noising(kind="clean", timestep=1, steps_grid=(1,))},
         # Told that much noise is there, the network compares colours and large forms; shown none, it sees them sharp.
         noising=Noising(kind="clean", timestep=201, steps_grid=inversion_steps(201)),
         preset="drift",
-        temperatures={"drift": 0.1, "dift": 0.02, "dino": 0.01, "crw": 0.01, "pixels": 0.005, "latents": 0.03},
+        temperatures={
+            "drift": 0.1,
+            "drift, tuned": 0.05,
+            "points, attention": 0.2,
+            "dift": 0.02,
+            "dino": 0.01,
+            "crw": 0.01,
+            "pixels": 0.005,
+            "latents": 0.03,
+        },
         window_radius=10,
         window_grid=(45, 80),
         calibrated=("drift",),
@@ -74,7 +116,9 @@ def sd_2_1() -> Card:
         prediction="v_prediction",
         token_budget=96 * 96,
         latent_stride=8,
-        sites={"track": (_decoder_site(3, 0, heads=5, head_dim=64, stride=8),)},
+        sites={"track": (_decoder_site(3, 0, heads=5, head_dim=64, stride=8),)}
+        | _parse_sites(heads=(20, 10), head_dim=(64, 64)),
+        levels={"parse": _PARSE_LEVEL},
         window_radius=14,
         window_grid=(96, 96),
         notes="768 pixels; float16 overflows in its self-attention, use bfloat16 or float32",
@@ -105,7 +149,9 @@ def sd_1_5() -> Card:
         prediction="epsilon",
         token_budget=64 * 64,
         latent_stride=8,
-        sites={"track": tuple(_decoder_site(3, index, heads=8, head_dim=40, stride=8) for index in range(3))},
+        sites={"track": tuple(_decoder_site(3, index, heads=8, head_dim=40, stride=8) for index in range(3))}
+        | _parse_sites(heads=(8, 8), head_dim=(160, 80)),
+        levels={"parse": _PARSE_LEVEL},
         window_radius=14,
         window_grid=(64, 64),
         notes="512 pixels",

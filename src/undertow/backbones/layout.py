@@ -1,7 +1,7 @@
 """A model as a folder: which files it needs, and which of them hold weights.
 
-There are two layouts. That of diffusers has a folder for each component; that of transformers is one network, with its
-config and weights at the top.
+There are two layouts. That of diffusers has a folder for each component, `transformer` being the denoiser of a video
+transformer; that of transformers is one network, with its config and weights at the top.
 """
 
 from pathlib import Path
@@ -11,13 +11,18 @@ Layout = Literal["diffusers", "transformers"]
 
 # Each component of the diffusers layout that holds weights, with the stem of its weight file.
 WEIGHT_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-# The layout of transformers is one component, the folder itself.
-_STEMS = {"diffusers": WEIGHT_STEMS, "transformers": {"": "model"}}
+# Those of a video transformer; its text encoders, the heaviest, may be absent where only the empty text is used.
+_VIDEO_STEMS = {"transformer": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+_VIDEO_TEXT_STEMS = {"text_encoder": "model", "text_encoder_2": "model"}
 _PLAIN_FILES = (
     *(f"{component}/config.json" for component in WEIGHT_STEMS),
     "scheduler/scheduler_config.json",
     "tokenizer/tokenizer_config.json",
 )
+# Those of a UNet that continues an image.
+_CLIP_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "image_encoder": "model"}
+_CLIP_FILES = tuple(f"{component}/config.json" for component in _CLIP_STEMS)
+_VIDEO_FILES = (*(f"{component}/config.json" for component in _VIDEO_STEMS), "scheduler/scheduler_config.json")
 # Only these are fetched: never pickles, nor the half-precision and non-EMA copies beside the weights. No repository of
 # one layout has the files of the other.
 PATTERNS = (
@@ -28,9 +33,12 @@ PATTERNS = (
     "scheduler/*.json",
     "tokenizer/*.json",
     "tokenizer/merges.txt",
+    "tokenizer/spiece.model",
+    "tokenizer_2/*.json",
+    "tokenizer_2/merges.txt",
     *(
         f"{component}/{name}"
-        for component, stem in WEIGHT_STEMS.items()
+        for component, stem in (WEIGHT_STEMS | _VIDEO_STEMS | _VIDEO_TEXT_STEMS | _CLIP_STEMS).items()
         for name in (
             "config.json",
             f"{stem}.safetensors",
@@ -45,18 +53,41 @@ def find_problem(folder: Path, layout: Layout = "diffusers") -> str | None:
     """Returns what keeps `folder` from being a model in `layout`, as half a sentence, or `None`."""
     if not folder.is_dir():
         return f"{folder} is not a folder"
-    for name in _PLAIN_FILES if layout == "diffusers" else ("config.json",):
+    clip = layout == "diffusers" and is_video_unet(folder)
+    video = layout == "diffusers" and is_video_transformer(folder)
+    plain = _CLIP_FILES if clip else _VIDEO_FILES if video else _PLAIN_FILES
+    for name in ("config.json",) if layout == "transformers" else plain:
         if not (folder / name).is_file():
             return f"{folder} has no {name}"
     vocabulary = folder / "tokenizer"
-    if layout == "diffusers" and not any((vocabulary / f"{name}.json").is_file() for name in ("tokenizer", "vocab")):
+    if (
+        layout == "diffusers"
+        and not (video or clip)
+        and not any((vocabulary / f"{name}.json").is_file() for name in ("tokenizer", "vocab"))
+    ):
         return f"{vocabulary} has neither tokenizer.json nor vocab.json"
-    for component, stem in _STEMS[layout].items():
+    for component, stem in (
+        {"": "model"} if layout == "transformers" else _VIDEO_STEMS if video else _unet_stems(folder)
+    ).items():
         if weight_variant(folder, component) is None:
             pickles = [file.name for file in sorted((folder / component).glob("*.bin"))]
             found = f"only the pickle {pickles[0]}" if pickles else "no weights"
             return f"{folder / component} holds {found}, not {stem}.safetensors"
     return None
+
+
+def is_video_transformer(folder: Path) -> bool:
+    """Returns whether `folder` holds a denoiser that is a transformer, not a UNet."""
+    return (folder / "transformer").is_dir() and not (folder / "unet").is_dir()
+
+
+def is_video_unet(folder: Path) -> bool:
+    """Returns whether `folder` holds a UNet that continues an image, as Stable Video Diffusion does."""
+    return (folder / "unet").is_dir() and (folder / "image_encoder").is_dir()
+
+
+def _unet_stems(folder: Path) -> dict[str, str]:
+    return _CLIP_STEMS if is_video_unet(folder) else WEIGHT_STEMS
 
 
 def weight_variant(folder: Path, component: str) -> str | None:
@@ -69,7 +100,7 @@ def weight_variant(folder: Path, component: str) -> str | None:
     Returns:
         "" for plain safetensors (one file or shards), "fp16" if there is only a half-precision copy, `None` if neither.
     """
-    stem = folder / component / WEIGHT_STEMS.get(component, "model")
+    stem = folder / component / (WEIGHT_STEMS | _VIDEO_STEMS).get(component, "model")
     for variant, endings in {
         "": (".safetensors", ".safetensors.index.json"),
         "fp16": (".fp16.safetensors", ".safetensors.index.fp16.json"),
@@ -85,7 +116,10 @@ def weight_files(folder: Path, layout: Layout = "diffusers") -> list[str]:
     A single file and shards of the same weights are both named, because the libraries differ in which they prefer.
     """
     files = []
-    for component, stem in _STEMS[layout].items():
+    stems = {"": "model"}
+    if layout == "diffusers":
+        stems = _VIDEO_STEMS | _VIDEO_TEXT_STEMS if is_video_transformer(folder) else _unet_stems(folder)
+    for component, stem in stems.items():
         variant = weight_variant(folder, component)
         infix = f".{variant}" if variant else ""
         for pattern in (f"{stem}{infix}.safetensors", f"{stem}*-of-*.safetensors"):

@@ -1,7 +1,7 @@
 """From a name or a folder to a running backbone."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from undertow.backbones.capture import attention_at
 from undertow.backbones.card import Card, Site
+from undertow.backbones.dit import VideoDiT
+from undertow.backbones.dit_loading import load_video_dit
 from undertow.backbones.initialisation import matcher_start
+from undertow.backbones.layout import is_video_transformer, is_video_unet
 from undertow.backbones.networks import read_network
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.registry import get_card, list_cards
 from undertow.backbones.schedule import Schedule
 from undertow.backbones.single_file import published_names, read_networks, text_loader
+from undertow.backbones.svd import load_svd
 from undertow.backbones.unet import ImageUNet
 from undertow.backbones.weights import locate
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device, resolve_dtype
@@ -30,7 +34,8 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-) -> ImageUNet:
+    sites: str | Sequence[Site] | None = None,
+) -> ImageUNet | VideoDiT:
     """Returns a running backbone.
 
     Args:
@@ -38,6 +43,8 @@ def load(
             of a whole Stable Diffusion 1 or 2 model, or NAME=PATH for a folder or file that holds the model called
             NAME. A folder without a name is given the card whose sites and prediction type its network has, and a
             generic one if there is none.
+        sites: where it will be observed: some sites, or a purpose of `Card.sites` such as "points". Of a video
+            transformer, blocks after the last of them are then not read; image models are always read whole.
         device: where to run; `None` or "auto" for the best there is.
         dtype: number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
 
@@ -51,6 +58,12 @@ def load(
     located = locate(model)
     if located.path.is_file():
         return _load_file(located.path, located.card, where, kind)
+    if is_video_transformer(located.path):
+        parts = {"transformer": "config", "vae": "config", "scheduler": "scheduler_config"}
+        configs = {part: _read_json(located.path / part / f"{name}.json") for part, name in parts.items()}
+        return load_video_dit(located.path, configs, located.card, where, kind, sites=sites)
+    if is_video_unet(located.path):
+        return load_svd(located.path, located.card, where, kind)
     return _load_folder(located.path, located.card, where, kind)
 
 

@@ -3,17 +3,17 @@
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import CLIPTextModel
 from transformers.utils import logging as transformers_logging
 
-from undertow.backbones.layout import weight_variant
+from undertow.backbones.layout import weight_files, weight_variant
 from undertow.base import WeightsUnavailable
 
 
@@ -30,7 +30,7 @@ def read_network(kind: Any, folder: Path, component: str, dtype: torch.dtype) ->
         WeightsUnavailable: if weights are missing, of another shape, damaged or not finite.
     """
     options: dict[str, Any] = {"variant": weight_variant(folder, component) or None, "use_safetensors": True}
-    if kind is CLIPTextModel:
+    if kind.__module__.startswith("transformers."):
         options |= {"dtype": dtype}
     else:
         options |= {"torch_dtype": dtype, "low_cpu_mem_usage": False}
@@ -61,13 +61,67 @@ def fill_network(network: Any, weights: Mapping[str, Tensor], where: str, dtype:
     """
     expected = network.state_dict()
     _require_all(set(expected) - set(weights), where)
-    chosen = {name: weights[name].to(dtype) for name in expected}
     try:
+        chosen = {name: weights[name].to(weight_dtype(network, name, dtype)) for name in expected}
         network.load_state_dict(chosen, assign=True)
-    except RuntimeError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise _unreadable(where, error) from error
     _require_finite(network, where)
     return network
+
+
+class StoredWeights(Mapping[str, Tensor]):
+    """The weights of one component of a folder by name, each read from its file when it is asked for.
+
+    Args:
+        folder: Of the model, in the diffusers layout.
+        component: Name of the network's folder inside it.
+
+    Raises:
+        WeightsUnavailable: If there are none.
+    """
+
+    def __init__(self, folder: Path, component: str) -> None:
+        self._prefix = ""
+        self._files: dict[str, Path] = {}
+        for file in weight_files(folder):
+            if file.rpartition("/")[0] == component and folder / file not in self._files.values():
+                try:
+                    with safe_open(folder / file, "pt") as stored:
+                        self._files |= dict.fromkeys(stored.keys(), folder / file)
+                except (OSError, SafetensorError) as error:
+                    raise _unreadable(str(folder / component), error) from error
+
+    def below(self, prefix: str) -> "StoredWeights":
+        """Returns the weights whose names begin with `prefix`, without it."""
+        view = copy(self)
+        view._prefix = self._prefix + prefix
+        return view
+
+    def __getitem__(self, name: str) -> Tensor:
+        with safe_open(self._files[self._prefix + name], "pt") as stored:
+            return stored.get_tensor(self._prefix + name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removeprefix(self._prefix) for name in self._files if name.startswith(self._prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def cast(network: Any, dtype: torch.dtype) -> Any:
+    """Returns `network` with its weights in `dtype`, but for those that its class wants in float32."""
+    for name, module in network.named_modules():
+        for own, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.to(weight_dtype(network, f"{name}.{own}", dtype))
+    return network
+
+
+def weight_dtype(network: Any, name: str, dtype: torch.dtype) -> torch.dtype:
+    """Returns the number type of the weight called `name` where the others have `dtype`."""
+    kept = getattr(network, "_keep_in_fp32_modules", None) or ()
+    return torch.float32 if any(part in kept for part in name.split(".")) else dtype
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.card import Noising
-from undertow.backbones.schedule import Schedule
+from undertow.backbones.schedule import NoiseSchedule
 
 
 def add_noise(
-    latents: Float[Tensor, "f c h w"], schedule: Schedule, noising: Noising, frame_indices: Sequence[int]
+    latents: Float[Tensor, "f c h w"], schedule: NoiseSchedule, noising: Noising, frame_indices: Sequence[int]
 ) -> Float[Tensor, "f c h w"]:
-    """Returns `latents` at `noising.timestep`: √ᾱ·latents + √(1−ᾱ)·noise.
+    """Returns `latents` at `noising.timestep`: √ᾱ·latents + √(1−ᾱ)·noise, or (1−s)·latents + s·noise for flow models.
 
     The noise of a frame depends on the seed, its index in the video and the size of the latent, not on the device or
     on which frames share a batch.
@@ -37,7 +37,7 @@ def _frame_noise(noising: Noising, index: int, shape: torch.Size) -> Float[Tenso
 def ddim_inversion(
     latents: Float[Tensor, "f c h w"],
     predict: Callable[[Float[Tensor, "f c h w"], int], Float[Tensor, "f c h w"]],
-    schedule: Schedule,
+    schedule: NoiseSchedule,
     noising: Noising,
 ) -> Float[Tensor, "f c h w"]:
     """Returns `latents` carried to `noising.timestep` by the deterministic inverse of DDIM sampling.

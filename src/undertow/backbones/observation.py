@@ -20,11 +20,16 @@ class Conditioning:
         tensor: one state per text token, float32.
         provenance: whether it came from the null text, another text, or was learned.
         text: the text, or `None` if learned.
+        pooled: one vector for the whole text, of models that read one too (HunyuanVideo).
+        first_frame: clean latent that an image-to-video model continues; `None` for the first of the latents that are
+            observed, which should then be clean.
     """
 
     tensor: Float[Tensor, "tokens dim"]
     provenance: Literal["null", "text", "learned"]
     text: str | None = None
+    pooled: Float[Tensor, "dim"] | None = None
+    first_frame: Float[Tensor, "c h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,9 @@ class Observation:
     Attributes:
         queries: queries per head, before the 1/√d of the attention.
         keys: keys per head; of the text tokens at a cross-attention.
-        features: hidden states that enter the transformer block of the site, before its first norm; empty unless
-            asked for.
+        features: empty unless asked for. Of image models, the hidden states that enter the transformer block of the
+            site, before its first norm; of video transformers, what the attention of the site returns for each visual
+            token, all heads side by side, before its output projection (DiffTrack's "intermediate feature").
         grid: (height, width) in tokens; token i*width + j is grid cell (i, j).
         stride: image pixels per side of a token.
         text_queries: queries per head of the text tokens, at the joint attentions of models that have them.

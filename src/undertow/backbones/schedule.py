@@ -19,7 +19,17 @@ _DEFAULTS = {
     "prediction_type": "epsilon",
     "trained_betas": None,
     "rescale_betas_zero_snr": False,
+    "snr_shift_scale": 1.0,
 }
+# Those of CogVideoX's schedulers, which differ.
+_COGVIDEOX_DEFAULTS = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "snr_shift_scale": 3.0,
+}
+# Schedulers of rectified flow; others say so by `use_flow_sigmas` or their prediction type.
+_FLOW_CLASSES = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler")
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,12 @@ class Schedule:
         Raises:
             SettingsError: if the configuration asks for something other than fixed betas with epsilon or v.
         """
-        facts = {name: config.get(name, default) for name, default in _DEFAULTS.items()}
+        shifted = str(config.get("_class_name")).startswith("CogVideoX")
+        defaults = _DEFAULTS | (_COGVIDEOX_DEFAULTS if shifted else {})
+        facts = {name: config.get(name, default) for name, default in defaults.items()}
         first, last, steps = facts["beta_start"], facts["beta_end"], facts["num_train_timesteps"]
-        if facts["trained_betas"] is not None or facts["rescale_betas_zero_snr"]:
-            raise SettingsError("the scheduler has trained or rescaled betas; only linear and scaled_linear are read")
+        if facts["trained_betas"] is not None:
+            raise SettingsError("the scheduler has trained betas; only linear and scaled_linear are read")
         if facts["beta_schedule"] == "scaled_linear":
             betas = torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2
         elif facts["beta_schedule"] == "linear":
@@ -62,7 +74,17 @@ class Schedule:
                 f"the scheduler's prediction_type is '{facts['prediction_type']}'; "
                 "give a model with epsilon or v_prediction"
             )
-        signal = tuple((1 - betas).cumprod(0).tolist())
+        levels = (1 - betas).cumprod(0)
+        # The signal-to-noise ratio ᾱ/(1−ᾱ) is divided by the scale (CogVideoX, after Stable Diffusion 3).
+        levels = levels / (facts["snr_shift_scale"] + (1 - facts["snr_shift_scale"]) * levels)
+        if facts["rescale_betas_zero_snr"]:
+            if facts["prediction_type"] == "epsilon":
+                raise SettingsError(
+                    "the scheduler ends in pure noise, which says nothing of the clean latents to a "
+                    "network that predicts noise; give a model with v_prediction"
+                )
+            levels = _ending_in_noise(levels)
+        signal = tuple(levels.tolist())
         # Of the schedulers that Stable Diffusion repositories name, only PNDM starts from ᾱ(0) unless told otherwise.
         ends_at_one = config.get("set_alpha_to_one", config.get("_class_name") != "PNDMScheduler")
         return cls(signal, 1.0 if ends_at_one else signal[0], facts["prediction_type"])
@@ -89,3 +111,60 @@ class Schedule:
         if self.prediction == "epsilon":
             return (latents - noise * prediction) / signal, prediction
         return signal * latents - noise * prediction, signal * prediction + noise * latents
+
+
+@dataclass(frozen=True)
+class FlowSchedule:
+    """The straight path from clean latents to noise that flow-matching models were trained on.
+
+    A level is named by s, the share of the noise: latents at it are (1−s)·clean + s·noise. Whatever timestep shift a
+    sampler uses only chooses which levels it visits.
+
+    Attributes:
+        steps: number of training timesteps; timestep t is the level s = t / steps.
+    """
+
+    steps: int = 1000
+    prediction: Literal["flow"] = "flow"
+    clean: float = 0.0
+
+    def level(self, timestep: int) -> float:
+        """Returns s at `timestep`.
+
+        Raises:
+            SettingsError: if the model was not trained at it.
+        """
+        if not 0 <= timestep <= self.steps:
+            raise SettingsError(f"timestep {timestep} is outside 0 to {self.steps}")
+        return timestep / self.steps
+
+    def mix(self, clean: Float[Tensor, "*any"], noise: Float[Tensor, "*any"], level: float) -> Float[Tensor, "*any"]:
+        """Returns (1−s)·clean + s·noise at s = `level`."""
+        return (1 - level) * clean + level * noise
+
+    def split(
+        self, prediction: Float[Tensor, "*any"], latents: Float[Tensor, "*any"], level: float
+    ) -> tuple[Float[Tensor, "*any"], Float[Tensor, "*any"]]:
+        """Returns the (clean latents, noise) that a flow noise − clean says `latents` at s = `level` are made of."""
+        return latents - level * prediction, latents + (1 - level) * prediction
+
+
+NoiseSchedule = Schedule | FlowSchedule
+
+
+def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
+    """Returns the schedule, of either sort, that a diffusers scheduler configuration describes.
+
+    Raises:
+        SettingsError: if the configuration asks for something unknown.
+    """
+    flow = config.get("_class_name") in _FLOW_CLASSES or config.get("use_flow_sigmas")
+    if flow or config.get("prediction_type") == "flow_prediction":
+        return FlowSchedule(int(config.get("num_train_timesteps", 1000)))
+    return Schedule.from_config(config)
+
+
+def _ending_in_noise(signal: Float[Tensor, "steps"]) -> Float[Tensor, "steps"]:
+    """Returns ᾱ with its last value at zero and its first as it was (Lin et al. 2023, algorithm 1)."""
+    root = signal.sqrt()
+    return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2

@@ -14,11 +14,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from undertow.backbones.capture import attention_at, capture
 from undertow.backbones.card import Card, Noising, Site
+from undertow.backbones.edits import Edit, edited
 from undertow.backbones.noising import add_noise, ddim_inversion
 from undertow.backbones.observation import Conditioning, Observation
 from undertow.backbones.prefix import ConditionedObserver
 from undertow.backbones.schedule import Schedule
 from undertow.backbones.sizes import fit_size
+from undertow.backbones.suffix import Trace
 from undertow.base import SettingsError
 
 
@@ -144,13 +146,18 @@ class ImageUNet:
         mode: Tensor = posterior.mode().float()
         return (mode - self._shift) * self.vae.config.scaling_factor
 
-    @torch.no_grad()
     def decode(self, latents: Float[Tensor, "f c lh lw"]) -> UInt8[np.ndarray, "f h w 3"]:
         """Returns the RGB images of clean `latents`."""
-        scaled = latents.to(self.device) / self.vae.config.scaling_factor + self._shift
-        pixels: Tensor = self.vae.decode(scaled.to(self.dtype), return_dict=False)[0].float()
+        pixels = self.decode_float(latents)
         images: np.ndarray = ((pixels + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy()
         return images
+
+    @torch.no_grad()
+    def decode_float(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+        """Returns the RGB images of clean `latents` before they are rounded: black is -1 and white 1, not clipped."""
+        scaled = latents.to(self.device) / self.vae.config.scaling_factor + self._shift
+        pixels: Tensor = self.vae.decode(scaled.to(self.dtype), return_dict=False)[0].float()
+        return pixels
 
     @torch.no_grad()
     def embed(self, text: str) -> Conditioning:
@@ -171,6 +178,11 @@ class ImageUNet:
             states = encoder.float().eval()(ids).last_hidden_state[0].to(self.device)
             self._texts[text] = Conditioning(states, "null" if text == self.card.null_text else "text", text)
         return self._texts[text]
+
+    def pieces(self, text: str) -> list[str]:
+        """Returns what the tokenizer makes of `text`; piece i is state i + 1 of `embed`, after the one that begins."""
+        tokenizer, _ = self._load_text()
+        return [str(piece) for piece in tokenizer.tokenize(text)]
 
     def noise(
         self, latents: Float[Tensor, "f c h w"], noising: Noising, frame_indices: Sequence[int]
@@ -212,6 +224,7 @@ class ImageUNet:
         conditioning: Conditioning | None = None,
         *,
         features: bool = False,
+        edits: Sequence[Edit] = (),
     ) -> Observation:
         """Returns the queries and keys of `sites` in one forward that ends at the last of them.
 
@@ -221,16 +234,18 @@ class ImageUNet:
             sites: where to look; all of one stride, since an observation has one grid.
             conditioning: the same for every frame; `None` for the null text.
             features: whether to keep the hidden states that enter the sites' blocks too.
+            edits: in force during the forward.
 
         Raises:
-            SettingsError: if `sites` is empty, mixes strides, or names no attention of this model.
+            SettingsError: if `sites` is empty, mixes strides, or names no attention of this model, or if an edit
+                does not fit it.
         """
         strides = {site.stride for site in sites}
         if len(strides) != 1:
             raise SettingsError(f"sites have the strides {sorted(strides)}; observe one or more sites of one stride")
         (stride,) = strides
         conditioning = conditioning or self.embed(self.card.null_text)
-        with self._turn:
+        with self._turn, edited(self.unet, edits):
             seen = capture(self.unet, sites, lambda: self._predict(latents, timestep, conditioning), features=features)
         height, width = (cells * self.stride // stride for cells in latents.shape[2:])
         return Observation(seen.queries, seen.keys, seen.features, (height, width), stride)
@@ -277,12 +292,61 @@ class ImageUNet:
 
     @torch.no_grad()
     def denoise(
-        self, latents: Float[Tensor, "f c h w"], timestep: int, conditioning: Conditioning | None = None
+        self,
+        latents: Float[Tensor, "f c h w"],
+        timestep: int,
+        conditioning: Conditioning | None = None,
+        *,
+        edits: Sequence[Edit] = (),
     ) -> Float[Tensor, "f c h w"]:
-        """Returns the denoiser's prediction (noise or velocity, see `card.prediction`), float32."""
+        """Returns the denoiser's prediction (noise or velocity, see `card.prediction`), float32.
+
+        Args:
+            latents: at the noise level of `timestep`.
+            timestep: what the network is told.
+            conditioning: the same for every frame; `None` for the null text.
+            edits: in force during the forward.
+
+        Raises:
+            SettingsError: if an edit does not fit the model.
+        """
         conditioning = conditioning or self.embed(self.card.null_text)
-        with self._turn:
+        with self._turn, edited(self.unet, edits):
             return self._predict(latents, timestep, conditioning)
+
+    @torch.no_grad()
+    def trace(
+        self,
+        latents: Float[Tensor, "f c h w"],
+        timestep: int,
+        conditioning: Conditioning | None = None,
+        *,
+        sites: Sequence[Site] = (),
+        block: str | None = None,
+    ) -> Trace:
+        """Returns one forward remembered, to be run again from a block of the decoder or under its own attention.
+
+        Args:
+            latents: at the noise level of `timestep`.
+            timestep: what the network is told.
+            conditioning: the same for every frame; `None` for the null text.
+            sites: attentions whose queries and keys are recorded for injection.
+            block: path of a transformer in the decoder; `None` if none is to be run on from.
+
+        Raises:
+            SettingsError: if a site or the block is not in this model.
+        """
+        states = conditioning or self.condition()
+        latents = latents.to(self.device)
+        return Trace(
+            self.unet, latents, lambda x: self._predict(x, timestep, states), self._turn, sites=sites, block=block
+        )
+
+    def condition(
+        self, images: UInt8[np.ndarray, "f h w 3"] | None = None, size: tuple[int, int] | None = None
+    ) -> Conditioning:
+        """Returns what frames that go together are conditioned on: the null text, whatever `images` show."""
+        return self.embed(self.card.null_text)
 
     def to_x0_eps(
         self, prediction: Float[Tensor, "f c h w"], latents: Float[Tensor, "f c h w"], timestep: int
@@ -299,7 +363,7 @@ class ImageUNet:
 
     @property
     def _shift(self) -> float:
-        shift: Any = self.vae.config.shift_factor
+        shift: Any = getattr(self.vae.config, "shift_factor", None)
         return float(shift or 0.0)
 
     def _check_size(self, height: int, width: int) -> None:

@@ -8,6 +8,7 @@ import huggingface_hub
 
 from undertow.backbones import hub
 from undertow.backbones.card import Card
+from undertow.backbones.card_file import folder_of, read_card_file, user_cards
 from undertow.backbones.digests import digests_of, find_mismatch
 from undertow.backbones.layout import Layout, weight_files
 from undertow.backbones.layout import find_problem as find_problem
@@ -37,8 +38,9 @@ def locate(model: str | Path) -> Located:
     """Returns where the weights of `model` are, after fetching them if need be.
 
     Args:
-        model: the name of a card (`tiny`, `sd-2.1`, ...); a folder in the diffusers layout; one safetensors file; or
-            NAME=PATH, which says that the folder or file holds the model that the card describes.
+        model: the name of a card (`tiny`, `sd-2.1`, ...); a folder in the diffusers layout; one safetensors file; a
+            card file (see `undertow.backbones.card_file`); or NAME=PATH, which says that the folder or file holds the
+            model that the card describes.
 
     Raises:
         SettingsError: if no card has the name.
@@ -48,8 +50,11 @@ def locate(model: str | Path) -> Located:
     known = [card.name for card in list_cards()]
     if text in known:
         card = get_card(text)
-        return Located(resolve(card), card)
+        return Located(resolve(card, folder_of(card)), card)
     path = Path(model).expanduser()
+    if path.suffix == ".json":
+        user = read_card_file(path)
+        return Located(resolve(user.card, user.folder), user.card)
     name, equals, rest = text.partition("=")
     if equals and not path.exists() and "/" not in name:
         if not rest:
@@ -123,10 +128,12 @@ def resolve(
 
 
 def weights_state(card: Origin, cache: Path | str | None = None, layout: Layout = "diffusers") -> str:
-    """Returns where the weights of `card` are, at a glance: "embedded", "cached" or "not here".
+    """Returns where the weights of `card` are: "embedded", "cached", "given" (by a card file) or "not here".
 
     Files are not read, so that damage is not noticed.
     """
+    if card.name in user_cards() and (folder := user_cards()[card.name].folder):
+        return "given" if find_problem(folder, layout) is None else "not here"
     if card.embedded:
         return "embedded" if find_problem(embedded_folder(card), layout) is None else "not here"
     snapshots = (each for source in card.sources for each in hub.cached(*source, cache))
