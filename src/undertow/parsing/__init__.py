@@ -1,1 +1,20 @@
 """Semantic segmentation of video from one labelled frame, or none (VidSeg, EmerDiff)."""
+
+from undertow.parsing.modulation import Modulation
+from undertow.parsing.parser import Parser, parse
+from undertow.parsing.predict import predict_classes
+from undertow.parsing.settings import ParseSettings, ResolvedParse, resolve_parse
+from undertow.parsing.stages import CoarseBatch, ParseResult, Sharpener
+
+__all__ = [
+    "CoarseBatch",
+    "Modulation",
+    "ParseResult",
+    "ParseSettings",
+    "Parser",
+    "ResolvedParse",
+    "Sharpener",
+    "parse",
+    "predict_classes",
+    "resolve_parse",
+]

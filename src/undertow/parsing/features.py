@@ -1,0 +1,105 @@
+"""What tokens are told apart by: mean self-attention queries, read in one forward that ends at the last of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from undertow.backbones import Backbone
+from undertow.base import SettingsError
+from undertow.parsing.settings import ResolvedParse
+
+# Frames per forward of a model whose frames do not see each other.
+_TOGETHER = 4
+
+
+@dataclass(frozen=True)
+class TokenFeatures:
+    """What a batch of frames looks like to the model.
+
+    Attributes:
+        tokens: Features of every token, normalised, and its place.
+        correspond: What tokens find each other by in other frames.
+        latents: Clean latents of the frames.
+    """
+
+    tokens: Float[Tensor, "f s c"]
+    correspond: Float[Tensor, "f s d"]
+    latents: Float[Tensor, "f c lh lw"]
+
+
+@torch.no_grad()
+def extract_tokens(
+    backbone: Backbone, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int], resolved: ResolvedParse
+) -> TokenFeatures:
+    """Returns the features of frames of one size.
+
+    They are the mean over the sites of the attention's queries, heads side by side, each token's divided by its largest
+    absolute value (VidSeg, supplementary; its released code). There, frames are denoised for some steps first; here
+    they are read at one noise level, under the null text and without guidance, so that a frame costs one early-ended
+    forward.
+
+    Args:
+        backbone: The model.
+        images: Frames at native size.
+        indices: Their numbers, which seed the noise.
+        resolved: Sites, noise level and size.
+
+    Raises:
+        SettingsError: if the sites are not of one width.
+    """
+    # Frames of a video model see each other, so all of them go together.
+    together = _TOGETHER if backbone.card.chunk == 1 else len(images)
+    parts = [
+        _extract(backbone, images[start : start + together], indices[start : start + together], resolved)
+        for start in range(0, len(images), together)
+    ]
+    return TokenFeatures(
+        torch.cat([part.tokens for part in parts]),
+        torch.cat([part.correspond for part in parts]),
+        torch.cat([part.latents for part in parts]),
+    )
+
+
+def _extract(
+    backbone: Backbone, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int], resolved: ResolvedParse
+) -> TokenFeatures:
+    latents = backbone.encode(np.stack(images), resolved.input_size)
+    noisy = backbone.prepare(latents, resolved.noising, indices)
+    # Models of clips are conditioned on their first picture; image models on the null text.
+    condition = getattr(backbone, "condition", None)
+    conditioning = None if condition is None else condition(np.stack(images), resolved.input_size)
+    sites = [*resolved.sites, resolved.correspond]
+    seen = backbone.observe(noisy, resolved.noising.timestep, sites, conditioning)
+    queries = [_joined(seen.queries[site.path]) for site in resolved.sites]
+    if len({each.shape for each in queries}) != 1:
+        shapes = ", ".join(f"{site.path} {tuple(q.shape[1:])}" for site, q in zip(resolved.sites, queries, strict=True))
+        raise SettingsError(f"features are the mean of sites of one width, found {shapes}; choose other sites")
+    correspond = _joined(seen.queries[resolved.correspond.path])
+    tokens = placed(normalised(torch.stack(queries).mean(0)), resolved.grid, resolved.place)
+    return TokenFeatures(tokens, correspond, latents)
+
+
+def normalised(features: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
+    """Returns features divided by their largest absolute value."""
+    return features / features.abs().amax(-1, keepdim=True).clamp(min=1e-6)
+
+
+def placed(features: Float[Tensor, "f s c"], grid: tuple[int, int], weight: float) -> Float[Tensor, "f s d"]:
+    """Returns features beside (y, x), as shares of height and width, times a weight; as they are if it is 0.
+
+    The paper has no places. Between two batches things move little, and look-alikes far apart are told from each other.
+    """
+    if not weight:
+        return features
+    rows, columns = ((torch.arange(side, device=features.device) + 0.5) / side for side in grid)
+    where = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
+    return torch.cat([features, weight * where.expand(len(features), -1, -1)], -1)
+
+
+def _joined(queries: Float[Tensor, "f a s d"]) -> Float[Tensor, "f s c"]:
+    """Returns queries with their heads side by side, float32."""
+    return queries.float().transpose(1, 2).flatten(2)

@@ -1,0 +1,152 @@
+"""Masked modulation: the tokens of one label are pushed inside of the network, and what moves belongs to the label.
+
+A number c times the label's mask is added to all channels of an attention's output (VidSeg, supplementary of arXiv
+2405.16947; EmerDiff, arXiv 2401.11739). Every later part of that transformer sees it through a LayerNorm, which
+takes away what all channels of a token share, and hands it on along the residual, up to the linear map at the end.
+So the whole change is c m(p) v at the transformer's output, with v the row sums of that map: it is added there, and
+nothing before it need ever run again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from undertow.backbones import Card, Noising, Site
+from undertow.base import SettingsError
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """How labels are pushed, and how the answer is read.
+
+    Attributes:
+        steps: Timesteps of the sampler, falling; the push happens at the first (the paper's t_m). After the last
+            one the latents are clean. "fast" knows only the first.
+        strength: The number added (the paper's λ), once with each sign.
+        one_sided: Whether the push down is replaced by the frames as they are: half of the work.
+        sites: Attentions whose outputs are pushed, of one transformer; `None` for the card's.
+        inject: Kinds of attention after the push that keep the queries and keys of the frames as they are.
+        guidance: Weight of the conditioning over none; two numbers rise over the frames of a clip. 1 asks the model
+            once per forward instead of twice.
+        noising: Way to the noise level of the first step: "noise" or "invert".
+        seed: Of the noise.
+        blended: Steps after which latents outside of the coarse mask are put back to the frames'; `None` for all.
+        blur: Size in pixels and standard deviation of the Gaussian over difference maps.
+        normalised: Whether each map is divided by its largest value.
+        outside: How much of a map counts outside of its coarse mask (the paper's s); 1 for all.
+        memory: Bytes that the forwards of one call may take.
+
+    Raises:
+        SettingsError: if a number is out of range.
+    """
+
+    steps: tuple[int, ...] = (119, 79, 39)
+    strength: float = 50.0
+    one_sided: bool = False
+    sites: tuple[Site, ...] | None = None
+    inject: tuple[str, ...] = ("self", "cross", "temporal")
+    guidance: float | tuple[float, float] = 1.0
+    noising: Literal["noise", "invert"] = "noise"
+    seed: int = 0
+    blended: int | None = 2
+    blur: tuple[int, float] = (5, 3.0)
+    normalised: bool = True
+    outside: float = 0.7
+    memory: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        if not self.steps or any(a <= b for a, b in zip(self.steps, self.steps[1:], strict=False)):
+            raise SettingsError(f"the steps {self.steps} do not fall; give timesteps from high to low")
+        if self.steps[-1] < 0 or not self.strength > 0 or not 0 <= self.outside <= 1 or self.memory < 1:
+            raise SettingsError("steps start at 0, the strength is above 0, `outside` in 0 to 1, and memory above 0")
+        if self.noising not in ("noise", "invert") or self.blur[0] < 1 or not self.blur[1] > 0:
+            raise SettingsError("modulation is given latents by 'noise' or 'invert', and a blur of 1 pixel or more")
+
+    def level(self) -> Noising:
+        """Returns the way to the first step; an inversion visits the sampler's own steps upwards."""
+        first = self.steps[0]
+        rising = tuple(step for step in sampling_steps()[::-1] if step < first)
+        return Noising(self.noising, first, (*rising, first), label="source", seed=self.seed)
+
+
+def sampling_steps(count: int = 25, total: int = 1000) -> tuple[int, ...]:
+    """Returns the timesteps of VidSeg's sampler, falling: 999, 959, ..., 119, 79, 39 of 1000.
+
+    One Euler step of its sigmas between two of them is a DDIM step.
+    """
+    return tuple(int(total - 1 - place * (total - 1) / count) for place in range(count))
+
+
+def transformer_path(site: Site) -> str:
+    """Returns the path of the transformer that holds an attention."""
+    return site.path.partition(".transformer_blocks.")[0].partition(".temporal_transformer_blocks.")[0]
+
+
+def push_direction(transformer: Any, sites: Sequence[Site]) -> Float[Tensor, "c"]:
+    """Returns v: what adding 1 to all channels of the attentions' outputs at a token adds to the transformer's there.
+
+    The row sums of the last linear map. A transformer for video mixes α of a spatial branch with 1 - α of a temporal
+    one that goes on from it: a push of the spatial attention reaches both, one of the temporal attention only the
+    second, so that both together count 2 - α times.
+
+    Args:
+        transformer: of an image or a video UNet of diffusers.
+        sites: its attentions that are pushed.
+    """
+    rows = transformer.proj_out.weight.float().flatten(1).sum(1)
+    share = rows.new_tensor(float(any(site.kind != "temporal" for site in sites)))
+    if any(site.kind == "temporal" for site in sites):
+        share = share + 1 - torch.sigmoid(transformer.time_mixer.mix_factor.float())
+    return cast(Tensor, rows * share)
+
+
+def decoder_sites(denoiser: Any, kinds: Sequence[str]) -> tuple[Site, ...]:
+    """Returns the attentions of the decoder that are of one of `kinds`; their strides are left 0."""
+    sites = []
+    for name, module in denoiser.up_blocks.named_modules(prefix="up_blocks"):
+        if name.endswith(("attn1", "attn2")) and hasattr(module, "to_q"):
+            temporal = ".temporal_transformer_blocks." in name
+            kind: Any = "temporal" if temporal else "self" if name.endswith("attn1") else "cross"
+            if kind in kinds:
+                sites.append(Site(name, kind, module.heads, module.to_q.out_features // module.heads, 0))
+    return tuple(sites)
+
+
+def one_hot(soft: Float[Tensor, "f m gh gw"]) -> Bool[Tensor, "m f gh gw"]:
+    """Returns where each label is the likeliest of its token."""
+    return functional.one_hot(soft.argmax(1), soft.shape[1]).movedim(-1, 0).bool()
+
+
+def present(masks: Bool[Tensor, "m f gh gw"], clip: int = 1) -> Int[Tensor, "p 2"]:
+    """Returns the (label, frame) pairs to push, label by label: those with tokens.
+
+    A frame of one label only has nothing to decide. A model that sees clips is shown whole ones: their frames are
+    in or out together.
+
+    Args:
+        masks: where each label is, by frame.
+        clip: frames that the model sees together.
+    """
+    pairs = masks.flatten(2).any(2)
+    if clip > 1:
+        pairs = pairs.view(len(masks), -1, clip).any(2).repeat_interleave(clip, 1)
+    return (pairs & (pairs.sum(0) > 1)).nonzero()
+
+
+def modulated_sites(card: Card, modulation: Modulation) -> tuple[Site, ...]:
+    """Returns the attentions to push: those of the settings, or the card's.
+
+    Raises:
+        SettingsError: if neither names any, or they are of several transformers.
+    """
+    sites = modulation.sites or card.sites.get("modulate", ())
+    if not sites:
+        raise SettingsError(f"'{card.name}' names no attention to modulate; give sites, or use quality turbo")
+    if len({transformer_path(site) for site in sites}) > 1:
+        raise SettingsError("attentions of several transformers are to be pushed; give those of one")
+    return tuple(sites)
