@@ -1,1 +1,38 @@
-"""Point tracking with frozen diffusion models (DiffTrack), and the analysis that finds the layer that carries motion."""
+"""Point tracking with frozen diffusion models (DiffTrack), and the analysis that finds the layer for it."""
+
+from undertow.points.chunks import cover
+from undertow.points.queries import check_points, grid_points, mask_points, read_points
+from undertow.points.settings import (
+    PRESETS,
+    PointPreset,
+    PointSettings,
+    ResolvedPoints,
+    get_point_preset,
+    resolve_points,
+)
+from undertow.points.store import TensorStore
+from undertow.points.tracker import PointTracker, track_points
+from undertow.points.tracks import Tracks, read_tracks, write_tracks
+from undertow.points.visibility import Evidence, VisibilityModel
+
+__all__ = [
+    "PRESETS",
+    "Evidence",
+    "PointPreset",
+    "PointSettings",
+    "PointTracker",
+    "ResolvedPoints",
+    "TensorStore",
+    "Tracks",
+    "VisibilityModel",
+    "check_points",
+    "cover",
+    "get_point_preset",
+    "grid_points",
+    "mask_points",
+    "read_points",
+    "read_tracks",
+    "resolve_points",
+    "track_points",
+    "write_tracks",
+]

@@ -1,0 +1,324 @@
+"""The point tracker: a video is observed once, and any points are then followed through what was seen.
+
+DiffTrack (arXiv 2506.17220) for video models, DIFT (arXiv 2306.03881) for image models, behind the same calls.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64, Real
+from torch import Tensor
+
+from undertow.backbones import Backbone, load
+from undertow.base import Progress, SettingsError, SilentProgress, VideoError
+from undertow.masks import LabelMap
+from undertow.points.chunks import cover
+from undertow.points.features import PointFeatures, observe, prepare_images
+from undertow.points.following import Pair, step
+from undertow.points.paths import best_path
+from undertow.points.queries import check_points, grid_points, mask_points
+from undertow.points.settings import PointSettings, ResolvedPoints, resolve_points
+from undertow.points.store import MEMORY, TensorStore
+from undertow.points.tracks import Tracks
+from undertow.points.visibility import VisibilityModel
+from undertow.video import Clip, Frame, Video
+
+# Rows of costs in one block of points: 64 MB in float32.
+ROWS = 1 << 24
+
+
+def track_points(
+    video: Video | Clip | str | Path | np.ndarray,
+    points: Real[np.ndarray, "q k"] | Sequence[Sequence[float]] | None = None,
+    *,
+    grid: int | None = None,
+    mask: LabelMap | None = None,
+    frame: int = 0,
+    model: Backbone | str | Path = "tiny",
+    settings: PointSettings | None = None,
+    progress: Progress | None = None,
+) -> Tracks:
+    """Returns where points are on every frame of a video, before and after the frame they are given on.
+
+    Args:
+        video: a video, a clip of one, or anything `Video` opens.
+        points: (q, 2) as x, y in pixels on frame `frame`, or (q, 3) as frame, x, y.
+        grid: instead, so many points across and down, spread evenly over frame `frame`.
+        mask: instead, about 100 points on the objects of a label map of frame `frame`.
+        frame: frame of points that name none, counted from the first one tracked.
+        model: a loaded backbone, or the name or folder of one.
+        settings: options; defaults come from the model's card.
+        progress: told of every frame observed and followed.
+
+    Returns:
+        Tracks with `tracks` (q, t, 2) in pixels x, y, `visibility` (q, t), `confidence` (q, t) and the `queries`.
+
+    Raises:
+        CueError: if there is no point, or one is no number or outside the video.
+        SettingsError: unless exactly one of points, grid and mask is given.
+    """
+    if sum(each is not None for each in (points, grid, mask)) != 1:
+        raise SettingsError("points can be given, or a grid, or a mask; give exactly one of them")
+    video = video if isinstance(video, Video | Clip) else Video(video)
+    size = (video.height, video.width)
+    if grid is not None:
+        points = grid_points(grid, size, frame)
+    elif mask is not None:
+        points = mask_points(mask, frame=frame)
+    with PointTracker(model, settings) as tracker:
+        asked = tracker.ask(video, np.asarray(points), frame)
+        tracker.observe(video, anchors=tracker.anchors(asked), progress=progress)
+        return tracker.follow(asked, progress)
+
+
+class PointTracker:
+    """Observes a video once and follows points through it, as often as asked.
+
+        with PointTracker("tiny") as tracker:
+            tracker.observe(video)
+            tracks = tracker.follow([[0, 100.5, 60.5]])
+            more = tracker.follow([[12, 30.0, 40.0]])  # the network does not run again
+
+    Memory is bounded whatever the length: features that no longer fit go to files.
+
+    Attributes:
+        backbone: the model.
+        forwards: how many times the network has run.
+        visibility: what makes a confidence of evidence.
+    """
+
+    def __init__(
+        self,
+        model: Backbone | str | Path = "tiny",
+        settings: PointSettings | None = None,
+        *,
+        folder: Path | None = None,
+        memory: int = MEMORY,
+    ) -> None:
+        """Loads the model, if it is not loaded.
+
+        Args:
+            model: a loaded backbone, or the name or folder of one.
+            settings: options.
+            folder: where features are written as they come, and found again; else only what exceeds `memory` is.
+            memory: most bytes of features kept in memory.
+        """
+        self.backbone = load(model) if isinstance(model, str | Path) else model
+        self.settings = settings or PointSettings()
+        self.visibility = VisibilityModel()
+        self.forwards = 0
+        self._store = TensorStore(folder, memory)
+        self._resolved: ResolvedPoints | None = None
+        self._size = (0, 0)
+        self._numbers: list[int] = []
+        self._anchored: dict[int, list[tuple[int, ...]]] = {}
+
+    @property
+    def resolved(self) -> ResolvedPoints:
+        """The numbers in use, known once a video has been seen."""
+        if self._resolved is None:
+            raise SettingsError("the settings are resolved when a video is observed; call observe first")
+        return self._resolved
+
+    @property
+    def length(self) -> int:
+        """Number of frames observed."""
+        return len(self._numbers)
+
+    def ask(self, video: Video | Clip, points: Real[np.ndarray, "q k"], frame: int = 0) -> Float64[np.ndarray, "q 3"]:
+        """Returns points as (t, x, y), checked against a video before it is observed; see `check_points`."""
+        self._begin(video)
+        length = video.frame_count
+        return check_points(points, self._size, 1 << 62 if length is None else length, frame)
+
+    def anchors(self, points: Float64[np.ndarray, "q 3"]) -> tuple[int, ...]:
+        """Returns the frames that a video model's chunks must begin with for these points; none for image models."""
+        if self.resolved.chunk == 1:
+            return ()
+        return (0,) if self.resolved.anchor == "first" else tuple(np.unique(points[:, 0]).astype(int).tolist())
+
+    def observe(self, video: Video | Clip, *, anchors: Sequence[int] = (), progress: Progress | None = None) -> None:
+        """Shows the network every frame of a video, each encoded once.
+
+        Args:
+            video: a video that can be read again or a stream, which is read to its end.
+            anchors: frames that a video model's chunks are to begin with; others are added when they are needed. Image
+                models have none.
+            progress: told of every frame.
+
+        Raises:
+            VideoError: if there is no frame, or they differ in size.
+        """
+        self._begin(video)
+        settings, progress = self.resolved, progress or SilentProgress()
+        if self._numbers:
+            # Another video than before, perhaps.
+            self._store.forget()
+        self._numbers, self._anchored = [], {}
+        progress.start("observe" if settings.chunk == 1 else "encode", video.frame_count)
+        frames = iter(video)
+        while batch := list(islice(frames, settings.batch)):
+            start = len(self._numbers)
+            self._numbers += [frame.index for frame in batch]
+            self._show(batch, range(start, len(self._numbers)))
+            progress.advance(len(batch), frame=batch[-1].index)
+        if not self._numbers:
+            raise VideoError(f"{video.label} has no frame; give a video with one or more")
+        for anchor in anchors if settings.chunk > 1 else ():
+            self._anchor(anchor, progress)
+
+    def follow(
+        self, points: Real[np.ndarray, "q 3"] | Sequence[Sequence[float]], progress: Progress | None = None
+    ) -> Tracks:
+        """Returns where points (t, x, y) are on every frame observed; a result depends on no other point.
+
+        Raises:
+            CueError: if there is no point, or one is no number or outside the video.
+        """
+        settings, progress = self.resolved, progress or SilentProgress()
+        queries = check_points(np.asarray(points), self._size, self.length)
+        tracks = np.empty((len(queries), self.length, 2), np.float32)
+        confidence = np.empty((len(queries), self.length), np.float32)
+        for anchor in self.anchors(queries):
+            self._anchor(anchor, progress)
+        blocks = list(self._blocks(queries[:, 0].astype(np.int64)))
+        progress.start("follow", len(blocks) * self.length)
+        for frame, block in blocks:
+            places = self._cells(torch.from_numpy(queries[block, 1:]).float()).to(self.backbone.device)
+            tracks[block, frame], confidence[block, frame] = queries[block, 1:], 1.0
+            progress.advance()
+            for time, found, sure in self._walk(frame, places):
+                tracks[block, time], confidence[block, time] = self._pixels(found.cpu()).numpy(), sure.cpu().numpy()
+                progress.advance(frame=self._numbers[time])
+        return Tracks(tracks, confidence >= settings.visible, confidence, queries)
+
+    def close(self) -> None:
+        """Lets go of the features; those in a folder of the user's stay there."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, video: Video | Clip) -> None:
+        """Settles sizes and settings."""
+        size = (video.height, video.width)
+        if self._size not in ((0, 0), size):
+            self.close()
+        self._size = size
+        self._resolved = resolve_points(self.settings, self.backbone, *size)
+
+    def _show(self, frames: Sequence[Frame], places: Sequence[int]) -> None:
+        """Encodes frames of a batch; an image model observes them, too."""
+        names = [f"latents_{place}" if self.resolved.chunk > 1 else _name(-1, -1, place) for place in places]
+        if all(self._store.holds(name) for name in names):
+            return
+        prepared = prepare_images(self.backbone, [frame.image for frame in frames], self.resolved)
+        if self.resolved.chunk > 1:
+            for name, latents in zip(names, prepared.cpu(), strict=True):
+                self._store.put(name, {"latents": latents.clone()})
+            return
+        self._observe(prepared, [frame.index for frame in frames], names)
+
+    def _anchor(self, anchor: int, progress: Progress) -> None:
+        """Makes sure that chunks which begin with a frame have been observed."""
+        if anchor in self._anchored:
+            return
+        chunks = cover(range(self.length), anchor, self.resolved.chunk, self.resolved.cover)
+        progress.start(f"observe from frame {self._numbers[anchor]}", len(chunks))
+        for number, chunk in enumerate(chunks):
+            names = [_name(anchor, number, place) for place in chunk]
+            if not all(self._store.holds(name) for name in names):
+                latents = torch.stack([self._store.get(f"latents_{place}")["latents"] for place in chunk])
+                self._observe(latents, [self._numbers[place] for place in chunk], names)
+            progress.advance()
+        self._anchored[anchor] = chunks
+
+    def _observe(self, prepared: Float[Tensor, "f c h w"], indices: Sequence[int], names: Sequence[str]) -> None:
+        """Shows the network frames that are seen together, and keeps what it saw."""
+        self.forwards += 1
+        for name, seen in zip(names, observe(self.backbone, prepared, indices, self.resolved), strict=True):
+            self._store.put(name, {"queries": seen.queries, "keys": seen.keys})
+
+    def _features(self, anchor: int, chunk: int, place: int) -> PointFeatures:
+        tensors = self._store.get(_name(anchor, chunk, place))
+        device = self.backbone.device
+        return PointFeatures(tensors["queries"].to(device), tensors["keys"].to(device))
+
+    def _pairs(self, start: int, place: int, time: int) -> list[Pair]:
+        """Returns the features of two frames, for points asked for on frame `start`, as each chunk with both saw them.
+
+        Where no chunk has both, they are from the first chunks that have one.
+        """
+        if self.resolved.chunk == 1:
+            return [(self._features(-1, -1, place), self._features(-1, -1, time))]
+        anchor = 0 if self.resolved.anchor == "first" else start
+        chunks = self._anchored[anchor]
+        both = [number for number, chunk in enumerate(chunks) if place in chunk and time in chunk]
+        if not both:
+            first, second = (next(n for n, chunk in enumerate(chunks) if each in chunk) for each in (place, time))
+            return [(self._features(anchor, first, place), self._features(anchor, second, time))]
+        return [(self._features(anchor, number, place), self._features(anchor, number, time)) for number in both]
+
+    def _walk(
+        self, start: int, places: Float[Tensor, "n 2"]
+    ) -> Iterator[tuple[int, Float[Tensor, "n 2"], Float[Tensor, "n"]]]:
+        """Yields (frame, places, confidence) of points of frame `start`, going forward in time and then backward."""
+        for times in (range(start + 1, self.length), range(start - 1, -1, -1)):
+            before, known, seen = start, places, torch.ones_like(places[:, 0]).bool()
+            # Of one block of points only the candidates of all frames are held.
+            steps: list[tuple[Float[Tensor, "n k 2"], Float[Tensor, "n k"], Float[Tensor, "n k"]]] = []
+            for time in times:
+                recent = None
+                if self.resolved.recent > 0 and before != start:
+                    recent = (self._pairs(start, before, time), known, seen)
+                found = step(self._pairs(start, start, time), places, self.resolved, recent)
+                sure = self.visibility.confidence(found.evidence)
+                before, known, seen = time, found.places[:, 0], sure[:, 0] >= self.resolved.visible
+                if self.resolved.smoothing == 0:
+                    yield time, found.places[:, 0], sure[:, 0]
+                else:
+                    steps.append((found.places, found.scores, sure))
+            candidates, scores, sures = ([each[part] for each in steps] for part in range(3))
+            chosen = best_path(places, candidates, scores, self.resolved.smoothing)
+            rows = torch.arange(len(places), device=places.device)
+            for time, which, found_there, sure in zip(times, chosen, candidates, sures, strict=False):
+                yield time, found_there[rows, which], sure[rows, which]
+
+    def _blocks(self, frames: Int64[np.ndarray, " q"]) -> Iterator[tuple[int, Int64[np.ndarray, " n"]]]:
+        """Yields query frames with the numbers of their points, as many at a time as there is room for."""
+        tokens = self.resolved.grid[0] * self.resolved.grid[1]
+        rows = tokens * (4 if self.resolved.lookup == "matches" else self.resolved.candidates)
+        # A path is chosen when the candidates of all frames are known, four numbers each.
+        most = max(1, min(ROWS // rows, ROWS // (4 * self.resolved.candidates * self.length)))
+        for frame in np.unique(frames):
+            chosen = np.flatnonzero(frames == frame)
+            for start in range(0, len(chosen), most):
+                yield int(frame), chosen[start : start + most]
+
+    def _cells(self, pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+        """Returns pixels of the video as cells of the grid."""
+        return pixels / self._cell() - (0.5 if self.resolved.convention == "centre" else 0.0)
+
+    def _pixels(self, cells: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+        """Returns cells of the grid as pixels of the video."""
+        return (cells + (0.5 if self.resolved.convention == "centre" else 0.0)) * self._cell()
+
+    def _cell(self) -> Float[Tensor, "2"]:
+        """Returns the width and height of a cell in pixels of the video."""
+        (height, width), (rows, columns) = self._size, self.resolved.grid
+        return torch.tensor([width / columns, height / rows])
+
+
+def _name(anchor: int, chunk: int, place: int) -> str:
+    """Returns what the features of frame `place` are kept under, as chunk `chunk` from `anchor` saw them."""
+    return f"{anchor}_{chunk}_{place}"
