@@ -90,7 +90,10 @@ def measure(asked):
     set_threads(1)
     model = build(asked)
     image, labels = scene(asked.objects)
-    resolved = resolve(TrackSettings(preset="drift", tokens=asked.tokens), model, *labels.shape, tuned=True)
+    size = None if asked.size is None else tuple(map(int, asked.size.split("x")))
+    tokens = asked.tokens if size is None else None
+    settings = TrackSettings(preset="drift", tokens=tokens, size=size)
+    resolved = resolve(settings, model, *labels.shape, tuned=True)
     ids = list(range(1, asked.objects + 1))
     null, heads = model.embed("").tensor, sum(site.heads for site in resolved.sites)
     latents = model.encode(np.stack([resize(image, resolved.input_size)]))
@@ -115,12 +118,12 @@ def measure(asked):
             losses.append(per_object.tolist())
         else:
             losses.append([])
-            for place in range(asked.objects):
+            for place in range(asked.alone):
                 one = straightforward(model, latents, resolved, states[place], logits[place], masks[place])
                 one.backward()
                 losses[-1].append(float(one.detach()))
         adam.step()
-    count = asked.steps * asked.objects
+    count = asked.steps * (asked.objects if asked.way.startswith("ours") else asked.alone)
     facts = {
         "tokens": resolved.grid[0] * resolved.grid[1],
         "cpu_s": (time.process_time() - used) / count,
@@ -136,10 +139,15 @@ def options():
     parser.add_argument("--model", default="tiny", choices=["tiny", *ARCHITECTURES])
     parser.add_argument("--tokens", type=int, default=1600)
     parser.add_argument("--objects", type=int, default=3)
+    parser.add_argument("--alone", type=int, help="objects that ways of one object are timed on; all of them")
+    parser.add_argument("--size", help="model input as WIDTHxHEIGHT, instead of tokens")
+    parser.add_argument("--ways", default="; ".join(WAYS), help="which ways, ours among them, separated by ;")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--width", type=float, default=1.0, help="share of the published channels")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    asked = parser.parse_args()
+    asked.alone = asked.alone or asked.objects
+    return asked
 
 
 def main():
@@ -148,10 +156,11 @@ def main():
         measure(asked)
         return
     found = {}
-    for way in WAYS:
+    for way in asked.ways.split("; "):
         done = subprocess.run([sys.executable, *sys.argv, "--way", way], capture_output=True, text=True, check=True)
         found[way] = json.loads(done.stdout)
-    ours = found["ours"]
+        print(way, done.stdout, file=sys.stderr, flush=True)
+    ours = next(facts for way, facts in found.items() if way.startswith("ours"))
     print(
         f"{asked.model}, width {asked.width:g}, {ours['tokens']} tokens, {asked.objects} objects, {asked.steps} steps"
     )
@@ -160,7 +169,8 @@ def main():
     )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for way, facts in found.items():
-        apart = np.abs(np.subtract(facts["losses"], ours["losses"])).max()
+        mine = np.array(facts["losses"])
+        apart = np.abs(mine - np.array(ours["losses"])[:, : mine.shape[1]]).max()
         # Ours has all objects in memory at once, the other ways one.
         each = facts["peak_mb"] * (1 if way.startswith("ours") else asked.objects) / ours["peak_mb"]
         ratios = (

@@ -1,5 +1,7 @@
 """Refined masks: given masks stay as they were, nothing is fed back, and an interruption changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,26 @@ def test_a_restored_tracker_refines_the_same(scene, tiny_like):
     later.restore(tracker.state())
     parts += [result.labels for _, result in propagate(video.frames(range(4, 6)), masks, later, GuidedRefiner())]
     assert all((one == other).all() for one, other in zip(whole, parts, strict=True))
+
+
+def test_what_feeds_back_is_what_later_frames_are_tracked_from(scene, tiny_like):
+    images, truth = scene
+    video, masks = Video(images), {0: truth[0]}
+    quiet = refiners()[-1]
+    loud = SegmenterRefiner(quiet.segmenter, quiet.name, SamSettings(prompts=3, minimum_score=0.0, feed_back=True))
+    assert loud.feeds_back and not quiet.feeds_back and not GuidedRefiner().feeds_back
+    one = replace(FAST, batch=1, lost="keep")
+    fed = [result for _, result in propagate(video, masks, MaskTracker(tiny_like, one), loud)]
+    apart = [result for _, result in propagate(video, masks, MaskTracker(tiny_like, one), quiet)]
+    assert any((a.labels != b.labels).any() for a, b in zip(fed, apart, strict=True))
+    # The third frame, by a tracker that is told the refined maps of the frames before.
+    told = MaskTracker(tiny_like, one)
+    frames = list(video)
+    for frame in frames[:3]:
+        (features,) = told.observe([frame])
+        if frame.index == 1:
+            told.remember(frame, features, fed[1].labels)
+        else:
+            last = told.advance(frame, features, masks.get(frame.index))
+    for number, score in last.scores.items():
+        assert (score.margin, score.mass) == (fed[2].scores[number].margin, fed[2].scores[number].mass)

@@ -8,7 +8,7 @@ import torch
 from transformers import Sam2Model, SamModel
 
 from undertow.backbones.networks import read_network
-from undertow.backbones.weights import resolve
+from undertow.backbones.weights import find_problem, resolve, weights_state
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device
 from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
 from undertow.refinement.segmenter import Sam2Segmenter, SamSegmenter, TransformersSegmenter
@@ -62,6 +62,21 @@ def load_segmenter(
     network, adapter = _KINDS[kind]
     where = device if isinstance(device, torch.device) else resolve_device(device)
     return adapter(read_network(network, path, "", dtype).to(where), card.name if card else path.name)
+
+
+def segmenter_at_hand(model: str | Path) -> bool:
+    """Returns whether the weights of a segmenter are on this machine, without reading or downloading any.
+
+    Args:
+        model: what `load_segmenter` takes.
+
+    Raises:
+        SettingsError: if no segmenter has the name.
+    """
+    card, folder = _named(str(model))
+    if folder is None:
+        return weights_state(card or get_segmenter_card(str(model)), layout="transformers") != "not here"
+    return find_problem(folder, "transformers") is None
 
 
 def _named(text: str) -> tuple[SegmenterCard | None, Path | None]:

@@ -2,8 +2,8 @@
 
 Follows DRIFT (Kim et al. 2025, arXiv 2511.19936): p prompts of n positive points per object and frame, one embedding
 per frame, one decoder call per object, the candidate with the highest soft overlap wins. Objects are merged as SAM-PT
-does (Rajič et al. 2023), by their logits against a background of zero. Refined masks are never fed back into
-propagation, so frames may be refined in any order and in batches after it.
+does (Rajič et al. 2023), by their logits against a background of zero. Refined masks are not fed back into
+propagation unless asked for, so frames may be refined in any order and in batches after it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +36,8 @@ class SamSettings:
             A share, since a blurred soft mask overlaps little with any mask, the right one included. The paper
             states no such gate; 0 switches it off.
         batch: Frames embedded at a time.
+        feed_back: Whether the tracker goes on from the refined masks instead of its own soft ones. Then a frame has to
+            be refined before the next is tracked, and errors of the segmenter stay.
         seed: Of the points; each object of each frame has draws of its own.
 
     Raises:
@@ -47,6 +49,7 @@ class SamSettings:
     multimask: bool = False
     minimum_score: float = 0.7
     batch: int = 4
+    feed_back: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

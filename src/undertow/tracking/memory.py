@@ -50,6 +50,11 @@ class Memory:
         """Keeps a frame until `recent` newer ones have come."""
         self._ring.append(reference)
 
+    def relabel(self, index: int, labels: Float[Tensor, "n s"]) -> None:
+        """Gives the newest recent frame other soft labels, if it is frame `index`; an anchor keeps what was given."""
+        if self._ring and self._ring[-1].index == index:
+            self._ring[-1] = replace(self._ring[-1], labels=labels)
+
     def add_objects(self, count: int) -> None:
         """Gives every reference `count` more channels, of objects that it does not know."""
 

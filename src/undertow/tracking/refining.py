@@ -1,4 +1,4 @@
-"""Refinement of tracked masks by the frames themselves; what is refined is written, never propagated.
+"""Refinement of tracked masks by the frames themselves; what is refined is written, and propagated only if asked for.
 
 A refiner gets each frame with its soft masks and returns a label map. Masks that were given stay as given, and scores
 stay those of propagation.
@@ -6,7 +6,7 @@ stay those of propagation.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from undertow.tracking.tracker import TrackResult
 class Refiner(Protocol):
     """What makes better masks of soft ones."""
 
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the tracker goes on from the refined masks."""
+
     def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
         """Yields the label map of each frame at its own size; `ids` name the soft masks after the background."""
 
@@ -33,6 +37,7 @@ class GuidedRefiner:
     """Upsamples soft masks to pixels by the image: a pixel listens to the cells that look like it."""
 
     settings: GuidedSettings = field(default_factory=GuidedSettings)
+    feeds_back: ClassVar[bool] = False
 
     def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
         """Yields label maps; see `undertow.refinement.guided`."""
@@ -51,6 +56,7 @@ class CrfRefiner:
 
     settings: CrfSettings = field(default_factory=CrfSettings)
     upsampling: GuidedSettings = field(default_factory=GuidedSettings)
+    feeds_back: ClassVar[bool] = False
 
     def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
         """Yields label maps; see `undertow.refinement.crf`."""
@@ -71,6 +77,11 @@ class SegmenterRefiner:
     name: str
     settings: SamSettings = field(default_factory=SamSettings)
 
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the tracker goes on from the refined masks."""
+        return self.settings.feed_back
+
     def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
         """Yields label maps; see `undertow.refinement.sam`."""
         for refined in SamRefiner(self.segmenter, self.settings).refine(frames, ids):
@@ -81,20 +92,23 @@ class SegmenterRefiner:
         return {"refine": "sam", "segmenter": self.name, **asdict(self.settings)}
 
 
-def make_refiner(name: str, segmenter: str = "sam-vit-h", device: str | None = None) -> Refiner | None:
+def make_refiner(
+    name: str, segmenter: str = "sam-vit-h", device: str | None = None, sam: SamSettings | None = None
+) -> Refiner | None:
     """Returns the refiner called "guided", "crf" or "sam", with its default settings; `None` for "none".
 
     Args:
         name: which.
         segmenter: for "sam", a name or folder that `undertow.refinement.load_segmenter` takes.
         device: where the segmenter runs.
+        sam: for "sam", how it is prompted.
 
     Raises:
         SettingsError: if there is no such refiner or segmenter.
         WeightsUnavailable: if the segmenter's weights are not to be had.
     """
     if name == "sam":
-        return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter)
+        return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter, sam or SamSettings())
     known: dict[str, Refiner | None] = {"none": None, "guided": GuidedRefiner(), "crf": CrfRefiner()}
     if name not in known:
         raise SettingsError(f"refiner '{name}' is not one of {', '.join((*known, 'sam'))}")

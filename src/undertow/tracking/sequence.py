@@ -92,7 +92,7 @@ def propagate(
         frames: The frames, in order; not more than a batch is held at a time.
         masks: Label maps by frame number.
         tracker: What has seen the frames before these, if any.
-        refiner: What makes better masks of the tracker's, a batch at a time; they are not propagated.
+        refiner: What makes better masks of the tracker's, a batch at a time; they are propagated only if it feeds back.
     """
     first, frames = min(masks), iter(frames)
     while batch := list(islice(frames, tracker.settings.batch)):
@@ -103,6 +103,12 @@ def propagate(
         tracked = _advanced(batch[len(early) :], masks, tracker)
         if refiner is None:
             yield from ((frame, result) for frame, result, _ in tracked)
+        elif refiner.feeds_back:
+            # A frame's refined mask is what the next is tracked from, so they go one by one.
+            for each in tracked:
+                for frame, result in _refined([each], masks, tracker, refiner):
+                    tracker.teach(result.labels)
+                    yield frame, result
         else:
             yield from _refined(list(tracked), masks, tracker, refiner)
 

@@ -189,6 +189,22 @@ class MaskTracker:
         self._memory.push(Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool()))
         self._next = frame.index + 1
 
+    def teach(self, labels: LabelMap) -> None:
+        """Lets later frames learn from a label map of the last frame instead of what was propagated to it.
+
+        A frame whose mask was given stays as it is.
+
+        Args:
+            labels: Label map of the last frame, of objects that are tracked; others count as background.
+
+        Raises:
+            SettingsError: if no frame has been seen.
+        """
+        if self._memory is None:
+            raise SettingsError("a tracker cannot be taught before its first frame; call step first")
+        soft = soft_one_hot(labels, self.ids, self.resolved.grid, mode=self.resolved.first_labels).flatten(1)
+        self._memory.relabel(self._next - 1, soft)
+
     def _begin(self, frame: Frame) -> None:
         """Settles sizes and settings with the first frame, and checks that later ones are like it."""
         size = (int(frame.image.shape[0]), int(frame.image.shape[1]))

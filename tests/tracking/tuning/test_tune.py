@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from undertow.base import CueError, SettingsError
+from undertow.base import CueError, SettingsError, SilentProgress
 from undertow.tracking import MaskTracker, track
 from undertow.tracking.kernels import with_background
 from undertow.tracking.tuning import (
@@ -127,6 +127,44 @@ def test_kept_kernels_are_used_again(tunable, clip, settings, tmp_path, monkeypa
         assert torch.equal(kernel.conditioning.tensor, again.objects[object_id].conditioning.tensor)
     with pytest.raises(TypeError):  # another mask, other settings: they have to be learned
         tune(video, masks, tunable, settings, replace(QUICK, rate=0.03), folder=tmp_path)
+
+
+class Impatient(SilentProgress):
+    """Presses Ctrl-C after some steps, and counts how many there are to take."""
+
+    def __init__(self, after=None):
+        self.after, self.taken = after, []
+
+    def advance(self, units=1, **facts):
+        self.taken.append(units)
+        if self.after is not None and len(self.taken) == self.after:
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_ends_it_and_the_same_again_goes_on(tunable, clip, settings, tmp_path):
+    video, masks = Video(clip[0]), {0: clip[1][0]}
+    tuning = replace(QUICK, steps=5)
+    with pytest.raises(KeyboardInterrupt):
+        tune(video, masks, tunable, settings, tuning, folder=tmp_path, progress=Impatient(after=3))
+    paths = sorted(tmp_path.glob("*.safetensors"))
+    left = [read_facts(path) for path in paths]
+    assert [(facts["interrupted"], facts["steps"]) for facts in left] == [(True, 3)] * 2
+    assert all(facts["loss"][1] < facts["loss"][0] for facts in left), "the best so far is what was kept"
+    rest = Impatient()
+    tune(video, masks, tunable, settings, tuning, folder=tmp_path, progress=rest)
+    assert rest.taken == [3, 1, 1], "three steps were there, two are left"
+    assert sorted(tmp_path.glob("*.safetensors")) == paths
+    for path, before in zip(paths, left, strict=True):
+        facts = read_facts(path)
+        assert (facts["interrupted"], facts["steps"]) == (False, 5)
+        # What it began with is the first candidate, so it cannot have lost anything.
+        assert facts["loss"][0] == pytest.approx(before["loss"][1], abs=1e-4)
+        assert facts["loss"][1] <= facts["loss"][0]
+
+
+def test_without_a_folder_an_interruption_returns_the_best_so_far(tunable, clip, settings):
+    kernels = tune(Video(clip[0]), {0: clip[1][0]}, tunable, settings, QUICK, progress=Impatient(after=2))
+    assert set(kernels.objects) == {1, 2}
 
 
 def test_wrong_files_are_refused_in_a_sentence(tuned, tunable, tmp_path):

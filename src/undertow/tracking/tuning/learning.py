@@ -41,6 +41,21 @@ class Learned:
     interrupted: bool
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Where an interrupted learning had come to.
+
+    Attributes:
+        states: The best conditioning of each object so far; None where it is not learned.
+        head_weights: Each object's best weights of the heads so far.
+        steps: Steps that were taken.
+    """
+
+    states: Float[Tensor, "o tokens dim"] | None
+    head_weights: Float[Tensor, "o a"]
+    steps: int
+
+
 class _Best:
     """Every object's best state so far, by whichever figure decides; higher is better."""
 
@@ -62,7 +77,9 @@ class _Best:
         return better
 
 
-def learn(objective: Objective, start: Conditioning, progress: Progress | None = None) -> Learned:
+def learn(
+    objective: Objective, start: Conditioning, progress: Progress | None = None, *, begun: Begun | None = None
+) -> Learned:
     """Returns the best conditionings and head weights met on the way; an interruption keeps those so far.
 
     Objects do not influence each other: each has numbers of its own, and Adam goes coordinate by coordinate.
@@ -71,6 +88,8 @@ def learn(objective: Objective, start: Conditioning, progress: Progress | None =
         objective: What to optimise, with its settings.
         start: Where every object's conditioning begins.
         progress: Told of every step, with the mean loss and the last score on altered copies.
+        begun: Where an interrupted learning had come to: its best is the first candidate, and the steps that are left
+            are taken from there. Adam's averages begin anew.
 
     Raises:
         SettingsError: if a conditioning is to be learned that cannot reach the sites, or head weights of one head.
@@ -85,18 +104,24 @@ def learn(objective: Objective, start: Conditioning, progress: Progress | None =
     if settings.learned == "heads" and frame.heads == 1:
         raise SettingsError("the tracking site has one head, so there is nothing to weigh; tune the conditioning")
     count = len(frame.masks)
-    states = stacked(start, count, frame.masks.device).requires_grad_(moving)
-    logits = torch.zeros(count, frame.heads, device=states.device, requires_grad=weighing)
+    states, logits, done = stacked(start, count, frame.masks.device), None, 0
+    if begun is not None:
+        states = states if begun.states is None else begun.states.to(states)
+        logits, done = begun.head_weights.to(states.device).clamp(min=1e-12).log(), min(begun.steps, settings.steps)
+    logits = torch.zeros(count, frame.heads, device=states.device) if logits is None else logits
+    states, logits = states.requires_grad_(moving), logits.requires_grad_(weighing)
     groups = [{"params": [states], "lr": settings.rate}] if moving else []
     groups += [{"params": [logits], "lr": settings.head_rate or settings.rate}] if weighing else []
     adam = torch.optim.Adam(groups)
-    rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _share(settings.decay, step, settings.steps))
-    best, first, steps, interrupted = _Best(states, logits), None, 0, False
+    rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _share(settings.decay, done + step, settings.steps))
+    best, first, steps, interrupted = _Best(states, logits), None, done, False
     fixed = None if moving else objective.heads(states).detach()
-    begun, score = time.monotonic(), None
+    clock, score = time.monotonic(), None
     progress.start("tune", settings.steps)
+    if done:
+        progress.advance(done)
     try:
-        for step in range(settings.steps + 1):
+        for step in range(done, settings.steps + 1):
             weights = logits.softmax(-1)
             losses = objective.losses(objective.heads(states) if fixed is None else fixed, weights)
             if not bool(losses.isfinite().all()):
@@ -104,7 +129,7 @@ def learn(objective: Objective, start: Conditioning, progress: Progress | None =
                 break
             if not settings.held_out:
                 best.offer(-losses.detach(), losses.detach(), states, logits, step)
-            elif step % settings.every == 0 or step == settings.steps:
+            elif step % settings.every == 0 or step in (done, settings.steps):
                 score = objective.held_out(states.detach(), weights.detach())
                 best.offer(score, losses.detach(), states, logits, step)
             first = first or (losses.detach(), best.figure.clone())
@@ -121,7 +146,7 @@ def learn(objective: Objective, start: Conditioning, progress: Progress | None =
         interrupted = True
         if first is None:
             raise
-        log.warning("tuning was interrupted after %d steps; the best so far is used", steps)
+        log.warning("tuning was interrupted after %d steps; the best so far is kept", steps)
     if first is None:
         raise SettingsError("the loss is not finite at the start of tuning; use float32 (--dtype float32)")
     return Learned(
@@ -131,7 +156,7 @@ def learn(objective: Objective, start: Conditioning, progress: Progress | None =
         held_out=(first[1], best.figure) if settings.held_out else None,
         best=tuple(int(step) for step in best.step),
         steps=steps,
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - clock,
         interrupted=interrupted,
     )
 

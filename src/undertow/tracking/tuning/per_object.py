@@ -1,7 +1,7 @@
 """From masks to kernels: every object tuned on the frame of its mask, all objects of a frame at once."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from undertow.base import CueError, Progress
 from undertow.masks import LabelMap, object_ids
 from undertow.tracking.kernels import ObjectKernel, TunedKernels
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
-from undertow.tracking.tuning.learning import Learned, learn
+from undertow.tracking.tuning.learning import Begun, Learned, learn
 from undertow.tracking.tuning.objective import Objective
 from undertow.tracking.tuning.settings import TuningSettings
-from undertow.tracking.tuning.store import kernel_key, mask_hash, read_kernel, write_kernel
+from undertow.tracking.tuning.store import kernel_key, mask_hash, read_facts, read_kernel, write_kernel
 from undertow.video import Clip, Video
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,12 @@ def tune(
         tuning: How to tune; the paper's way if None. With no steps, all objects share one kernel.
         start: Where conditionings begin; the null text if None.
         folder: Where kernels are kept: those that are there for the same video, mask, model and settings are not
-            learned again, and new ones are written.
+            learned again, and new ones are written. What an interruption left is where learning goes on.
         progress: Told of every step, with the loss.
 
     Raises:
+        KeyboardInterrupt: after an interruption, once the best so far is in the folder; without a folder the best so
+            far is returned.
         SettingsError: if the preset or the model's sites cannot be tuned, or a kept kernel is damaged.
         CueError: if the video is a stream, whose frames are gone once read.
     """
@@ -67,19 +69,41 @@ def tune(
             if object_id not in kernels
         }
         paths = {each: Path(folder or "") / f"{kernel_key(facts[each])}.safetensors" for each in facts}
-        kept = [each for each in facts if folder is not None and paths[each].exists()]
+        found = [each for each in facts if folder is not None and paths[each].exists()]
+        kept = [each for each in found if not read_facts(paths[each]).get("interrupted")]
         kernels |= {each: read_kernel(paths[each], backbone) for each in kept}
         missing = [each for each in facts if each not in kept]
         if not missing:
             continue
         image = video.frame(index).image
         objective = Objective(backbone, image, index, labels, missing, resolved, tuning)
-        learned = learn(objective, begin, progress)
+        begun = _begun({each: paths[each] for each in missing if each in found}, missing, backbone, begin, objective)
+        learned = learn(objective, begin, progress, begun=begun)
         for place, object_id in enumerate(missing):
             kernels[object_id] = _kernel(learned, place, begin)
             if folder is not None:
                 write_kernel(paths[object_id], kernels[object_id], facts[object_id] | _outcome(learned, place))
+        if learned.interrupted and folder is not None:
+            raise KeyboardInterrupt
     return TunedKernels(kernels)
+
+
+def _begun(
+    left: Mapping[int, Path], objects: Sequence[int], backbone: ImageUNet, begin: Conditioning, objective: Objective
+) -> Begun | None:
+    """Returns where an interruption left the kernels of some objects, None if it left none.
+
+    Objects without one begin at the start; all take as many steps as the one that is furthest from its end.
+    """
+    if not left:
+        return None
+    heads = objective.frame.heads
+    fresh = ObjectKernel(begin, torch.full((heads,), 1 / heads))
+    kernels = [read_kernel(left[each], backbone) if each in left else fresh for each in objects]
+    steps = [int(read_facts(left[each])["steps"]) if each in left else 0 for each in objects]
+    moving = objective.settings.learned != "heads"
+    states = torch.stack([kernel.conditioning.tensor.float() for kernel in kernels]) if moving else None
+    return Begun(states, torch.stack([kernel.head_weights for kernel in kernels]), min(steps))
 
 
 def _kernel(learned: Learned, place: int, begin: Conditioning) -> ObjectKernel:
