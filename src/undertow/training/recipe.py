@@ -6,13 +6,12 @@ A slice does as much as its time allows; the next one continues where it stopped
 the step alone, so the data order does not depend on how the work was cut.
 """
 
-import json
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from undertow.base import Progress, SettingsError, SilentProgress, resolve_device
+from undertow.base import Progress, SilentProgress, resolve_device
 from undertow.training.architecture import (
     DenoiserShape,
     build_autoencoder,
@@ -34,8 +33,7 @@ from undertow.training.latents import LatentStore
 from undertow.training.learner import Learner
 from undertow.training.matchers import project_matchers, tie_matchers
 from undertow.training.pictures import PictureSettings, make_shards
-
-SAVE_EVERY = 200
+from undertow.training.slices import keep_recipe, past, run_steps
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def train_tiny(
     """
     recipe, progress = recipe or TinyRecipe(), progress or SilentProgress()
     work.mkdir(parents=True, exist_ok=True)
-    _same_recipe(work / "recipe.json", recipe)
+    keep_recipe(work / "recipe.json", asdict(recipe))
     torch_device = resolve_device(device)
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     pictures = work / "pictures"
@@ -88,14 +86,14 @@ def train_tiny(
     progress.start("pictures", recipe.pictures.shards)
     for _ in make_shards(pictures, recipe.pictures, processes):
         progress.advance()
-        if _past(deadline):
+        if past(deadline):
             return False
     shards = available_shards(pictures)
 
     vae = build_autoencoder(recipe.seed).to(torch_device)
     learner = Learner({"vae": vae}, rate=recipe.autoencoder.rate, horizon=200)
     steps = train_autoencoder(vae, learner, shards, recipe.autoencoder)
-    if not _run(steps, learner, work / "autoencoder", recipe.autoencoder.steps, deadline, progress):
+    if not run_steps(steps, learner, work / "autoencoder", recipe.autoencoder.steps, deadline, progress):
         return False
     learner.use_average()
     vae.eval()
@@ -103,7 +101,7 @@ def train_tiny(
     progress.start("latents", len(shards))
     for number in range(len(shards)):
         progress.advance()
-        if encode_shard(vae, pictures, number) and _past(deadline):
+        if encode_shard(vae, pictures, number) and past(deadline):
             return False
 
     tokenizer = build_tokenizer()
@@ -142,56 +140,7 @@ def train_tiny(
             write(work / "snapshots" / f"{learner.step:06d}")
 
     steps = train_denoiser(unet, text_encoder, scheduler.alphas_cumprod, learner, store, recipe.denoiser)
-    if not _run(steps, learner, work / "denoiser", recipe.denoiser.steps, deadline, progress, snapshot):
+    if not run_steps(steps, learner, work / "denoiser", recipe.denoiser.steps, deadline, progress, snapshot):
         return False
     write(out)
     return True
-
-
-def _run(
-    steps: Iterator[dict[str, float]],
-    learner: Learner,
-    stem: Path,
-    total: int,
-    deadline: float | None,
-    progress: Progress,
-    after_step: Callable[[], None] = lambda: None,
-) -> bool:
-    """Takes steps until they or the time run out, with a checkpoint every few minutes; returns whether all are done."""
-    checkpoint, log = stem.with_suffix(".safetensors"), stem.with_suffix(".jsonl")
-    if checkpoint.exists():
-        learner.load(checkpoint)
-    progress.start(stem.name, total)
-    progress.advance(learner.step)
-    if learner.step >= total:
-        return True
-    begun = time.monotonic()
-    with log.open("a") as lines:
-        for facts in steps:
-            progress.advance(1, **{name: round(value, 4) for name, value in facts.items()})
-            if learner.step % 10 == 0:
-                row = {"step": learner.step, "seconds": round(time.monotonic() - begun, 1), **facts}
-                lines.write(json.dumps(row) + "\n")
-                lines.flush()
-            after_step()
-            if learner.step % SAVE_EVERY == 0:
-                learner.save(checkpoint)
-            if _past(deadline):
-                break
-    learner.save(checkpoint)
-    return learner.step >= total
-
-
-def _past(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline
-
-
-def _same_recipe(path: Path, recipe: TinyRecipe) -> None:
-    """Writes the recipe beside the run, or checks that the run there has the same one."""
-    from undertow.base import write_json
-
-    settings = json.loads(json.dumps(asdict(recipe)))
-    if not path.exists():
-        write_json(path, settings)
-    elif json.loads(path.read_text()) != settings:
-        raise SettingsError(f"{path} is of a run with other settings; use the same ones or another --work folder")

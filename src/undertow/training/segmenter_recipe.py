@@ -15,13 +15,14 @@ from typing import Any
 
 from transformers import SamModel
 
-from undertow.base import Progress, SettingsError, SilentProgress, resolve_device, write_json
+from undertow.base import Progress, SilentProgress, resolve_device, write_json
 from undertow.refinement import SamSegmenter
 from undertow.training.learner import Learner
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 from undertow.training.segmenter_pictures import SegmentPictureSettings, make_segment_shards, open_segment_shard
 from undertow.training.segmenter_steps import SegmenterSettings, train_segmenter
 from undertow.training.segmenter_validation import SegmenterValidation, validate_segmenter
+from undertow.training.slices import keep_recipe
 
 SAVE_EVERY = 200
 VALIDATE_EVERY = 500
@@ -69,7 +70,7 @@ def train_tiny_sam(
     """
     recipe, progress = recipe or TinySamRecipe(), progress or SilentProgress()
     work.mkdir(parents=True, exist_ok=True)
-    _same_recipe(work / "recipe.json", recipe)
+    keep_recipe(work / "recipe.json", asdict(recipe))
     torch_device = resolve_device(device)
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     pictures, total = work / "pictures", recipe.segmenter.steps
@@ -122,12 +123,3 @@ def _score(model: SamModel, learner: Learner, recipe: TinySamRecipe) -> dict[str
     with learner.averaged():
         # A segmenter freezes its network, so it gets one of its own.
         return validate_segmenter(SamSegmenter(deepcopy(model)), recipe.validation)
-
-
-def _same_recipe(path: Path, recipe: TinySamRecipe) -> None:
-    """Writes the recipe beside the run, or checks that the run there has the same one."""
-    settings = json.loads(json.dumps(asdict(recipe)))
-    if not path.exists():
-        write_json(path, settings)
-    elif json.loads(path.read_text()) != settings:
-        raise SettingsError(f"{path} is of a run with other settings; use the same ones or another --work folder")
