@@ -1,12 +1,21 @@
 """Benchmarks: dataset layouts, baselines, a runner that resumes, tables and plots."""
 
 from undertow.benchmarks.baselines import FLOW_BASELINES, FlowSettings, carry, copy_labels, flow_labels
-from undertow.benchmarks.datasets import DATASETS, Dataset, check_dataset, get_dataset, open_dataset, select_samples
+from undertow.benchmarks.datasets import (
+    DATASETS,
+    Dataset,
+    check_dataset,
+    dataset_of,
+    get_dataset,
+    open_dataset,
+    select_samples,
+)
 from undertow.benchmarks.demo import DemoResult, run_demo
 from undertow.benchmarks.engines.shards import parse_shard
 from undertow.benchmarks.manifest import read_manifest
 from undertow.benchmarks.methods import (
     BASELINES,
+    TASK_METHODS,
     Baseline,
     Method,
     Predictor,
@@ -14,9 +23,15 @@ from undertow.benchmarks.methods import (
     make_methods,
     model_method,
     register_baseline,
+    simplest_baseline,
 )
 from undertow.benchmarks.outcomes import Outcome, read_outcome, read_outcomes
+from undertow.benchmarks.parse_baselines import ColourSettings, colour_labels
+from undertow.benchmarks.parse_methods import WAYS, parse_method, parse_ways
+from undertow.benchmarks.parse_samples import with_anchors
 from undertow.benchmarks.point_baselines import still_points
+from undertow.benchmarks.point_flow import carry_points
+from undertow.benchmarks.point_methods import point_method
 from undertow.benchmarks.protocols import PROTOCOLS, EvaluationProtocol, get_protocol
 from undertow.benchmarks.refer_baselines import everything, nothing
 from undertow.benchmarks.report import (
@@ -43,7 +58,10 @@ __all__ = [
     "PROTOCOLS",
     "SUBMISSIONS",
     "TASKS",
+    "TASK_METHODS",
+    "WAYS",
     "Baseline",
+    "ColourSettings",
     "Dataset",
     "DemoResult",
     "EvaluationProtocol",
@@ -57,8 +75,11 @@ __all__ = [
     "Task",
     "baseline_method",
     "carry",
+    "carry_points",
     "check_dataset",
+    "colour_labels",
     "copy_labels",
+    "dataset_of",
     "difference_table",
     "everything",
     "flow_labels",
@@ -73,7 +94,10 @@ __all__ = [
     "model_method",
     "nothing",
     "open_dataset",
+    "parse_method",
     "parse_shard",
+    "parse_ways",
+    "point_method",
     "published_rows",
     "read_manifest",
     "read_outcome",
@@ -84,7 +108,9 @@ __all__ = [
     "score_folder",
     "select_samples",
     "sequence_table",
+    "simplest_baseline",
     "still_points",
+    "with_anchors",
     "write_plots",
     "write_report",
     "write_submission",

@@ -18,6 +18,7 @@ from undertow.backbones import load, locate
 from undertow.base import SettingsError
 from undertow.benchmarks.baselines import FLOW_BASELINES, FlowSettings, copy_labels, flow_labels
 from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.tasks import get_task
 from undertow.masks import LabelMap
 from undertow.tracking import TrackSettings, make_refiner, track
 from undertow.video import Video
@@ -77,6 +78,11 @@ class Baseline:
 
 BASELINES: dict[str, Baseline] = {}
 
+TASK_METHODS: dict[str, Callable[..., Method]] = {}
+"""How a model is asked to do a task other than "masks": a function (model, preset, *, device, dtype, label) that
+returns a `Method` of that task and names it by its model and preset, if these are given; by the task's name. The module
+of a task's methods adds its own (`TASK_METHODS["points"] = point_method`) and is imported by `undertow.benchmarks`."""
+
 
 def register_baseline(baseline: Baseline) -> Baseline:
     """Adds a baseline to the list and returns it.
@@ -88,6 +94,12 @@ def register_baseline(baseline: Baseline) -> Baseline:
         raise ValueError(f"baseline '{baseline.name}' is registered twice")
     BASELINES[baseline.name] = baseline
     return baseline
+
+
+def simplest_baseline(task: str) -> list[str]:
+    """Returns the name of the first baseline that does a task, in a list; an empty list if none does."""
+    fitting = [each.name for each in BASELINES.values() if each.task in (task, get_task(task).predictors)]
+    return fitting[:1]
 
 
 def make_copy(protocol: EvaluationProtocol) -> Predictor:
@@ -148,6 +160,7 @@ def make_methods(
     dtype: str | None = None,
     refine: str = "none",
     segmenter: str = "sam-vit-h",
+    task: str = "masks",
 ) -> list[Method]:
     """Returns every baseline, then every model with every preset.
 
@@ -160,6 +173,7 @@ def make_methods(
         dtype: number type of models.
         refine: what makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
         segmenter: what "sam" refines with.
+        task: what models are asked to do, see `model_method`.
 
     Raises:
         SettingsError: for an unknown baseline or model.
@@ -169,7 +183,9 @@ def make_methods(
     presets = list(presets)
     for model in models:
         methods += [
-            model_method(model, preset, settings, device=device, dtype=dtype, refine=refine, segmenter=segmenter)
+            model_method(
+                model, preset, settings, device=device, dtype=dtype, refine=refine, segmenter=segmenter, task=task
+            )
             for preset in presets
         ]
     return methods
@@ -208,8 +224,9 @@ def model_method(
     label: str | None = None,
     refine: str = "none",
     segmenter: str = "sam-vit-h",
+    task: str = "masks",
 ) -> Method:
-    """Returns mask tracking with a model, named "model+preset+lost+refine" with what of it is given.
+    """Returns a task done by a model: mask tracking, named "model+preset+lost+refine" with what of it is given.
 
     Args:
         model: name or folder of a model.
@@ -220,15 +237,19 @@ def model_method(
         label: method name, if not as above.
         refine: what makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
         segmenter: what "sam" refines with.
+        task: what the model is asked to do; those of `TASK_METHODS` have presets of their own and neither `settings`
+            nor refiners. For any other, masks are tracked.
 
     Raises:
         SettingsError: if the preset or model is unknown.
         WeightsUnavailable: if the weights are not to be had.
     """
+    if task in TASK_METHODS:
+        return TASK_METHODS[task](model, preset, device=device, dtype=dtype, label=label)
     chosen = settings or TrackSettings()
     if preset is not None:
         chosen = replace(chosen, preset=get_preset(preset).name)
-    facts = {"model": _weights(model), "device": device, "dtype": dtype, **asdict(chosen)}
+    facts = {"model": weights_facts(model), "device": device, "dtype": dtype, **asdict(chosen)}
     stem = Path(model).name
     # Lost objects are part of what is measured, so a method that keeps them has a name of its own.
     refiner = make_refiner(refine, segmenter, device)
@@ -239,7 +260,7 @@ def model_method(
     return Method(name, MakeTracker(model, chosen, device, dtype, refine, segmenter), facts, device=device)
 
 
-def _weights(model: str | Path) -> dict[str, Any]:
+def weights_facts(model: str | Path) -> dict[str, Any]:
     """Returns what a model is: its card, if it has one, and a digest of its weight files.
 
     A name alone would not do: weights under one name change while a model is being trained.

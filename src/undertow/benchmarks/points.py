@@ -1,73 +1,21 @@
-"""Points that are to be followed: what is asked of a video, what a method answers, and the answer's file."""
+"""Points that are to be followed: what is asked of a video, and the truth; methods answer with `Tracks`."""
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
-from numpy.lib import format as npy
+from jaxtyping import Bool, Float64
 
-from undertow.base import MaskError, SettingsError, atomic_path
+from undertow.base import MaskError
 from undertow.benchmarks.samples import Sample
 from undertow.masks import object_ids, read_label_map
 from undertow.metrics.points import Queries, flip_queries, sample_queries_first, sample_queries_strided
+from undertow.points import Tracks, read_tracks, write_tracks
 
-
-@dataclass(frozen=True, eq=False)
-class Tracks:
-    """Where queried points are on every frame.
-
-    Attributes:
-        tracks: (x, y) in pixels of the video; the centre of the top-left pixel is (0.5, 0.5).
-        visibility: whether each point can be seen there.
-        confidence: how sure the method is, in [0, 1]; `None` if it does not say.
-    """
-
-    tracks: Float32[np.ndarray, "q t 2"]
-    visibility: Bool[np.ndarray, "q t"]
-    confidence: Float32[np.ndarray, "q t"] | None = None
-
-    def check(self, count: int, length: int, source: str) -> "Tracks":
-        """Returns the tracks in their number types.
-
-        Raises:
-            SettingsError: naming `source`, if shapes are not those of `count` points on `length` frames, values are
-                not numbers or flags, or a position is not finite.
-        """
-        arrays = {"tracks": np.asarray(self.tracks), "visibility": np.asarray(self.visibility)}
-        if self.confidence is not None:
-            arrays["confidence"] = np.asarray(self.confidence)
-        for name, array in arrays.items():
-            check_array(name, array.shape, array.dtype, count, length, source)
-        for name in arrays.keys() - {"visibility"}:
-            broken = ~np.isfinite(arrays[name].reshape(*arrays[name].shape[:2], -1)).all(-1)
-            if broken.any():
-                point, frame = np.argwhere(broken)[0]
-                raise SettingsError(f"{source} has no finite '{name}' for point {point} on frame {frame}; give numbers")
-        confidence = arrays.get("confidence")
-        return Tracks(
-            arrays["tracks"].astype(np.float32),
-            arrays["visibility"].astype(bool),
-            None if confidence is None else confidence.astype(np.float32),
-        )
-
-
-def check_array(name: str, shape: tuple[int, ...], kind: np.dtype[Any], count: int, length: int, source: str) -> None:
-    """Raises `SettingsError` unless an array of tracks has the shape and type it must have."""
-    wanted = (count, length, 2) if name == "tracks" else (count, length)
-    if tuple(shape) != wanted:
-        raise SettingsError(
-            f"{source} has '{name}' of shape {tuple(shape)}; {count} points on {length} frames need {wanted}"
-        )
-    if kind.kind not in ("bui" if name == "visibility" else "fiu"):
-        raise SettingsError(
-            f"{source} has '{name}' of type {kind}; give {'booleans' if wanted[2:] == () else 'floats'}"
-        )
+__all__ = ["PointSample", "Tracks", "mask_problem", "read_tracks", "write_tracks"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,49 +68,6 @@ class PointSample(Sample):
         digest = hashlib.sha256(super().fingerprint().encode())
         digest.update(np.where(self.occluded[..., None], 0.0, self.tracks).tobytes() + self.occluded.tobytes())
         return digest.hexdigest()
-
-
-def read_tracks(path: Path, count: int, length: int) -> Tracks:
-    """Returns the tracks in an .npz file, whose headers are looked at before anything large is read.
-
-    Args:
-        path: a file with `tracks` (q, t, 2) and `visibility` (q, t), and perhaps `confidence` (q, t).
-        count: how many points q were asked for.
-        length: how many frames t there are.
-
-    Raises:
-        SettingsError: naming the file, if it is missing, damaged, incomplete or of another shape.
-    """
-    source = f"'{path}'"
-    if not path.is_file():
-        raise SettingsError(f"the tracks {source} are missing; give one .npz file for each sample")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-            for name in ("tracks", "visibility"):
-                if name not in names:
-                    raise SettingsError(f"{source} has no array '{name}'; give tracks (q, t, 2) and visibility (q, t)")
-            for name in sorted(names & {"tracks", "visibility", "confidence"}):
-                with archive.open(f"{name}.npy") as member:
-                    version = npy.read_magic(member)
-                    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                    shape, _, kind = read(member)
-                check_array(name, shape, kind, count, length, source)
-        with path.open("rb") as handle, np.load(handle) as arrays:
-            confidence = arrays["confidence"] if "confidence" in names else None
-            found = Tracks(arrays["tracks"], arrays["visibility"], confidence)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise SettingsError(f"{source} is no readable .npz file ({error}); write it again") from error
-    return found.check(count, length, source)
-
-
-def write_tracks(path: Path, tracks: Tracks) -> None:
-    """Writes tracks as an .npz file, atomically; equal tracks give equal bytes."""
-    arrays: dict[str, Any] = {"tracks": tracks.tracks, "visibility": tracks.visibility}
-    if tracks.confidence is not None:
-        arrays["confidence"] = tracks.confidence
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def mask_problem(path: Path, size: tuple[int, int]) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,8 +33,19 @@ def render_world(name: str, root: Path | str, progress: Progress | None = None) 
     """
     if name not in SUITES:
         raise SettingsError(f"benchmark world '{name}' is not one of {', '.join(SUITES)}")
-    folders = [Path(root) / name / clip.name for clip in SUITES[name]]
-    missing = [pair for pair in zip(SUITES[name], folders, strict=True) if not _is_complete(*pair)]
+    return render_clips(name, SUITES[name], root, progress)
+
+
+def render_clips(
+    name: str, clips: Sequence[WorldClip], root: Path | str, progress: Progress | None = None
+) -> list[Path]:
+    """Draws the clips of a list called `name` that are not yet in `root`, as `render_world` does.
+
+    Raises:
+        SettingsError: if `root` cannot be written.
+    """
+    folders = [Path(root) / name / clip.name for clip in clips]
+    missing = [pair for pair in zip(clips, folders, strict=True) if not _is_complete(*pair)]
     if missing:
         progress = progress or SilentProgress()
         progress.start(f"draw {name}", total=sum(clip.frames for clip, _ in missing))

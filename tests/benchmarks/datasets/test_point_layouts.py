@@ -295,7 +295,7 @@ def test_points_of_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(module, "SUITES", {"world-easy": clips})
     (sample,) = open_dataset("world-easy-points", tmp_path)
     assert isinstance(sample, PointSample)
-    assert sample.tracks.shape[1:] == (6, 2) and len(sample.tracks) == 24 and not list(
+    assert sample.tracks.shape[1:] == (6, 2) and len(sample.tracks) == 32 and not list(
         check_dataset("world-easy-points", tmp_path)
     )  # fmt: skip
     tracks, visible = world_points.clip_tracks(clips[0])
@@ -304,6 +304,8 @@ def test_points_of_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     labels = clips[0].scene().labels(0.0)
     columns, rows = np.floor(sample.tracks[:16, 0]).astype(int).T
     assert visible[:16, 0].all() and (labels[rows, columns] > 0).all()
+    columns, rows = np.floor(sample.tracks[24:, 0]).astype(int).T
+    assert visible[24:, 0].all() and (labels[rows, columns] == 0).all()
     path = tmp_path / "world-easy/plain-00/points.npz"
     before = path.read_bytes()
     path.write_bytes(before[:100])

@@ -16,6 +16,7 @@ from undertow.benchmarks.semantic import SemanticSample
 from undertow.benchmarks.tasks import get_task
 from undertow.benchmarks.worlds import render_clip
 from undertow.masks import VOID
+from undertow.world import CLASSES as CLASSES_OF_THE_WORLD
 from undertow.world import WorldClip, semantic_map
 
 Layout = Callable[[str], tuple[str, Path, str | None]]
@@ -122,7 +123,15 @@ def test_a_world_of_classes_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     sample = open_classes("world-easy-classes", tmp_path)
     assert (sample.annotated, sample.size) == ((0, 1, 2), (36, 64))
     assert problems("world-easy-classes", tmp_path) == []
-    assert len(world_classes.WORLD_CLASSES) == 2
+    assert len(world_classes.WORLD_CLASSES) == 3
+
+
+def test_in_late_worlds_a_class_enters_that_the_first_frame_does_not_have() -> None:
+    for clip in world_classes.LATE[:2]:
+        scene = clip.scene()
+        numbers = np.array([0, *(CLASSES_OF_THE_WORLD.index(layer.shape.kind) for layer in scene.layers)])
+        first, later = (np.bincount(numbers[scene.surfaces(time)].ravel(), minlength=20) for time in (0.0, 18.0))
+        assert ((first == 0) & (later > 500)).any()
 
 
 def lower_half(path: Path, value: int) -> None:

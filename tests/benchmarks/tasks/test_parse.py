@@ -182,11 +182,41 @@ def test_predictors_are_given_classes_as_objects(tmp_path: Path) -> None:
         predictions = dict(TASK.predict(sample, copy, (frame.image for frame in video), range(4)))
     # Void is background, class c is object c + 1.
     np.testing.assert_array_equal(given[0], np.where(classes_at(1) == 7, 0, classes_at(1) + 1))
-    assert sorted(predictions) == [0, 1, 2, 3] and (predictions[0] == VOID).all()
+    assert sorted(predictions) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(predictions[0], predictions[3])
     np.testing.assert_array_equal(predictions[3], np.where(classes_at(1) == 7, VOID, classes_at(1).astype(np.uint16)))
     TASK.write(tmp_path / "results", sample, 3, predictions[3])
     np.testing.assert_array_equal(read_values(tmp_path / "results/street/003.png"), classes_at(1))
     np.testing.assert_array_equal(TASK.read(tmp_path / "results", sample, 3, "all-frames"), predictions[3])
+
+
+def test_frames_before_the_first_anchor_are_predicted_from_it_backwards(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path, 6, anchors=(2, 4))
+    shown = [np.full((*SIZE, 3), number, np.uint8) for number in range(6)]
+    asked = []
+
+    def count(images, cues):
+        """Says how many frames it is from where it began, and what it saw."""
+        asked.append((sorted(cues), seen := []))
+        for place, image in enumerate(images):
+            seen.append(int(image[0, 0, 0]))
+            yield np.full(SIZE, place + 1, np.uint16)
+
+    predictions = dict(TASK.predict(sample, count, iter(shown), range(6)))
+    assert asked == [([0], [2, 1, 0]), ([0, 2], [2, 3, 4, 5])]
+    assert [int(predictions[index][0, 0]) for index in range(6)] == [2, 1, 0, 1, 2, 3]
+
+    class Whole:
+        both_ways = clusters = True
+
+        def __call__(self, images, cues):
+            asked.append((sorted(cues), [int(image[0, 0, 0]) for image in images]))
+            return iter([np.full(SIZE, 1, np.uint16)] * 6)
+
+    for rules in ("anchor-excluded", "hungarian-per-video"):
+        assert (dict(TASK.predict(sample, Whole(), iter(shown), range(6), rules))[5] == 0).all()
+    # Clusters are made without having seen the truth they are matched with.
+    assert asked[2:] == [([2, 4], list(range(6))), ([], list(range(6)))]
 
 
 def test_nothing_to_start_from_and_nothing_to_score(tmp_path: Path) -> None:

@@ -85,6 +85,28 @@ def get_dataset(name: str, root: Path | str | None = None) -> Dataset:
     return DATASETS[name]
 
 
+def dataset_of(name: str, root: Path | str, task: str | None = None) -> tuple[str, str]:
+    """Returns the name of a dataset and what is asked of methods on it.
+
+    Without a task it is the dataset's own. A dataset that is there for several tasks under names of their own, as
+    "world-easy" and "world-easy-points" are, is found by its short name and the task.
+
+    Raises:
+        SettingsError: if there is no such dataset, or it is not for the task.
+    """
+    dataset = get_dataset(name, root)
+    if task is None or dataset.task == task:
+        return name, dataset.task
+    others = [each.name for each in DATASETS.values() if each.task == task and each.name.startswith(f"{dataset.name}-")]
+    if len(others) == 1:
+        return others[0], task
+    if get_task(dataset.task).predictors == task:
+        return name, task
+    raise SettingsError(
+        f"dataset '{name}' is for {dataset.task}, not '{task}'; choose another dataset or leave --task out"
+    )
+
+
 def open_dataset(
     name: str, root: Path | str, split: str | None = None, progress: Progress | None = None
 ) -> tuple[Sample, ...]:

@@ -10,12 +10,17 @@ from undertow.benchmarks.datasets.labelled import semantic_sample
 from undertow.benchmarks.datasets.registry import Dataset, register
 from undertow.benchmarks.semantic import LabelCoding, SemanticSample, write_values
 from undertow.benchmarks.tasks.parse import ParseTask
-from undertow.benchmarks.worlds import STAMP, render_world
-from undertow.world import CLASSES, SUITES, Picture, WorldClip, semantic_map
+from undertow.benchmarks.worlds import STAMP, render_clips
+from undertow.world import CLASSES, FIRST_BENCHMARK_SEED, SUITES, Picture, WorldClip, semantic_map
 
 # Truth has a class everywhere; a prediction may leave it open.
 CODING = LabelCoding(values=tuple(range(len(CLASSES))), void=(255,))
 FOLDER = "classes"
+# Of the family "entrances", clips in which a class that the first frame does not have comes into view for long.
+LATE = tuple(
+    WorldClip(f"late-{place:02d}", "entrances", FIRST_BENCHMARK_SEED + 2000 + offset)
+    for place, offset in enumerate((0, 6, 7, 8, 9, 10, 11, 13, 14, 15, 19, 22))
+)
 
 
 def draw_classes(clip: WorldClip, folder: Path, progress: Progress | None = None) -> None:
@@ -34,14 +39,17 @@ def draw_classes(clip: WorldClip, folder: Path, progress: Progress | None = None
         progress.advance(1, sequence=clip.name)
 
 
-def _suite(suite: str) -> Dataset:
+def _suite(suite: str, late: tuple[WorldClip, ...] = ()) -> Dataset:
     name = f"{suite}-classes"
 
+    def clips() -> tuple[WorldClip, ...]:
+        return late or SUITES[suite]
+
     def prepare(root: Path, progress: Progress | None) -> None:
-        folders = render_world(suite, root, progress)
+        folders = render_clips(suite, clips(), root, progress)
         if progress is not None:
-            progress.start(f"draw {name}", total=sum(clip.frames for clip in SUITES[suite]))
-        for clip, folder in zip(SUITES[suite], folders, strict=True):
+            progress.start(f"draw {name}", total=sum(clip.frames for clip in clips()))
+        for clip, folder in zip(clips(), folders, strict=True):
             try:
                 draw_classes(clip, folder, progress)
             except OSError as error:
@@ -51,7 +59,7 @@ def _suite(suite: str) -> Dataset:
                 ) from error
 
     def names(root: Path, split: str) -> Sequence[str]:
-        return [clip.name for clip in SUITES[suite]]
+        return [clip.name for clip in clips()]
 
     def open_one(root: Path, split: str, clip: str) -> SemanticSample:
         folder = root / suite / clip
@@ -61,7 +69,8 @@ def _suite(suite: str) -> Dataset:
     return Dataset(
         name=name,
         task="parse",
-        title=f"benchmark clips of the procedural world, '{suite}', with the shape of things as their class",
+        title=f"benchmark clips of the procedural world, '{suite}', with the shape of things as their class"
+        + ("; classes enter that frame 0 does not have" if late else ""),
         source="drawn on first use; nothing to fetch",
         tree=f"{suite}/<clip>/frames/<frame>.png\n{suite}/<clip>/{FOLDER}/<frame>.png",
         names=names,
@@ -73,4 +82,4 @@ def _suite(suite: str) -> Dataset:
     )
 
 
-WORLD_CLASSES = tuple(register(_suite(suite)) for suite in SUITES)
+WORLD_CLASSES = (*(register(_suite(suite)) for suite in SUITES), register(_suite("world-late", LATE)))

@@ -1,4 +1,4 @@
-"""Benchmark worlds with exact tracks: points on objects, followed through every frame by the geometry itself."""
+"""Benchmark worlds with exact tracks: points on objects and behind them, followed by the geometry itself."""
 
 import json
 import zipfile
@@ -17,17 +17,23 @@ from undertow.world import SUITES, Scene, WorldClip, point_tracks
 
 FILE = "points.npz"
 # Raised whenever the points of a clip change.
-VERSION = 1
+VERSION = 2
 # Points that are picked on the first frame, and on one in the middle, where what entered later has its share.
 POINTS = ((0.0, 16), (0.5, 8))
+# Points of the first frame beside the objects: on the background, or on what passes in front of them.
+BESIDE = 8
 
 
-def pick_points(scene: Scene, time: float, count: int, random: np.random.Generator) -> Float64[np.ndarray, "q 2"]:
+def pick_points(
+    scene: Scene, time: float, count: int, random: np.random.Generator, *, beside: bool = False
+) -> Float64[np.ndarray, "q 2"]:
     """Returns places (x, y) in pixels on the objects seen at a time, every object having the same share.
 
-    Without an object in sight there are none.
+    Without an object in sight there are none. With `beside`, they are on anything but the objects.
     """
     labels = scene.labels(time)
+    if beside:
+        labels = (labels == 0).astype(labels.dtype)
     objects = np.unique(labels[labels > 0])
     chosen = []
     for place in range(count if objects.size else 0):
@@ -48,12 +54,15 @@ def clip_tracks(clip: WorldClip) -> tuple[Float32[np.ndarray, "q t 2"], Bool[np.
         points = pick_points(scene, time, count, random)
         if len(points):
             found.append(point_tracks(scene, points, times, time))
+    points = pick_points(scene, 0.0, BESIDE, random, beside=True)
+    if len(points):
+        found.append(point_tracks(scene, points, times))
     tracks, visible = zip(*found, strict=True)
     return np.concatenate(tracks), np.concatenate(visible)
 
 
 def _stamp(clip: WorldClip) -> str:
-    return json.dumps({"version": VERSION, "points": POINTS, **asdict(clip)}, sort_keys=True)
+    return json.dumps({"version": VERSION, "points": [*POINTS, BESIDE], **asdict(clip)}, sort_keys=True)
 
 
 def _load(path: Path, clip: WorldClip) -> tuple[np.ndarray, np.ndarray] | None:
@@ -104,7 +113,7 @@ def _suite(suite: str) -> Dataset:
     return Dataset(
         name=f"{suite}-points",
         task="points",
-        title=f"points on the objects of the benchmark clips '{suite}', with exact tracks",
+        title=f"points on and beside the objects of the benchmark clips '{suite}', with exact tracks",
         source="drawn on first use; nothing to fetch",
         tree=f"{suite}/<clip>/frames/<frame>.png\n{suite}/<clip>/{FILE}",
         names=names,

@@ -39,7 +39,9 @@ class Table:
 
     def markdown(self) -> str:
         """Returns the table in markdown with padded columns."""
-        widths = [max(len(line[column]) for line in (self.header, *self.rows)) for column in range(len(self.header))]
+        # Markdown wants a dash beside the colon of a column to the right.
+        lines = (self.header, *self.rows)
+        widths = [max(2, *(len(line[column]) for line in lines)) for column in range(len(self.header))]
 
         def line(cells: Sequence[str]) -> str:
             padded = [

@@ -1,6 +1,7 @@
 """Video semantic segmentation: every pixel has a class, and the truth of some anchor frames is given."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -90,24 +91,26 @@ class ParseTask(Task[SemanticSample, LabelMap]):
     ) -> Iterator[tuple[int, LabelMap]]:
         """Yields the class maps that a mask predictor makes of the anchors, class c being its object c + 1.
 
-        Frames before the first anchor have no class, without the predictor being asked.
+        Frames before the first anchor are shown to it in a run of their own, backwards from that anchor, and held in
+        memory for that; a predictor with `both_ways` is shown all frames at once instead. Under rules that match
+        clusters, a predictor with `clusters` is given no anchors: what it yields are clusters.
 
         Raises:
-            SettingsError: if no anchor is shown.
+            SettingsError: if no anchor is shown, and the predictor needs one.
         """
         places = {index: place for place, index in enumerate(shown)}
-        cues = {places[index]: labels for index, labels in sample.cues().items() if index in places}
-        if not cues:
+        blind = rules in MATCHING and getattr(predictor, "clusters", False)
+        given = {} if blind else sample.cues()
+        cues = {places[index]: labels for index, labels in given.items() if index in places}
+        if not cues and not blind:
             raise SettingsError(
                 f"no frame of '{sample.name}' that is shown has truth that may be given to a method; "
                 "score a folder of results with `undertow bench score`"
             )
-        first = min(cues)
-        for index in shown[:first]:
-            next(images)
-            yield index, np.full(sample.size, VOID, np.uint16)
-        predictions = predictor(images, {place - first: labels for place, labels in cues.items()})
-        for index, labels in zip(shown[first:], predictions, strict=False):
+        maps = (
+            predictor(images, cues) if getattr(predictor, "both_ways", False) else _both_ways(predictor, images, cues)
+        )
+        for index, labels in zip(shown, maps, strict=False):
             # Background, which is 0, wraps round to void, and void stays what it is.
             yield index, np.where(labels == VOID, VOID, labels - np.uint16(1)).astype(np.uint16)
 
@@ -162,6 +165,20 @@ class ParseTask(Task[SemanticSample, LabelMap]):
         for outcome in outcomes:
             counts += dense_counts(outcome.totals["confusion"], count)
         return counts
+
+
+def _both_ways(
+    predictor: Callable[..., Iterator[LabelMap]], images: Images, cues: Mapping[int, LabelMap]
+) -> Iterator[LabelMap]:
+    """Yields the label maps of a predictor that goes forward only, asked twice if the first cue is not at frame 0."""
+    first = min(cues)
+    before = list(islice(images, first + 1)) if first else []
+    if before:
+        backwards = list(predictor(iter(before[::-1]), {0: cues[first]}))
+        yield from backwards[:0:-1]
+        images = chain(before[-1:], images)
+        del before, backwards
+    yield from predictor(images, {place - first: labels for place, labels in cues.items()})
 
 
 def _nanmean(values: Sequence[float]) -> float:

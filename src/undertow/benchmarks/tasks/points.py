@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow.base import SettingsError
 from undertow.benchmarks.outcomes import Outcome
+from undertow.benchmarks.point_returns import back_again
 from undertow.benchmarks.points import PointSample, Tracks, mask_problem, read_tracks, write_tracks
 from undertow.benchmarks.tasks.base import Finding, Images, Measurement, Task
 from undertow.benchmarks.tasks.inspection import frame_findings
@@ -43,9 +44,24 @@ class PointEvaluator:
         return Measurement(
             tuple(self._sample.frames[index] for index in self._shown),
             {"all": {"delta_avg": self._over_time()}},
-            {field.name: getattr(counts, field.name).sum(axis=0) for field in fields(counts)},
+            {field.name: getattr(counts, field.name).sum(axis=0) for field in fields(counts)} | self._returns(),
             {"queries": len(self._queries.source), "points": len(self._sample.tracks)},
         )
+
+    def _returns(self) -> dict[str, np.ndarray]:
+        """Returns how many points are back after having been hidden, and how many of them are near by threshold.
+
+        Joints of BADJA are hidden wherever nobody annotated them, so that nothing is known of their returns.
+        """
+        if self._rules == "badja":
+            return {}
+        pred, queries, size = self._answer(), self._queries, self._sample.size[::-1]
+        starts = queries.points[:, 0].astype(np.int64)
+        back = back_again(~queries.occluded, starts)
+        if self._rules == "queries-at-0":
+            back &= (starts == 0)[:, None]
+        near = near_points(scale_points(pred.tracks, size), scale_points(queries.tracks, size))
+        return {"back": np.asarray(back.sum()), "back_within": near[back].sum(axis=0)}
 
     def _counts(self) -> TapVidCounts | BadjaCounts:
         pred, queries = self._answer(), self._queries
@@ -95,6 +111,7 @@ class PointTask(Task[PointSample, Tracks]):
         *("delta_avg", "AJ", "OA"),
         *(f"<{threshold}" for threshold in THRESHOLDS),
         *("PCK", "<3 px"),
+        "back",
     )
     whole: ClassVar[bool] = True
     layout: ClassVar[str] = "<sample>.npz"
@@ -186,4 +203,9 @@ class PointTask(Task[PointSample, Tracks]):
             else {"delta_avg": "average_pts_within_thresh", "AJ": "average_jaccard", "OA": "occlusion_accuracy"}
             | {f"<{threshold}": f"pts_within_{threshold}" for threshold in THRESHOLDS}
         )
-        return {name: values.get(own, float("nan")) for name, own in names.items()}
+        found = {name: values.get(own, float("nan")) for name, own in names.items()}
+        # delta_avg of the points that were hidden and are seen again, over the videos that have such.
+        returns = [each.totals for each in outcomes if float(each.totals.get("back", 0)) > 0]
+        if not badja and returns:
+            found["back"] = float(np.mean([np.mean(each["back_within"]) / float(each["back"]) for each in returns]))
+        return found

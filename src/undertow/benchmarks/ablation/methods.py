@@ -1,0 +1,142 @@
+"""Variants as methods of the benchmark runner."""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from undertow.backbones import ImageUNet, load
+from undertow.base import SettingsError
+from undertow.benchmarks.ablation.texts import TEXTS_DIGEST, Texts
+from undertow.benchmarks.ablation.variants import Variant
+from undertow.benchmarks.methods import Method, Predictor, model_method
+from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.masks import LabelMap, object_ids
+from undertow.refinement import load_segmenter
+from undertow.tracking import ObjectKernel, Refiner, SegmenterRefiner, TrackSettings, TunedKernels, make_refiner, track
+from undertow.tracking.tuning import get_tuning, tune
+from undertow.video import Video
+
+
+@dataclass(frozen=True)
+class MakeVariant:
+    """Loads a model and makes the predictor that tracks as a variant says; `texts` are by digest of the first masks."""
+
+    model: str | Path
+    variant: Variant
+    texts: Texts = field(default_factory=dict)
+    device: str | None = None
+    dtype: str | None = None
+    segmenter: str = "sam-vit-h"
+    kernels: Path | None = None
+
+    def __call__(self, protocol: EvaluationProtocol) -> Predictor:
+        """Returns the predictor, with the protocol's token budget unless the settings name a size."""
+        refiner = self._refiner()
+        backbone = load_image_model(self.model, self.device, self.dtype)
+        backbone.card = self.variant.card(backbone.card)
+        sized = self.variant.settings.tokens is not None or self.variant.settings.size is not None
+        settings = self.variant.settings if sized else replace(self.variant.settings, tokens=protocol.tokens)
+
+        def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
+            first = next(images)
+            tuned = None if self.variant.text is None else self._kernels(backbone, settings, first, cues[0])
+            video = Video(itertools.chain([first], images))
+            for result in track(video, cues, backbone, settings, tuned, refiner):
+                yield result.labels
+
+        return predict
+
+    def _refiner(self) -> Refiner | None:
+        if self.variant.refine != "sam":
+            return make_refiner(self.variant.refine)
+        loaded = load_segmenter(self.segmenter, device=self.device)
+        return SegmenterRefiner(loaded, Path(self.segmenter).name, self.variant.sam)
+
+    def _kernels(
+        self, backbone: ImageUNet, settings: TrackSettings, image: UInt8[np.ndarray, "h w 3"], labels: LabelMap
+    ) -> TunedKernels:
+        """Returns the kernels of a video's objects: under a text of their own, or learned on its first frame."""
+        video, masks = Video(image[None]), {0: labels}
+        tuning = self.variant.tuning or get_tuning("amortised")
+        # Objects that come later have no frame to be tuned on; they are carried under the null text.
+        alone = tune(video, masks, backbone, settings, get_tuning("amortised"))
+        assert alone.others is not None
+        if self.variant.text is None or self.variant.text == "null":
+            kernels = tune(video, masks, backbone, settings, tuning, folder=self.kernels)
+            return TunedKernels(kernels.objects, alone.others)
+        known = self.texts.get(masks_digest(labels), {})
+        words = {number: known[number].of(self.variant.text) for number in object_ids(labels) if number in known}
+        heads = alone.others.head_weights
+        return TunedKernels(
+            {number: ObjectKernel(backbone.embed(text), heads) for number, text in words.items()}, alone.others
+        )
+
+
+def load_image_model(model: str | Path, device: str | None = None, dtype: str | None = None) -> ImageUNet:
+    """Returns an image model; ablations tune conditionings, which other models do not offer.
+
+    Raises:
+        SettingsError: if it is another kind of model.
+        WeightsUnavailable: if its weights are not to be had.
+    """
+    loaded = load(model, device=device, dtype=dtype)
+    if not isinstance(loaded, ImageUNet):
+        raise SettingsError(f"'{model}' is no image model; ablate tiny, sd-2.1 or another with a UNet")
+    return loaded
+
+
+def variant_method(
+    model: str | Path,
+    variant: Variant,
+    texts: Texts | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    segmenter: str = "sam-vit-h",
+    kernels: Path | None = None,
+) -> Method:
+    """Returns a variant as a method of `run_benchmark`.
+
+    Args:
+        model: name or folder of a model.
+        variant: what is changed of the default.
+        texts: class names and captions of objects, see `undertow.benchmarks.ablation.texts`.
+        device: where the model runs.
+        dtype: number type of the model.
+        segmenter: what "sam" prompts.
+        kernels: folder where learned kernels are kept.
+
+    Raises:
+        SettingsError: if the model is unknown.
+        WeightsUnavailable: if its weights are not to be had.
+    """
+    facts = dict(model_method(model, settings=variant.settings, device=device, dtype=dtype).settings)
+    facts["variant"] = variant.facts()
+    if variant.refine == "sam":
+        facts["segmenter"] = Path(segmenter).name
+    elif variant.refine != "none":
+        refiner = make_refiner(variant.refine)
+        facts["refiner"] = None if refiner is None else refiner.facts()
+    if variant.text in ("class", "caption"):
+        facts["texts"] = TEXTS_DIGEST
+    make: Callable[[EvaluationProtocol], Any] = MakeVariant(
+        model, variant, texts or {}, device, dtype, segmenter, kernels
+    )
+    return Method(variant.name, make, facts, device=device)
+
+
+def masks_digest(labels: LabelMap) -> str:
+    """Returns 16 hexadecimal digits of a label map, by which a predictor knows again which video it is shown."""
+    shape = "x".join(map(str, labels.shape)).encode()
+    return hashlib.sha256(shape + np.ascontiguousarray(labels).tobytes()).hexdigest()[:16]
+
+
+def unique_variants(variants: Iterable[Variant]) -> list[Variant]:
+    """Returns variants in order, each name once: tables share rows."""
+    return list({variant.name: variant for variant in variants}.values())
