@@ -7,7 +7,7 @@ import pytest
 
 from undertow.base import CueError
 from undertow.refinement import PointCue, SamSegmenter, segment
-from undertow.runs import Prompt, parse_box, parse_point, prompted_masks
+from undertow.runs import Prompt, WordPrompt, parse_box, parse_point, parse_words, prompted_masks, worded_masks
 from undertow.runs.prompts import gather
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 from undertow.video import Clip, Video
@@ -114,3 +114,35 @@ def test_a_stream_is_refused():
     stream = Video(iter([np.zeros((48, 64, 3), np.uint8)]))
     with pytest.raises(CueError, match="read again"):
         prompted_masks([Prompt(0, 1, point=PointCue(2, 2))], stream, lambda: pytest.fail("loaded"))
+
+
+def test_words_are_objects_of_their_own_in_order(video):
+    assert parse_words(["disc", "red star@2", "blob#1"], video) == [
+        WordPrompt(0, 2, "disc"),
+        WordPrompt(2, 3, "red star"),
+        WordPrompt(0, 1, "blob"),
+    ]
+    for texts, message in (
+        (["7"], "give a word"),
+        (["disc@99"], "cannot be used"),
+        (["a#1", "b#1"], "object 1 has two words"),
+        (["a#0"], "give 1 to"),
+    ):
+        with pytest.raises(CueError, match=message):
+            parse_words(texts, video)
+
+
+def test_a_pixel_goes_to_the_first_word_that_claims_it(video):
+    def find(image, word):
+        found = np.zeros(image.shape[:2], np.uint16)
+        found[:, : {"left": 32, "most": 48, "none": 0}[word]] = 1
+        return found
+
+    prompts = [WordPrompt(0, 1, "left"), WordPrompt(0, 5, "most"), WordPrompt(3, 2, "left")]
+    masks = worded_masks(prompts, video, find)
+    assert set(masks) == {0, 3} and masks[0].dtype == np.uint16 and masks[0].shape == (48, 64)
+    assert [np.unique(masks[0][:, columns]).tolist() for columns in (slice(32), slice(32, 48), slice(48, 64))] == [
+        [1], [5], [0],
+    ]  # fmt: skip
+    with pytest.raises(CueError, match="on frame 0: 'left' lies under"):
+        worded_masks([WordPrompt(0, 1, "most"), WordPrompt(0, 2, "left")], video, find)

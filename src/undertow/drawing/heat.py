@@ -49,12 +49,12 @@ def heat_colours() -> UInt8[np.ndarray, "256 3"]:
     knots = np.linspace(0, 1, len(ANCHORS))
     lightness, chroma, hue = (np.interp(place, knots, anchor) for anchor in zip(*ANCHORS, strict=True))
     angle = np.deg2rad(hue)
-    colours = _oklab_to_srgb(np.stack([lightness, chroma * np.cos(angle), chroma * np.sin(angle)], axis=1))
+    colours = oklab_to_srgb(np.stack([lightness, chroma * np.cos(angle), chroma * np.sin(angle)], axis=1))
     shown: UInt8[np.ndarray, "256 3"] = np.rint(255 * colours.clip(0, 1)).astype(np.uint8)
     return shown
 
 
-def _oklab_to_srgb(lab: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+def oklab_to_srgb(lab: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     """Returns sRGB in 0..1 (beyond if a screen cannot show it) for OKLab, by Ottosson's matrices."""
     to_cones = np.array(
         [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]

@@ -30,8 +30,8 @@ def overlay(
     if image.shape[:2] != labels.shape:
         raise MaskError(f"labels of shape {labels.shape} do not fit an image of shape {image.shape[:2]}")
     result = image.copy()
-    edge = _band(labels, 1) if outline else None
-    rim = _band(labels, CONTOUR) if outline else None
+    edge = border(labels, 1) if outline else None
+    rim = border(labels, CONTOUR) if outline else None
     for object_id in object_ids(labels):
         inside = labels == object_id
         colour = np.array(object_colour(object_id))
@@ -47,7 +47,7 @@ def overlay(
     return result
 
 
-def _band(labels: LabelMap, width: int) -> Bool[np.ndarray, "h w"]:
+def border(labels: LabelMap, width: int) -> Bool[np.ndarray, "h w"]:
     """Returns the pixels within `width` steps (to the four sides) of a pixel with another label."""
     sides = ((0, 1), (0, -1), (1, 1), (1, -1))
     near = np.zeros(labels.shape, bool)

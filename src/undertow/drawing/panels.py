@@ -72,13 +72,21 @@ def contact_sheet(
     return panel_grid(panels, columns)
 
 
-def legend(ids: Iterable[int], width: int, *, names: Mapping[int, str] | None = None, text_size: int = 14) -> Picture:
+def legend(
+    ids: Iterable[int],
+    width: int,
+    *,
+    names: Mapping[int, str] | None = None,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
+    text_size: int = 14,
+) -> Picture:
     """Returns a strip that names objects beside their colours, in as many lines as `width` needs.
 
     Args:
         ids: objects to name, in order.
         width: of the strip, in pixels.
         names: what to call an object; by default its number.
+        colours: what an object is drawn in; by default its colour in the DAVIS palette.
         text_size: height of the letters, in pixels.
     """
     font = _font(text_size)
@@ -97,7 +105,7 @@ def legend(ids: Iterable[int], width: int, *, names: Mapping[int, str] | None = 
     for left, top, object_id, name in entries:
         middle = top + line / 2
         box = (left, middle - swatch / 2, left + swatch - 1, middle + swatch / 2 - 1)
-        draw.rectangle(box, fill=object_colour(object_id), outline=INK)
+        draw.rectangle(box, fill=(colours or {}).get(object_id, object_colour(object_id)), outline=INK)
         draw.text((left + swatch + GAP, middle), name, INK, font, anchor="lm")
     return np.asarray(strip)
 

@@ -3,6 +3,7 @@
 from undertow.masks.colours import Colour, ColourTable
 from undertow.masks.files import (
     colour_table,
+    read_class_map,
     read_label_map,
     read_object_masks,
     read_written_map,
@@ -34,6 +35,7 @@ __all__ = [
     "object_colour",
     "object_ids",
     "palette",
+    "read_class_map",
     "read_label_map",
     "read_object_masks",
     "read_written_map",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from undertow.base import MaskError, atomic_path
@@ -102,6 +102,27 @@ def read_written_map(path: Path | str) -> LabelMap:
     return labels
 
 
+def read_class_map(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap:
+    """Returns a map of classes, in which 0 is a class like any other: values as they stand, white being void.
+
+    White is 255 in grey and palette files of 8 bits, 65535 in those of 16; a file of one bit has classes 0 and 1.
+
+    Args:
+        path: a PNG, BMP or TIFF file.
+        size: (height, width) of the video, `None` if any will do.
+
+    Raises:
+        MaskError: naming the file and what is wrong: unreadable, lossy, of another size, or RGB-coded.
+    """
+    pixels, kind = _pixels(Path(path), size)
+    if kind == "colour":
+        raise MaskError(f"mask '{path}' is RGB-coded; save its classes as a palette or grey PNG")
+    labels = pixels.astype(np.uint16)
+    if pixels.dtype == np.uint8:
+        labels[pixels == PALETTE_VOID] = VOID
+    return labels
+
+
 def read_object_masks(paths: Sequence[Path | str], size: tuple[int, int] | None = None) -> LabelMap:
     """Returns one label map from one binary file per object.
 
@@ -130,16 +151,21 @@ def read_object_masks(paths: Sequence[Path | str], size: tuple[int, int] | None 
     return labels
 
 
-def write_label_map(path: Path | str, labels: LabelMap) -> None:
+def write_label_map(path: Path | str, labels: LabelMap, colours: UInt8[np.ndarray, "256 3"] | None = None) -> None:
     """Writes a label map as PNG, atomically; `read_written_map` returns it pixel for pixel.
 
     Up to id 254 it is an 8-bit palette PNG in DAVIS colours with void as index 255, above that a 16-bit grey PNG with
     void as 65535.
+
+    Args:
+        path: the file.
+        labels: the map.
+        colours: another palette; what ids are does not depend on it.
     """
     void = labels == VOID
     if np.max(labels, initial=0, where=~void) < PALETTE_VOID:
         image = Image.fromarray(np.where(void, PALETTE_VOID, labels).astype(np.uint8))
-        image.putpalette(palette().tobytes())
+        image.putpalette((palette() if colours is None else colours).tobytes())
     else:
         image = Image.fromarray(labels)
     with atomic_path(path) as temporary:

@@ -6,8 +6,20 @@ from undertow.runs.cues import read_masks, split_cue
 from undertow.runs.estimate import Estimate, check_budget, estimate
 from undertow.runs.folder import FrameResult, RunFolder, Score
 from undertow.runs.latency import Latency
+from undertow.runs.parsing import parse_into, read_anchors, render_parsed
+from undertow.runs.parsing_folder import ParseFolder
+from undertow.runs.parsing_views import choose_views
 from undertow.runs.plain import plain
-from undertow.runs.prompts import Prompt, Prompted, parse_box, parse_point, prompted_masks
+from undertow.runs.prompts import (
+    Prompt,
+    Prompted,
+    WordPrompt,
+    parse_box,
+    parse_point,
+    parse_words,
+    prompted_masks,
+    worded_masks,
+)
 from undertow.runs.render import LiveOverlay, render_overlay, write_overlay
 from undertow.runs.tracking import track_into
 
@@ -17,21 +29,29 @@ __all__ = [
     "FrameResult",
     "Latency",
     "LiveOverlay",
+    "ParseFolder",
     "Prompt",
     "Prompted",
     "RunFolder",
     "Score",
+    "WordPrompt",
     "check_budget",
+    "choose_views",
     "estimate",
     "parse_box",
+    "parse_into",
     "parse_memory",
     "parse_point",
+    "parse_words",
     "plain",
     "prompted_masks",
+    "read_anchors",
     "read_masks",
     "render_overlay",
+    "render_parsed",
     "shown_memory",
     "split_cue",
     "track_into",
+    "worded_masks",
     "write_overlay",
 ]

@@ -18,14 +18,14 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, ClassVar, Protocol, Self, TextIO
 
 from torch import Tensor
 
 from undertow.base import SettingsError, atomic_path, exclusive, write_json
 from undertow.masks import LabelMap, label_map_rles, object_ids, write_label_map
 from undertow.runs.plain import plain
-from undertow.runs.recovery import SavedState, recover, save_state
+from undertow.runs.recovery import FIELDS, SavedState, recover, save_state
 from undertow.runs.room import FORMAT, JOURNAL, STATE, check_room, check_same, clear, sweep
 
 VERSION = 1
@@ -101,7 +101,12 @@ class RunFolder:
         frames: number of frames whose results are there.
         state: tensors of the last state, `None` if the run begins at its first frame.
         digest: what `write_state` was told of the frames seen until then.
+        TABLE: the last file that `finish` writes; other kinds of runs have others.
+        FIELDS: how many numbers a journal line has of each id.
     """
+
+    TABLE: ClassVar[str] = "scores.csv"
+    FIELDS: ClassVar[int] = FIELDS
 
     def __init__(self, path: Path, stack: ExitStack, *, finished: bool, saved: SavedState | None) -> None:
         """Takes a folder that is locked; users call `open`."""
@@ -153,8 +158,8 @@ class RunFolder:
                 write_json(path / "run.json", record)
             (path / "masks").mkdir(exist_ok=True)
             sweep(path)
-            finished = (path / "scores.csv").exists() and not (path / JOURNAL).exists()
-            saved = None if finished else recover(path / STATE, path / JOURNAL, path / "masks")
+            finished = (path / cls.TABLE).exists() and not (path / JOURNAL).exists()
+            saved = None if finished else recover(path / STATE, path / JOURNAL, path / "masks", cls.FIELDS)
             return cls(path, stack.pop_all(), finished=finished, saved=saved)
 
     def append_cue(self, cue: Any) -> None:
@@ -180,6 +185,10 @@ class RunFolder:
                 for object_id, score in sorted(result.scores.items())
             },
         }
+        self._note(line)
+
+    def _note(self, line: Mapping[str, Any]) -> None:
+        """Adds a frame's line to the journal."""
         self._lines_out.write(json.dumps(line) + "\n")
         self._lines_out.flush()
         self.frames += 1

@@ -1,9 +1,9 @@
-"""Boxes and points as a user types them, and the masks that a segmenter makes of them.
+"""Boxes, points and words as a user types them, and the masks that are made of them.
 
-    --box x0,y0,x1,y1[@F][#ID]     --point x,y[,+|-][@F][#ID]
+    --box x0,y0,x1,y1[@F][#ID]     --point x,y[,+|-][@F][#ID]     --text WORD[@F][#ID]
 
-Coordinates are native pixels, x to the right and y down; F is a frame number or seconds with the suffix s. Boxes
-without an id are objects of their own, numbered in order; points without one are all of object 1.
+Coordinates are native pixels, x to the right and y down; F is a frame number or seconds with the suffix s. Boxes and
+words without an id are objects of their own, numbered in order; points without one are all of object 1.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import CueError
-from undertow.masks import LabelMap
+from undertow.masks import VOID, LabelMap
 from undertow.refinement import ObjectCue, PointCue
 from undertow.refinement.prompts import check_cues
 from undertow.runs.cues import split_cue
@@ -25,8 +25,22 @@ Prompted = Callable[[UInt8[np.ndarray, "h w 3"], Sequence[ObjectCue]], LabelMap]
 """From a frame and what is said of its objects to a label map."""
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_WORD = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
 _BOX = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})")
 _POINT = re.compile(rf"({_NUMBER}),({_NUMBER})(?:,([+-]))?")
+
+
+Found = Callable[[UInt8[np.ndarray, "h w 3"], str], LabelMap]
+"""From a frame and a word to a label map in which 1 is what the word names."""
+
+
+@dataclass(frozen=True)
+class WordPrompt:
+    """A word, the frame it is on, and the object it names."""
+
+    frame: int
+    object_id: int
+    word: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,53 @@ def parse_point(text: str, video: Video | Clip) -> Prompt:
     if match is None:
         raise CueError(f"--point is '{text}'; give x,y in pixels, such as 190,200 or 190,200,-@4#2 for one outside")
     return Prompt(frame, object_id, point=PointCue(float(match[1]), float(match[2]), match[3] != "-"))
+
+
+def parse_words(texts: Sequence[str], video: Video | Clip) -> list[WordPrompt]:
+    """Returns the words that texts such as "disc", "red disc@4" or "star#2" hold, each of an object of its own.
+
+    Raises:
+        CueError: if one is no word, the video has no such frame, or two words are of one object.
+    """
+    parts = [_parts(text, video) for text in texts]
+    for text, (word, _, _) in zip(texts, parts, strict=True):
+        if not _WORD.fullmatch(word.strip()):
+            raise CueError(f"--text is '{text}'; give a word or a few, such as disc, \"red disc\" or disc@4#2")
+    taken = [number for _, _, number in parts if number is not None]
+    twice = sorted({number for number in taken if taken.count(number) > 1})
+    if twice:
+        raise CueError(f"object {twice[0]} has two words; give one, or another #ID")
+    if any(not 0 < number < VOID for number in taken):
+        raise CueError(f"object ids of --text are {taken}; give 1 to {VOID - 1}")
+    free = iter(number for number in range(1, 2 * len(texts) + 1) if number not in taken)
+    return [WordPrompt(frame, next(free) if number is None else number, word.strip()) for word, frame, number in parts]
+
+
+def worded_masks(prompts: Sequence[WordPrompt], video: Video | Clip, find: Found) -> dict[int, LabelMap]:
+    """Returns the label map of each frame that words are on; a pixel that several words claim goes to the earlier.
+
+    Args:
+        prompts: words.
+        video: the video; its frames must be there to be read at any place.
+        find: what makes a mask of a frame and a word, such as `undertow.tracking.words.word_mask`.
+
+    Raises:
+        CueError: if the video cannot be read at a place, or a word finds nothing.
+    """
+    whole = video.video if isinstance(video, Clip) else video
+    if not whole.again:
+        raise CueError("words need a video that can be read again; give a mask of the first frame instead")
+    masks: dict[int, LabelMap] = {}
+    for found in whole.frames(sorted({prompt.frame for prompt in prompts})):
+        labels = np.zeros((whole.height, whole.width), np.uint16)
+        for prompt in (each for each in prompts if each.frame == found.index):
+            with _named(found.index):
+                inside = (find(found.image, prompt.word) > 0) & (labels == 0)
+                if not inside.any():
+                    raise CueError(f"'{prompt.word}' lies under what other words name; give other words, or a --box")
+            labels[inside] = prompt.object_id
+        masks[found.index] = labels
+    return masks
 
 
 def gather(prompts: Sequence[Prompt]) -> dict[int, list[ObjectCue]]:

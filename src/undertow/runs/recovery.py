@@ -56,30 +56,31 @@ def load_state(path: Path) -> SavedState | None:
         return None
 
 
-def recover(state: Path, journal: Path, masks: Path) -> SavedState | None:
+def recover(state: Path, journal: Path, masks: Path, fields: int = FIELDS) -> SavedState | None:
     """Cuts a journal to the lines that the last state builds on, and returns that state; without one, all lines go.
 
     Args:
         state: The file of the state.
         journal: The file with a line for every frame done.
         masks: The folder with a mask for every frame done. Should a mask be gone, the run starts anew.
+        fields: How many numbers a line has of each id.
     """
     saved = load_state(state)
-    kept = _cut(journal, saved.frames if saved else 0)
+    kept = _cut(journal, saved.frames if saved else 0, fields)
     if saved is not None and kept == saved.frames and len(list(masks.glob("*.png"))) >= kept:
         return saved
-    _cut(journal, 0)
+    _cut(journal, 0, fields)
     return None
 
 
-def _cut(journal: Path, lines: int) -> int:
+def _cut(journal: Path, lines: int, fields: int) -> int:
     """Shortens a file to so many lines, and returns how many whole ones it has then."""
     if not journal.exists():
         return 0
     with journal.open("r+b") as file:
         count = end = 0
         for line in islice(file, lines):
-            if not (line.endswith(b"\n") and _is_whole(line)):
+            if not (line.endswith(b"\n") and _is_whole(line, fields)):
                 break
             count, end = count + 1, end + len(line)
         file.truncate(end)
@@ -87,7 +88,7 @@ def _cut(journal: Path, lines: int) -> int:
     return count
 
 
-def _is_whole(line: bytes) -> bool:
+def _is_whole(line: bytes, fields: int) -> bool:
     """Returns whether a line of a journal has all that the tables are made of; a damaged disk may have changed it."""
     try:
         row = json.loads(line)
@@ -95,7 +96,7 @@ def _is_whole(line: bytes) -> bool:
         scores = [[float(figure) for figure in figures] for figures in row["scores"].values()]
         return (
             isinstance(row["frame"], int)
-            and all(len(figures) == FIELDS for figures in scores)
+            and all(len(figures) == fields for figures in scores)
             and all(int(object_id) > 0 for object_id in row["rles"])
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, ZeroDivisionError):

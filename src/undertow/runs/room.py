@@ -11,8 +11,8 @@ from undertow.base import LOCK, SettingsError
 FORMAT = "undertow run"
 JOURNAL, STATE = ".journal.jsonl", "state.safetensors"
 # What `atomic_path` calls its files, and those of them that lie beside run.json.
-_TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}\.(json|csv|mp4|safetensors|png)")
-_OURS = (".run", ".masks", ".scores", ".overlay", ".state")
+_TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}\.(json|csv|mp4|safetensors|png|npz)")
+_OURS = (".run", ".masks", ".scores", ".overlay", ".state", ".labels", ".names", ".contours", ".sidebyside")
 
 
 def check_room(path: Path) -> dict[str, Any] | None:
@@ -77,15 +77,20 @@ def _short(value: Any) -> str:
 
 def clear(path: Path) -> None:
     """Removes an earlier run's files, and only these; not run.json, so that a folder half cleared is still a run."""
-    for name in ("masks.json", "scores.csv", "overlay.mp4", STATE, JOURNAL):
+    names = ("masks.json", "scores.csv", "labels.json", "names.json", STATE, JOURNAL)
+    for name in (*names, *(f"{view}.mp4" for view in ("overlay", "contours", "sidebyside"))):
         (path / name).unlink(missing_ok=True)
-    for mask in (path / "masks").glob("*.png"):
-        mask.unlink()
+    for folder in (path / "masks", path / "edited", path / "soft"):
+        for file in (*folder.glob("*.png"), *folder.glob("*.npz")):
+            file.unlink()
 
 
 def sweep(path: Path) -> None:
     """Removes the temporary files of a process that was killed while it wrote."""
-    for entry in (*path.glob(".*"), *(path / "masks").glob(".*")):
+    for entry in (
+        *path.glob(".*"),
+        *(each for name in ("masks", "edited", "soft") for each in (path / name).glob(".*")),
+    ):
         if _leftover(entry, beside_run=entry.parent == path):
             entry.unlink()
 

@@ -94,7 +94,7 @@ def track_into(
     about: dict[str, Any] = {
         "video": video.fingerprint(),
         "model": f"{resolved.model} {backbone.fingerprint()}",
-        "settings": resolved.as_dict() | _selection(video) | _extras(tuned, refiner),
+        "settings": resolved.as_dict() | selection(video) | _extras(tuned, refiner),
         "cues": [*cues, *(described(index, labels) for index, labels in given.items())],
     }
     for frame in [] if overwrite else new_masks(Path(out), run_record(**about)):
@@ -225,7 +225,7 @@ def _extras(tuned: TunedKernels | None, refiner: Refiner | None) -> dict[str, An
     return extras if refiner is None else extras | {"refiner": refiner.facts()}
 
 
-def _selection(video: Video | Clip) -> dict[str, Any]:
+def selection(video: Video | Clip) -> dict[str, Any]:
     """Returns which frames of a video are tracked, for run.json."""
     chosen = (video.start, video.end, video.every) if isinstance(video, Clip) else (0, None, 1)
     return {"frames": dict(zip(("start", "end", "every"), chosen, strict=True))}
