@@ -190,6 +190,12 @@ def test_help_names_every_command():
         assert name in result.output
 
 
+def test_help_shows_square_brackets():
+    # Rich takes [@F] for a style and leaves it out.
+    for command, shown in (("track", "FILE[@F]"), ("parse", "FILE[@F]"), ("points", "N[@F]")):
+        assert shown in CliRunner().invoke(cli.app, [command, "--help"]).output
+
+
 def test_interruption_has_its_own_code(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         WeightsUnavailable,
     )
     from undertow.masks import read_label_map, write_label_map
+    from undertow.parsing import Parser, ParseResult, ParseSettings, parse
+    from undertow.points import PointSettings, PointTracker, Tracks, track_points
     from undertow.tracking import MaskTracker, TrackResult, TrackSettings, track
     from undertow.video import Clip, Video, VideoWriter, open_stream
 
@@ -35,9 +37,15 @@ _HOMES = {
     "MaskError": "base",
     "MaskTracker": "tracking",
     "MemoryBudgetError": "base",
+    "ParseResult": "parsing",
+    "ParseSettings": "parsing",
+    "Parser": "parsing",
+    "PointSettings": "points",
+    "PointTracker": "points",
     "SettingsError": "base",
     "TrackResult": "tracking",
     "TrackSettings": "tracking",
+    "Tracks": "points",
     "UndertowError": "base",
     "Video": "video",
     "VideoError": "base",
@@ -46,8 +54,10 @@ _HOMES = {
     "list_cards": "backbones",
     "load": "backbones",
     "open_stream": "video",
+    "parse": "parsing",
     "read_label_map": "masks",
     "track": "tracking",
+    "track_points": "points",
     "write_label_map": "masks",
 }
 
@@ -57,9 +67,15 @@ __all__ = [
     "MaskError",
     "MaskTracker",
     "MemoryBudgetError",
+    "ParseResult",
+    "ParseSettings",
+    "Parser",
+    "PointSettings",
+    "PointTracker",
     "SettingsError",
     "TrackResult",
     "TrackSettings",
+    "Tracks",
     "UndertowError",
     "Video",
     "VideoError",
@@ -68,8 +84,10 @@ __all__ = [
     "list_cards",
     "load",
     "open_stream",
+    "parse",
     "read_label_map",
     "track",
+    "track_points",
     "write_label_map",
 ]
 

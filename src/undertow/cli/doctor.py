@@ -71,6 +71,7 @@ def examine(device: str | None = None, *, offline: bool = False) -> dict[str, An
         "cache": {"folder": str(cache), "free": hub.free_space(cache)},
         "offline": offline,
         "models": models,
+        "segmenters": _segmenters(),
         "problems": problems,
         "ok": runs,
     }
@@ -129,6 +130,14 @@ def _models(offline: bool, problems: list[dict[str, str]]) -> dict[str, dict[str
     return models
 
 
+def _segmenters() -> dict[str, str]:
+    """Returns by name where the weights of segmenters are; nothing needs them, so that their lack is no problem."""
+    from undertow.backbones import weights_state
+    from undertow.refinement import list_segmenter_cards
+
+    return {card.name: weights_state(card, layout="transformers") for card in list_segmenter_cards()}
+
+
 def _answer(hub_id: str, revision: str | None) -> str:
     from undertow.backbones import hub
 
@@ -179,6 +188,7 @@ def _show(report: dict[str, Any]) -> None:
     for name, model in report["models"].items():
         answers = (f"{hub_id}: {answer}" for hub_id, answer in model["repositories"].items())
         facts[name] = "\n".join([model["weights"], *answers])
+    facts |= report["segmenters"]
     table = Table(show_header=False, box=None)
     for fact, value in facts.items():
         table.add_row(fact, value)

@@ -20,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # The other mode takes the square brackets of FILE[@F] for a style, and leaves them out.
+    rich_markup_mode="markdown",
 )
 
 # What the system says no to, as half a sentence about the file, and what to do.

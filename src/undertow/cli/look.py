@@ -1,5 +1,6 @@
 """`undertow demo` and `undertow inspect`: seeing that and how it works."""
 
+import json as jsons
 import re
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,10 @@ def demo(
     set_threads(threads)
     with shown_progress(json) as progress:
         result = run_demo(out, overwrite=overwrite, progress=progress)
-    show_report(result.report)
+    if json:
+        typer.echo(jsons.dumps({"event": "report", "passed": result.passed, "report": result.report}))
+    else:
+        show_report(result.report)
     if not result.passed:
         raise typer.Exit(1)
 

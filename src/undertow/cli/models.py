@@ -1,7 +1,7 @@
 """`undertow models`: which models there are, and fetching their weights."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE
@@ -10,6 +10,9 @@ from rich.table import Table
 
 from undertow.cli.entry import app
 from undertow.cli.options import log
+
+if TYPE_CHECKING:
+    from undertow.backbones.origin import Origin
 
 models = typer.Typer(help="List the models undertow knows, and fetch their weights.")
 app.add_typer(models, name="models")
@@ -32,19 +35,47 @@ def list_models(context: typer.Context) -> None:
         weights = f"{weights_state(card)}{', pinned' if card.sha256 else ''}"
         table.add_row(card.name, weights, card.licence, str(card.token_budget), card.preset, noising, memory)
     Console().print(table)
+    Console().print(_segmenters())
+
+
+def _segmenters() -> Table:
+    """Returns the table of segmenters, which boxes, points and `--refine sam` go to."""
+    from undertow.backbones import weights_state
+    from undertow.refinement import list_segmenter_cards
+
+    table = Table("segmenter", "weights", "licence", "parameters", box=SIMPLE)
+    table.columns[0].no_wrap = True
+    for card in list_segmenter_cards():
+        weights = f"{weights_state(card, layout='transformers')}{', pinned' if card.sha256 else ''}"
+        table.add_row(card.name, weights, card.licence, f"{card.parameters:g} M")
+    return table
 
 
 @models.command()
 def show(name: Name) -> None:
     """Show where the weights of a model come from, and how it is read."""
     from undertow.backbones import get_card, weights_state
+    from undertow.refinement import list_segmenter_cards
 
+    segmenter = next((each for each in list_segmenter_cards() if each.name == name), None)
+    if segmenter is not None:
+        _show(
+            {
+                "name": segmenter.name,
+                "weights": weights_state(segmenter, layout="transformers"),
+                **_origin(segmenter),
+                "licence": segmenter.licence,
+                "parameters": f"{segmenter.parameters:g} M",
+                "used by": "--segmenter, for boxes, points and --refine sam",
+                "notes": segmenter.notes,
+            }
+        )
+        return
     card = get_card(name)
     facts = {
         "name": card.name,
         "weights": weights_state(card),
-        "from": "\n".join(f"{hub_id} at {commit or 'its newest'}" for hub_id, commit in card.sources) or "the package",
-        "sha256": "\n".join(f"{file} {digest}" for file, digest in card.sha256.items()) or "not pinned",
+        **_origin(card),
         "licence": card.licence + (" (to be accepted on the hub)" if card.gated else ""),
         "prediction": card.prediction,
         "read at": "\n".join(f"{site.path} ({kind})" for kind, sites in card.sites.items() for site in sites),
@@ -54,6 +85,17 @@ def show(name: Name) -> None:
         "memory": f"{card.memory_per_frame / 1e6:.1f} MB per frame",
         "notes": card.notes,
     }
+    _show(facts)
+
+
+def _origin(card: "Origin") -> dict[str, str]:
+    """Returns where weights come from, in words."""
+    sources = "\n".join(f"{hub_id} at {commit or 'its newest'}" for hub_id, commit in card.sources)
+    digests = "\n".join(f"{file} {digest}" for file, digest in card.sha256.items())
+    return {"from": sources or "the package", "sha256": digests or "not pinned"}
+
+
+def _show(facts: dict[str, str]) -> None:
     table = Table(show_header=False, box=None)
     for fact, value in facts.items():
         table.add_row(fact, value)
@@ -68,12 +110,15 @@ def fetch(
 ) -> None:
     """Download the weights of a model, check them, and print the folder they are in."""
     from undertow.backbones import get_card, pins, resolve
+    from undertow.refinement import list_segmenter_cards
 
-    card = get_card(name)
+    segmenter = next((each for each in list_segmenter_cards() if each.name == name), None)
+    layout: Literal["diffusers", "transformers"] = "diffusers" if segmenter is None else "transformers"
+    card: Any = segmenter or get_card(name)
     if revision is not None:
         card = replace(card, hub_ids=tuple(hub_id for hub_id, _ in card.sources), revision=revision)
-    folder = resolve(card)
+    folder = resolve(card, layout=layout)
     log.print(f"{name} is complete and has the right digests", highlight=False)
     print(folder)
     if pin:
-        print(pins(folder))
+        print(pins(folder, layout))

@@ -1,7 +1,9 @@
 """Options that several commands share, how their text is read, and how results are shown."""
 
+import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,9 +40,9 @@ Lost = Annotated[
     Literal["empty", "keep"] | None,
     typer.Option(help="Whether a lost object gets no pixels, or the best guess; by default what the card says."),
 ]
-Start = Annotated[str | None, typer.Option(help="First frame to track: a number, or seconds like 4.5s.")]
+Start = Annotated[str | None, typer.Option(help="First frame to look at: a number, or seconds like 4.5s.")]
 End = Annotated[str | None, typer.Option(help="Frame before which to stop.")]
-Every = Annotated[int, typer.Option(help="Track every n-th frame only.")]
+Every = Annotated[int, typer.Option(help="Look at every n-th frame only.")]
 
 
 def sizes(text: str | None) -> dict[str, Any]:
@@ -57,6 +59,43 @@ def sizes(text: str | None) -> dict[str, Any]:
 def listed(text: str) -> list[str]:
     """Returns the parts of a text between commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Returns the whole numbers between the commas of an option's text."""
+    parts = listed(text)
+    stray = [part for part in parts if not re.fullmatch(r"\d{1,9}", part)]
+    if stray:
+        raise SettingsError(f"{option} has '{stray[0]}'; give whole numbers separated by commas, such as 0,25,50")
+    return [int(part) for part in parts]
+
+
+def check_free(out: Path, first: str, others: Sequence[str], what: str, *, overwrite: bool) -> None:
+    """Raises SettingsError if results cannot be written into a folder, or would replace files there unasked.
+
+    That is found out before anything is computed, not when all is done.
+
+    Args:
+        out: the folder.
+        first: the file by which an earlier result is known.
+        others: more files that will be written; without the first they may be anyone's.
+        what: an earlier result is called.
+        overwrite: whether files may be replaced.
+    """
+    there = next(each for each in (out, *out.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise SettingsError(f"--out '{there}' is a file; name a folder")
+    if not os.access(there, os.W_OK):
+        raise SettingsError(f"'{there}' cannot be written to; choose another --out")
+    if overwrite:
+        return
+    if (out / first).exists():
+        raise SettingsError(f"'{out}' holds an earlier {what}; give --overwrite to replace it, or choose another --out")
+    for name in others:
+        if (out / name).exists():
+            raise SettingsError(
+                f"'{out / name}' exists already; give --overwrite to replace it, or choose another --out"
+            )
 
 
 def shown_progress(json: bool) -> Progress:

@@ -32,7 +32,7 @@ from undertow.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from undertow.backbones import Backbone, ImageUNet
+    from undertow.backbones import Backbone
     from undertow.masks import LabelMap
     from undertow.runs import Correction, Prompted
     from undertow.tracking import TrackSettings, TunedKernels
@@ -54,6 +54,9 @@ def track(
     point: Annotated[
         list[str], typer.Option("--point", help="x,y[,+|-][@F][#ID]: a point on an object, or with - beside it.")
     ] = [],  # noqa: B006
+    text: Annotated[
+        list[str], typer.Option("--text", help="WORD[@F][#ID]: what an object is called (experimental).")
+    ] = [],  # noqa: B006
     segmenter: Annotated[
         str | None,
         typer.Option(help="What boxes and points go to, GrabCut if not given, and --refine sam: sam-vit-b, a folder."),
@@ -69,6 +72,9 @@ def track(
     refine: Annotated[
         Literal["none", "guided", "crf", "sam"], typer.Option(help="Better masks from the frames, after propagation.")
     ] = "none",
+    feed_back: Annotated[
+        bool, typer.Option("--feed-back", help="Go on from masks that --refine sam made, instead of the tracker's.")
+    ] = False,
     tuning: Annotated[
         Literal["off", "paper", "fast", "amortised"], typer.Option(help="Learn conditioning and head weights first.")
     ] = "off",
@@ -95,29 +101,34 @@ def track(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Track the objects of masks, boxes or points through a video.
+    """Track the objects of masks, boxes, points or words through a video.
 
     The same command again goes on after an interruption; with one more --mask FILE@F it corrects a complete run from
     frame F on.
     """
     from undertow.backbones import load
+    from undertow.refinement import SamSettings
     from undertow.runs import Latency, parse_memory, track_into
     from undertow.tracking import TrackSettings, make_refiner
 
     set_threads(threads)
+    if feed_back and refine != "sam":
+        raise SettingsError(f"--feed-back goes with --refine sam, not with {refine}; leave it out")
     settings = TrackSettings(
         preset=preset, noising=noising, softmax_scope=softmax_scope, channel_norm=channel_norm, lost=lost, seed=seed,
         batch=(1 if is_live(video) else 4) if batch is None else batch, **sizes(size),
     )  # fmt: skip
     allowed = None if max_memory is None else parse_memory(max_memory)
     with opened(video, raw, start, end, every) as clip:
-        masks = given_masks(mask, box, point, clip, segmenter, device, mask_colors=mask_colors)
+        masks = given_masks(mask, box, point, clip, segmenter, device, mask_colors=mask_colors, worded=bool(text))
         backbone = load(model, device=device, dtype=dtype)
+        masks |= named_masks(text, masks, clip, backbone, settings)
         check_memory(clip, masks, backbone, settings, overlay, allowed)
         latency = Latency()
         corrections: list[Correction] = []
-        cues = [{kind: cue} for kind, each in (("mask", mask), ("box", box), ("point", point)) for cue in each]
-        refiner = make_refiner(refine, segmenter or "sam-vit-h", device)
+        given = (("mask", mask), ("box", box), ("point", point), ("text", text))
+        cues = [{kind: cue} for kind, each in given for cue in each]
+        refiner = make_refiner(refine, segmenter or "sam-vit-h", device, SamSettings(feed_back=feed_back))
         with shown_progress(json) as progress:
             track_into(
                 out, clip, masks, backbone, settings, cues=cues, overwrite=overwrite, overlay=overlay,
@@ -143,13 +154,16 @@ def given_masks(
     device: str | None,
     *,
     mask_colors: bool,
+    worded: bool = False,
 ) -> "dict[int, LabelMap]":
-    """Returns the label map of each frame that cues name: files as they are, boxes and points through a segmenter."""
-    from undertow.masks import object_ids
+    """Returns the label map of each frame that cues name: files as they are, boxes and points through a segmenter.
+
+    Without any there has to be a word, `worded`, which is read later: it asks the model.
+    """
     from undertow.runs import parse_box, parse_point, prompted_masks, read_masks
 
     masks: dict[int, LabelMap] = {}
-    if mask or not (box or point):
+    if mask or not (box or point or worded):
         masks, colours = read_masks(mask, clip, mask_colors=mask_colors)
         for colour, object_id in colours.items():
             log.print(f"colour {colour} is object {object_id}")
@@ -166,17 +180,49 @@ def given_masks(
             raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
         made = prompted_masks(prompts, clip, load_maker)
         for frame, labels in made.items():
-            sizes = ", ".join(f"{number} of {int((labels == number).sum())} pixels" for number in object_ids(labels))
-            log.print(f"frame {frame}: made object {sizes}")
+            log.print(f"frame {frame}: made object {described(labels)}")
         masks |= made
     return masks
+
+
+def named_masks(
+    texts: list[str], masks: "dict[int, LabelMap]", clip: "Clip", backbone: "Backbone", settings: "TrackSettings"
+) -> "dict[int, LabelMap]":
+    """Returns the label map of each frame that words are on, by the model's own attention to them."""
+    from undertow.backbones import ImageUNet
+    from undertow.runs import parse_words, worded_masks
+    from undertow.tracking.words import word_mask
+
+    if not texts:
+        return {}
+    prompts = parse_words(texts, clip)
+    both = sorted(masks.keys() & {prompt.frame for prompt in prompts})
+    if both:
+        raise CueError(f"frame {both[0]} has a word, and a mask, boxes or points too; give one of them")
+    if not isinstance(backbone, ImageUNet):
+        raise SettingsError(
+            f"words are found by image models, and '{backbone.card.name}' is none; give --box or --point"
+        )
+    if backbone.card.embedded:
+        log.print(f"masks that '{backbone.card.name}' makes of words are no better than chance; look at them first")
+    made = worded_masks(prompts, clip, lambda image, word: word_mask(backbone, image, word, settings))
+    for frame, labels in made.items():
+        log.print(f"frame {frame}: {', '.join(each.word for each in prompts)} is object {described(labels)}")
+    return made
+
+
+def described(labels: "LabelMap") -> str:
+    """Returns how many pixels each object of a label map has."""
+    from undertow.masks import object_ids
+
+    return ", ".join(f"{number} of {int((labels == number).sum())} pixels" for number in object_ids(labels))
 
 
 def tuned_kernels(
     tuning: str,
     clip: "Clip",
     masks: "dict[int, LabelMap]",
-    backbone: "ImageUNet",
+    backbone: "Backbone",
     settings: "TrackSettings",
     out: Path,
     progress: Progress,
@@ -186,6 +232,7 @@ def tuned_kernels(
 
     A text or file to be conditioned on, in `given`, is where tuning starts; without tuning it is used as it is.
     """
+    from undertow.backbones import ImageUNet
     from undertow.tracking.tuning import get_tuning, starting_conditioning, tune
 
     chosen = get_tuning(tuning)
@@ -193,6 +240,8 @@ def tuned_kernels(
         if all(value is None for value in given.values()):
             return None
         chosen = get_tuning("amortised")
+    if not isinstance(backbone, ImageUNet):
+        raise SettingsError(f"'{backbone.card.name}' is no image model; tuning and texts are for those, leave them out")
     start = starting_conditioning(backbone, amortised=tuning == "amortised", **given)
     folder = out.with_name(f"{out.name}.kernels")
     return tune(clip, masks, backbone, settings, chosen, start=start, folder=folder, progress=progress)

@@ -8,7 +8,7 @@ import typer
 
 from undertow.base import SettingsError, set_threads
 from undertow.cli.entry import app
-from undertow.cli.options import Device, Json, Out, Threads, listed, log, shown_progress
+from undertow.cli.options import Device, Dtype, Json, Model, Out, Threads, listed, log, shown_progress
 
 train = typer.Typer(help="Train the embedded models.", no_args_is_help=True)
 app.add_typer(train, name="train")
@@ -16,7 +16,7 @@ app.add_typer(train, name="train")
 
 @train.command("embedded")
 def train_embedded(
-    name: Annotated[Literal["tiny", "tiny-sam"], typer.Argument(help="Which model.")],
+    name: Annotated[Literal["tiny", "tiny-sam", "tiny-video"], typer.Argument(help="Which model.")],
     work: Annotated[Path, typer.Option(help="Folder of pictures and checkpoints; the same folder continues a run.")],
     out: Out,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
@@ -29,21 +29,50 @@ def train_embedded(
     """Train an embedded model from nothing to weights, in slices that can be continued."""
     from undertow.training.recipe import train_tiny
     from undertow.training.segmenter_recipe import train_tiny_sam
+    from undertow.training.video_recipe import train_tiny_video
 
     set_threads(threads)
     if minutes is not None and not minutes > 0:
         raise SettingsError(f"--minutes is {minutes:g}; give more than 0, or leave it out to train to the end")
     steps = numbers(snapshots)
-    if steps and name != "tiny":
-        raise SettingsError(f"--snapshots is for tiny, not for {name}; leave it out")
+    if steps and name == "tiny-sam":
+        raise SettingsError("--snapshots is for tiny and tiny-video, not for tiny-sam; leave it out")
     with shown_progress(json) as progress:
         if name == "tiny-sam":
             done = train_tiny_sam(work, out, minutes=minutes, processes=processes, device=device, progress=progress)
+        elif name == "tiny-video":
+            done = train_tiny_video(work, out, minutes=minutes, snapshots=steps, device=device, progress=progress)
         else:
             done = train_tiny(
                 work, out, minutes=minutes, processes=processes, snapshots=steps, device=device, progress=progress
             )
     log.print(f"{name} is in {out}" if done else f"paused; the same command with --work {work} goes on")
+
+
+@train.command("conditioning")
+def train_conditioning(
+    out: Annotated[Path, typer.Option("--out", help="File to write, ending in .safetensors.")],
+    model: Model = "tiny",
+    worlds: Annotated[int, typer.Option(min=1, help="Procedural worlds that it is fitted on.")] = 48,
+    steps: Annotated[int, typer.Option(min=1, help="Steps, one world each.")] = 240,
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Fit a conditioning once on procedural worlds, for `undertow track --conditioning FILE`."""
+    from undertow.backbones import ImageUNet, load
+    from undertow.training.conditioning import StartRecipe, fit_starting_tensor
+
+    set_threads(threads)
+    if out.suffix != ".safetensors":
+        raise SettingsError(f"--out is '{out}'; give a file name that ends in .safetensors")
+    backbone = load(model, device=device, dtype=dtype)
+    if not isinstance(backbone, ImageUNet):
+        raise SettingsError(f"'{model}' is no image model; its conditioning cannot be fitted")
+    with shown_progress(json) as progress:
+        fit_starting_tensor(backbone, out, StartRecipe(worlds=worlds, steps=steps), progress)
+    log.print(f"the conditioning is in {out}")
 
 
 def numbers(text: str) -> list[int]:

@@ -1,0 +1,217 @@
+"""`undertow parse`."""
+
+import json as json_text
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from undertow.base import SettingsError, set_threads
+from undertow.cli.entry import app
+from undertow.cli.options import (
+    Continue,
+    Device,
+    Dtype,
+    End,
+    Every,
+    Json,
+    Model,
+    NoisingKind,
+    Out,
+    Seed,
+    Size,
+    Start,
+    Threads,
+    listed,
+    log,
+    shown_progress,
+    sizes,
+)
+from undertow.cli.track import opened
+
+if TYPE_CHECKING:
+    from undertow.parsing.naming import NameTable
+    from undertow.runs.parsing_estimate import ParseEstimate
+
+Views = Annotated[str, typer.Option(help="Pictures to draw: overlay,contours,sidebyside, or none.")]
+
+
+_VIDSEG = ("classifier", "memory", "discover", "novelty", "place", "refine")
+
+
+@app.command()
+def parse(
+    video: Annotated[
+        str, typer.Argument(help="Video file, folder of frames, - for standard input, or camera:0.", show_default=False)
+    ],
+    out: Out,
+    anchor: Annotated[
+        list[str], typer.Option("--anchor", help="FILE[@F]: the class of every pixel of frame F, 0 being a class too.")
+    ] = [],  # noqa: B006
+    clusters: Annotated[str, typer.Option(help="Number of clusters, or auto.")] = "20",
+    quality: Annotated[
+        Literal["turbo", "fast", "exact"] | None, typer.Option(help="How pixels are made of tokens.")
+    ] = None,
+    method: Annotated[
+        Literal["vidseg", "propagate", "emerdiff"] | None,
+        typer.Option(help="How tokens get their labels; propagate if there is an anchor."),
+    ] = None,
+    classifier: Annotated[
+        Literal["knn", "mlp", "forest", "adaboost"] | None, typer.Option(help="What labels tokens by those labelled.")
+    ] = None,
+    memory: Annotated[
+        Literal["previous", "bank"] | None, typer.Option(help="Tokens remembered: the previous batch's, or a bank.")
+    ] = None,
+    discover: Annotated[
+        bool | None, typer.Option("--discover/--no-discover", help="Whether what is unlike all becomes a new cluster.")
+    ] = None,
+    agree: Annotated[
+        bool | None, typer.Option("--agree/--no-agree", help="Whether labels agree along correspondences.")
+    ] = None,
+    novelty: Annotated[
+        float | None, typer.Option(help="How many times farther than usual is unlike all that is known.")
+    ] = None,
+    place: Annotated[float | None, typer.Option(help="Weight of where a token is, beside what it looks like.")] = None,
+    balance: Annotated[float | None, typer.Option(help="How far small classes are favoured, 0 to 1.")] = None,
+    voting: Annotated[float | None, typer.Option(help="Weight of the frames before and after, 0 to 1.")] = None,
+    crf: Annotated[bool, typer.Option("--crf", help="Let a CRF decide about pixels.")] = False,
+    batch: Annotated[int | None, typer.Option(help="Frames labelled together.")] = None,
+    names: Annotated[Path | None, typer.Option(help="JSON file of what ids are called.")] = None,
+    namer: Annotated[Path | None, typer.Option(help="Folder of a CLIP model that names clusters.")] = None,
+    vocabulary: Annotated[Path | None, typer.Option(help="File of the words to choose from, one a line.")] = None,
+    views: Views = "overlay",
+    soft: Annotated[bool, typer.Option("--soft", help="Write the probabilities of every pixel too.")] = False,
+    model: Model = "tiny",
+    size: Size = None,
+    noising: NoisingKind = None,
+    start: Start = None,
+    end: End = None,
+    every: Every = 1,
+    raw: Annotated[
+        str | None, typer.Option(help="Standard input or a pipe is raw video: WIDTHxHEIGHT[:FORMAT][@RATE].")
+    ] = None,
+    render: Annotated[
+        bool, typer.Option("--render", help="Only apply names.json of a finished run, and draw it anew.")
+    ] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it would take.")] = False,
+    overwrite: Continue = False,
+    max_memory: Annotated[
+        str | None, typer.Option("--max-memory", help="Refuse what would need more, such as 8GB.")
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Give every pixel of a video a class: those of labelled frames, or clusters where there are none.
+
+    The same command again goes on after an interruption. Classes are named in OUT/names.json, which may be edited: new
+    names and colours, `merge` into another id, `split` into regions; --render then draws the run anew.
+    """
+    from undertow.backbones import load
+    from undertow.parsing import ParseSettings
+    from undertow.parsing.naming import NameTable
+    from undertow.refinement.crf import CrfSettings
+    from undertow.runs import Latency, choose_views, parse_into, parse_memory, read_anchors, render_parsed
+    from undertow.runs.parsing_estimate import check_parsing, estimate_parsing
+
+    set_threads(threads)
+    drawn = choose_views(listed(views))
+    table = None if names is None else NameTable.read(names)
+    words = None if namer is None and vocabulary is None else _words(namer, vocabulary)
+    asked: dict[str, Any] = {
+        "quality": quality, "method": method, "classifier": classifier, "memory": memory, "discover": discover,
+        "novelty": novelty, "place": place, "balance": balance, "refine": agree, "voting": voting, "batch": batch,
+        "noising": noising,
+    }  # fmt: skip
+    if method is None and (clusters != "20" or any(asked[name] is not None for name in _VIDSEG)):
+        # These say how tokens are classified, which the other methods do not do.
+        asked["method"] = "vidseg"
+    asked = {name: value for name, value in asked.items() if value is not None} | sizes(size)
+    settings = ParseSettings(
+        **asked, clusters=_clusters(clusters), crf=CrfSettings() if crf else None, probabilities=soft, seed=seed
+    )
+    allowed = None if max_memory is None else parse_memory(max_memory)
+    with opened(video, raw, start, end, every) as clip:
+        if render:
+            with shown_progress(json) as progress:
+                if namer is not None and words is not None:
+                    table = _named(out, clip, namer, words, table, device)
+                render_parsed(out, clip, drawn, names=table, progress=progress)
+            log.print(f"names of {out / 'names.json'} are applied" + (f"; drawn: {', '.join(drawn)}" if drawn else ""))
+            return
+        anchors = read_anchors(anchor, clip)
+        backbone = load(model, device=device, dtype=dtype)
+        if estimate or allowed is not None:
+            found = estimate_parsing(clip, anchors, backbone, settings)
+            if estimate:
+                _show(found, json)
+            check_parsing(found, backbone, allowed)
+            if estimate:
+                return
+        latency = Latency()
+        with shown_progress(json) as progress:
+            parse_into(
+                out, clip, anchors, backbone, settings, cues=[{"anchor": cue} for cue in anchor], names=table,
+                views=() if namer is not None else drawn, overwrite=overwrite, progress=progress, latency=latency,
+            )  # fmt: skip
+            if namer is not None and words is not None:
+                table = _named(out, clip, namer, words, table, device)
+                render_parsed(out, clip, drawn, names=table, progress=progress)
+    if latency.count:
+        log.print(f"{latency}")
+    log.print(f"class maps, labels.json and names.json are in {out}")
+
+
+def _clusters(text: str) -> int | Literal["auto"]:
+    """Returns what --clusters asks for."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or len(text) > 9:
+        raise SettingsError(f"--clusters is '{text}'; give a whole number, or auto")
+    return int(text)
+
+
+def _words(namer: Path | None, vocabulary: Path | None) -> list[str]:
+    """Returns the words to name clusters by."""
+    from undertow.parsing.namer import read_vocabulary
+
+    if namer is None or vocabulary is None:
+        raise SettingsError("clusters are named by --namer FOLDER and --vocabulary FILE together; give both")
+    return read_vocabulary(vocabulary)
+
+
+def _named(
+    out: Path, clip: object, namer: Path, words: Sequence[str], table: "NameTable | None", device: str | None
+) -> "NameTable":
+    """Returns the table with what a CLIP model calls the clusters that have no name of their own yet."""
+    from undertow.parsing.namer import ClipNamer
+    from undertow.runs.parsing_naming import name_clusters
+
+    return name_clusters(out, clip, ClipNamer.load(namer, words, device=device), table)  # type: ignore[arg-type]
+
+
+def _show(found: "ParseEstimate", json: bool) -> None:
+    """Prints an estimate as a small table, or as one line."""
+    from undertow.runs import shown_memory
+
+    if json:
+        print(json_text.dumps({"event": "estimate", **found.as_dict()}))
+        return
+    table = Table(show_header=False)
+    rows, columns = found.grid
+    height, width = found.input_size
+    table.add_row("frames", f"{found.frames} of {found.size[1]}x{found.size[0]}")
+    table.add_row("model input", f"{width}x{height}, {columns}x{rows} = {rows * columns} tokens")
+    table.add_row("labels", f"{found.classes}")
+    per_frame = f"{found.passes_per_frame} whole, {found.suffixes_per_frame} of the network's end"
+    table.add_row("passes per frame", f"{per_frame}; {found.decodes_per_frame} decoded pictures")
+    table.add_row("passes in all", f"{found.passes}")
+    minutes, seconds = divmod(round(found.seconds or 0), 60)
+    table.add_row("time", f"{found.seconds_per_frame:.2f} s per frame, {minutes} min {seconds:02d} s in all")
+    table.add_row("peak memory", shown_memory(found.memory))
+    Console().print(table)
