@@ -110,6 +110,7 @@ def options():
     parser.add_argument("--steps", type=int, help="at most so many steps, instead of the preset's")
     parser.add_argument("--rate", type=float, help="another learning rate of tensors")
     parser.add_argument("--frames", type=int, default=30, help="frames per sequence, every third")
+    parser.add_argument("--tokens", type=int, help="tokens of the grid; the protocol's, about 1600, if not given")
     parser.add_argument("--dtype")
     parser.add_argument("--out", type=Path, default=Path("tuning.csv"))
     parser.add_argument("--threads", type=int, default=1)
@@ -121,7 +122,7 @@ def main():
     set_threads(asked.threads)
     backbone = load("tiny", dtype=asked.dtype)
     card, protocol = backbone.card, replace(get_protocol("lab"), most_frames=asked.frames)
-    settings = TrackSettings(preset="drift", tokens=protocol.tokens, lost="keep")
+    settings = TrackSettings(preset="drift", tokens=asked.tokens or protocol.tokens, lost="keep")
     clips = read_clips(asked.root, asked.sequences.split(","), protocol) if asked.sequences else []
     clips += world_clips(asked.worlds)
     done = set()

@@ -21,6 +21,12 @@ from undertow.base import SettingsError
 ROWS = 512
 
 
+def check_tunable(kernel: KernelSettings) -> None:
+    """Raises SettingsError if the kernel compares by distance, which no conditioning changes."""
+    if kernel.similarity == "distance":
+        raise SettingsError("pixels and latents are the same under any conditioning; tune drift, dift, dino or crw")
+
+
 def carry_per_head(
     queries: Float[Tensor, "o a s d"],
     keys: Float[Tensor, "o a m d"],
@@ -43,8 +49,7 @@ def carry_per_head(
     Raises:
         SettingsError: if the kernel compares by distance.
     """
-    if kernel.similarity == "distance":
-        raise SettingsError("pixels and latents are the same under any conditioning; tune drift, dift, dino or crw")
+    check_tunable(kernel)
     # Similarities come out as logits to the base 2.
     similarity = Similarity(queries, kernel)
     ready, scale = similarity.queries, math.log(2)

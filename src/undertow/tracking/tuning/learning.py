@@ -123,7 +123,7 @@ def learn(
     try:
         for step in range(done, settings.steps + 1):
             weights = logits.softmax(-1)
-            losses = objective.losses(objective.heads(states) if fixed is None else fixed, weights)
+            losses = objective.losses_of(states, weights) if fixed is None else objective.losses(fixed, weights)
             if not bool(losses.isfinite().all()):
                 log.warning("tuning met numbers that are not finite at step %d and ends there; lower the rate", step)
                 break

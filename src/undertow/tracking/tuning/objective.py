@@ -14,11 +14,9 @@ from undertow.masks import LabelMap, soft_one_hot
 from undertow.tracking.features import resize
 from undertow.tracking.settings import ResolvedSettings
 from undertow.tracking.tuning.attention import carry_per_head
+from undertow.tracking.tuning.fused import cross_entropy, self_loss
 from undertow.tracking.tuning.settings import TuningSettings
 from undertow.tracking.tuning.views import altered_views, soft_iou
-
-# Carried labels are kept this far from 0 and 1, whose logarithms are not finite.
-CLAMP = 1e-6
 
 
 class FrameView:
@@ -127,9 +125,15 @@ class Objective:
 
     def losses(self, per_head: Float[Tensor, "o a s"], head_weights: Float[Tensor, "o a"]) -> Float[Tensor, "o"]:
         """Returns each object's binary cross-entropy: heads mixed, averaged over tokens (DRIFT, equations 4 and 5)."""
-        mixed = (per_head * head_weights[..., None]).sum(1).clamp(CLAMP, 1 - CLAMP)
-        masks = self.frame.masks
-        return -(masks * mixed.log() + (1 - masks) * (1 - mixed).log()).mean(-1)
+        return cross_entropy((per_head * head_weights[..., None]).sum(1), self.frame.masks)
+
+    def losses_of(
+        self, states: Float[Tensor, "o tokens dim"], head_weights: Float[Tensor, "o a"]
+    ) -> Float[Tensor, "o"]:
+        """Returns the losses of `heads` under each object's conditioning, in one sweep with their gradients."""
+        queries, keys = self.frame.see(states)
+        exclude_self = self.settings.exclude_self
+        return self_loss(queries, keys, self.frame.masks, head_weights, self.resolved.kernel, exclude_self=exclude_self)
 
     @torch.no_grad()
     def held_out(self, states: Float[Tensor, "o tokens dim"], head_weights: Float[Tensor, "o a"]) -> Float[Tensor, "o"]:
