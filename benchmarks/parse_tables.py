@@ -18,7 +18,6 @@ from pathlib import Path
 from undertow.backbones import Site, load
 from undertow.base import BarProgress, UndertowError, set_threads, write_text
 from undertow.benchmarks import (
-    Method,
     baseline_method,
     get_protocol,
     open_dataset,
@@ -39,6 +38,7 @@ EMERDIFF = replace(EXACT, method="emerdiff")
 PAPER = replace(TURBO, anchor_grid=False, place=0.0, balance=0.0)
 PROPAGATE = replace(PLAIN, method="propagate")
 FIRST = EvaluationProtocol("first 28 frames", most_frames=28)
+SMALL = EvaluationProtocol("first 28 frames, 1600 tokens", most_frames=28, tokens=1600)
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,17 @@ def studies(backbone):
             protocol=FIRST,
             published="VSPW, first 30 validation videos (mIoU / mVC8 / mVC16): EmerDiff 31.0 / 68.8 / 64.0, "
             "VidSeg 47.2 / 89.4 / 87.9.",
+        ),
+        "small": Study(
+            "The first 28 frames at 1600 tokens, anchor at frame 0",
+            {
+                "propagate": PROPAGATE, **both, "fast": FAST, "fast, no agreement": without(FAST),
+                "exact": EXACT, "exact, no agreement": without(EXACT), "emerdiff": EMERDIFF,
+                "emerdiff, fast": replace(EMERDIFF, quality="fast"),
+                "emerdiff, turbo": replace(EMERDIFF, quality="turbo"),
+            },
+            baselines=("copy", "colour", "dis"),
+            protocol=SMALL,
         ),
         "choices": Study(
             "What differs from the paper: labels of the anchor's tokens, places, the balance of classes",
@@ -191,20 +202,27 @@ def file_name(label):
     return label.replace(", ", "+").replace(" ", "-").replace("'", "")
 
 
-def methods_of(study, model, device):
+def methods_of(study, arguments):
+    """Returns the methods of a table, or those of its rows that are wanted."""
     rows = [
-        parse_method(model, settings=settings, label=file_name(label), device=device)
+        parse_method(arguments.model, settings=settings, label=file_name(label), device=arguments.device)
         for label, settings in study.rows.items()
     ]
-    return [*map(baseline_method, study.baselines), *rows]
+    wanted = arguments.rows.split(";") if arguments.rows else [*study.baselines, *study.rows]
+    return [
+        method
+        for name, method in zip(
+            [*study.baselines, *study.rows], [*map(baseline_method, study.baselines), *rows], strict=True
+        )
+        if name in wanted
+    ]
 
 
 def run(study, name, samples, arguments):
     """Measures one table, method by method, so that one that fails does not keep the others from being written."""
     posed = with_anchors(samples, study.anchors, study.protocol)
     done = BarProgress()
-    methods: list[Method] = methods_of(study, arguments.model, arguments.device)
-    for method in methods:
+    for method in methods_of(study, arguments):
         try:
             with done:
                 run_benchmark(
@@ -241,6 +259,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tables", default="", help="names, separated by commas; all if not given")
+    parser.add_argument("--rows", default="", help="only these rows of the tables, separated by semicolons")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="only write tables.md from what is there")
     arguments = parser.parse_args()

@@ -20,7 +20,7 @@ from undertow.training.segmenter_pictures import (
 from undertow.training.segmenter_prompts import clicks, corrections, damaged_logits, loose_boxes
 from undertow.training.segmenter_recipe import TinySamRecipe, train_tiny_sam
 from undertow.training.segmenter_steps import SegmenterSettings, decode, embed_crops
-from undertow.training.segmenter_validation import SegmenterValidation, middle
+from undertow.training.segmenter_validation import SCORES, SegmenterValidation, middle
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
 
 WORLD = WorldSettings(height=64, width=64, leaves=5, objects=(2, 3), radius=(0.2, 0.3))
@@ -78,7 +78,7 @@ def test_slices_add_up_to_one_run(work, tmp_path, monkeypatch):
     assert any(not torch.equal(value.half(), state[name].half()) for name, value in start.items())
 
     facts = json.loads((tmp_path / "a" / "training.json").read_text())
-    assert facts["step"] == 4 and set(facts["validation"]) == {"click", "single", "clicks3", "box"}
+    assert facts["step"] == 4 and tuple(facts["validation"]) == SCORES
     rows = [json.loads(line) for line in (whole / "segmenter.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 4 and rows[-1]["valid.box"] == pytest.approx(facts["validation"]["box"], abs=1e-5)
     embedding = one.embed(np.zeros((1, 54, 96, 3), np.uint8))[0]

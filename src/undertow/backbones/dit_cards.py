@@ -153,7 +153,7 @@ def tiny_video() -> Card:
 
     Block and timestep are the best of an early state (docs/training-video.md).
     """
-    site = Site("transformer_blocks.4.attn1", "joint", 4, 64, 8)
+    site = Site("transformer_blocks.4.attn1", "joint", 4, 48, 8)
     card = _card("tiny-video", (), "Apache-2.0", "v_prediction", site, 150, "trained on procedural clips")
     return replace(
         card, token_budget=36 * 20, window_grid=(20, 36), latent_stride=4, positions="cells", embedded="tiny-video"

@@ -22,6 +22,8 @@ from undertow.refinement.segmenter import Embedding, Segmenter
 
 # The logit of a mask where it certainly is not, and the largest that a propagated mask is given.
 _NOWHERE = -32.0
+# The largest logit of a mask prompt.
+_PROMPT = 8.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class SamSettings:
         batch: Frames embedded at a time.
         feed_back: Whether the tracker goes on from the refined masks instead of its own soft ones. Then a frame has to
             be refined before the next is tracked, and errors of the segmenter stay.
+        mask_prompt: Whether each prompt also holds the propagated mask, as SAM's mask input. The paper does without; a
+            small segmenter that cannot tell an object by two points needs it.
         seed: Of the points; each object of each frame has draws of its own.
 
     Raises:
@@ -50,6 +54,7 @@ class SamSettings:
     minimum_score: float = 0.7
     batch: int = 4
     feed_back: bool = False
+    mask_prompt: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -140,7 +145,10 @@ class SamRefiner:
                 continue
             random = np.random.default_rng((self.settings.seed, frame.index, object_id))
             points = draw_points(own, embedding.fit, self.settings.prompts, self.settings.points, random)
-            answer = self.segmenter.predict(embedding, points=points, multimask=self.settings.multimask)
+            masks = None
+            if self.settings.mask_prompt:
+                masks = logits[row].clamp(-_PROMPT, _PROMPT).expand(len(points), -1, -1)
+            answer = self.segmenter.predict(embedding, points=points, masks=masks, multimask=self.settings.multimask)
             candidates = answer.logits.flatten(0, 1).cpu()
             overlaps = soft_overlaps(own, candidates > 0)
             winner = int(overlaps.argmax())

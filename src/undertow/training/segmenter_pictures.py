@@ -32,7 +32,7 @@ class SegmentPictureSettings:
         world: What scenes are made of.
     """
 
-    shards: int = 60
+    shards: int = 12
     world: WorldSettings = field(default_factory=_many_objects)
 
 

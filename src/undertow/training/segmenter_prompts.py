@@ -56,18 +56,25 @@ def loose_boxes(mask: Bool[Tensor, "n h w"], jitter: float, random: Generator) -
 
 
 def damaged_logits(mask: Float[Tensor, "n h w"], random: Generator) -> Float[Tensor, "n h w"]:
-    """Returns each mask as a tracker on a coarse grid would give it, as logits of about -8 to 8.
+    """Returns each mask as a tracker on a coarse grid would give it, as logits of -8 to 8.
 
-    It is averaged to cells of 4 or 8 mask pixels, moved by up to half a cell, enlarged again, disturbed by smooth noise
-    and cut at a level of its own, which thickens or thins it.
+    It is averaged to cells of 1.5 to 6 mask pixels, moved by up to half a cell and enlarged again, and smooth noise is
+    added, weak or strong, fine or coarse: it shifts borders, tears pieces out and lets neighbouring ground in. The
+    logits are those of what comes out as a probability.
     """
     side = mask.shape[1]
-    cell = (4, 8)[int(torch.randint(2, (), generator=random))]
-    shift = torch.randint(-(cell // 2), cell // 2 + 1, (2,), generator=random).tolist()
-    coarse = adaptive_avg_pool2d(torch.roll(mask, shift, (1, 2))[:, None], side // cell)
-    soft = interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False)[:, 0]
-    noise = interpolate(
-        torch.randn(len(mask), 1, 8, 8, generator=random), size=(side, side), mode="bilinear", align_corners=False
-    )[:, 0]
-    level = 0.5 + 0.3 * (torch.rand(len(mask), 1, 1, generator=random) - 0.5)
-    return (16 * (soft + 0.15 * noise - level)).clamp(-8, 8)
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=random))
+
+    def enlarged(coarse: Tensor) -> Tensor:
+        return interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False)[:, 0]
+
+    cells = max(2, round(side / uniform(1.5, 6)))
+    reach = side // (2 * cells)
+    shift = torch.randint(-reach, reach + 1, (2,), generator=random).tolist()
+    soft = enlarged(adaptive_avg_pool2d(torch.roll(mask, shift, (1, 2))[:, None], cells))
+    knots = int(torch.randint(4, 17, (), generator=random))
+    noise = enlarged(torch.randn(len(mask), 1, knots, knots, generator=random))
+    level = uniform(-0.15, 0.15)
+    return torch.logit(soft + uniform(0.02, 0.3) * noise + level, eps=1e-4).clamp(-8, 8)

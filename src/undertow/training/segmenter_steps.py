@@ -37,8 +37,8 @@ class SegmenterSettings:
         examples: How crops and targets are drawn.
     """
 
-    steps: int = 3000
-    small_steps: int = 2700
+    steps: int = 2600
+    small_steps: int = 1100
     small_side: int = 128
     small_crops: int = 5
     crops: int = 2
@@ -113,7 +113,8 @@ def batch_loss(
       best, each with the mask before it, one mask;
     * target 2: every second time one click for a whole object, one mask (single masks answer with the whole object),
       and otherwise a box that fits;
-    * target 3: two or three clicks; 4: a loose box; 5: a damaged mask, with a click every second time.
+    * target 3: two or three clicks, every second time with a damaged mask, as refinement asks; 4: a loose box; 5: a
+      damaged mask, with a click every second time.
     """
     device = batch.pixels.device
     wanted = batch.masks
@@ -156,8 +157,12 @@ def batch_loss(
 
     asked = wanted[:, 2]
     places = clicks(asked.cpu() > 0.5, 2 + int(torch.randint(2, (), generator=random)), random)
-    answer = decode(model, crop, points=on(places), labels=torch.ones(places.shape[:2], device=device).long())
-    learn("points", asked, *answer)
+    signs = torch.ones(places.shape[:2], device=device).long()
+    if torch.rand((), generator=random) < 0.5:
+        learn("points", asked, *decode(model, crop, points=on(places), labels=signs))
+    else:
+        damaged = on(damaged_logits(asked.cpu(), random))
+        learn("refined", asked, *decode(model, crop, points=on(places), labels=signs, masks=damaged))
 
     asked = wanted[:, 3]
     learn("box", asked, *decode(model, crop, boxes=on(loose_boxes(asked.cpu() > 0.5, 0.06, random))))

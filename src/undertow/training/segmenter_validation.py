@@ -10,15 +10,22 @@ from torch.nn.functional import max_pool2d
 
 from undertow.metrics import region_similarity
 from undertow.refinement import Embedding, Segmenter
+from undertow.training.segmenter_prompts import damaged_logits
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
+
+SCORES = ("click", "single", "clicks3", "box", "damaged", "refined")
 
 
 @dataclass(frozen=True)
 class SegmenterValidation:
-    """Which worlds are segmented: `scenes` scenes of 480 x 270 pixels, every object of at least `smallest` pixels."""
+    """Which worlds are segmented: `scenes` scenes of 480 x 270 pixels, every object of at least `smallest` pixels.
+
+    `seed` is that of the damage done to masks.
+    """
 
     scenes: int = 40
     smallest: int = 200
+    seed: int = 0
     world: WorldSettings = field(
         default_factory=lambda: WorldSettings(height=270, width=480, leaves=110, objects=(1, 4), photographs=0.45)
     )
@@ -30,24 +37,29 @@ def validate_segmenter(segmenter: Segmenter, validation: SegmenterValidation | N
     * `click`: one click in the middle of the object; of the three masks, the one that the model scores highest;
     * `single`: the same click, one mask;
     * `clicks3`: two more clicks, each in the middle of the error before it, with the mask before it; one mask;
-    * `box`: the object's exact box; one mask.
+    * `box`: the object's exact box; one mask;
+    * `damaged`: no answer, but the object's mask as a tracker would give it (`damaged_logits`), which is what
+    * `refined` answers, together with two clicks in the object; one mask.
 
     "The middle" is a pixel farthest from the region's border, as in the evaluation of Segment Anything.
     """
     validation = validation or SegmenterValidation()
-    scores: dict[str, list[float]] = {"click": [], "single": [], "clicks3": [], "box": []}
+    scores: dict[str, list[float]] = {name: [] for name in SCORES}
+    random = torch.Generator().manual_seed(validation.seed)
     for number in range(validation.scenes):
         picture = make_scene(FIRST_VALIDATION_SEED + number, validation.world).picture()
         (embedding,) = segmenter.embed(picture.image[None])
         for object_id in np.unique(picture.labels):
             wanted = torch.from_numpy(picture.labels == object_id)
             if object_id and wanted.sum() >= validation.smallest:
-                for name, found in _answers(segmenter, embedding, wanted).items():
+                for name, found in _answers(segmenter, embedding, wanted, random).items():
                     scores[name].append(region_similarity(found.numpy(), wanted.numpy()))
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
-def _answers(segmenter: Segmenter, embedding: Embedding, wanted: Bool[Tensor, "h w"]) -> dict[str, Bool[Tensor, "h w"]]:
+def _answers(
+    segmenter: Segmenter, embedding: Embedding, wanted: Bool[Tensor, "h w"], random: torch.Generator
+) -> dict[str, Bool[Tensor, "h w"]]:
     """Returns the mask that each kind of prompt gives for one object."""
 
     def mask(logits: Tensor) -> Bool[Tensor, "h w"]:
@@ -67,6 +79,13 @@ def _answers(segmenter: Segmenter, embedding: Embedding, wanted: Bool[Tensor, "h
     rows, columns = (torch.nonzero(wanted.any(axis)).flatten() for axis in (1, 0))
     box = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
     found["box"] = mask(segmenter.predict(embedding, boxes=box[None]).logits)
+    fit = embedding.fit
+    rows_used, columns_used = fit.grid
+    damaged = damaged_logits(fit.whole(fit.to_grid(wanted[None].float()), 0.0), random)[:, :rows_used, :columns_used]
+    found["damaged"] = mask(damaged[None])
+    cells = torch.nonzero(wanted)
+    places = cells[torch.randint(len(cells), (2,), generator=random)].flip(1) + 0.5
+    found["refined"] = mask(segmenter.predict(embedding, points=places[None], masks=damaged).logits)
     return found
 
 

@@ -54,7 +54,7 @@ class VideoShape:
 
     layers: int = 6
     heads: int = 4
-    head_dim: int = 64
+    head_dim: int = 48
     time_width: int = 64
     matcher_logit: float = 5.0
     lookers: int = 2

@@ -40,7 +40,7 @@ class ClipSettings:
         captions: Most captions of a scene.
     """
 
-    shards: int = 16
+    shards: int = 24
     scenes: int = 100
     frames: int = 10
     size: tuple[int, int] = (144, 144)

@@ -50,9 +50,9 @@ class VideoDenoiserSettings:
 
     stages: tuple[Stage, ...] = (
         Stage(1, 16, 24, 24, 100),
-        Stage(4, 16, 16, 8, 670),
-        Stage(4, 24, 24, 4, 115),
-        Stage(8, 24, 32, 2, 55),
+        Stage(4, 16, 16, 10, 1900),
+        Stage(4, 24, 24, 5, 1150),
+        Stage(8, 24, 32, 2, 250),
     )
     rate: float = 1e-3
     empty: float = 0.12
