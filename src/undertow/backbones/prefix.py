@@ -4,8 +4,8 @@ Up to there nothing depends on the conditioning, and autograd has nothing to rem
 then answer later forwards from what they returned; everything else runs as in any forward, so no network is copied.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from undertow.backbones.capture import Capture, attention_at, capture
 from undertow.backbones.card import Site
+from undertow.backbones.frugal import frugal_forwards, replaced, under
 
 
 class ConditionedObserver:
@@ -64,7 +65,7 @@ class ConditionedObserver:
         count = len(states)
         seen = Capture()
         if self._sites:
-            with self._turn, _replaced(self._remembered, self._others, count):
+            with self._turn, replaced(_stand_ins_for(self._remembered, self._others, count)):
                 seen = capture(self._denoiser, self._sites, lambda: self._forward(states), features=self._features)
         for mine, before in (
             (seen.queries, self._before.queries),
@@ -81,7 +82,7 @@ class _Prefix:
     Attributes:
         outputs: What each of its outermost modules returned.
         seen: Queries and keys of the sites in it.
-        later: The blocks that ran, or began to run, after it.
+        later: The modules that ran, or began to run, after it.
     """
 
     def __init__(self) -> None:
@@ -128,35 +129,42 @@ def _record(
         (prefix.seen.features, seen.features),
     ):
         mine.update({path: values.detach() for path, values in all_of.items() if path in early})
-    blocks = ("ResnetBlock2D", "Transformer2DModel")
-    prefix.later = [module for module in calls if module not in settled and type(module).__name__ in blocks]
+    prefix.later = [module for module in calls if module not in settled]
     return prefix
 
 
 def _stand_ins(
     modules: Sequence[torch.nn.Module], wanted: Sequence[torch.nn.Module], compiled: bool, recomputed: bool
 ) -> dict[torch.nn.Module, Any]:
-    """Returns other forwards of the modules that hold no wanted one: a forward that is left early stays as it is."""
+    """Returns other forwards of the modules that come after the prefix.
+
+    Blocks that hold a wanted attention are neither compiled nor recomputed: a forward left early stays as it is.
+    """
     left_early = {id(module) for module in wanted}
-    whole = [each for each in modules if not any(id(child) in left_early for child in each.modules())]
-    forwards: dict[torch.nn.Module, Any] = {}
-    for module in whole if compiled or recomputed else ():
-        forward = torch.compile(module.forward, dynamic=False) if compiled else module.forward
-        forwards[module] = partial(checkpoint, forward, use_reentrant=False) if recomputed else forward
+    blocks = [each for each in modules if type(each).__name__ in ("ResnetBlock2D", "Transformer2DModel")]
+    whole = [each for each in blocks if not any(id(child) in left_early for child in each.modules())]
+    if compiled:
+        # A compiler decides for itself what to keep.
+        forwards = {each: torch.compile(each.forward, dynamic=False) for each in whole}
+        return {each: _checkpointed(run) if recomputed else run for each, run in forwards.items()}
+    forwards = frugal_forwards(modules)
+    if recomputed:
+        for block in whole:
+            # When a block runs again for gradients, nothing else holds its modules to their other forwards.
+            inside = {each: forwards[each] for each in block.modules() if each in forwards}
+            forwards[block] = _checkpointed(under(inside, block.forward))
     return forwards
 
 
-@contextmanager
-def _replaced(remembered: dict[torch.nn.Module, Any], others: dict[torch.nn.Module, Any], count: int) -> Iterator[None]:
-    """Lets modules answer from memory, for a batch of `count`, or by other forwards, and puts all back."""
-    stand_ins = {module: _answer(_repeated(output, count)) for module, output in remembered.items()} | others
-    try:
-        for module, stand_in in stand_ins.items():
-            module.forward = stand_in
-        yield
-    finally:
-        for module in stand_ins:
-            module.__dict__.pop("forward", None)
+def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    return partial(checkpoint, forward, use_reentrant=False)
+
+
+def _stand_ins_for(
+    remembered: dict[torch.nn.Module, Any], others: dict[torch.nn.Module, Any], count: int
+) -> dict[torch.nn.Module, Any]:
+    """Returns forwards by which modules answer from memory, for a batch of `count`, beside other forwards."""
+    return {module: _answer(_repeated(output, count)) for module, output in remembered.items()} | others
 
 
 def _answer(output: Any) -> Callable[..., Any]:

@@ -46,7 +46,7 @@ def test_the_loss_falls_and_the_best_is_kept(tunable, objective):
 
 
 def test_objects_of_a_batch_learn_what_they_would_alone(tunable, objective):
-    together = learn(objective(), tunable.embed(""))
+    together = learn(objective(replace(QUICK, together=2)), tunable.embed(""))
     alone = learn(objective(ids=(2,)), tunable.embed(""))
     torch.testing.assert_close(together.states[1:], alone.states, atol=2e-3, rtol=1e-2)
     torch.testing.assert_close(together.head_weights[1:], alone.head_weights, atol=1e-3, rtol=1e-2)

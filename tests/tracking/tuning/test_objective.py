@@ -38,6 +38,24 @@ def test_loss_and_gradients_are_the_straightforward_ones(tunable, clip, resolved
             torch.testing.assert_close(mine[place], theirs, atol=2e-6, rtol=2e-2)
 
 
+@pytest.mark.parametrize("together", [None, 2])
+def test_descending_some_at_a_time_is_descending_by_the_losses(tunable, clip, resolved, together):
+    images, truth = clip
+    objective = Objective(tunable, images[0], 0, truth[0], [1, 2], resolved, TuningSettings(together=together))
+    states = states_of(tunable, 2).requires_grad_()
+    weights = torch.tensor([[0.6, 0.4], [0.3, 0.7]], requires_grad=True)
+    losses, gradients = objective.descend(states, weights)
+    expected = objective.losses(objective.heads(states), weights)
+    torch.testing.assert_close(losses, expected.detach(), atol=1e-6, rtol=1e-5)
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected.sum(), (states, weights)), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=2e-2)
+
+
+def test_none_together_is_refused():
+    with pytest.raises(SettingsError, match="1 object or more"):
+        TuningSettings(together=0)
+
+
 def test_features_are_tuned_by_their_cosine(tunable, clip):
     images, truth = clip
     card = tunable.card

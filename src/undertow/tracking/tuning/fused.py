@@ -1,8 +1,8 @@
 """The loss of tuning with its gradient in one sweep over blocks of rows.
 
-A row of attention meets the loss of its own token only. So while a block of rows is at hand, its part of the loss and of
-the gradients of queries, keys and head weights can be had from it: logits and exponentials are computed once, where a
-forward and a backward compute them twice, and nothing of tokens by tokens is ever kept.
+A row of attention meets the loss of its own token only. So while a block of rows is at hand, its part of the loss and
+of the gradients of queries, keys and head weights can be had from it: logits and exponentials are computed once, where
+a forward and a backward compute them twice, and nothing of tokens by tokens is ever kept.
 """
 
 import math

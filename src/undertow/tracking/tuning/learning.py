@@ -123,7 +123,11 @@ def learn(
     try:
         for step in range(done, settings.steps + 1):
             weights = logits.softmax(-1)
-            losses = objective.losses_of(states, weights) if fixed is None else objective.losses(fixed, weights)
+            if fixed is None:
+                losses, above = objective.descend(states, weights)
+            else:
+                losses = objective.losses(fixed, weights)
+                above = (None, *torch.autograd.grad(losses.sum(), weights, retain_graph=True))
             if not bool(losses.isfinite().all()):
                 log.warning("tuning met numbers that are not finite at step %d and ends there; lower the rate", step)
                 break
@@ -136,7 +140,9 @@ def learn(
             if step == settings.steps or (settings.held_out and bool((best.stale >= settings.patience).all())):
                 break
             adam.zero_grad()
-            torch.autograd.backward(losses.sum())
+            for each, gradient in zip((states, weights), above, strict=True):
+                if each.requires_grad:
+                    each.backward(gradient)
             adam.step()
             rates.step()
             steps = step + 1

@@ -105,6 +105,8 @@ class Objective:
         masks = soft_one_hot(labels, ids, resolved.grid, mode=resolved.first_labels)[1:].flatten(1)
         how = {"compiled": settings.compiled, "recomputed": settings.recomputed}
         self.frame = FrameView(backbone, image, index, masks, resolved, **how)
+        count = len(masks) if settings.together is None and backbone.device.type != "cpu" else settings.together
+        self._together = count or 1
         self._views: list[FrameView] = []
         if settings.held_out:
             whole = torch.stack([torch.from_numpy(labels == object_id).float() for object_id in ids])
@@ -127,13 +129,41 @@ class Objective:
         """Returns each object's binary cross-entropy: heads mixed, averaged over tokens (DRIFT, equations 4 and 5)."""
         return cross_entropy((per_head * head_weights[..., None]).sum(1), self.frame.masks)
 
-    def losses_of(
+    def descend(
         self, states: Float[Tensor, "o tokens dim"], head_weights: Float[Tensor, "o a"]
+    ) -> tuple[Float[Tensor, "o"], tuple[Float[Tensor, "o tokens dim"], Float[Tensor, "o a"]]]:
+        """Returns the losses of `heads` under each object's conditioning, and their gradients by both, some at a time.
+
+        Objects do not influence each other, so a few in memory give the same as all at once.
+        """
+        losses, to_states, to_weights = [], [], []
+        for place in range(0, len(states), self._together):
+            rows = slice(place, place + self._together)
+            own = [each[rows].detach().requires_grad_() for each in (states, head_weights)]
+            with torch.enable_grad():
+                losses.append(self.losses_of(*own, masks=self.frame.masks[rows]))
+                found = torch.autograd.grad(losses[-1].sum(), own, allow_unused=True, materialize_grads=True)
+            for all_of, each in zip((to_states, to_weights), found, strict=True):
+                all_of.append(each)
+        return torch.cat(losses).detach(), (torch.cat(to_states), torch.cat(to_weights))
+
+    def losses_of(
+        self,
+        states: Float[Tensor, "o tokens dim"],
+        head_weights: Float[Tensor, "o a"],
+        masks: Float[Tensor, "o s"] | None = None,
     ) -> Float[Tensor, "o"]:
-        """Returns the losses of `heads` under each object's conditioning, in one sweep with their gradients."""
+        """Returns the losses of `heads` under each object's conditioning, in one sweep with their gradients.
+
+        Args:
+            states: Of the objects.
+            head_weights: Of the objects.
+            masks: Of the objects, if they are not all.
+        """
         queries, keys = self.frame.see(states)
-        exclude_self = self.settings.exclude_self
-        return self_loss(queries, keys, self.frame.masks, head_weights, self.resolved.kernel, exclude_self=exclude_self)
+        masks = self.frame.masks if masks is None else masks
+        kernel, exclude_self = self.resolved.kernel, self.settings.exclude_self
+        return self_loss(queries, keys, masks, head_weights, kernel, exclude_self=exclude_self)
 
     @torch.no_grad()
     def held_out(self, states: Float[Tensor, "o tokens dim"], head_weights: Float[Tensor, "o a"]) -> Float[Tensor, "o"]:

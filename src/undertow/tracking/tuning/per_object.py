@@ -134,8 +134,8 @@ def _facts(
         "mask": mask_hash(labels, object_id),
         "model": backbone.fingerprint(),
         "settings": {name: settings[name] for name in deciding},
-        # Compiling and recomputing change rounding, not what is asked for.
-        "tuning": asdict(replace(tuning, compiled=False, recomputed=False)),
+        # How it is computed changes rounding, not what is asked for.
+        "tuning": asdict(replace(tuning, compiled=False, recomputed=False, together=None)),
         "start": kernel_key({"states": begin.tensor.float().cpu().tolist()}),
     }
 

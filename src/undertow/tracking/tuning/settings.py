@@ -31,6 +31,8 @@ class TuningSettings:
         seed: Of the altered copies.
         compiled: Whether the network's blocks are compiled; worth it for long tuning on a GPU.
         recomputed: Whether the network's blocks are computed again for gradients, for less memory and more time.
+        together: Objects that one forward holds; None for one on a CPU, where a batch costs memory and gains no time,
+            and for all elsewhere.
     """
 
     steps: int = 3500
@@ -45,11 +47,14 @@ class TuningSettings:
     seed: int = 0
     compiled: bool = False
     recomputed: bool = False
+    together: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 0), ("every", 1), ("patience", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise SettingsError(f"tuning {name} is {getattr(self, name)}; give {least} or more")
+        if self.together is not None and self.together < 1:
+            raise SettingsError(f"tuning together is {self.together}; give 1 object or more")
         for name in ("rate", "head_rate"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 10:
