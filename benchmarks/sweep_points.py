@@ -3,13 +3,15 @@
     python benchmarks/sweep_points.py --worlds 0,3,5,8,11 --stride 6 --try "" --try smoothing=0.0 --try recent=0.3 ...
 
 Worlds have seeds that neither training nor any table uses. Every `--try` names options of `PointSettings`, beside
-those of `--base`; features are computed once for each way of observing. Columns: delta_avg over visible points after
-frame 0 in a raster of 256 x 256, the shares within 1, 2, 4, 8 and 16 pixels, delta_avg of points that were hidden and
-are back, AJ and OA.
+those of `--base`; `blocks=2+3` reads these blocks of a video transformer together, `heads=0+2` these heads, `rotary=0`
+what is compared before rotation. Features are computed once for each way of observing. Columns: delta_avg over visible
+points after frame 0 in a raster of 256 x 256, the shares within 1, 2, 4, 8 and 16 pixels, delta_avg of points that were
+hidden and are back, AJ and OA.
 """
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ FAMILIES = (
 FIRST = FIRST_VALIDATION_SEED + 500_000
 SIZE, FRAMES = (270, 480), 48
 # What changes what is observed; other options share features.
-OBSERVING = ("source", "timestep", "noising", "heads", "tokens", "cover", "anchor")
+OBSERVING = ("source", "timestep", "noising", "heads", "tokens", "cover", "anchor", "spare", "blocks", "rotary")
 
 
 def make_world(number, stride=3):
@@ -56,10 +58,25 @@ def read_options(text):
     options = {}
     for part in filter(None, text.split(",")):
         name, value = part.split("=")
+        if name in ("blocks", "heads"):
+            options[name] = tuple(int(each) for each in value.split("+"))
+            continue
         try:
             options[name] = float(value) if "." in value else int(value)
         except ValueError:
             options[name] = value
+    return options
+
+
+def reading(backbone, options):
+    """Returns the other options, after having the model read what `blocks` and `rotary` say."""
+    options = dict(options)
+    blocks, backbone.rotary = options.pop("blocks", None), bool(options.pop("rotary", 1))
+    if blocks is not None:
+        sites = backbone.sites()
+        backbone.card = replace(backbone.card, sites={"track": tuple(sites[number] for number in blocks)})
+    if "spare" in options:
+        options["spare"] = bool(options["spare"])
     return options
 
 
@@ -73,14 +90,15 @@ def main():
     parser.add_argument("--try", dest="tries", action="append", default=[])
     args = parser.parse_args()
     backbone = load(args.model)
-    scores = {}
+    card, scores = backbone.card, {}
     for number in args.worlds:
         pictures, queries, tracks, visible = make_world(number, args.stride)
         observed = {}
         for text in args.tries or [""]:
             options = {"tokens": args.tokens, **read_options(args.base), **read_options(text)}
             key = tuple(options.get(name) for name in (*OBSERVING, "preset"))
-            tracker = PointTracker(backbone, PointSettings(**options))
+            backbone.card = card
+            tracker = PointTracker(backbone, PointSettings(**reading(backbone, options)))
             if key in observed:
                 tracker._store = observed[key]
             began = time.process_time()

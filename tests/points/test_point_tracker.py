@@ -159,6 +159,22 @@ def test_the_preset_difftrack_is_the_published_procedure(tiny_video_like):
         np.testing.assert_allclose(found.tracks[:, frame], sampled.numpy() * site.stride, atol=2e-3)
 
 
+def test_a_spare_frame_takes_the_place_of_the_first(tiny_video_like):
+    """What is read are the frames after a copy of the first one; chunks hold one frame less."""
+    frames = clip(15, (2, 1))
+    with PointTracker(tiny_video_like, PointSettings(size=(WIDTH, HEIGHT), spare=True)) as tracker:
+        tracker.observe(Video(frames), anchors=[0])
+        assert tracker.resolved.chunk == tiny_video_like.card.chunk - 1 and tracker.forwards == 2
+        (site,) = tracker.resolved.sites
+        chunk = cover(range(15), 0, 12)[1]
+        latents = torch.cat([tiny_video_like.encode(frames[number][None]) for number in (0, *chunk)])
+        seen = tiny_video_like.observe(latents, tracker.resolved.noising.timestep, [site])
+        kept = tracker._features(0, 1, chunk[2])
+        torch.testing.assert_close(kept.keys.float(), seen.keys[site.path][3], rtol=2e-3, atol=2e-3)
+    image = PointSettings(size=(WIDTH, HEIGHT), spare=True, source="pixels")
+    assert track_points(frames, [[5.0, 6.0]], model=tiny_video_like, settings=image).tracks.shape == (1, 15, 2)
+
+
 def test_a_stream_is_read_once(backbone):
     wanted = track_points(clip(5, (2, 0)), POINTS[:1], model=backbone, settings=SMALL)
     found = track_points(Video(iter(clip(5, (2, 0)))), POINTS[:1], model=backbone, settings=SMALL)

@@ -42,6 +42,8 @@ class PointSettings:
         cover: how a video model's chunks cover the video, see `chunks.cover`.
         anchor: which frame a video model's chunks begin with: that of each "query", one pass for every frame that has
             queries, or the "first" of the video for all, one pass in total.
+        spare: whether a video model's chunks begin with one more copy of their first frame, which is not read: in some
+            models what all tokens look at lies in the first frame of a clip, and this keeps it out of the matches.
         noising: "invert", "noise" or "clean".
         timestep: noise level of the observed latents.
         batch: frames an image model observes at once; batches align to the first frame.
@@ -66,6 +68,7 @@ class PointSettings:
     smoothing: float | None = None
     cover: Cover | None = None
     anchor: Anchor | None = None
+    spare: bool | None = None
     noising: Literal["invert", "noise", "clean"] | None = None
     timestep: int | None = None
     batch: int = 4
@@ -140,6 +143,7 @@ _OURS: dict[str, Any] = {
     "smoothing": 0.1,
     "cover": "minimal",
     "anchor": "query",
+    "spare": False,
 }
 
 PRESETS: dict[str, PointPreset] = {
@@ -197,6 +201,7 @@ class ResolvedPoints:
     smoothing: float
     cover: Cover
     anchor: Anchor
+    spare: bool
     chunk: int
     convention: Convention
     candidates: int
@@ -236,6 +241,9 @@ def resolve_points(settings: PointSettings, backbone: Backbone, height: int, wid
     temperature = chosen.get("temperature")
     if temperature is None:
         temperature = card.temperatures.get(f"points, {source}", TEMPERATURES[source])
+    # Colours and latents are of each frame by itself, whatever the model.
+    chunk = card.chunk if source in ("attention", "features") else 1
+    spare = bool(chosen["spare"]) and chunk > 2
     width_of_head = sites[0].heads if preset.scale == "heads" else sites[0].head_dim
     return ResolvedPoints(
         model=card.name,
@@ -254,8 +262,8 @@ def resolve_points(settings: PointSettings, backbone: Backbone, height: int, wid
         smoothing=chosen["smoothing"],
         cover=chosen["cover"],
         anchor=chosen["anchor"],
-        # Colours and latents are of each frame by itself, whatever the model.
-        chunk=card.chunk if source in ("attention", "features") else 1,
+        spare=spare,
+        chunk=chunk - spare,
         convention=preset.convention,
         candidates=CANDIDATES if chosen["smoothing"] > 0 and chosen["lookup"] == "descriptor" else 1,
         noising=_noising(card.noising, settings),

@@ -246,7 +246,10 @@ class PointTracker:
     def _observe(self, prepared: Float[Tensor, "f c h w"], indices: Sequence[int], names: Sequence[str]) -> None:
         """Shows the network frames that are seen together, and keeps what it saw."""
         self.forwards += 1
-        for name, seen in zip(names, observe(self.backbone, prepared, indices, self.resolved), strict=True):
+        spare = 1 if self.resolved.spare else 0
+        prepared, indices = torch.cat([prepared[:spare], prepared]), [*indices[:spare], *indices]
+        seen_together = observe(self.backbone, prepared, indices, self.resolved)[spare:]
+        for name, seen in zip(names, seen_together, strict=True):
             self._store.put(name, {"queries": seen.queries, "keys": seen.keys})
 
     def _features(self, anchor: int, chunk: int, place: int) -> PointFeatures:
