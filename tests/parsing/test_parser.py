@@ -136,6 +136,21 @@ def test_one_frame_of_any_size(tiny_like, shape, anchored):
         assert set(np.unique(result.labels[0])) <= {0, 1}
 
 
+@pytest.mark.parametrize("method", ["vidseg", "emerdiff"])
+def test_clusters_are_as_many_as_asked_for_until_something_new_comes(tiny_like, clip, method):
+    """What was clustered is not new, and the bank may hold few of its tokens."""
+    images, _ = clip
+    settings = replace(SETTINGS, method=method, clusters=4, bank_tokens=40, novelty=0.5)
+    results = list(parse(images[:3], None, tiny_like, settings))
+    assert {tuple(result.ids) for result in results} == {(0, 1, 2, 3)}
+
+
+def test_more_clusters_than_tokens_are_as_many_as_tokens(tiny_like, clip):
+    images, _ = clip
+    (result,) = parse(images[:1], None, tiny_like, replace(SETTINGS, method="emerdiff", clusters=100_000))
+    assert len(result.ids) <= 200
+
+
 def test_many_classes_keep_their_numbers(tiny_like, clip):
     """Labels have 16 bits; a class may be smaller than a token, and have any number but 65535."""
     images, _ = clip

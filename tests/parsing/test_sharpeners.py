@@ -45,6 +45,22 @@ def test_maps_sum_to_one_at_native_size(tiny_like, batch, kind, memory):
     assert (maps[2].argmax(0) == 2).all(), "where there is one label, it is everywhere"
 
 
+def test_hundreds_of_labels_are_pushed_a_frame_at_a_time(tiny_like, batch, monkeypatch):
+    """Each frame has a map per label, which soon takes more than the forwards."""
+    modulation = Modulation(steps=(121,), sites=SITES, memory=1 << 20)
+    many = replace(batch, soft=torch.cat([batch.soft, torch.zeros(3, 200, 4, 8)], 1), ids=tuple(range(203)))
+    frames = []
+    whole = ExactSharpener.differences
+
+    def counted(self, pushes, masks, size):
+        frames.append(masks.shape[1])
+        return whole(self, pushes, masks, size)
+
+    monkeypatch.setattr(ExactSharpener, "differences", counted)
+    assert [len(maps) for maps in ExactSharpener(tiny_like, modulation)(many)] == [203] * 3
+    assert frames == [1, 1, 1]
+
+
 def test_exact_maps_are_read_as_written_down(tiny_like, batch):
     modulation = Modulation(steps=(121, 41), sites=SITES, outside=0.7)
     pushes = Pushes(tiny_like, batch.latents[:2], batch.indices[:2], tiny_like.embed(""), modulation)

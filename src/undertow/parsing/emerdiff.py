@@ -37,11 +37,12 @@ class FramewiseLabeller(TokenLabeller):
     def _labelled(self, tokens: Float[Tensor, "s c"]) -> Float[Tensor, "m s"]:
         """Returns the labels of one frame's tokens, one-hot."""
         wanted, seed = self.settings.clusters, self.settings.seed
+        # A frame cannot have more clusters than tokens, and has as many then.
         count = count_clusters(tokens, seed=seed) if wanted == "auto" else min(wanted, len(tokens))
         assigned = kmeans(tokens, count, seed=seed).assigned
         if self.anchors is None:
             # Frames may have different numbers of clusters, but a batch has one number of channels.
-            self.ids = tuple(range(max(len(self.ids), int(wanted) if wanted != "auto" else 40)))
+            self.ids = tuple(range(max(len(self.ids), 40 if wanted == "auto" else count)))
             return torch.nn.functional.one_hot(assigned, len(self.ids)).float().T
         named = self._classified(tokens[None])[0][0].T
         return majority(assigned.cpu(), named.cpu(), torch.ones(len(tokens), dtype=torch.bool))[0].to(tokens).T

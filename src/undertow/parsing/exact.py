@@ -91,7 +91,10 @@ def pushed_batch(
     count = len(batch.images)
     if backbone.card.chunk == 1:
         # A remembered step holds less than half of what a forward takes.
-        count = max(1, 2 * modulation.memory // (len(modulation.steps) * sample_bytes(backbone, batch.latents)))
+        kept = len(modulation.steps) * sample_bytes(backbone, batch.latents) // 2
+        # Hundreds of labels take more than that: each frame has a map of floats for every one.
+        maps = 4 * masks.shape[0] * batch.images[0].shape[0] * batch.images[0].shape[1]
+        count = max(1, modulation.memory // max(1, kept, maps))
     for start in range(0, len(batch.images), count):
         part = range(start, min(start + count, len(batch.images)))
         chosen = slice(part.start, part.stop)

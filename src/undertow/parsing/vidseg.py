@@ -72,10 +72,13 @@ class TokenLabeller:
         settings, grid = self.settings, self.resolved.grid
         seen = self._observe(frames)
         self.learn(frames, anchors)
+        # Tokens that were clustered themselves are not unlike all clusters.
+        discover = not backwards and (not self.anchored if settings.discover is None else settings.discover)
         if self.anchors is None and self.previous is None:
             self._cluster(seen.tokens, frames[0].index)
+            discover = False
         soft, distances = self._classified(seen.tokens)
-        if not backwards and (settings.discover if settings.discover is not None else not self.anchored):
+        if discover:
             soft = self._discovered(seen.tokens, soft, distances)
         soft = self._given(frames, anchors, soft)
         if settings.refine:
