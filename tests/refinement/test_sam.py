@@ -76,14 +76,15 @@ def test_merge_pixel_by_pixel():
 class Discs:
     """A segmenter that answers each prompt with a disc around its first point: what refinement does can be followed."""
 
-    def __init__(self, radius=12.0):
-        self.radius, self.asked = radius, []
+    def __init__(self, radius=12.0, mask_prompt=False):
+        self.radius, self.asked, self.mask_prompt, self.shown = radius, [], mask_prompt, []
 
     def embed(self, images):
         return [Embedding((), Fit.padded(images.shape[1:3], 128, 32)) for _ in images]
 
     def predict(self, embedding, *, points=None, labels=None, boxes=None, masks=None, multimask=False):
         self.asked.append(points)
+        self.shown.append(masks)
         rows, columns = embedding.fit.grid
         height, width = embedding.fit.size
         y = (torch.arange(rows) + 0.5)[:, None] * height / rows
@@ -120,6 +121,20 @@ def test_a_bad_answer_leaves_the_propagated_mask():
     assert forced.kept == () and (forced.labels > 0).sum() < 30
 
 
+def test_the_mask_is_shown_if_the_settings_or_else_the_card_say_so():
+    soft = soft_masks(blob(), blob(x=80, y=20, radius=8))
+    frame = SoftFrame(0, np.zeros((60, 100, 3), np.uint8), soft)
+    for wish, preferred, shown in ((None, False, False), (None, True, True), (True, False, True), (False, True, False)):
+        segmenter = Discs(mask_prompt=preferred)
+        list(SamRefiner(segmenter, SamSettings(prompts=5, mask_prompt=wish)).refine([frame], [3, 4]))
+        assert [masks is not None for masks in segmenter.shown] == [shown, shown]
+        if shown:
+            # Each object's own logits as they were before any was refined, the same beside every set of points.
+            wanted = propagated_logits(Fit.padded((60, 100), 128, 32).to_grid(soft)).clamp(-8, 8)
+            for masks, own in zip(segmenter.shown, wanted, strict=True):
+                torch.testing.assert_close(masks, own.expand(5, -1, -1))
+
+
 def test_an_object_that_is_nowhere_stays_nowhere():
     frame = SoftFrame(0, np.zeros((60, 100, 3), np.uint8), soft_masks(blob(), torch.zeros(60, 100)))
     segmenter = Discs()
@@ -146,6 +161,7 @@ def test_order_batches_and_interruptions_do_not_matter(name, segmenters, frames)
         assert (one.labels != reversed_singly[index].labels).mean() < 0.001
         assert one.labels.shape == (60, 100) and one.labels.dtype == np.uint16
     assert not torch.allclose(whole[10].logits, run(clip, seed=1)[10].logits)
+    assert not torch.allclose(whole[10].logits, run(clip, mask_prompt=True)[10].logits)
     # Of two objects, the second keeps its points when the first is not there.
     alone = run([SoftFrame(10, frames[0], soft[0][[0, 2]])], ids=(2,))
     torch.testing.assert_close(alone[10].logits[0], whole[10].logits[1], rtol=1e-3, atol=1e-5)

@@ -20,6 +20,7 @@ class SegmenterCard:
         parameters: number of them, in millions.
         revision: commit, branch or tag of the repositories that are not pinned; `None` for the newest.
         sha256: digest of weight files by name. If one is listed, no other weights are ever loaded.
+        mask_prompt: whether refinement should show it the mask that is to be refined, beside points.
         embedded: folder of this package that holds the weights; empty if they are not shipped.
         notes: anything else worth printing.
     """
@@ -31,6 +32,7 @@ class SegmenterCard:
     parameters: float
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
+    mask_prompt: bool = False
     embedded: str = ""
     notes: str = ""
 

@@ -61,7 +61,8 @@ def load_segmenter(
         raise SettingsError(f"{path} holds a model of type '{kind}', where '{card.name}' is of type '{card.family}'")
     network, adapter = _KINDS[kind]
     where = device if isinstance(device, torch.device) else resolve_device(device)
-    return adapter(read_network(network, path, "", dtype).to(where), card.name if card else path.name)
+    name, mask_prompt = (card.name, card.mask_prompt) if card else (path.name, False)
+    return adapter(read_network(network, path, "", dtype).to(where), name, mask_prompt)
 
 
 def segmenter_at_hand(model: str | Path) -> bool:

@@ -37,8 +37,8 @@ class SegmenterSettings:
         examples: How crops and targets are drawn.
     """
 
-    steps: int = 2600
-    small_steps: int = 1100
+    steps: int = 2000
+    small_steps: int = 900
     small_side: int = 128
     small_crops: int = 5
     crops: int = 2
