@@ -38,6 +38,8 @@ EMERDIFF = replace(EXACT, method="emerdiff")
 PAPER = replace(TURBO, anchor_grid=False, place=0.0, balance=0.0)
 PROPAGATE = replace(PLAIN, method="propagate")
 FIRST = EvaluationProtocol("first 28 frames", most_frames=28)
+COARSER = EvaluationProtocol("all frames, 1600 tokens", tokens=1600)
+SHORT = EvaluationProtocol("lab, 10 frames", stride=3, most_frames=10, tokens=1600)
 SMALL = EvaluationProtocol("first 28 frames, 1600 tokens", most_frames=28, tokens=1600)
 
 
@@ -88,6 +90,13 @@ def studies(backbone):
             {"propagate": PROPAGATE, **both, "fast": FAST, "fast, no agreement": without(FAST)},
             baselines=("copy", "colour", "dis"),
             protocol=get_protocol("full"),
+            anchors=(0, 25, 50),
+        ),
+        "coarser": Study(
+            "All 101 frames at 1600 tokens, mean over anchors at frames 0, 25, 50",
+            {"propagate": PROPAGATE, **both, "fast": FAST, "fast, no agreement": without(FAST)},
+            baselines=("copy", "colour", "dis"),
+            protocol=COARSER,
             anchors=(0, 25, 50),
         ),
         "first": Study(
@@ -174,12 +183,13 @@ def studies(backbone):
                 "fast, not normalised": pushed(backbone, FAST, normalised=not modulation.normalised),
             },
             "The paper filters by 0.7 and pushes by 50.",
+            protocol=SHORT,
         ),
         "blending": Study(
             "Steps after which latents outside of the mask are put back, quality exact",
             {f"exact, blended {n}": pushed(backbone, EXACT, blended=n) for n in (0, 1, 2, None)}
             | {f"exact, outside {s}": pushed(backbone, EXACT, outside=s) for s in (0.5, 1.0)},
-            protocol=EvaluationProtocol("lab, 14 frames", stride=3, most_frames=14, tokens=1600),
+            protocol=replace(SHORT, name="lab, 5 frames", most_frames=5),
         ),
         "crf": Study(
             "A CRF over pixels",
@@ -187,6 +197,7 @@ def studies(backbone):
              "turbo, bilinear": replace(TURBO, upsampling="bilinear"),
              "fast": FAST, "fast, crf": replace(FAST, crf=CrfSettings())},
             "VSPW (mIoU / mVC8 / mVC16): EmerDiff 31.0 / 68.8 / 64.0, with a dense CRF 31.8 / 75.5 / 71.0.",
+            protocol=SHORT,
         ),
         "noising": Study(
             "Noising against inversion: of the features, and of what is pushed",

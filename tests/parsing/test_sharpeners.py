@@ -109,6 +109,13 @@ def test_presets_follow_the_model_and_the_method():
     emerdiff = replace(settings, method="emerdiff")
     assert modulation_for(get_card("sd-1.5"), emerdiff).strength == EMERDIFF.strength == 10
     assert EMERDIFF.steps[0] == 281
+    for name, quality, block in (
+        ("tiny", "fast", "emerdiff"),
+        ("tiny", "exact", "modulate"),
+        ("sd-1.5", "exact", "emerdiff"),
+    ):
+        card = get_card(name)
+        assert modulation_for(card, replace(emerdiff, quality=quality)).sites == card.sites[block]
     with pytest.raises(SettingsError, match="EmerDiff"):
         modulation_for(get_card("svd"), emerdiff)
     with pytest.raises(SettingsError, match="modulation is 5"):
