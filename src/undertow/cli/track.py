@@ -32,7 +32,7 @@ from undertow.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from undertow.backbones import Backbone
+    from undertow.backbones import Backbone, Conditioning
     from undertow.masks import LabelMap
     from undertow.runs import Correction, Prompted
     from undertow.tracking import TrackSettings, TunedKernels
@@ -80,6 +80,9 @@ def track(
     ] = "off",
     class_name: Annotated[str | None, typer.Option(help="What the object is: a text to be conditioned on.")] = None,
     caption: Annotated[str | None, typer.Option(help="A sentence to be conditioned on.")] = None,
+    captioner: Annotated[
+        Path | None, typer.Option(help="A folder with a BLIP-2 model, which makes a caption of each object.")
+    ] = None,
     conditioning: Annotated[Path | None, typer.Option(help="A kernel file to be conditioned on.")] = None,
     start: Start = None,
     end: End = None,
@@ -135,7 +138,7 @@ def track(
                 progress=progress, latency=latency, corrections=corrections, refiner=refiner,
                 tuned=tuned_kernels(
                     tuning, clip, masks, backbone, settings, out, progress,
-                    class_name=class_name, caption=caption, file=conditioning,
+                    captioner=captioner, device=device, class_name=class_name, caption=caption, file=conditioning,
                 ),
             )  # fmt: skip
     for correction in corrections:
@@ -226,25 +229,57 @@ def tuned_kernels(
     settings: "TrackSettings",
     out: Path,
     progress: Progress,
+    *,
+    captioner: Path | None,
+    device: str | None,
     **given: Any,
 ) -> "TunedKernels | None":
     """Returns what `--tuning` learns of the masks, kept beside the run so that it is learned once.
 
-    A text or file to be conditioned on, in `given`, is where tuning starts; without tuning it is used as it is.
+    A text or file to be conditioned on, in `given`, is where tuning starts; without tuning it is used as it is. So are
+    the captions of a captioner, one for each object.
     """
     from undertow.backbones import ImageUNet
     from undertow.tracking.tuning import get_tuning, starting_conditioning, tune
 
     chosen = get_tuning(tuning)
     if chosen is None:
-        if all(value is None for value in given.values()):
+        if captioner is None and all(value is None for value in given.values()):
             return None
         chosen = get_tuning("amortised")
     if not isinstance(backbone, ImageUNet):
         raise SettingsError(f"'{backbone.card.name}' is no image model; tuning and texts are for those, leave them out")
-    start = starting_conditioning(backbone, amortised=tuning == "amortised", **given)
+    start: Conditioning | dict[int, Conditioning]
+    if captioner is None:
+        start = starting_conditioning(backbone, amortised=tuning == "amortised", **given)
+    elif tuning == "amortised" or any(value is not None for value in given.values()):
+        raise SettingsError("a conditioning can start from --captioner or from something else, not both; give one")
+    else:
+        from undertow.tracking.captions import embed_caption
+
+        captions = made_captions(clip, masks, captioner, device)
+        start = {each: embed_caption(backbone, caption) for each, caption in captions.items()}
+        for each, conditioning in start.items():
+            if conditioning.text != captions[each]:
+                log.print(f"object {each}: '{backbone.card.name}' reads no more than '{conditioning.text}'")
     folder = out.with_name(f"{out.name}.kernels")
     return tune(clip, masks, backbone, settings, chosen, start=start, folder=folder, progress=progress)
+
+
+def made_captions(clip: "Clip", masks: "dict[int, LabelMap]", folder: Path, device: str | None) -> dict[int, str]:
+    """Returns what a BLIP-2 model says of each object, on the first frame that has a mask of it."""
+    from undertow.masks import object_ids
+    from undertow.tracking.captions import load_captioner
+
+    if not clip.again:
+        raise CueError("a stream cannot be captioned, since its first frame can be read only once; save it to a file")
+    captioner, captions = load_captioner(folder, device=device), dict[int, str]()
+    for frame in sorted(masks):
+        for number in object_ids(masks[frame]):
+            if number not in captions:
+                captions[number] = captioner(clip.frame(frame).image, masks[frame] == number)
+                log.print(f"object {number}: {captions[number]}")
+    return captions
 
 
 def is_live(video: str) -> bool:

@@ -32,7 +32,7 @@ def dense(queries, keys, masks, weights, kernel, exclude_self):
 @pytest.mark.parametrize("exclude_self", [False, True])
 @pytest.mark.parametrize(("similarity", "temperature"), [("dot", 0.3), ("cosine", 0.2), ("dot", 0.1)])
 def test_loss_and_gradients_are_those_of_matrices(numbers, similarity, temperature, exclude_self, monkeypatch):
-    monkeypatch.setattr(fused, "BLOCK_CPU", 32 * 70 * 3)
+    monkeypatch.setattr(fused, "ROWS_CPU", 32)
     queries, keys, masks, logits = numbers
     kernel = KernelSettings(similarity=similarity, temperature=temperature)
     found = self_loss(queries, keys, masks, logits.softmax(-1), kernel, exclude_self=exclude_self)

@@ -221,6 +221,18 @@ def test_without_steps_one_kernel_serves_all(tunable, clip, settings):
     assert not shared.objects and shared.conditionings == [start]
 
 
+def test_objects_may_start_each_from_its_own(tunable, clip, settings):
+    starts = {number: starting_conditioning(tunable, caption=text) for number, text in ((1, "a dog"), (2, "a red cup"))}
+    asked = (Video(clip[0]), {0: clip[1][0]}, tunable, settings)
+    given = tune(*asked, TuningSettings(steps=0), start=starts)
+    assert {each: kernel.conditioning.text for each, kernel in given.objects.items()} == {1: "a dog", 2: "a red cup"}
+    still = tune(*asked, TuningSettings(steps=1, rate=1e-9, learned="tensor"), start=starts)
+    for number, start in starts.items():
+        torch.testing.assert_close(still.objects[number].conditioning.tensor, start.tensor.float(), atol=1e-6, rtol=0)
+    with pytest.raises(CueError, match="object 2 has no conditioning"):
+        tune(*asked, TuningSettings(steps=0), start={1: starts[1]})
+
+
 def test_streams_are_refused(tunable, clip, settings):
     with pytest.raises(CueError, match="stream"):
         tune(Video(image for image in clip[0]), {0: clip[1][0]}, tunable, settings, QUICK)

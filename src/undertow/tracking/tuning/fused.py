@@ -18,8 +18,8 @@ from undertow.tracking.tuning.attention import check_tunable
 
 # Carried labels are kept this far from 0 and 1, whose logarithms are not finite.
 CLAMP = 1e-6
-# Logits of a block: 1 MB on a CPU, whose caches they should not leave; 64 MB elsewhere, where launches cost more.
-BLOCK_CPU, BLOCK = 2**18, 2**24
+# Rows of a block, as many as its logits have room for: 16 MB on a CPU, where more rows gain no time, 64 MB elsewhere.
+ROWS_CPU, ROOM_CPU, ROOM = 256, 2**22, 2**24
 
 
 def self_loss(
@@ -94,7 +94,9 @@ def _of_one(own: list[Tensor], gradients: list[Tensor], exclude_self: bool) -> T
     """Returns the loss of one object and, where there is room for them, adds up its gradients."""
     queries, keys, mask, weights = own
     heads, tokens, _ = queries.shape
-    rows_at_once = max(1, (BLOCK_CPU if queries.device.type == "cpu" else BLOCK) // (heads * tokens))
+    on_cpu = queries.device.type == "cpu"
+    rows_at_once = max(1, (ROOM_CPU if on_cpu else ROOM) // (heads * tokens))
+    rows_at_once = min(rows_at_once, ROWS_CPU) if on_cpu else rows_at_once
     loss, places = queries.new_zeros(()), torch.arange(tokens, device=queries.device)
     for start in range(0, tokens, rows_at_once):
         rows = slice(start, start + rows_at_once)

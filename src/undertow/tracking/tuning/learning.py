@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,7 +79,11 @@ class _Best:
 
 
 def learn(
-    objective: Objective, start: Conditioning, progress: Progress | None = None, *, begun: Begun | None = None
+    objective: Objective,
+    start: Conditioning | Sequence[Conditioning],
+    progress: Progress | None = None,
+    *,
+    begun: Begun | None = None,
 ) -> Learned:
     """Returns the best conditionings and head weights met on the way; an interruption keeps those so far.
 
@@ -86,7 +91,7 @@ def learn(
 
     Args:
         objective: What to optimise, with its settings.
-        start: Where every object's conditioning begins.
+        start: Where every object's conditioning begins, or one for each object.
         progress: Told of every step, with the mean loss and the last score on altered copies.
         begun: Where an interrupted learning had come to: its best is the first candidate, and the steps that are left
             are taken from there. Adam's averages begin anew.

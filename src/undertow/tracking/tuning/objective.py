@@ -182,6 +182,9 @@ class Objective:
         return scores / counts.clamp(min=1)
 
 
-def stacked(start: Conditioning, count: int, device: torch.device) -> Float[Tensor, "o tokens dim"]:
-    """Returns a conditioning's states once per object, as numbers of their own."""
-    return start.tensor.to(device, torch.float32).expand(count, -1, -1).clone()
+def stacked(
+    start: Conditioning | Sequence[Conditioning], count: int, device: torch.device
+) -> Float[Tensor, "o tokens dim"]:
+    """Returns the states of one conditioning once per object, or of one for each, as numbers of their own."""
+    each = [start] * count if isinstance(start, Conditioning) else start
+    return torch.stack([one.tensor.to(device, torch.float32) for one in each])

@@ -29,7 +29,7 @@ def tune(
     settings: TrackSettings | None = None,
     tuning: TuningSettings | None = None,
     *,
-    start: Conditioning | None = None,
+    start: Conditioning | Mapping[int, Conditioning] | None = None,
     folder: Path | str | None = None,
     progress: Progress | None = None,
 ) -> TunedKernels:
@@ -41,7 +41,7 @@ def tune(
         backbone: The model.
         settings: Tracking options, the same that the tracker will get.
         tuning: How to tune; the paper's way if None. With no steps, all objects share one kernel.
-        start: Where conditionings begin; the null text if None.
+        start: Where conditionings begin, or where that of each object does, by id; the null text if None.
         folder: Where kernels are kept: those that are there for the same video, mask, model and settings are not
             learned again, and new ones are written. What an interruption left is where learning goes on.
         progress: Told of every step, with the loss.
@@ -56,15 +56,19 @@ def tune(
     if not video.again:
         raise CueError("a stream cannot be tuned for, since its first frame can be read only once; save it to a file")
     resolved = resolve(settings or TrackSettings(), backbone, video.height, video.width, tuned=True)
-    begin = start or backbone.embed(backbone.card.null_text)
+    begins = _Begins(start or backbone.embed(backbone.card.null_text))
     if tuning.steps == 0:
         heads = 1 if resolved.preset.source == "features" else sum(site.heads for site in resolved.sites)
-        return TunedKernels(others=ObjectKernel(begin, torch.full((heads,), 1 / heads)))
+        weights = torch.full((heads,), 1 / heads)
+        if begins.same is not None:
+            return TunedKernels(others=ObjectKernel(begins.same, weights))
+        objects = {each for labels in masks.values() for each in object_ids(labels)}
+        return TunedKernels({each: ObjectKernel(begins.of(each), weights) for each in objects})
     kernels: dict[int, ObjectKernel] = {}
     for index in sorted(masks):
         labels = masks[index]
         facts = {
-            object_id: _facts(video, index, labels, object_id, backbone, resolved, tuning, begin)
+            object_id: _facts(video, index, labels, object_id, backbone, resolved, tuning, begins.of(object_id))
             for object_id in object_ids(labels)
             if object_id not in kernels
         }
@@ -77,10 +81,10 @@ def tune(
             continue
         image = video.frame(index).image
         objective = Objective(backbone, image, index, labels, missing, resolved, tuning)
-        begun = _begun({each: paths[each] for each in missing if each in found}, missing, backbone, begin, objective)
-        learned = learn(objective, begin, progress, begun=begun)
+        begun = _begun({each: paths[each] for each in missing if each in found}, missing, backbone, begins, objective)
+        learned = learn(objective, [begins.of(each) for each in missing], progress, begun=begun)
         for place, object_id in enumerate(missing):
-            kernels[object_id] = _kernel(learned, place, begin)
+            kernels[object_id] = _kernel(learned, place, begins.of(object_id))
             if folder is not None:
                 write_kernel(paths[object_id], kernels[object_id], facts[object_id] | _outcome(learned, place))
         if learned.interrupted and folder is not None:
@@ -88,8 +92,21 @@ def tune(
     return TunedKernels(kernels)
 
 
+class _Begins:
+    """Where the conditioning of each object begins: all at one, `same`, or each at its own."""
+
+    def __init__(self, start: Conditioning | Mapping[int, Conditioning]) -> None:
+        self.same = start if isinstance(start, Conditioning) else None
+        self._own = {} if isinstance(start, Conditioning) else start
+
+    def of(self, object_id: int) -> Conditioning:
+        if self.same is None and object_id not in self._own:
+            raise CueError(f"object {object_id} has no conditioning to start from; give one for each object")
+        return self._own[object_id] if self.same is None else self.same
+
+
 def _begun(
-    left: Mapping[int, Path], objects: Sequence[int], backbone: ImageUNet, begin: Conditioning, objective: Objective
+    left: Mapping[int, Path], objects: Sequence[int], backbone: ImageUNet, begins: "_Begins", objective: Objective
 ) -> Begun | None:
     """Returns where an interruption left the kernels of some objects, None if it left none.
 
@@ -98,8 +115,10 @@ def _begun(
     if not left:
         return None
     heads = objective.frame.heads
-    fresh = ObjectKernel(begin, torch.full((heads,), 1 / heads))
-    kernels = [read_kernel(left[each], backbone) if each in left else fresh for each in objects]
+    equal = torch.full((heads,), 1 / heads)
+    kernels = [
+        read_kernel(left[each], backbone) if each in left else ObjectKernel(begins.of(each), equal) for each in objects
+    ]
     steps = [int(read_facts(left[each])["steps"]) if each in left else 0 for each in objects]
     moving = objective.settings.learned != "heads"
     states = torch.stack([kernel.conditioning.tensor.float() for kernel in kernels]) if moving else None
