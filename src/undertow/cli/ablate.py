@@ -23,6 +23,9 @@ def bench_ablate(
     out: Out = Path("ablation"),
     model: Annotated[str, typer.Option(help="Name or folder of the model.")] = "tiny",
     only: Annotated[str, typer.Option(help=ONLY_HELP)] = "",
+    variants: Annotated[
+        str, typer.Option(help="Only these rows, beside the first: minmax,nearest,no-window, ...")
+    ] = "",
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "lab",
     sequences: Chosen = "",
     split: Split = None,
@@ -48,8 +51,8 @@ def bench_ablate(
     usual = Scale()
     scale = Scale(timesteps=_timesteps(timesteps) or usual.timesteps, tuning_steps=tuning_steps)
     settings = AblationSettings(
-        model=model, only=listed(only), protocol=protocol, scale=scale, segmenter=segmenter, device=device, dtype=dtype,
-        workers=workers, threads=threads, overwrite=overwrite, tables_only=tables_only,
+        model=model, only=listed(only), variants=listed(variants), protocol=protocol, scale=scale, segmenter=segmenter,
+        device=device, dtype=dtype, workers=workers, threads=threads, overwrite=overwrite, tables_only=tables_only,
     )  # fmt: skip
     with shown_progress(json) as progress:
         samples = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))

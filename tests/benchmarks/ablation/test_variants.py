@@ -8,7 +8,7 @@ from undertow.backbones import get_card
 from undertow.base import SettingsError
 from undertow.benchmarks.ablation import Scale, make_ablations
 from undertow.benchmarks.ablation.published import PAPER
-from undertow.benchmarks.ablation.running import EXTRAS, choose
+from undertow.benchmarks.ablation.running import EXTRAS, choose, narrowed
 from undertow.benchmarks.ablation.texts import DAVIS, ObjectTexts, texts_of
 from undertow.benchmarks.ablation.variants import MOST_STEPS, head_sites, level
 from undertow.benchmarks.samples import MaskSample
@@ -65,6 +65,18 @@ def test_ablations_are_chosen_by_name_or_by_what_they_repeat():
     assert choose(every, []) == (every, EXTRAS)
     with pytest.raises(SettingsError, match=r"'tables'.*conditioning"):
         choose(every, ["tables"])
+
+
+def test_rows_are_chosen_beside_the_first():
+    every = make_ablations(get_card("tiny"))
+    assert narrowed(every, []) is every
+    chosen = narrowed(every, ["minmax", "guided"])
+    assert {name: [each.name for each in found.variants] for name, found in chosen.items()} == {
+        "components": ["default", "minmax"],
+        "refiners": ["default", "guided"],
+    }
+    with pytest.raises(SettingsError, match=r"'maxmin'.*minmax"):
+        narrowed(every, ["maxmin"])
 
 
 def sample(dataset, name, ids=(1,)):

@@ -34,6 +34,7 @@ class AblationSettings:
     Attributes:
         model: name or folder of the model.
         only: names of ablations, or what they repeat ("table1", "figure4"); all of them if empty.
+        variants: of these ablations only those rows, beside the first, by name; all of them if empty.
         protocol: how to measure.
         scale: how much.
         segmenter: what the variants with a segmenter prompt.
@@ -47,6 +48,7 @@ class AblationSettings:
 
     model: str | Path = "tiny"
     only: Sequence[str] = ()
+    variants: Sequence[str] = ()
     protocol: EvaluationProtocol | str = "lab"
     scale: Scale = field(default_factory=Scale)
     segmenter: str = "sam-vit-h"
@@ -90,6 +92,7 @@ def run_ablations(
         raise SettingsError("mask tracking is what is ablated; give a dataset of masks, such as davis or world-hard")
     protocol = get_protocol(settings.protocol) if isinstance(settings.protocol, str) else settings.protocol
     ablations, extras = choose(make_ablations(_card(settings.model), settings.scale), settings.only)
+    ablations = narrowed(ablations, settings.variants)
     texts = {sample.name: found for sample in masked if (found := texts_of(sample))}
     missing = _missing(ablations, texts, settings)
     seconds: dict[str, Seconds] = {}
@@ -133,6 +136,25 @@ def choose(every: Mapping[str, Ablation], only: Sequence[str]) -> tuple[dict[str
         known = ", ".join((*every, *EXTRAS, *papers))
         raise SettingsError(f"there is no ablation '{unknown[0]}'; choose of {known}")
     return {name: each for name, each in every.items() if name in asked}, tuple(n for n in EXTRAS if n in asked)
+
+
+def narrowed(ablations: dict[str, Ablation], names: Sequence[str]) -> dict[str, Ablation]:
+    """Returns ablations with only the variants called so, beside the first; those without any are left out.
+
+    Raises:
+        SettingsError: if there is no such variant.
+    """
+    every = [variant.name for each in ablations.values() for variant in each.variants]
+    unknown = [name for name in names if name not in every]
+    if unknown:
+        raise SettingsError(f"there is no variant '{unknown[0]}'; choose of {', '.join(dict.fromkeys(every))}")
+    if not names:
+        return ablations
+    kept = {
+        name: replace(each, variants=(each.variants[0], *(v for v in each.variants[1:] if v.name in names)))
+        for name, each in ablations.items()
+    }
+    return {name: each for name, each in kept.items() if len(each.variants) > 1 or each.variants[0].name in names}
 
 
 def _card(model: str | Path) -> Card:
