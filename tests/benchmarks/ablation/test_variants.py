@@ -70,10 +70,10 @@ def test_ablations_are_chosen_by_name_or_by_what_they_repeat():
 def test_rows_are_chosen_beside_the_first():
     every = make_ablations(get_card("tiny"))
     assert narrowed(every, []) is every
-    chosen = narrowed(every, ["minmax", "guided"])
+    chosen = narrowed(every, ["minmax", "heads-fast"])
     assert {name: [each.name for each in found.variants] for name, found in chosen.items()} == {
+        "heads": ["heads-equal", "heads-fast"],
         "components": ["default", "minmax"],
-        "refiners": ["default", "guided"],
     }
     with pytest.raises(SettingsError, match=r"'maxmin'.*minmax"):
         narrowed(every, ["maxmin"])
