@@ -10,6 +10,7 @@ import undertow as ut
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID
 from undertow.parsing import Parser, ParseSettings, parse, predict_classes, resolve_parse
+from undertow.parsing.bank import Labelled
 from undertow.parsing.parser import make_labeller
 from undertow.refinement.crf import CrfSettings
 from undertow.world import make_family_scene, semantic_map
@@ -222,3 +223,23 @@ def test_batches_of_one_size_do_not_change_unrefined_labels(tiny_like, clip):
         found = alone.label([frame], {}).soft[0]
         # The networks round differently in other batches, which may exchange neighbours as near as each other.
         assert (found - together[frame.index]).abs().mean() < 0.01
+
+
+def test_what_moves_on_within_a_batch_is_nothing_new(tiny_like):
+    """Tokens that change a little from frame to frame are followed; what is unlike all frames before is new."""
+    labeller = make_labeller(tiny_like, resolve_parse(replace(SETTINGS, discover=True), tiny_like, 75, 101), (0, 1))
+    rows, columns = labeller.resolved.grid
+    tokens = 0.1 * torch.rand(12, rows * columns, 3, generator=torch.Generator().manual_seed(0))
+    patch = torch.zeros(rows, columns, dtype=torch.bool)
+    patch[2:8, 2:8] = True
+    tokens[:, patch.flatten()] += torch.linspace(1, 3, 12).view(12, 1, 1)
+    classes = torch.stack([~patch.flatten(), patch.flatten()], -1).float()
+    labeller.previous, labeller.usual = Labelled(tokens[0], classes), 1.0
+    found = labeller._discovering(tokens)
+    assert labeller.ids == (0, 1) and found.shape == (12, 2, rows * columns)
+    assert torch.equal(found[-1].argmax(0) == 1, patch.flatten())
+    tokens[6:, patch.flatten()] += 50
+    found = labeller._discovering(tokens).argmax(1)[:, patch.flatten()]
+    assert labeller.ids == (0, 1, 2)
+    assert (found[:6] == 1).all() and (found[6:] == 2).float().mean() > 0.8
+    assert len(labeller.previous) == rows * columns, "the frames of the batch are remembered when all is decided"

@@ -30,6 +30,8 @@ from undertow.video import Frame
 
 # Of the kernel by which the frames before and after vote: cosines, among nearby tokens.
 VOTING_TEMPERATURE, VOTING_RADIUS = 0.02, 4
+# Frames that are searched for new classes together; `novelty` was chosen with so many (benchmarks/parse_novelty.py).
+GROUP = 4
 
 
 class TokenLabeller:
@@ -77,9 +79,7 @@ class TokenLabeller:
         if self.anchors is None and self.previous is None:
             self._cluster(seen.tokens, frames[0].index)
             discover = False
-        soft, distances = self._classified(seen.tokens)
-        if discover:
-            soft = self._discovered(seen.tokens, soft, distances)
+        soft = self._discovering(seen.tokens) if discover else self._classified(seen.tokens)[0]
         soft = self._given(frames, anchors, soft)
         if settings.refine:
             soft = vote(soft, follow(seen.correspond, grid, settings.tau))
@@ -150,6 +150,22 @@ class TokenLabeller:
             distances = NearestNeighbours(known.tokens, targets, settings.neighbours).with_distances(points)[1]
         shape = tokens.shape[:2]
         return labels.reshape(*shape, -1).transpose(1, 2), distances.reshape(shape)
+
+    def _discovering(self, tokens: Float[Tensor, "f s c"]) -> Float[Tensor, "f m s"]:
+        """Returns the classes of a batch's tokens, new ones among them, some frames after the other.
+
+        What moves on through a batch is soon unlike what was labelled before it, though it is nothing new; so each
+        few frames are also compared with those before them.
+        """
+        before, parts = self.previous, []
+        for group in tokens.split(GROUP):
+            soft = self._discovered(group, *self._classified(group))
+            parts.append(soft)
+            classes = torch.nn.functional.one_hot(soft.argmax(1), len(self.ids)).float()
+            rows = Labelled(group.flatten(0, 1), classes.flatten(0, 1))
+            self.previous = rows if self.previous is None else self.previous + rows
+        self.previous = before
+        return torch.cat([widened(soft.transpose(1, 2), len(self.ids)).transpose(1, 2) for soft in parts])
 
     def _discovered(
         self, tokens: Float[Tensor, "f s c"], soft: Float[Tensor, "f m s"], distances: Float[Tensor, "f s"]
