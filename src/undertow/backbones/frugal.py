@@ -36,11 +36,12 @@ def frugal_forwards(modules: Iterable[torch.nn.Module]) -> dict[torch.nn.Module,
         elif kind == "FeedForward":
             forwards[module] = partial(_in_parts, _again(module.forward))
         elif kind == "ResnetBlock2D" and module.time_embedding_norm == "default":
-            activation = module.nonlinearity.forward
-            for norm in (module.norm1, module.norm2):
+            block: Any = module
+            activation = block.nonlinearity.forward
+            for norm in (block.norm1, block.norm2):
                 forwards[norm] = _again(partial(_then, norm.forward, activation))
             # What comes from a norm has met it already; the time's embedding, without rows and columns, has not.
-            forwards[module.nonlinearity] = partial(_flat_only, activation)
+            forwards[block.nonlinearity] = partial(_flat_only, activation)
     return forwards
 
 
@@ -51,7 +52,7 @@ def _plain(module: torch.nn.Conv2d) -> bool:
 def _convolve(module: torch.nn.Conv2d, values: Tensor, *_: Any) -> Tensor:
     if not (torch.is_grad_enabled() and values.requires_grad):
         return module._conv_forward(values, module.weight, module.bias)
-    convolved: Tensor = _FrozenConvolution.apply(values, module)  # type: ignore[no-untyped-call]
+    convolved: Tensor = _FrozenConvolution.apply(values, module)
     return convolved
 
 

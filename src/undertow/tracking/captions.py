@@ -79,7 +79,8 @@ class Captioner:
     def _pixels(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 s s"]:
         side = self.model.config.vision_config.image_size
         square = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC), dtype=np.float32)
-        pixels = torch.from_numpy((square / 255 - np.float32(_MEAN)) / np.float32(_SPREAD)).permute(2, 0, 1)[None]
+        pixels = (torch.from_numpy(square) / 255 - torch.tensor(_MEAN)) / torch.tensor(_SPREAD)
+        pixels = pixels.permute(2, 0, 1)[None]
         return pixels.to(self.model.device, self.model.vision_model.dtype)
 
 

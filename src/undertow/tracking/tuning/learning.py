@@ -128,6 +128,7 @@ def learn(
     try:
         for step in range(done, settings.steps + 1):
             weights = logits.softmax(-1)
+            above: tuple[Tensor | None, ...]
             if fixed is None:
                 losses, above = objective.descend(states, weights)
             else:
@@ -147,7 +148,7 @@ def learn(
             adam.zero_grad()
             for each, gradient in zip((states, weights), above, strict=True):
                 if each.requires_grad:
-                    each.backward(gradient)
+                    torch.autograd.backward(each, gradient)
             adam.step()
             rates.step()
             steps = step + 1

@@ -14,6 +14,7 @@ from undertow.masks import LabelMap, soft_one_hot
 from undertow.tracking.features import resize
 from undertow.tracking.settings import ResolvedSettings
 from undertow.tracking.tuning.attention import carry_per_head
+from undertow.tracking.tuning.fused import CLAMP as CLAMP
 from undertow.tracking.tuning.fused import cross_entropy, self_loss
 from undertow.tracking.tuning.settings import TuningSettings
 from undertow.tracking.tuning.views import altered_views, soft_iou
@@ -136,16 +137,16 @@ class Objective:
 
         Objects do not influence each other, so a few in memory give the same as all at once.
         """
-        losses, to_states, to_weights = [], [], []
+        parts = []
         for place in range(0, len(states), self._together):
             rows = slice(place, place + self._together)
-            own = [each[rows].detach().requires_grad_() for each in (states, head_weights)]
+            mine, weights = (each[rows].detach().requires_grad_() for each in (states, head_weights))
             with torch.enable_grad():
-                losses.append(self.losses_of(*own, masks=self.frame.masks[rows]))
-                found = torch.autograd.grad(losses[-1].sum(), own, allow_unused=True, materialize_grads=True)
-            for all_of, each in zip((to_states, to_weights), found, strict=True):
-                all_of.append(each)
-        return torch.cat(losses).detach(), (torch.cat(to_states), torch.cat(to_weights))
+                losses = self.losses_of(mine, weights, self.frame.masks[rows])
+                found = torch.autograd.grad(losses.sum(), (mine, weights), allow_unused=True, materialize_grads=True)
+            parts.append((losses.detach(), *found))
+        losses, to_states, to_weights = (torch.cat(each) for each in zip(*parts, strict=True))
+        return losses, (to_states, to_weights)
 
     def losses_of(
         self,
