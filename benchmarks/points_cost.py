@@ -29,7 +29,7 @@ WAYS = ("straightforward", "identical chunks", "minimal chunks")
 BLOCK = 17
 
 
-def build(full, device, dtype, last_block):
+def build(full, device, dtype):
     """Returns CogVideoX-2B with random weights, narrow unless `full`, that reads block 17."""
     architecture = VIDEO_ARCHITECTURES["cogvideox-2b"]
     if not full:
@@ -41,9 +41,7 @@ def build(full, device, dtype, last_block):
             vae={**architecture.vae, **channels},
             text=(226, 256),
         )
-    backbone = random_video_backbone(
-        "a CogVideoX-2B", architecture=architecture, last_block=last_block, device=device, dtype=dtype
-    )
+    backbone = random_video_backbone("a CogVideoX-2B", architecture=architecture, device=device, dtype=dtype)
     card = replace(backbone.card, sites={"track": (backbone.sites()[BLOCK],)})
     backbone.card = replace(card, noising=replace(card.noising, timestep=19, kind="clean"))
     return backbone
@@ -117,7 +115,7 @@ def run(way, options, count, queue):
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
     dtype = torch.bfloat16 if options.device == "cuda" else torch.float32
-    backbone = build(options.full, options.device, dtype, None if way == "straightforward" else BLOCK)
+    backbone = build(options.full, options.device, dtype)
     width, height = options.size
     random = np.random.default_rng(0)
     base = random.integers(0, 256, (height // 8 + count, width // 8 + count, 3), dtype=np.uint8)
