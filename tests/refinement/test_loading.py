@@ -30,10 +30,10 @@ def folders(sam_model, sam2_model, tmp_path_factory):
 
 def test_cards():
     cards = {card.name: card for card in list_segmenter_cards()}
-    assert list(cards) == [*PUBLISHED]
+    assert list(cards) == ["tiny-sam", *PUBLISHED]
     for name, repository in PUBLISHED.items():
         assert cards[name].sources == ((repository, None),) and cards[name].licence == "Apache-2.0"
-    with pytest.raises(SettingsError, match="no segmenter is called 'nothing'; known are sam-vit-b"):
+    with pytest.raises(SettingsError, match="no segmenter is called 'nothing'; known are tiny-sam, sam-vit-b"):
         get_segmenter_card("nothing")
 
 
@@ -81,7 +81,7 @@ def test_damaged_folders(change, words, folders, tmp_path):
 
 
 def test_what_is_no_segmenter(folders, tmp_path):
-    with pytest.raises(SettingsError, match="no segmenter is called 'sam-h'; give one of sam-vit-b"):
+    with pytest.raises(SettingsError, match="no segmenter is called 'sam-h'; give one of tiny-sam, sam-vit-b"):
         load_segmenter("sam-h")
     with pytest.raises(WeightsUnavailable, match="is not a folder"):
         load_segmenter(tmp_path / "nowhere" / "at-all")

@@ -76,8 +76,8 @@ def test_merge_pixel_by_pixel():
 class Discs:
     """A segmenter that answers each prompt with a disc around its first point: what refinement does can be followed."""
 
-    def __init__(self, radius=12.0, mask_prompt=False):
-        self.radius, self.asked, self.mask_prompt, self.shown = radius, [], mask_prompt, []
+    def __init__(self, radius=12.0):
+        self.radius, self.asked, self.shown = radius, [], []
 
     def embed(self, images):
         return [Embedding((), Fit.padded(images.shape[1:3], 128, 32)) for _ in images]
@@ -121,18 +121,18 @@ def test_a_bad_answer_leaves_the_propagated_mask():
     assert forced.kept == () and (forced.labels > 0).sum() < 30
 
 
-def test_the_mask_is_shown_if_the_settings_or_else_the_card_say_so():
+def test_the_mask_is_shown_if_the_settings_say_so():
     soft = soft_masks(blob(), blob(x=80, y=20, radius=8))
     frame = SoftFrame(0, np.zeros((60, 100, 3), np.uint8), soft)
-    for wish, preferred, shown in ((None, False, False), (None, True, True), (True, False, True), (False, True, False)):
-        segmenter = Discs(mask_prompt=preferred)
-        list(SamRefiner(segmenter, SamSettings(prompts=5, mask_prompt=wish)).refine([frame], [3, 4]))
-        assert [masks is not None for masks in segmenter.shown] == [shown, shown]
-        if shown:
-            # Each object's own logits as they were before any was refined, the same beside every set of points.
-            wanted = propagated_logits(Fit.padded((60, 100), 128, 32).to_grid(soft)).clamp(-8, 8)
-            for masks, own in zip(segmenter.shown, wanted, strict=True):
-                torch.testing.assert_close(masks, own.expand(5, -1, -1))
+    segmenter = Discs()
+    list(SamRefiner(segmenter, SamSettings(prompts=5)).refine([frame], [3, 4]))
+    assert segmenter.shown == [None, None]
+    segmenter = Discs()
+    list(SamRefiner(segmenter, SamSettings(prompts=5, mask_prompt=True)).refine([frame], [3, 4]))
+    # Each object's own logits as they were before any was refined, the same beside every set of points.
+    wanted = propagated_logits(Fit.padded((60, 100), 128, 32).to_grid(soft)).clamp(-8, 8)
+    for masks, own in zip(segmenter.shown, wanted, strict=True):
+        torch.testing.assert_close(masks, own.expand(5, -1, -1))
 
 
 def test_an_object_that_is_nowhere_stays_nowhere():

@@ -110,7 +110,6 @@ def track(
     frame F on.
     """
     from undertow.backbones import load
-    from undertow.refinement import SamSettings
     from undertow.runs import Latency, parse_memory, track_into
     from undertow.tracking import TrackSettings, make_refiner
 
@@ -131,7 +130,7 @@ def track(
         corrections: list[Correction] = []
         given = (("mask", mask), ("box", box), ("point", point), ("text", text))
         cues = [{kind: cue} for kind, each in given for cue in each]
-        refiner = make_refiner(refine, segmenter or "sam-vit-h", device, SamSettings(feed_back=feed_back))
+        refiner = make_refiner(refine, segmenter or "sam-vit-h", device, feed_back)
         with shown_progress(json) as progress:
             track_into(
                 out, clip, masks, backbone, settings, cues=cues, overwrite=overwrite, overlay=overlay,

@@ -3,7 +3,7 @@
 from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
 from undertow.refinement.fitting import Fit, normalise
 from undertow.refinement.grabcut import segment_grabcut
-from undertow.refinement.loading import load_segmenter, segmenter_at_hand
+from undertow.refinement.loading import load_segmenter, refinement_settings, segmenter_at_hand
 from undertow.refinement.prompts import ObjectCue, PointCue, segment
 from undertow.refinement.sam import Refined, SamRefiner, SamSettings, SoftFrame
 from undertow.refinement.segmenter import Embedding, Prediction, Sam2Segmenter, SamSegmenter, Segmenter
@@ -26,6 +26,7 @@ __all__ = [
     "list_segmenter_cards",
     "load_segmenter",
     "normalise",
+    "refinement_settings",
     "segment",
     "segment_grabcut",
     "segmenter_at_hand",

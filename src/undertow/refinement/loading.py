@@ -11,6 +11,7 @@ from undertow.backbones.networks import read_network
 from undertow.backbones.weights import find_problem, resolve, weights_state
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device
 from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
+from undertow.refinement.sam import SamSettings
 from undertow.refinement.segmenter import Sam2Segmenter, SamSegmenter, TransformersSegmenter
 
 # What config.json calls the networks; SAM 2 is published as its video model, of which the image model is a part.
@@ -61,8 +62,20 @@ def load_segmenter(
         raise SettingsError(f"{path} holds a model of type '{kind}', where '{card.name}' is of type '{card.family}'")
     network, adapter = _KINDS[kind]
     where = device if isinstance(device, torch.device) else resolve_device(device)
-    name, mask_prompt = (card.name, card.mask_prompt) if card else (path.name, False)
-    return adapter(read_network(network, path, "", dtype).to(where), name, mask_prompt)
+    return adapter(read_network(network, path, "", dtype).to(where), card.name if card else path.name)
+
+
+def refinement_settings(model: str | Path) -> SamSettings:
+    """Returns how refinement prompts a segmenter, by its card; as the paper does where nothing else is known.
+
+    Args:
+        model: what `load_segmenter` takes.
+
+    Raises:
+        SettingsError: if no segmenter has the name.
+    """
+    card, _ = _named(str(model))
+    return card.settings if card else SamSettings()
 
 
 def segmenter_at_hand(model: str | Path) -> bool:

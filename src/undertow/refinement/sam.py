@@ -40,8 +40,8 @@ class SamSettings:
         batch: Frames embedded at a time.
         feed_back: Whether the tracker goes on from the refined masks instead of its own soft ones. Then a frame has to
             be refined before the next is tracked, and errors of the segmenter stay.
-        mask_prompt: Whether each prompt also holds the propagated mask, as SAM's mask input; `None` as the segmenter's
-            card says. The paper does without; a small segmenter that cannot tell an object by two points needs it.
+        mask_prompt: Whether each prompt also holds the propagated mask, as SAM's mask input. The paper does without; a
+            small segmenter that cannot tell an object by two points needs it.
         seed: Of the points; each object of each frame has draws of its own.
 
     Raises:
@@ -54,7 +54,7 @@ class SamSettings:
     minimum_score: float = 0.7
     batch: int = 4
     feed_back: bool = False
-    mask_prompt: bool | None = None
+    mask_prompt: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -112,8 +112,6 @@ class SamRefiner:
     def __init__(self, segmenter: Segmenter, settings: SamSettings | None = None):
         self.segmenter = segmenter
         self.settings = settings or SamSettings()
-        chosen = self.settings.mask_prompt
-        self._mask_prompt = segmenter.mask_prompt if chosen is None else chosen
 
     def refine(self, frames: Iterable[SoftFrame], ids: Sequence[int]) -> Iterator[Refined]:
         """Yields the refined frames in order.
@@ -148,7 +146,7 @@ class SamRefiner:
             random = np.random.default_rng((self.settings.seed, frame.index, object_id))
             points = draw_points(own, embedding.fit, self.settings.prompts, self.settings.points, random)
             masks = None
-            if self._mask_prompt:
+            if self.settings.mask_prompt:
                 masks = logits[row].clamp(-_PROMPT, _PROMPT).expand(len(points), -1, -1)
             answer = self.segmenter.predict(embedding, points=points, masks=masks, multimask=self.settings.multimask)
             candidates = answer.logits.flatten(0, 1).cpu()

@@ -49,13 +49,7 @@ class Prediction:
 
 
 class Segmenter(Protocol):
-    """A model that turns prompts into masks.
-
-    Attributes:
-        mask_prompt: whether refinement should show it the mask that is to be refined, beside points.
-    """
-
-    mask_prompt: bool
+    """A model that turns prompts into masks."""
 
     def embed(self, images: UInt8[np.ndarray, "t h w 3"]) -> list[Embedding]:
         """Returns the embedding of each RGB frame; frames of one call go through the network together."""
@@ -88,12 +82,11 @@ class TransformersSegmenter:
     Args:
         model: the network, frozen and run as it is.
         name: what users call it.
-        mask_prompt: see `Segmenter`.
     """
 
-    def __init__(self, model: SamModel | Sam2Model, name: str = "", mask_prompt: bool = False):
+    def __init__(self, model: SamModel | Sam2Model, name: str = ""):
         self.model: Any = model.eval().requires_grad_(False)
-        self.name, self.mask_prompt = name, mask_prompt
+        self.name = name
 
     @property
     def device(self) -> torch.device:

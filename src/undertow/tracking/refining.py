@@ -12,7 +12,7 @@ import numpy as np
 
 from undertow.base import SettingsError
 from undertow.masks import LabelMap, object_ids, upsample_argmax
-from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame, load_segmenter
+from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame, load_segmenter, refinement_settings
 from undertow.refinement.crf import CrfSettings, refine_crf
 from undertow.refinement.guided import GuidedSettings, upsample_guided
 from undertow.tracking.tracker import TrackResult
@@ -93,7 +93,7 @@ class SegmenterRefiner:
 
 
 def make_refiner(
-    name: str, segmenter: str = "sam-vit-h", device: str | None = None, sam: SamSettings | None = None
+    name: str, segmenter: str = "sam-vit-h", device: str | None = None, feed_back: bool = False
 ) -> Refiner | None:
     """Returns the refiner called "guided", "crf" or "sam", with its default settings; `None` for "none".
 
@@ -101,14 +101,15 @@ def make_refiner(
         name: which.
         segmenter: for "sam", a name or folder that `undertow.refinement.load_segmenter` takes.
         device: where the segmenter runs.
-        sam: for "sam", how it is prompted.
+        feed_back: for "sam", whether the tracker goes on from refined masks. How else it is prompted, its card says.
 
     Raises:
         SettingsError: if there is no such refiner or segmenter.
         WeightsUnavailable: if the segmenter's weights are not to be had.
     """
     if name == "sam":
-        return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter, sam or SamSettings())
+        settings = replace(refinement_settings(segmenter), feed_back=feed_back)
+        return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter, settings)
     known: dict[str, Refiner | None] = {"none": None, "guided": GuidedRefiner(), "crf": CrfRefiner()}
     if name not in known:
         raise SettingsError(f"refiner '{name}' is not one of {', '.join((*known, 'sam'))}")

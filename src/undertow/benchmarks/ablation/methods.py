@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from undertow.benchmarks.ablation.variants import Variant
 from undertow.benchmarks.methods import Method, Predictor, model_method
 from undertow.benchmarks.protocols import EvaluationProtocol
 from undertow.masks import LabelMap, object_ids
-from undertow.refinement import load_segmenter
+from undertow.refinement import load_segmenter, refinement_settings
 from undertow.tracking import ObjectKernel, Refiner, SegmenterRefiner, TrackSettings, TunedKernels, make_refiner, track
 from undertow.tracking.tuning import get_tuning, tune
 from undertow.video import Video
@@ -55,8 +55,10 @@ class MakeVariant:
     def _refiner(self) -> Refiner | None:
         if self.variant.refine != "sam":
             return make_refiner(self.variant.refine)
+        asked = self.variant.sam
+        settings = replace(refinement_settings(self.segmenter), prompts=asked.prompts, points=asked.points)
         loaded = load_segmenter(self.segmenter, device=self.device)
-        return SegmenterRefiner(loaded, Path(self.segmenter).name, self.variant.sam)
+        return SegmenterRefiner(loaded, Path(self.segmenter).name, settings)
 
     def _kernels(
         self, backbone: ImageUNet, settings: TrackSettings, image: UInt8[np.ndarray, "h w 3"], labels: LabelMap
@@ -120,6 +122,7 @@ def variant_method(
     facts["variant"] = variant.facts()
     if variant.refine == "sam":
         facts["segmenter"] = Path(segmenter).name
+        facts["sam"] = asdict(refinement_settings(segmenter))
     elif variant.refine != "none":
         refiner = make_refiner(variant.refine)
         facts["refiner"] = None if refiner is None else refiner.facts()

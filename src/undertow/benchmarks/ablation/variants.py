@@ -32,7 +32,7 @@ class Variant:
         text: what the model is conditioned on at the card's tuning site; `None` for tracking without tuning.
         tuning: how conditioning and head weights are learned from there; `None` for not at all.
         refine: what makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
-        sam: for "sam", how it is prompted.
+        sam: for "sam", how many prompts of how many points; how else, the segmenter's card says.
     """
 
     name: str
