@@ -158,7 +158,7 @@ class TokenLabeller:
         few frames are also compared with those before them.
         """
         before, parts = self.previous, []
-        for group in tokens.split(GROUP):
+        for group in torch.split(tokens, GROUP):
             soft = self._discovered(group, *self._classified(group))
             parts.append(soft)
             classes = torch.nn.functional.one_hot(soft.argmax(1), len(self.ids)).float()
