@@ -156,7 +156,7 @@ def test_a_token_matches_itself_with_the_starting_logit():
 
 
 def test_heads_of_the_first_blocks_begin_by_looking_at_their_neighbours():
-    transformer = build_transformer(0, VideoShape(layers=2, heads=4, time_width=16, lookers=2))
+    transformer = build_transformer(0, VideoShape(layers=2, heads=4, head_dim=64, time_width=16, lookers=2))
     ways = [(0, 1), (0, -1), (1, 0), (-1, 0)], [(-1.5, -1.5), (-1.5, 1.5), (1.5, -1.5), (1.5, 1.5)]
     waves = rotary(torch.arange(3.0), torch.arange(15.0), torch.arange(15.0), 64)
     for block, expected in zip(blocks(transformer), ways, strict=True):
