@@ -23,6 +23,7 @@ from torch.nn import functional
 from undertow.backbones.dit_published import VIDEO_ARCHITECTURES, random_video_backbone
 from undertow.points import PointSettings, PointTracker
 from undertow.points.chunks import cover
+from undertow.video import Video
 
 WAYS = ("straightforward", "identical chunks", "minimal chunks")
 # DiffTrack's layer of CogVideoX-2B.
@@ -99,15 +100,9 @@ def ours(backbone, frames, points, size, plan):
     """Returns the tracks by our tracker under the same preset, and how many clips went through the transformer."""
     settings = PointSettings(preset="difftrack", size=size, cover=plan)
     with PointTracker(backbone, settings) as tracker:
-        tracker.observe(_clip(frames))
+        tracker.observe(Video(frames))
         tracks = tracker.follow(np.concatenate([np.zeros((len(points), 1)), points], axis=1))
         return tracks.tracks, tracker.forwards
-
-
-def _clip(frames):
-    from undertow.video import Video
-
-    return Video(frames)
 
 
 def run(way, options, count, queue):

@@ -65,7 +65,7 @@ class ConditionedObserver:
         count = len(states)
         seen = Capture()
         if self._sites:
-            with self._turn, replaced(_stand_ins_for(self._remembered, self._others, count)):
+            with self._turn, replaced(_remembering(self._remembered, self._others, count)):
                 seen = capture(self._denoiser, self._sites, lambda: self._forward(states), features=self._features)
         for mine, before in (
             (seen.queries, self._before.queries),
@@ -160,7 +160,7 @@ def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
     return partial(checkpoint, forward, use_reentrant=False)
 
 
-def _stand_ins_for(
+def _remembering(
     remembered: dict[torch.nn.Module, Any], others: dict[torch.nn.Module, Any], count: int
 ) -> dict[torch.nn.Module, Any]:
     """Returns forwards by which modules answer from memory, for a batch of `count`, beside other forwards."""

@@ -18,11 +18,11 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
 from undertow.backbones.networks import read_network
+from undertow.backbones.unet_video import CLIP_MEAN, CLIP_STD
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device
 from undertow.parsing.naming import UNKNOWN
 
 # Radford et al., "Learning transferable visual models from natural language supervision" (2021).
-MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a picture of {} in a scene.")
 # What a cluster must be more like than, to have a name at all.
 ANYTHING = ("a photo.", "a photo of something.", "a blurred picture of a part of something.")
@@ -59,8 +59,8 @@ class ClipNamer:
     model: Any
     words: tuple[str, ...]
     texts: Float[Tensor, "v d"]
-    mean: tuple[float, float, float] = MEAN
-    deviation: tuple[float, float, float] = DEVIATION
+    mean: tuple[float, float, float] = CLIP_MEAN
+    deviation: tuple[float, float, float] = CLIP_STD
     threshold: float = 0.3
 
     @classmethod
@@ -182,7 +182,7 @@ def _statistics(folder: Path) -> tuple[tuple[float, float, float], tuple[float, 
     """Returns mean and deviation of the pixels that a model was trained with, CLIP's if its folder does not say."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
-        return MEAN, DEVIATION
+        return CLIP_MEAN, CLIP_STD
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         mean, deviation = ([float(each) for each in value[name]] for name in ("image_mean", "image_std"))

@@ -243,13 +243,14 @@ class PointTracker:
             progress.advance()
         self._anchored[anchor] = chunks
 
-    def _observe(self, prepared: Float[Tensor, "f c h w"], indices: Sequence[int], names: Sequence[str]) -> None:
+    def _observe(self, prepared: Float[Tensor, "f c h w"], indices: Sequence[int], names: Sequence[str | None]) -> None:
         """Shows the network frames that are seen together, and keeps what it saw."""
         self.forwards += 1
-        spare = 1 if self.resolved.spare else 0
-        prepared, indices = torch.cat([prepared[:spare], prepared]), [*indices[:spare], *indices]
-        seen_together = observe(self.backbone, prepared, indices, self.resolved)[spare:]
-        for name, seen in zip(names, seen_together, strict=True):
+        if self.resolved.spare:
+            prepared, indices, names = torch.cat([prepared[:1], prepared]), [indices[0], *indices], [None, *names]
+        for name, seen in zip(names, observe(self.backbone, prepared, indices, self.resolved), strict=True):
+            if name is None:  # the spare copy, which is there for others to look at
+                continue
             self._store.put(name, {"queries": seen.queries, "keys": seen.keys})
 
     def _features(self, anchor: int, chunk: int, place: int) -> PointFeatures:

@@ -63,7 +63,7 @@ _CARDS = {
             "sam",
             "Apache-2.0",
             2.9,
-            # It answers with better masks more often than not, so it has to fit at least as well as what it replaces.
+            # It makes poor masks better and good ones worse (docs/segmenter.md); the gate of 1 lets only the former in.
             settings=SamSettings(prompts=8, mask_prompt=True, minimum_score=1.0),
             embedded="tiny-sam",
             notes="trained on procedural scenes, for refinement first of all",

@@ -18,12 +18,11 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 from undertow.backbones import Conditioning, ImageUNet
 from undertow.backbones.layout import find_problem
 from undertow.backbones.networks import quiet, read_network
+from undertow.backbones.unet_video import CLIP_MEAN, CLIP_STD
 from undertow.base import CueError, SettingsError, WeightsUnavailable, resolve_device, resolve_dtype
 
 # Of the box's longer side, on each side.
 MARGIN = 0.1
-# Of CLIP, on whose pictures BLIP-2 was trained.
-_MEAN, _SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def object_alone(
@@ -79,7 +78,7 @@ class Captioner:
     def _pixels(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 s s"]:
         side = self.model.config.vision_config.image_size
         square = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC), dtype=np.float32)
-        pixels = (torch.from_numpy(square) / 255 - torch.tensor(_MEAN)) / torch.tensor(_SPREAD)
+        pixels = (torch.from_numpy(square) / 255 - torch.tensor(CLIP_MEAN)) / torch.tensor(CLIP_STD)
         pixels = pixels.permute(2, 0, 1)[None]
         return pixels.to(self.model.device, self.model.vision_model.dtype)
 

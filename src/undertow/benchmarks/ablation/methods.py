@@ -17,7 +17,7 @@ from undertow.benchmarks.ablation.variants import Variant
 from undertow.benchmarks.methods import Method, Predictor, model_method
 from undertow.benchmarks.protocols import EvaluationProtocol
 from undertow.masks import LabelMap, object_ids
-from undertow.refinement import load_segmenter, refinement_settings
+from undertow.refinement import SamSettings, load_segmenter, refinement_settings
 from undertow.tracking import ObjectKernel, Refiner, SegmenterRefiner, TrackSettings, TunedKernels, make_refiner, track
 from undertow.tracking.tuning import get_tuning, tune
 from undertow.video import Video
@@ -55,8 +55,7 @@ class MakeVariant:
     def _refiner(self) -> Refiner | None:
         if self.variant.refine != "sam":
             return make_refiner(self.variant.refine)
-        asked = self.variant.sam
-        settings = replace(refinement_settings(self.segmenter), prompts=asked.prompts, points=asked.points)
+        settings = _sam_settings(self.variant, self.segmenter)
         loaded = load_segmenter(self.segmenter, device=self.device)
         return SegmenterRefiner(loaded, Path(self.segmenter).name, settings)
 
@@ -93,6 +92,11 @@ def load_image_model(model: str | Path, device: str | None = None, dtype: str | 
     return loaded
 
 
+def _sam_settings(variant: Variant, segmenter: str) -> SamSettings:
+    """Returns how a variant prompts a segmenter: as often as the variant says, else as the segmenter's card says."""
+    return replace(refinement_settings(segmenter), prompts=variant.sam.prompts, points=variant.sam.points)
+
+
 def variant_method(
     model: str | Path,
     variant: Variant,
@@ -122,7 +126,7 @@ def variant_method(
     facts["variant"] = variant.facts()
     if variant.refine == "sam":
         facts["segmenter"] = Path(segmenter).name
-        facts["sam"] = asdict(refinement_settings(segmenter))
+        facts["sam"] = asdict(_sam_settings(variant, segmenter))
     elif variant.refine != "none":
         refiner = make_refiner(variant.refine)
         facts["refiner"] = None if refiner is None else refiner.facts()
