@@ -16,8 +16,8 @@ from undertow.backbones import load
 from undertow.benchmarks import open_dataset, select_samples
 from undertow.masks import read_written_map
 from undertow.metrics import score_objects
-from undertow.runs import track_into
 from undertow.tracking import TrackSettings
+from undertow.tracking.job import track_into
 from undertow.video import Video
 
 

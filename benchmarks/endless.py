@@ -18,8 +18,8 @@ from pathlib import Path
 
 from undertow.backbones import load
 from undertow.base import SilentProgress, set_threads
-from undertow.runs import track_into
 from undertow.tracking import TrackSettings
+from undertow.tracking.job import track_into
 from undertow.video import Video
 from undertow.world import crossing_scene
 

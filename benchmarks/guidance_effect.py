@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
+from undertow.analysis.clips import point_grid
+from undertow.analysis.flow import flows, warp_error
+from undertow.analysis.sites import candidate_sites
 from undertow.backbones import Backbone, load
-from undertow.backbones.guidance import SamplingSettings, decode_sample, sample
+from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, sample
 from undertow.base import set_threads
 from undertow.benchmarks.motion_clips import world_prompts
 from undertow.metrics.statistics import paired_bootstrap
 from undertow.points import PointSettings, track_points
-from undertow.points.analysis_clips import point_grid
-from undertow.points.analysis_flow import flows, warp_error
-from undertow.points.analysis_sites import candidate_sites
 from undertow.video import write_video
 
 MEASURES = ("warp error", "cycle error", "motion")

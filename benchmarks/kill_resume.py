@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 
 from undertow.backbones import load
-from undertow.runs import folder, track_into
+from undertow.runs import folder
 from undertow.tracking import TrackSettings
+from undertow.tracking.job import track_into
 from undertow.video import Video, write_video
 from undertow.world import crossing_scene
 

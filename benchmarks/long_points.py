@@ -16,7 +16,7 @@ import numpy as np
 from undertow.backbones import load
 from undertow.base.memory import PeakMeter
 from undertow.points import PointSettings, grid_points
-from undertow.runs.points import track_points_into
+from undertow.points.job import track_points_into
 from undertow.video import Video, write_video
 
 SIZE = (96, 128)

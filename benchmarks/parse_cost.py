@@ -20,16 +20,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from undertow.backbones import get_card, random_backbone
-from undertow.backbones.edits import AddMap, Inject, recording
 from undertow.backbones.published import ARCHITECTURES
-from undertow.parsing.difference import blend, difference
-from undertow.parsing.exact import ExactSharpener
-from undertow.parsing.fast import FastSharpener
-from undertow.parsing.levels import blank
-from undertow.parsing.modulation import decoder_sites, modulated_sites, one_hot, transformer_path
-from undertow.parsing.presets import VIDSEG
-from undertow.parsing.stages import CoarseBatch
-from undertow.parsing.turbo import TurboSharpener
+from undertow.backbones.reading.edits import AddMap, Inject, recording
+from undertow.parsing.protocols import CoarseBatch
+from undertow.parsing.sharpeners.difference import blend, difference
+from undertow.parsing.sharpeners.exact import ExactSharpener
+from undertow.parsing.sharpeners.fast import FastSharpener
+from undertow.parsing.sharpeners.modulation import decoder_sites, modulated_sites, one_hot, transformer_path
+from undertow.parsing.sharpeners.noise_levels import blank
+from undertow.parsing.sharpeners.presets import VIDSEG
+from undertow.parsing.sharpeners.turbo import TurboSharpener
 
 # The note on the method predicts these ratios to the straightforward way for 10 labels (full size, batch of 14).
 PREDICTED = {

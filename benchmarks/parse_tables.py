@@ -29,7 +29,7 @@ from undertow.benchmarks import (
 from undertow.benchmarks.protocols import EvaluationProtocol
 from undertow.benchmarks.report.tables import method_table
 from undertow.parsing import ParseSettings
-from undertow.parsing.presets import modulation_for
+from undertow.parsing.sharpeners.presets import modulation_for
 from undertow.refinement.crf import CrfSettings
 
 PLAIN = ParseSettings(method="vidseg")

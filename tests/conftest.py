@@ -71,7 +71,7 @@ def small_svd():
     import torch
 
     from undertow.backbones import Site, get_card
-    from undertow.backbones.svd import ClipArchitecture, random_clip_unet
+    from undertow.backbones.adapters.svd import ClipArchitecture, random_clip_unet
 
     def site(up: int, index: int, stride: int, inner: str = "transformer_blocks", kind: str = "self") -> Site:
         return Site(f"up_blocks.{up}.attentions.{index}.{inner}.0.attn1", kind, 2, 16 * (2 - up), stride)

@@ -26,10 +26,14 @@ ALLOWED["tracking"] = {"affinity", "refinement", "backbones", "masks", "video", 
 TASKS = {"tracking", "parsing", "points"}
 ALLOWED["parsing"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
+ALLOWED["observing"] = ALLOWED["affinity"] | {"affinity", "backbones"}
+for task in TASKS:
+    ALLOWED[task] |= {"observing", "runs", "drawing"}
 ALLOWED["runs"] = ALLOWED["tracking"] | TASKS | {"drawing"}
+ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
-ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics"}
-ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training"}
+ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics", "observing"}
+ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "observing"}
 
 
 def imported_rooms(path: Path) -> set[str]:

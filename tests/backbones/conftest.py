@@ -135,7 +135,7 @@ def hub(monkeypatch: pytest.MonkeyPatch):
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    monkeypatch.setattr("undertow.backbones.hub.RETRY_WAITS", (0.0, 0.0))
+    monkeypatch.setattr("undertow.backbones.weights.hub.RETRY_WAITS", (0.0, 0.0))
     # It is on this machine, so that asking it is right even where the environment forbids the real one.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))

@@ -6,8 +6,8 @@ from diffusers import CogVideoXDDIMScheduler, DDIMScheduler, FlowMatchEulerDiscr
 
 from undertow.backbones import FlowSchedule, Noising, Schedule, get_card, random_video_backbone
 from undertow.backbones.dit_published import VIDEO_ARCHITECTURES
-from undertow.backbones.noising import add_noise, ddim_inversion
-from undertow.backbones.schedule import read_schedule
+from undertow.backbones.reading.noising import add_noise, ddim_inversion
+from undertow.backbones.sampling.schedule import read_schedule
 from undertow.base import SettingsError
 
 

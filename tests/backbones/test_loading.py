@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from undertow.backbones import ImageUNet, get_card, load
 from undertow.backbones.loading import nearest_card, untrained_denoiser
-from undertow.backbones.weights import embedded_folder
+from undertow.backbones.weights.locating import embedded_folder
 from undertow.base import SettingsError, WeightsUnavailable
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from undertow.backbones import get_card, load
-from undertow.backbones.guidance import SamplingSettings, sample
-from undertow.backbones.weights import embedded_folder
+from undertow.backbones.sampling.guidance import SamplingSettings, sample
+from undertow.backbones.weights.locating import embedded_folder
 from undertow.training.video_validation import VideoValidation, control_scores, validate_video, validation_clips
 
 

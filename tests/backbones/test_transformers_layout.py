@@ -7,9 +7,9 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from undertow.backbones import weights_state
-from undertow.backbones.digests import digests_of
-from undertow.backbones.layout import find_problem, weight_files
-from undertow.backbones.weights import pins, resolve
+from undertow.backbones.weights.digests import digests_of
+from undertow.backbones.weights.layout import find_problem, weight_files
+from undertow.backbones.weights.locating import pins, resolve
 from undertow.base import WeightsUnavailable
 
 LAYOUT = "transformers"

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from undertow.backbones import get_card
-from undertow.backbones.weights import embedded_folder
+from undertow.backbones.weights.locating import embedded_folder
 
 from .kitchen import Case, Kitchen
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from undertow.base import MaskError, SettingsError, UndertowError
 from undertow.benchmarks import get_task
-from undertow.benchmarks.referring import ReferSample
+from undertow.benchmarks.refer.sample import ReferSample
 from undertow.benchmarks.samples import MaskSample
 from undertow.benchmarks.submissions import SUBMISSIONS, write_submission
 from undertow.masks import write_label_map

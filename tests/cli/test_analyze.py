@@ -10,7 +10,7 @@ from PIL import Image
 
 from undertow import cli
 from undertow.backbones import load
-from undertow.backbones.guidance import denoiser_of
+from undertow.backbones.sampling.guidance import denoiser_of
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 from huggingface_hub import constants
 
 from undertow import cli
-from undertow.backbones import get_card, registry
-from undertow.backbones.weights import embedded_folder
+from undertow.backbones import get_card
+from undertow.backbones.cards import registry
+from undertow.backbones.weights.locating import embedded_folder
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import torch
 from undertow.backbones import get_card, random_clip_unet
 from undertow.base import SettingsError
 from undertow.parsing import ParseSettings, resolve_parse
-from undertow.parsing.difference import blur, difference, enlarge, favour, normalise, probabilities
-from undertow.parsing.exact import ExactSharpener
-from undertow.parsing.fast import FastSharpener
-from undertow.parsing.fast import make_sharpener as make_fast
-from undertow.parsing.modulation import Modulation, one_hot, transformer_path
-from undertow.parsing.presets import EMERDIFF, TINY_EXACT, TINY_FAST, VIDSEG, VIDSEG_CLIPS, modulation_for
-from undertow.parsing.pushes import Pushes
-from undertow.parsing.stages import CoarseBatch
+from undertow.parsing.protocols import CoarseBatch
+from undertow.parsing.sharpeners.difference import blur, difference, enlarge, favour, normalise, probabilities
+from undertow.parsing.sharpeners.exact import ExactSharpener
+from undertow.parsing.sharpeners.fast import FastSharpener
+from undertow.parsing.sharpeners.fast import make_sharpener as make_fast
+from undertow.parsing.sharpeners.modulation import Modulation, one_hot, transformer_path
+from undertow.parsing.sharpeners.perturbation import Pushes
+from undertow.parsing.sharpeners.presets import EMERDIFF, TINY_EXACT, TINY_FAST, VIDSEG, VIDSEG_CLIPS, modulation_for
 
 SITES = get_card("tiny").sites["modulate"]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from undertow.backbones.weights import embedded_folder
+from undertow.backbones.weights.locating import embedded_folder
 from undertow.refinement import get_segmenter_card, load_segmenter
 from undertow.training.segmenter_validation import SegmenterValidation, validate_segmenter
 

@@ -14,9 +14,18 @@ from undertow.affinity import compute_affinity
 from undertow.base import CueError, MemoryBudgetError, SettingsError
 from undertow.base.memory import PeakMeter, process_memory, release_memory
 from undertow.masks import write_label_map
-from undertow.runs import calibration, check_budget, estimate, parse_memory, shown_memory, track_into
-from undertow.runs.footprint import Work, footprint, kernel_bytes, keys_bytes, labels_bytes, references, weights_bytes
+from undertow.runs import calibration, check_budget, estimate, parse_memory, shown_memory
 from undertow.tracking import MaskTracker, TrackSettings, resolve
+from undertow.tracking.footprint import (
+    Work,
+    footprint,
+    kernel_bytes,
+    keys_bytes,
+    labels_bytes,
+    references,
+    weights_bytes,
+)
+from undertow.tracking.job import track_into
 from undertow.video import Video
 from undertow.world import crossing_scene
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from undertow.base import CueError, MemoryBudgetError, SettingsError
 from undertow.points import PointSettings, PointTracker, Tracks
-from undertow.runs import points as runs_points
-from undertow.runs.points import check_room_for, track_points_into
-from undertow.runs.points_folder import FEATURES, UNFINISHED
+from undertow.points import job as runs_points
+from undertow.points.folder import FEATURES, UNFINISHED
+from undertow.points.job import check_room_for, track_points_into
 from undertow.video import Clip, Video
 
 SETTINGS = PointSettings(size=(64, 48), batch=2)

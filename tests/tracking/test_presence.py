@@ -10,7 +10,7 @@ from undertow.backbones import load
 from undertow.base import SettingsError
 from undertow.tracking import MaskTracker, PresenceModel, PresenceSignals, TrackSettings, track
 from undertow.tracking.features import FrameFeatures
-from undertow.tracking.losing import judge, without
+from undertow.tracking.lost import judge, without
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.presence import WITNESSES, Witnesses, given, log_odds, winners
 from undertow.world import FIRST_VALIDATION_SEED, make_family_scene

@@ -1,23 +1,23 @@
 """Frozen diffusion models behind one protocol: what is known of each, loading it, and observing its attention."""
 
 # The cards register themselves when their module is imported.
-from undertow.backbones import cards as _cards  # noqa: F401
-from undertow.backbones import dit_cards as _dit_cards  # noqa: F401
-from undertow.backbones import svd as _svd  # noqa: F401
-from undertow.backbones.card import Card, Noising, Site, inversion_steps
-from undertow.backbones.dit import VideoDiT
+from undertow.backbones.adapters import svd as _svd  # noqa: F401
+from undertow.backbones.adapters.dit import VideoDiT
+from undertow.backbones.adapters.svd import random_clip_unet
+from undertow.backbones.adapters.unet import ImageUNet
+from undertow.backbones.adapters.unet_video import VideoUNet
+from undertow.backbones.cards import image_cards as _cards  # noqa: F401
+from undertow.backbones.cards import video_cards as _dit_cards  # noqa: F401
+from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
+from undertow.backbones.cards.registry import get_card, list_cards, register_card
 from undertow.backbones.dit_published import random_video_backbone
 from undertow.backbones.initialisation import matcher_start
 from undertow.backbones.loading import load
 from undertow.backbones.observation import Backbone, Conditioning, Observation
 from undertow.backbones.published import random_backbone
-from undertow.backbones.registry import get_card, list_cards, register_card
-from undertow.backbones.schedule import FlowSchedule, Schedule
-from undertow.backbones.sizes import fit_size
-from undertow.backbones.svd import random_clip_unet
-from undertow.backbones.unet import ImageUNet
-from undertow.backbones.unet_video import VideoUNet
-from undertow.backbones.weights import Located, locate, pins, resolve, weights_state
+from undertow.backbones.reading.sizes import fit_size
+from undertow.backbones.sampling.schedule import FlowSchedule, Schedule
+from undertow.backbones.weights.locating import Located, locate, pins, resolve, weights_state
 
 __all__ = [
     "Backbone",

@@ -13,14 +13,14 @@ from typing import Any, Literal
 import diffusers
 import torch
 
-from undertow.backbones.dit import VideoDiT
-from undertow.backbones.dit_cards import middle_card
-from undertow.backbones.dit_kinds import block_paths, first_blocks, kind_of
-from undertow.backbones.networks import cast
+from undertow.backbones.adapters.dit import VideoDiT
+from undertow.backbones.adapters.dit_kinds import block_paths, first_blocks, kind_of
+from undertow.backbones.adapters.video_autoencoder import FrameAutoencoder
+from undertow.backbones.cards.registry import list_cards
+from undertow.backbones.cards.video_cards import middle_card
 from undertow.backbones.observation import Conditioning
-from undertow.backbones.registry import list_cards
-from undertow.backbones.schedule import read_schedule
-from undertow.backbones.video_autoencoder import FrameAutoencoder
+from undertow.backbones.sampling.schedule import read_schedule
+from undertow.backbones.weights.networks import cast
 from undertow.base import SettingsError
 
 

@@ -10,20 +10,20 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from undertow.backbones.capture import attention_at
-from undertow.backbones.card import Card, Site
-from undertow.backbones.dit import VideoDiT
-from undertow.backbones.dit_loading import load_video_dit
+from undertow.backbones.adapters.dit import VideoDiT
+from undertow.backbones.adapters.dit_loading import load_video_dit
+from undertow.backbones.adapters.svd import load_svd
+from undertow.backbones.adapters.unet import ImageUNet
+from undertow.backbones.cards.card import Card, Site
+from undertow.backbones.cards.registry import get_card, list_cards
 from undertow.backbones.initialisation import matcher_start
-from undertow.backbones.layout import is_video_transformer, is_video_unet
-from undertow.backbones.networks import read_network
 from undertow.backbones.published import ARCHITECTURES
-from undertow.backbones.registry import get_card, list_cards
-from undertow.backbones.schedule import Schedule
-from undertow.backbones.single_file import published_names, read_networks, text_loader
-from undertow.backbones.svd import load_svd
-from undertow.backbones.unet import ImageUNet
-from undertow.backbones.weights import locate
+from undertow.backbones.reading.capture import attention_at
+from undertow.backbones.sampling.schedule import Schedule
+from undertow.backbones.weights.layout import is_video_transformer, is_video_unet
+from undertow.backbones.weights.locating import locate
+from undertow.backbones.weights.networks import read_network
+from undertow.backbones.weights.single_file import published_names, read_networks, text_loader
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device, resolve_dtype
 
 UNTRAINED_SEED = 0

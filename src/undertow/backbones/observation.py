@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones.card import Card, Noising, Site
+from undertow.backbones.cards.card import Card, Noising, Site
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from undertow.backbones.card import Card
-from undertow.backbones.schedule import Schedule
-from undertow.backbones.unet import ImageUNet
+from undertow.backbones.adapters.unet import ImageUNet
+from undertow.backbones.cards.card import Card
+from undertow.backbones.sampling.schedule import Schedule
 from undertow.base import SettingsError
 
 

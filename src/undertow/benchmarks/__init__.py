@@ -1,6 +1,5 @@
 """Benchmarks: dataset layouts, baselines, a runner that resumes, tables and plots."""
 
-from undertow.benchmarks.baselines import FLOW_BASELINES, FlowSettings, carry, copy_labels, flow_labels
 from undertow.benchmarks.datasets import (
     DATASETS,
     Dataset,
@@ -13,6 +12,7 @@ from undertow.benchmarks.datasets import (
 from undertow.benchmarks.demo import DemoResult, run_demo
 from undertow.benchmarks.engines.shards import parse_shard
 from undertow.benchmarks.manifest import read_manifest
+from undertow.benchmarks.masks.baselines import FLOW_BASELINES, FlowSettings, carry, copy_labels, flow_labels
 from undertow.benchmarks.methods import (
     BASELINES,
     TASK_METHODS,
@@ -26,14 +26,14 @@ from undertow.benchmarks.methods import (
     simplest_baseline,
 )
 from undertow.benchmarks.outcomes import Outcome, read_outcome, read_outcomes
-from undertow.benchmarks.parse_baselines import ColourSettings, colour_labels
-from undertow.benchmarks.parse_methods import WAYS, parse_method, parse_ways
-from undertow.benchmarks.parse_samples import with_anchors
-from undertow.benchmarks.point_baselines import still_points
-from undertow.benchmarks.point_flow import carry_points
-from undertow.benchmarks.point_methods import point_method
+from undertow.benchmarks.parse.anchors import with_anchors
+from undertow.benchmarks.parse.baselines import ColourSettings, colour_labels
+from undertow.benchmarks.parse.methods import WAYS, parse_method, parse_ways
+from undertow.benchmarks.points.baselines import still_points
+from undertow.benchmarks.points.flow import carry_points
+from undertow.benchmarks.points.methods import point_method
 from undertow.benchmarks.protocols import PROTOCOLS, EvaluationProtocol, get_protocol
-from undertow.benchmarks.refer_baselines import everything, nothing
+from undertow.benchmarks.refer.baselines import everything, nothing
 from undertow.benchmarks.report import (
     difference_table,
     markdown_report,

@@ -10,8 +10,8 @@ from undertow.backbones import load
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.masks import LabelMap, object_ids, read_written_map, write_label_map
 from undertow.metrics import DatasetSummary, SequenceEvaluator
-from undertow.runs import track_into
 from undertow.tracking import TrackSettings, track
+from undertow.tracking.job import track_into
 from undertow.video import Video, VideoWriter
 from undertow.world import crossing_scene
 

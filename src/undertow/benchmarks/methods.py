@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from undertow.affinity import get_preset
 from undertow.backbones import load, locate
 from undertow.base import SettingsError
-from undertow.benchmarks.baselines import FLOW_BASELINES, FlowSettings, copy_labels, flow_labels
+from undertow.benchmarks.masks.baselines import FLOW_BASELINES, FlowSettings, copy_labels, flow_labels
 from undertow.benchmarks.protocols import EvaluationProtocol
 from undertow.benchmarks.tasks import get_task
 from undertow.masks import LabelMap

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from undertow.analysis.analyze import MotionClip
+from undertow.analysis.clips import MOST_FRAMES, point_grid
 from undertow.base import SettingsError
-from undertow.points.analysis import MotionClip
-from undertow.points.analysis_clips import MOST_FRAMES, point_grid
 from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, point_tracks
 
 # Seeds between those by which training is validated and those of benchmarks.

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from undertow.base import MaskError, Progress, SettingsError, SilentProgress, atomic_path
-from undertow.benchmarks.referring import ReferSample, read_mask, read_values
+from undertow.benchmarks.refer.sample import ReferSample, read_mask, read_values
 from undertow.benchmarks.samples import MaskSample, Sample
 from undertow.masks import palette
 

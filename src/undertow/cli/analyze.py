@@ -80,13 +80,13 @@ def analyze(
     check_free(out, "table.csv", ("table.md", "analysis.json", "card.json"), "analysis", overwrite=overwrite)
     levels = _numbers(timesteps)
 
+    from undertow.analysis.analyze import AnalysisSettings, MotionClip
+    from undertow.analysis.analyze import analyze as look_into
+    from undertow.analysis.clips import GRIDS, filmed_clip, generated_clips, read_prompts
+    from undertow.analysis.writing import write_analysis
     from undertow.backbones import load, locate
-    from undertow.backbones.guidance import SamplingSettings
+    from undertow.backbones.sampling.guidance import SamplingSettings
     from undertow.benchmarks.motion_clips import motion_clips, world_prompts
-    from undertow.points.analysis import AnalysisSettings, MotionClip
-    from undertow.points.analysis import analyze as look_into
-    from undertow.points.analysis_clips import GRIDS, filmed_clip, generated_clips, read_prompts
-    from undertow.runs.analysis import write_analysis
 
     given: dict[str, Any] = sizes(size)
     if "size" in given:

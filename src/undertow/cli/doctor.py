@@ -49,7 +49,7 @@ def examine(device: str | None = None, *, offline: bool = False) -> dict[str, An
     import huggingface_hub
     import torch
 
-    from undertow.backbones import hub
+    from undertow.backbones.weights import hub
     from undertow.base import memory
 
     place = resolve_device(device)
@@ -139,7 +139,7 @@ def _segmenters() -> dict[str, str]:
 
 
 def _answer(hub_id: str, revision: str | None) -> str:
-    from undertow.backbones import hub
+    from undertow.backbones.weights import hub
 
     try:
         listing = hub.ask(hub_id, revision, timeout=PATIENCE)

@@ -68,10 +68,10 @@ def generate(
     import numpy as np
     from PIL import Image
 
+    from undertow.analysis.sites import candidate_sites
     from undertow.backbones import load
-    from undertow.backbones.guidance import SamplingSettings, decode_sample, guided_sites, sample
+    from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, guided_sites, sample
     from undertow.base import atomic_path, write_json
-    from undertow.points.analysis_sites import candidate_sites
     from undertow.video import Video, write_video
 
     settings = SamplingSettings(steps, text_scale, guidance, scale, (), shift, seed)

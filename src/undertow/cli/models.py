@@ -12,7 +12,7 @@ from undertow.cli.entry import app
 from undertow.cli.options import log
 
 if TYPE_CHECKING:
-    from undertow.backbones.origin import Origin
+    from undertow.backbones.weights.source import Origin
 
 models = typer.Typer(help="List the models undertow knows, and fetch their weights.")
 app.add_typer(models, name="models")

@@ -33,8 +33,8 @@ from undertow.cli.options import (
 from undertow.cli.track import opened
 
 if TYPE_CHECKING:
+    from undertow.parsing.estimate import ParseEstimate
     from undertow.parsing.naming import NameTable
-    from undertow.runs.parsing_estimate import ParseEstimate
 
 Views = Annotated[str, typer.Option(help="Pictures to draw: overlay,contours,sidebyside, or none.")]
 
@@ -114,10 +114,12 @@ def parse(
     """
     from undertow.backbones import load
     from undertow.parsing import ParseSettings
+    from undertow.parsing.estimate import check_parsing, estimate_parsing
+    from undertow.parsing.job import parse_into, read_anchors, render_parsed
     from undertow.parsing.naming import NameTable
+    from undertow.parsing.views import choose_views
     from undertow.refinement.crf import CrfSettings
-    from undertow.runs import Latency, choose_views, parse_into, parse_memory, read_anchors, render_parsed
-    from undertow.runs.parsing_estimate import check_parsing, estimate_parsing
+    from undertow.runs import Latency, parse_memory
 
     set_threads(threads)
     drawn = choose_views(listed(views))
@@ -189,8 +191,8 @@ def _named(
     out: Path, clip: object, namer: Path, words: Sequence[str], table: "NameTable | None", device: str | None
 ) -> "NameTable":
     """Returns the table with what a CLIP model calls the clusters that have no name of their own yet."""
+    from undertow.parsing.apply_names import name_clusters
     from undertow.parsing.namer import ClipNamer
-    from undertow.runs.parsing_naming import name_clusters
 
     return name_clusters(out, clip, ClipNamer.load(namer, words, device=device), table)  # type: ignore[arg-type]
 

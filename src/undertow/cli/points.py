@@ -75,10 +75,10 @@ def points(
     The same command again goes on after an interruption; with other points it adds them to a complete run.
     """
     from undertow.backbones import load
+    from undertow.observing.store import MEMORY
     from undertow.points import PointSettings
-    from undertow.points.store import MEMORY
+    from undertow.points.job import track_points_into
     from undertow.runs import parse_memory
-    from undertow.runs.points import track_points_into
 
     set_threads(threads)
     if is_live(video):
@@ -116,8 +116,8 @@ def given_points(
     import numpy as np
 
     from undertow.points import check_points, grid_points, mask_points, read_points
+    from undertow.points.job import check_room_for
     from undertow.runs import read_masks, split_cue
-    from undertow.runs.points import check_room_for
 
     size = (clip.height, clip.width)
     found = []

@@ -34,8 +34,9 @@ from undertow.cli.options import (
 if TYPE_CHECKING:
     from undertow.backbones import Backbone, Conditioning
     from undertow.masks import LabelMap
-    from undertow.runs import Correction, Prompted
+    from undertow.runs import Prompted
     from undertow.tracking import TrackSettings, TunedKernels
+    from undertow.tracking.corrections import Correction
     from undertow.video import Clip
 
 
@@ -110,8 +111,9 @@ def track(
     frame F on.
     """
     from undertow.backbones import load
-    from undertow.runs import Latency, parse_memory, track_into
+    from undertow.runs import Latency, parse_memory
     from undertow.tracking import TrackSettings, make_refiner
+    from undertow.tracking.job import track_into
 
     set_threads(threads)
     if feed_back and refine != "sam":

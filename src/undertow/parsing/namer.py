@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from undertow.backbones.networks import read_network
-from undertow.backbones.unet_video import CLIP_MEAN, CLIP_STD
+from undertow.backbones.adapters.unet_video import CLIP_MEAN, CLIP_STD
+from undertow.backbones.weights.networks import read_network
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device
 from undertow.parsing.naming import UNKNOWN
 

@@ -14,11 +14,11 @@ from undertow.backbones import Backbone, load
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID, LabelMap
 from undertow.parsing.anchors import balanced, check_anchors, class_shares, classes_of
-from undertow.parsing.emerdiff import FramewiseLabeller
-from undertow.parsing.propagate import PropagatingLabeller
+from undertow.parsing.labellers.emerdiff import FramewiseLabeller
+from undertow.parsing.labellers.propagate import PropagatingLabeller
+from undertow.parsing.labellers.vidseg import TokenLabeller
+from undertow.parsing.protocols import CoarseBatch, Labeller, ParseResult, Sharpener, make_sharpener
 from undertow.parsing.settings import ParseSettings, ResolvedParse, resolve_parse
-from undertow.parsing.stages import CoarseBatch, Labeller, ParseResult, Sharpener, make_sharpener
-from undertow.parsing.vidseg import TokenLabeller
 from undertow.refinement.crf import refine_crf
 from undertow.video import Clip, Frame, Video
 

@@ -1,5 +1,6 @@
 """Point tracking with frozen diffusion models (DiffTrack), and the analysis that finds the layer for it."""
 
+from undertow.observing.store import TensorStore
 from undertow.points.chunks import cover
 from undertow.points.queries import check_points, grid_points, mask_points, read_points
 from undertow.points.settings import (
@@ -10,7 +11,6 @@ from undertow.points.settings import (
     get_point_preset,
     resolve_points,
 )
-from undertow.points.store import TensorStore
 from undertow.points.tracker import PointTracker, track_points
 from undertow.points.tracks import Tracks, read_tracks, write_tracks
 from undertow.points.visibility import Evidence, VisibilityModel

@@ -17,13 +17,13 @@ from torch import Tensor
 from undertow.backbones import Backbone, load
 from undertow.base import Progress, SettingsError, SilentProgress, VideoError
 from undertow.masks import LabelMap
+from undertow.observing.store import MEMORY, TensorStore
 from undertow.points.chunks import cover
 from undertow.points.features import PointFeatures, observe, prepare_images
 from undertow.points.following import Pair, step
 from undertow.points.paths import best_path
 from undertow.points.queries import check_points, grid_points, mask_points
 from undertow.points.settings import PointSettings, ResolvedPoints, resolve_points
-from undertow.points.store import MEMORY, TensorStore
 from undertow.points.tracks import Tracks
 from undertow.points.visibility import VisibilityModel
 from undertow.video import Clip, Frame, Video

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import Sam2Model, SamModel
 
-from undertow.backbones.networks import read_network
-from undertow.backbones.weights import find_problem, resolve, weights_state
+from undertow.backbones.weights.locating import find_problem, resolve, weights_state
+from undertow.backbones.weights.networks import read_network
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device
 from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
 from undertow.refinement.sam import SamSettings

@@ -1,14 +1,10 @@
 """Run folders: masks, scores and run lengths written as they come, and the overlay rendered from them at the end."""
 
 from undertow.runs.budget import parse_memory, shown_memory
-from undertow.runs.corrections import Correction
 from undertow.runs.cues import read_masks, split_cue
 from undertow.runs.estimate import Estimate, check_budget, estimate
 from undertow.runs.folder import FrameResult, RunFolder, Score
 from undertow.runs.latency import Latency
-from undertow.runs.parsing import parse_into, read_anchors, render_parsed
-from undertow.runs.parsing_folder import ParseFolder
-from undertow.runs.parsing_views import choose_views
 from undertow.runs.plain import plain
 from undertow.runs.prompts import (
     Prompt,
@@ -21,37 +17,29 @@ from undertow.runs.prompts import (
     worded_masks,
 )
 from undertow.runs.render import LiveOverlay, render_overlay, write_overlay
-from undertow.runs.tracking import track_into
 
 __all__ = [
-    "Correction",
     "Estimate",
     "FrameResult",
     "Latency",
     "LiveOverlay",
-    "ParseFolder",
     "Prompt",
     "Prompted",
     "RunFolder",
     "Score",
     "WordPrompt",
     "check_budget",
-    "choose_views",
     "estimate",
     "parse_box",
-    "parse_into",
     "parse_memory",
     "parse_point",
     "parse_words",
     "plain",
     "prompted_masks",
-    "read_anchors",
     "read_masks",
     "render_overlay",
-    "render_parsed",
     "shown_memory",
     "split_cue",
-    "track_into",
     "worded_masks",
     "write_overlay",
 ]

@@ -10,8 +10,8 @@ import torch
 from undertow.backbones import Backbone
 from undertow.base import MemoryBudgetError, SettingsError
 from undertow.base.memory import total_memory
-from undertow.runs.footprint import Footprint, Work, footprint
 from undertow.tracking import TrackSettings, resolve
+from undertow.tracking.footprint import Footprint, Work, footprint
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(?P<number>\d+\.?\d*(?:e\d+)?|\.\d+)\s*(?P<unit>[KMGT]?I?)B?", re.IGNORECASE | re.ASCII)

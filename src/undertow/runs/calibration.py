@@ -23,9 +23,9 @@ from undertow.backbones import Backbone
 from undertow.base.memory import PeakMeter, process_memory, release_memory
 from undertow.drawing import overlay
 from undertow.masks import LabelMap, label_map_rles, object_ids, soft_one_hot, upsample_argmax, write_label_map
-from undertow.runs.footprint import Work, footprint, references
 from undertow.tracking import ResolvedSettings, TrackSettings, resolve
 from undertow.tracking.features import extract
+from undertow.tracking.footprint import Work, footprint, references
 from undertow.video import VideoWriter
 
 RGB: TypeAlias = UInt8[np.ndarray, "h w 3"]

@@ -2,7 +2,7 @@
 
 from undertow.tracking.inspection import Inspection, inspect
 from undertow.tracking.kernels import ObjectKernel, TunedKernels
-from undertow.tracking.losing import Verdict
+from undertow.tracking.lost import Verdict
 from undertow.tracking.presence import PresenceModel, PresenceSignals
 from undertow.tracking.refining import CrfRefiner, GuidedRefiner, Refiner, SegmenterRefiner, make_refiner
 from undertow.tracking.sequence import check_masks, propagate, track

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
 from undertow.backbones import Conditioning, ImageUNet
-from undertow.backbones.layout import find_problem
-from undertow.backbones.networks import quiet, read_network
-from undertow.backbones.unet_video import CLIP_MEAN, CLIP_STD
+from undertow.backbones.adapters.unet_video import CLIP_MEAN, CLIP_STD
+from undertow.backbones.weights.layout import find_problem
+from undertow.backbones.weights.networks import quiet, read_network
 from undertow.base import CueError, SettingsError, WeightsUnavailable, resolve_device, resolve_dtype
 
 # Of the box's longer side, on each side.

@@ -16,7 +16,7 @@ from undertow.base import CueError, MaskError, SettingsError, VideoError
 from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot, upsample_argmax
 from undertow.tracking.features import FrameFeatures, extract
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of, with_background
-from undertow.tracking.losing import Verdict, judge
+from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.presence import PresenceModel, Witnesses
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve

@@ -157,7 +157,7 @@ def camvid_folder(root: Path) -> None:
 
 
 def camvid_32(root: Path) -> None:
-    from undertow.benchmarks.datasets.camvid import COLOURS_32
+    from undertow.benchmarks.parse.camvid import COLOURS_32
 
     colours = np.array(list(COLOURS_32.values()), np.uint8)
     names = [f"0016E5_{7957 + step:05d}" for step in range(24)] + ["0001TP_006690", "0001TP_006720"]
@@ -177,7 +177,7 @@ def vspw(root: Path) -> None:
 
 
 def cityscapes(root: Path) -> None:
-    from undertow.benchmarks.datasets.cityscapes import LABEL_IDS
+    from undertow.benchmarks.parse.cityscapes import LABEL_IDS
 
     ids = np.array(list(LABEL_IDS.values()), np.uint8)
     names = [f"ulm_000003_{number:06d}_leftImg8bit" for number in range(10, 40)]

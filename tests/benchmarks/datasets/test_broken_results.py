@@ -10,8 +10,8 @@ from PIL import Image
 
 from undertow.base import MaskError, SettingsError, UndertowError
 from undertow.benchmarks import open_dataset, score_folder
+from undertow.benchmarks.parse.sample import SemanticSample
 from undertow.benchmarks.samples import MaskSample, Sample
-from undertow.benchmarks.semantic import SemanticSample
 from undertow.benchmarks.tasks import get_task
 
 Layout = Callable[[str], tuple[str, Path, str | None]]

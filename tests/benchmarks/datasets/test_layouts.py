@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from undertow.benchmarks import baseline_method, check_dataset, open_dataset, run_benchmark, score_folder
+from undertow.benchmarks.parse.sample import SemanticSample
 from undertow.benchmarks.runner import choose_rules
 from undertow.benchmarks.samples import MaskSample, Sample
-from undertow.benchmarks.semantic import SemanticSample
 from undertow.benchmarks.tasks import get_task
 
 Layout = Callable[[str], tuple[str, Path, str | None]]

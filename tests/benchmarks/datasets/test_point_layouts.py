@@ -16,7 +16,7 @@ from PIL import Image
 
 from undertow.benchmarks import check_dataset, get_task, open_dataset, score_folder
 from undertow.benchmarks.datasets import DATASETS, world_points
-from undertow.benchmarks.points import PointSample, Tracks, write_tracks
+from undertow.benchmarks.points.sample import PointSample, Tracks, write_tracks
 from undertow.masks import read_label_map
 from undertow.world import WorldClip
 

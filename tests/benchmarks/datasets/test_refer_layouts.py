@@ -17,8 +17,8 @@ from PIL import Image
 from undertow.base import UndertowError
 from undertow.benchmarks import check_dataset, get_task, open_dataset, score_folder
 from undertow.benchmarks.datasets import DATASETS
-from undertow.benchmarks.datasets.vspw_stuff import STUFF
-from undertow.benchmarks.referring import ReferSample
+from undertow.benchmarks.parse.vspw_stuff import STUFF
+from undertow.benchmarks.refer.sample import ReferSample
 from undertow.masks import encode_rle
 
 HEIGHT, WIDTH = 24, 32

@@ -9,10 +9,10 @@ from PIL import Image
 
 from undertow.base import MaskError, SettingsError
 from undertow.benchmarks import check_dataset, open_dataset
-from undertow.benchmarks.datasets import world_classes
-from undertow.benchmarks.datasets.vspw import CLASSES
-from undertow.benchmarks.datasets.world_classes import draw_classes
-from undertow.benchmarks.semantic import SemanticSample
+from undertow.benchmarks.parse import world_classes
+from undertow.benchmarks.parse.sample import SemanticSample
+from undertow.benchmarks.parse.vspw import CLASSES
+from undertow.benchmarks.parse.world_classes import draw_classes
 from undertow.benchmarks.tasks import get_task
 from undertow.benchmarks.worlds import render_clip
 from undertow.masks import VOID
@@ -118,7 +118,7 @@ def test_classes_of_a_world_are_those_of_its_pictures(tmp_path: Path) -> None:
 
 def test_a_world_of_classes_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = WorldClip("plain-00", "plain", 5, frames=3, height=36, width=64)
-    for module in ("undertow.benchmarks.worlds", "undertow.benchmarks.datasets.world_classes"):
+    for module in ("undertow.benchmarks.worlds", "undertow.benchmarks.parse.world_classes"):
         monkeypatch.setattr(f"{module}.SUITES", {"world-easy": (clip,)})
     sample = open_classes("world-easy-classes", tmp_path)
     assert (sample.annotated, sample.size) == ((0, 1, 2), (36, 64))

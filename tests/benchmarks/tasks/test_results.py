@@ -10,7 +10,7 @@ from PIL import Image
 from undertow.base import MaskError, SettingsError
 from undertow.benchmarks import open_dataset, run_benchmark, score_folder, select_samples
 from undertow.benchmarks.methods import baseline_method
-from undertow.benchmarks.referring import read_mask
+from undertow.benchmarks.refer.sample import read_mask
 from undertow.masks import write_label_map
 
 FRAMES, SIZE = 4, (24, 32)

@@ -75,7 +75,7 @@ def get_dataset(name: str, root: Path | str | None = None) -> Dataset:
         SettingsError: if there is none.
     """
     if name == "davis" and root is not None:
-        from undertow.benchmarks.datasets.davis import recognise
+        from undertow.benchmarks.masks.davis import recognise
 
         name = recognise(Path(root))
     if name not in DATASETS:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from undertow.base import SettingsError
+from undertow.benchmarks.masks.task import MaskTask
+from undertow.benchmarks.parse.task import ParseTask
+from undertow.benchmarks.points.task import PointTask
+from undertow.benchmarks.refer.task import ReferTask
 from undertow.benchmarks.tasks.base import Evaluator, Finding, Images, Measurement, Task
-from undertow.benchmarks.tasks.masks import MaskTask
-from undertow.benchmarks.tasks.parse import ParseTask
-from undertow.benchmarks.tasks.points import PointTask
-from undertow.benchmarks.tasks.refer import ReferTask
 
 TASKS: dict[str, Task[Any, Any]] = {task.name: task for task in (MaskTask(), ParseTask(), PointTask(), ReferTask())}
 

@@ -1,0 +1,181 @@
+"""What a video transformer reads of a text, as its pipeline computes it; the empty text is computed once and kept.
+
+Text encoders weigh many gigabytes, and tracking needs nothing but the empty text. Its states are a constant of the
+model, so they are kept in a small file, and from then on the encoder is never loaded again, or need not even be there.
+Encoders run on the CPU whatever the device, the large ones in bfloat16, so that a text means the same everywhere.
+"""
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import constants
+from jaxtyping import Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import (
+    CLIPTextModel,
+    CLIPTokenizer,
+    LlamaModel,
+    PreTrainedTokenizerFast,
+    T5EncoderModel,
+    T5TokenizerFast,
+    UMT5EncoderModel,
+)
+
+from undertow.backbones.observation import Conditioning
+from undertow.backbones.weights.networks import read_network
+from undertow.base import SettingsError, WeightsUnavailable, atomic_path
+
+ReadText = Callable[[str], Conditioning]
+
+# HunyuanVideo asks a language model to describe the video and reads its states of the text. Those of the first tokens,
+# which are the same for every text, are left away.
+HUNYUAN_PREAMBLE, HUNYUAN_LAYER = 95, -3
+
+
+def text_reader(folder: Path, name: str, longest: int) -> ReadText:
+    """Returns what reads texts with the encoders of a model `folder`, loading them anew for every text.
+
+    Args:
+        folder: in the diffusers layout.
+        name: of the model, for errors.
+        longest: number of text tokens the transformer reads; `tiny-video` goes by its tokenizer.
+    """
+    readers: dict[str, Callable[[Path, str, int], Conditioning]] = {
+        "clip_text_model": _read_clip,
+        "t5": _read_t5,
+        "umt5": _read_umt5,
+        "llama": _read_hunyuan,
+    }
+
+    def read(text: str) -> Conditioning:
+        config = folder / "text_encoder" / "config.json"
+        if not config.is_file():
+            raise WeightsUnavailable(
+                f"{folder} has no text encoder and the states of this text are not kept here; fetch the whole model "
+                f"(`undertow models fetch {name}`) and use it once"
+            )
+        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+        if kind not in readers:
+            raise SettingsError(f"{config.parent} holds a text encoder of type '{kind}', not {', '.join(readers)}")
+        with torch.no_grad():
+            return readers[kind](folder, text, longest)
+
+    return read
+
+
+def keeping_null_text(read: ReadText, null_text: str, file: Path) -> ReadText:
+    """Returns a reader that computes the states of `null_text` once, and has them from `file` ever after."""
+
+    def reading(text: str) -> Conditioning:
+        if text != null_text:
+            return read(text)
+        with suppress(OSError, SafetensorError, KeyError):
+            kept = load_file(file)
+            return Conditioning(kept["states"], "null", text, kept.get("pooled"))
+        states = read(text)
+        tensors = {"states": states.tensor.contiguous()}
+        tensors |= {} if states.pooled is None else {"pooled": states.pooled.contiguous()}
+        # Where the cache cannot be written, the encoder is needed again next time, and nothing is wrong.
+        with suppress(OSError), atomic_path(file) as temporary:
+            save_file(tensors, temporary)
+        return states
+
+    return reading
+
+
+def null_text_file(reader: torch.nn.Module, null_text: str, cache: Path | str | None = None) -> Path:
+    """Returns where the states of the null text are kept for models with the same text-reading weights.
+
+    Args:
+        reader: the module of the transformer that reads text states. Whoever trains another text encoder trains it
+            too, so it tells encoders apart, also where the encoder is absent.
+        null_text: the text.
+        cache: folder for it; `None` for `undertow/null-text` beside the user's Hugging Face cache.
+    """
+    digest = hashlib.sha256(null_text.encode())
+    for name, weight in reader.state_dict().items():
+        # As bfloat16, so that the number type it was loaded in makes no difference.
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        digest.update(weight.flatten()[:1000].to(torch.bfloat16).float().cpu().numpy().tobytes())
+    folder = Path(constants.HF_HOME) / "undertow" / "null-text" if cache is None else Path(cache)
+    return folder.expanduser() / f"{digest.hexdigest()[:16]}.safetensors"
+
+
+def _read_clip(folder: Path, text: str, longest: int) -> Conditioning:
+    """`tiny-video`: last hidden states, padded to the tokenizer's length."""
+    ids = _clip_ids(folder / "tokenizer", text)
+    encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32).eval()
+    return Conditioning(encoder(ids).last_hidden_state[0], "text", text)
+
+
+def _read_t5(folder: Path, text: str, longest: int) -> Conditioning:
+    """CogVideoX: the states of as many tokens as it reads, padding included, which attends and is attended to."""
+    encoder = read_network(T5EncoderModel, folder, "text_encoder", torch.bfloat16).eval()
+    ids = _t5_ids(folder, text, encoder.config, longest)
+    padding = ids.new_full((1, longest - ids.shape[1]), encoder.config.pad_token_id)
+    states: Tensor = encoder(torch.cat([ids, padding], dim=1)).last_hidden_state[0]
+    return Conditioning(states.float(), "text", text)
+
+
+def _read_umt5(folder: Path, text: str, longest: int) -> Conditioning:
+    """Wan: the states of the text's own tokens, then zeros up to the length it reads."""
+    cleaned = re.sub(r"\s+", " ", html.unescape(html.unescape(text))).strip()
+    encoder = read_network(UMT5EncoderModel, folder, "text_encoder", torch.bfloat16).eval()
+    states: Tensor = encoder(_t5_ids(folder, cleaned, encoder.config, longest)).last_hidden_state[0].float()
+    zeros = states.new_zeros(longest - len(states), states.shape[1])
+    return Conditioning(torch.cat([states, zeros]), "text", text)
+
+
+def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
+    """HunyuanVideo: a late layer of a language model, without padding, and CLIP's pooled state."""
+    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    ids = tokenizer(DEFAULT_PROMPT_TEMPLATE["template"].format(text), return_tensors="pt").input_ids
+    _check_length(ids.shape[1] - HUNYUAN_PREAMBLE, longest)
+    language = read_network(LlamaModel, folder, "text_encoder", torch.bfloat16).eval()
+    states: Tensor = language(input_ids=ids, output_hidden_states=True).hidden_states[HUNYUAN_LAYER][0].float()
+    clip = read_network(CLIPTextModel, folder, "text_encoder_2", torch.float32).eval()
+    pooled: Tensor = clip(_clip_ids(folder / "tokenizer_2", text)).pooler_output[0]
+    return Conditioning(states[HUNYUAN_PREAMBLE:], "text", text, pooled)
+
+
+def _clip_ids(folder: Path, text: str) -> Int[Tensor, "1 tokens"]:
+    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    longest = tokenizer.model_max_length
+    ids: Tensor = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt").input_ids
+    _check_length(ids.shape[1], longest)
+    return ids
+
+
+def _t5_ids(folder: Path, text: str, config: Any, longest: int) -> Int[Tensor, "1 tokens"]:
+    """Returns the text's tokens without padding; those of the empty text are known without a tokenizer."""
+    if text == "":
+        return torch.tensor([[config.eos_token_id]])
+    where = folder / "tokenizer"
+    if not (where / "tokenizer.json").is_file() and not (
+        (where / "spiece.model").is_file() and find_spec("sentencepiece")
+    ):
+        raise WeightsUnavailable(
+            f"{where} has no tokenizer.json, so that only the empty text is known; if it has a spiece.model, run "
+            "`pip install sentencepiece protobuf`"
+        )
+    tokenizer = T5TokenizerFast.from_pretrained(where, local_files_only=True)
+    ids: Tensor = tokenizer(text, return_tensors="pt").input_ids
+    _check_length(ids.shape[1], longest)
+    return ids
+
+
+def _check_length(tokens: int, longest: int) -> None:
+    if tokens > longest:
+        raise SettingsError(f"the text has {tokens} tokens and the model reads {longest}; shorten it")

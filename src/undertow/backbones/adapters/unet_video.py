@@ -1,0 +1,202 @@
+"""The adapter of Stable Video Diffusion: a UNet that sees clips and continues an image."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
+
+from undertow.backbones.adapters.unet import ImageUNet
+from undertow.backbones.cards.card import Card, Site
+from undertow.backbones.observation import Conditioning, Observation
+from undertow.backbones.reading.edits import Edit
+from undertow.backbones.reading.suffix import Trace
+from undertow.backbones.sampling.schedule import Schedule
+from undertow.base import SettingsError
+
+# What the model is told beside the image: frames per second less one, how much motion, and the noise on the image.
+CONDITIONS = (14.0, 127.0, 0.02)
+# Karras's sigmas (2022, eq. 5) from the least noise to the most. The model knows any of them; 1009 make the sampler's
+# 25 steps whole numbers: 0, 42, 84, ..., 1008.
+STEPS = 24 * 42 + 1
+SIGMAS = (0.002, 700.0)
+RHO = 7.0
+# Mean and deviation of the pixels that CLIP was trained on, and the size it sees.
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+class VideoUNet(ImageUNet):
+    """A frozen image-to-video model whose frames see each other: the latents of one call are a clip.
+
+    Noise levels are those of the variance-preserving form that the network reads: latents at noise σ are
+    (clean + σ noise) / √(1 + σ²), so that ᾱ = 1 / (1 + σ²) and the prediction is v. Timestep t is the t-th of 1009
+    sigmas; timestep 0 is the least noise, 0.002.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        unet: UNetSpatioTemporalConditionModel,
+        vae: AutoencoderKLTemporalDecoder,
+        load_image_encoder: Callable[[], CLIPVisionModelWithProjection],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        """Takes over the networks.
+
+        Args:
+            card: names the sites and defaults.
+            unet: the denoiser.
+            vae: the autoencoder, whose decoder sees clips too.
+            load_image_encoder: returns the network that describes the image to be continued; called when one first
+                is.
+            device: where to run.
+            dtype: number type of the weights.
+
+        Raises:
+            SettingsError: if the card's sites are not in the denoiser.
+        """
+        denoiser: Any = unet
+        autoencoder: Any = vae
+        super().__init__(card, denoiser, autoencoder, karras_schedule(), _no_text, device=device, dtype=dtype)
+        self._load_image_encoder = load_image_encoder
+        self._image_encoder: Any = None
+
+    def embed(self, text: str) -> Conditioning:
+        """Returns no conditioning, zeros, for the null text: the model reads no other.
+
+        Raises:
+            SettingsError: if there is a text.
+        """
+        if text != self.card.null_text:
+            raise SettingsError(f"'{self.card.name}' reads an image and no text; leave the text out")
+        width = self.unet.config.cross_attention_dim
+        return Conditioning(torch.zeros(1, width, device=self.device), "null", text)
+
+    @torch.no_grad()
+    def condition(
+        self, images: UInt8[np.ndarray, "f h w 3"] | None = None, size: tuple[int, int] | None = None
+    ) -> Conditioning:
+        """Returns what a clip that begins with the first of `images` is conditioned on; without images, nothing.
+
+        The image as CLIP describes it, and its latent, unscaled as the model was trained, of the image under a little
+        noise (of a fixed seed). Sources: Stable Video Diffusion (Blattmann et al. 2023) and diffusers' pipeline.
+
+        Args:
+            images: of one size; only the first is read.
+            size: (height, width) of the model's input; `None` if they have it already.
+        """
+        if images is None or len(images) == 0:
+            return self.embed(self.card.null_text)
+        if self._image_encoder is None:
+            encoder: Any = self._load_image_encoder()
+            self._image_encoder = torch.nn.Module.to(encoder, device=self.device).float().eval().requires_grad_(False)
+        pixels = torch.from_numpy(images[:1].copy()).to(self.device).movedim(-1, 1).float() / 127.5 - 1
+        side = self._image_encoder.config.image_size
+        seen = functional.interpolate(pixels, (side, side), mode="bicubic", antialias=True) / 2 + 0.5
+        mean, deviation = (torch.tensor(each, device=self.device).view(3, 1, 1) for each in (CLIP_MEAN, CLIP_STD))
+        described = self._image_encoder((seen - mean) / deviation).image_embeds
+        if size is not None:
+            pixels = functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(-1, 1)
+        noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        latent = self.vae.encode((pixels + CONDITIONS[2] * noise).to(self.dtype)).latent_dist.mode()[0].float()
+        return Conditioning(described, "learned", None, first_frame=latent)
+
+    @torch.no_grad()
+    def decode_float(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+        """Returns the RGB images of the clean `latents` of a clip before rounding: black is -1 and white 1."""
+        scaled = latents.to(self.device, self.dtype) / self.vae.config.scaling_factor
+        pixels: Tensor = self.vae.decode(scaled, num_frames=len(scaled), return_dict=False)[0].float()
+        return pixels
+
+    @torch.no_grad()
+    def observe(
+        self,
+        latents: Float[Tensor, "f c h w"],
+        timestep: int,
+        sites: Sequence[Site],
+        conditioning: Conditioning | None = None,
+        *,
+        features: bool = False,
+        edits: Sequence[Edit] = (),
+    ) -> Observation:
+        """Returns the queries and keys of `sites` for a clip, see `ImageUNet.observe`.
+
+        At a temporal site (frames, heads, tokens, dim) hold what each token asks of the same place in other frames.
+        """
+        seen = super().observe(latents, timestep, sites, conditioning, features=features, edits=edits)
+        temporal = {site.path for site in sites if site.kind == "temporal"}
+
+        def turned(kept: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {path: each.transpose(0, 2) if path in temporal else each for path, each in kept.items()}
+
+        return replace(seen, queries=turned(dict(seen.queries)), keys=turned(dict(seen.keys)))
+
+    @torch.no_grad()
+    def trace(
+        self,
+        latents: Float[Tensor, "f c h w"],
+        timestep: int,
+        conditioning: Conditioning | None = None,
+        *,
+        sites: Sequence[Site] = (),
+        block: str | None = None,
+    ) -> Trace:
+        """Returns one forward of a clip remembered, see `ImageUNet.trace`; later ones may hold several copies of it."""
+        states = conditioning or self.condition()
+        latents = latents.to(self.device)
+
+        def forward(copies: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+            return self._predict_clips(copies.unflatten(0, (-1, len(latents))), timestep, states).flatten(0, 1)
+
+        return Trace(self.unet, latents, forward, self._turn, sites=sites, block=block, clip=len(latents))
+
+    def _predict(
+        self, latents: Float[Tensor, "f c h w"], timestep: int, conditioning: Conditioning
+    ) -> Float[Tensor, "f c h w"]:
+        return self._predict_clips(latents[None], timestep, conditioning)[0]
+
+    def _predict_clips(
+        self, latents: Float[Tensor, "b f c h w"], timestep: int, conditioning: Conditioning
+    ) -> Float[Tensor, "b f c h w"]:
+        latents = latents.to(self.device, self.dtype)
+        given = conditioning.first_frame
+        image = torch.zeros_like(latents) if given is None else given.to(latents).expand_as(latents)
+        states = conditioning.tensor.to(latents).expand(len(latents), -1, -1)
+        told = torch.tensor(0.25 * np.log(sigma_at(timestep)), dtype=torch.float32, device=self.device)
+        facts = torch.tensor(CONDITIONS, dtype=self.dtype, device=self.device).expand(len(latents), -1)
+        both = torch.cat([latents, image], dim=2)
+        return cast(Tensor, self.unet(both, told, states, facts, return_dict=False)[0].float())
+
+
+def sigma_at(timestep: int) -> float:
+    """Returns σ of one of the 1009 levels.
+
+    Raises:
+        SettingsError: if there is no such level.
+    """
+    if not 0 <= timestep < STEPS:
+        raise SettingsError(f"timestep {timestep} is outside 0 to {STEPS - 1}")
+    least, most = (sigma ** (1 / RHO) for sigma in SIGMAS)
+    return float((least + timestep / (STEPS - 1) * (most - least)) ** RHO)
+
+
+def karras_schedule() -> Schedule:
+    """Returns the levels as shares of the signal in the variance, ᾱ = 1 / (1 + σ²)."""
+    return Schedule(tuple(1 / (1 + sigma_at(step) ** 2) for step in range(STEPS)), 1.0, "v_prediction")
+
+
+def clip_steps(first: int = 17, count: int = 25) -> tuple[int, ...]:
+    """Returns the timesteps of the sampler from its step `first` on, falling: 294, 252, ..., 0 from step 17 of 25."""
+    return tuple(round((STEPS - 1) * (1 - place / (count - 1))) for place in range(first, count))
+
+
+def _no_text() -> Any:
+    raise SettingsError("this model reads no text")

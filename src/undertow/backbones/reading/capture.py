@@ -1,0 +1,99 @@
+"""Reading queries and keys out of a forward that ends as soon as the last wanted one is known."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.backbones.cards.card import Site
+from undertow.base import SettingsError
+
+
+class _SeenAll(Exception):
+    """Leaves a forward in which nothing wanted is still to come."""
+
+
+class Capture:
+    """The queries, keys and (if asked for) block inputs that one forward showed, by site path."""
+
+    def __init__(self) -> None:
+        self.queries: dict[str, Float[Tensor, "f a s d"]] = {}
+        self.keys: dict[str, Float[Tensor, "f a s d"]] = {}
+        self.features: dict[str, Float[Tensor, "f s c"]] = {}
+
+
+def capture(
+    denoiser: torch.nn.Module, sites: Sequence[Site], forward: Callable[[], object], *, features: bool = False
+) -> Capture:
+    """Runs `forward` until every site has shown its queries and keys, and returns them.
+
+    Hooks sit on `to_q` and `to_k` of the wanted attentions, so whatever precedes these (norms, other processors) is as
+    in any forward, and earlier sites go on as usual. At the site that comes last, neither values nor the attention
+    are computed. The hooks are gone when this returns or raises. One forward of `denoiser` at a time: a second one in
+    another thread would meet the same hooks.
+
+    Args:
+        denoiser: holds the attentions by their site paths.
+        sites: where to look; repeats count once.
+        forward: runs the denoiser once.
+        features: whether to keep the input of the sites' transformer blocks too.
+
+    Raises:
+        SettingsError: if a site is not an attention of `denoiser`, differs from its description, or took no part.
+    """
+    seen = Capture()
+    wanted = {site.path: attention_at(denoiser, site) for site in sites}
+
+    with ExitStack() as stack:
+        for path, attention in wanted.items():
+
+            def keep_query(_: Any, __: Any, output: Tensor, path: str = path, attention: Any = attention) -> None:
+                seen.queries[path] = _split_heads(output, attention.heads, attention.norm_q)
+
+            def keep_key(_: Any, __: Any, output: Tensor, path: str = path, attention: Any = attention) -> None:
+                seen.keys[path] = _split_heads(output, attention.heads, attention.norm_k)
+                if len(seen.keys) == len(wanted):
+                    raise _SeenAll
+
+            def keep_input(_: Any, inputs: tuple[Tensor, ...], path: str = path) -> None:
+                seen.features[path] = inputs[0]
+
+            stack.callback(attention.to_q.register_forward_hook(keep_query).remove)
+            stack.callback(attention.to_k.register_forward_hook(keep_key).remove)
+            if features:
+                block = denoiser.get_submodule(path.rpartition(".")[0])
+                stack.callback(block.register_forward_pre_hook(keep_input).remove)
+        try:
+            forward()
+        except _SeenAll:
+            return seen
+    absent = [path for path in wanted if path not in seen.keys]
+    raise SettingsError(f"site {absent[0]} took no part in the forward; choose another site")
+
+
+def attention_at(denoiser: torch.nn.Module, site: Site) -> Any:
+    """Returns the attention module of `site`.
+
+    Raises:
+        SettingsError: if there is none, or its heads are not those of the description.
+    """
+    try:
+        attention: Any = denoiser.get_submodule(site.path)
+        heads, inner = attention.heads, attention.to_q.out_features
+    except AttributeError:
+        raise SettingsError(f"the model has no attention called '{site.path}'; check the site") from None
+    if (heads, inner // heads) != (site.heads, site.head_dim):
+        raise SettingsError(
+            f"site {site.path} has {heads} heads of {inner // heads} in this model, not {site.heads} of {site.head_dim}"
+        )
+    return attention
+
+
+def _split_heads(projected: Float[Tensor, "f s c"], heads: int, norm: Any) -> Float[Tensor, "f a s d"]:
+    """Returns the projection per head, normalised per head if the model does that before matching."""
+    frames, tokens, _ = projected.shape
+    split = projected.view(frames, tokens, heads, -1).transpose(1, 2)
+    return split if norm is None else norm(split)

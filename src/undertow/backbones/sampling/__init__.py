@@ -1,0 +1,1 @@
+"""Schedules of noise, and guidance while sampling."""

@@ -1,0 +1,248 @@
+"""Sampling clips and pictures, guided by the text and, for video transformers, away from frames that ignore each other.
+
+Cross-attention guidance (DiffTrack, arXiv 2506.17220) is perturbed-attention guidance whose perturbation is temporal:
+a third branch sees every frame by itself (`undertow.backbones.sampling.temporal`), and the sample is pushed away from
+it,
+
+    ε = ε_uncond + g (ε_text − ε_uncond) + s (ε_text − ε_perturbed).
+
+The formula is linear, so that it holds for any prediction of the network: noise, velocity or flow. The steps themselves
+are those of diffusers' stock schedulers.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from undertow.backbones.cards.card import Card
+from undertow.backbones.observation import Backbone
+from undertow.backbones.sampling.temporal import frames_apart
+from undertow.base import Progress, SettingsError, SilentProgress
+
+MOST_STEPS, MOST_SCALE, MOST_FRAMES = 1000, 100.0, 10_000
+# Timestep shifts of the published pipelines, by class of the network.
+_SHIFTS = {"HunyuanVideoTransformer3DModel": 7.0, "WanTransformer3DModel": 3.0}
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How a clip is sampled.
+
+    Attributes:
+        steps: calls of the sampler; each asks the network once per branch.
+        text_scale: g, how far to go from the empty text towards the prompt; 1 asks the network for the prompt alone.
+            By default 6, or 1 for networks that were distilled to need no second branch (HunyuanVideo).
+        guidance: whether there is a perturbed branch.
+        scale: s, how far to go away from it; 0 leaves the branch out.
+        sites: module paths of the attentions that are perturbed; by default the card's for "guidance", or else for
+            "points", or else for "track".
+        shift: of models of flow: towards noise if above 1, as larger pictures need; by default that of the published
+            pipeline. Other models have none.
+        seed: of the noise that is started from.
+
+    Raises:
+        SettingsError: if a number is out of range.
+    """
+
+    steps: int = 50
+    text_scale: float | None = None
+    guidance: Literal["none", "temporal"] = "none"
+    scale: float = 0.0
+    sites: tuple[str, ...] = ()
+    shift: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise SettingsError(f"--steps is {self.steps}; give 1 to {MOST_STEPS}")
+        for name, value in (("--text-scale", self.text_scale), ("--scale", self.scale)):
+            # So written that NaN is refused too.
+            if value is not None and not 0 <= value <= MOST_SCALE:
+                raise SettingsError(f"{name} is {value:g}; give 0 to {MOST_SCALE:g}")
+        if self.shift is not None and not 0 < self.shift <= MOST_SCALE:
+            raise SettingsError(f"--shift is {self.shift:g}; give more than 0, up to {MOST_SCALE:g}")
+        if self.guidance not in ("none", "temporal"):
+            raise SettingsError(f"guidance '{self.guidance}' is not one of none, temporal")
+        if self.scale and self.guidance == "none":
+            raise SettingsError(f"--scale is {self.scale:g} without --guidance temporal; add it, or leave --scale out")
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"--seed is {self.seed}; give 0 or more, below 2^63")
+
+    @property
+    def perturbed(self) -> bool:
+        """Whether there is a third branch to compute."""
+        return self.guidance == "temporal" and self.scale != 0
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """What sampling gave.
+
+    Attributes:
+        latents: clean latents, for `backbone.decode`.
+        noisy: latents as they were when the network was asked at a timestep, for the timesteps that were to be kept.
+        calls: forwards of the network.
+        text_scale: the text guidance there was.
+    """
+
+    latents: Float[Tensor, "f c h w"]
+    noisy: Mapping[int, Float[Tensor, "f c h w"]]
+    calls: int
+    text_scale: float
+
+
+def sample(
+    backbone: Backbone,
+    prompt: str,
+    *,
+    frames: int,
+    size: tuple[int, int],
+    settings: SamplingSettings | None = None,
+    first: Float[Tensor, "c h w"] | None = None,
+    keep: Collection[int] = (),
+    progress: Progress | None = None,
+) -> Sampled:
+    """Returns a sample of `prompt`: clean latents of a clip, or of one picture for models of single pictures.
+
+    The noise is drawn on the CPU, so that a seed means the same on every device.
+
+    Args:
+        backbone: the model.
+        prompt: what to show; may be empty.
+        frames: number of latent frames; 1 for image models.
+        size: (height, width) in pixels.
+        settings: see `SamplingSettings`.
+        first: clean latent of the first frame, for image-to-video models.
+        keep: timesteps (of `sampling_timesteps`) whose noisy latents are wanted.
+        progress: told of every step.
+
+    Raises:
+        SettingsError: if an image model is asked for more than one frame or for temporal guidance, if an
+            image-to-video model gets no first frame or another model one, or if the size does not suit the model.
+    """
+    settings, progress = settings or SamplingSettings(), progress or SilentProgress()
+    _check(backbone, frames, size, settings, first)
+    sites = settings.sites or guided_sites(backbone.card)
+    network: Any = denoiser_of(backbone)
+    scheduler = make_sampler(backbone, settings)
+    text_scale = settings.text_scale
+    if text_scale is None:
+        text_scale = 1.0 if network.config.get("guidance_embeds") else 6.0
+    shape = (frames, network.config.out_channels, size[0] // backbone.stride, size[1] // backbone.stride)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(settings.seed), dtype=torch.float32)
+    latents = noise.to(backbone.device)
+    text, null = backbone.embed(prompt), backbone.embed(backbone.card.null_text)
+    if first is not None:
+        text, null = (replace(states, first_frame=first.to(backbone.device)) for states in (text, null))
+    noisy: dict[int, Float[Tensor, "f c h w"]] = {}
+    calls = 0
+    progress.start("sample", total=settings.steps)
+    for moment in scheduler.timesteps:
+        timestep = round(float(moment))
+        if timestep in keep:
+            noisy[timestep] = latents.cpu()
+        towards = backbone.denoise(latents, timestep, text)
+        guided = towards
+        if text_scale != 1:
+            without = backbone.denoise(latents, timestep, null)
+            guided = without + text_scale * (towards - without)
+        if settings.perturbed:
+            with frames_apart(network, sites, frames):
+                apart = backbone.denoise(latents, timestep, text)
+            guided = guided + settings.scale * (towards - apart)
+        calls += 1 + (text_scale != 1) + settings.perturbed
+        latents = scheduler.step(guided, moment, latents, return_dict=False)[0]
+        progress.advance(1, timestep=timestep)
+    return Sampled(latents, noisy, calls, text_scale)
+
+
+def sampling_timesteps(backbone: Backbone, settings: SamplingSettings) -> list[int]:
+    """Returns the timesteps at which sampling asks the network, falling."""
+    return [round(float(moment)) for moment in make_sampler(backbone, settings).timesteps]
+
+
+def make_sampler(backbone: Backbone, settings: SamplingSettings) -> Any:
+    """Returns the stock scheduler of diffusers that samples from the model, set to its steps.
+
+    It is made of the model's own noise schedule: DDIM with trailing timesteps (999, 979, ... of 50 steps), as
+    CogVideoX is sampled, or Euler's method for models of flow, at levels that are whole timesteps.
+    """
+    schedule = backbone.schedule  # type: ignore[attr-defined]
+    if schedule.prediction == "flow":
+        euler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=schedule.steps)
+        levels = torch.linspace(1, 1 / settings.steps, settings.steps, dtype=torch.float64)
+        shift = settings.shift or _SHIFTS.get(type(denoiser_of(backbone)).__name__, 1.0)
+        levels = shift * levels / (1 + (shift - 1) * levels)
+        euler.set_timesteps(sigmas=((levels * schedule.steps).round() / schedule.steps).tolist())
+        return euler
+    if settings.shift is not None:
+        raise SettingsError(f"--shift is for models of flow, and '{backbone.card.name}' is none; leave it out")
+    signal = torch.tensor(schedule.signal, dtype=torch.float64)
+    # A schedule is told by its betas: the share of the signal that each step leaves is 1 - beta.
+    betas = 1 - signal / torch.cat([signal.new_ones(1), signal[:-1]])
+    ddim = DDIMScheduler(
+        num_train_timesteps=len(signal),
+        trained_betas=betas.tolist(),
+        prediction_type=schedule.prediction,
+        set_alpha_to_one=schedule.clean == 1,
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )
+    ddim.set_timesteps(settings.steps)
+    return ddim
+
+
+def decode_sample(backbone: Backbone, latents: Float[Tensor, "f c h w"]) -> UInt8[np.ndarray, "t h w 3"]:
+    """Returns the frames of a sample; the published video models make several of each latent after the first."""
+    decode = getattr(backbone, "decode_clip", backbone.decode)
+    images: UInt8[np.ndarray, "t h w 3"] = decode(latents)
+    return images
+
+
+def guided_sites(card: Card) -> tuple[str, ...]:
+    """Returns the module paths that a card wants perturbed, or where it reads motion."""
+    purpose = next(name for name in ("guidance", "points", "track") if name in card.sites)
+    return tuple(site.path for site in card.sites[purpose])
+
+
+def denoiser_of(backbone: Backbone) -> torch.nn.Module:
+    """Returns the network that a backbone asks, which holds its attentions.
+
+    Raises:
+        SettingsError: if the backbone has none that is known.
+    """
+    for name in ("transformer", "unet", "network"):
+        network = getattr(backbone, name, None)
+        if isinstance(network, torch.nn.Module):
+            return network
+    raise SettingsError(f"'{backbone.card.name}' shows no network to look into; give another model")
+
+
+def _check(
+    backbone: Backbone,
+    frames: int,
+    size: tuple[int, int],
+    settings: SamplingSettings,
+    first: Float[Tensor, "c h w"] | None,
+) -> None:
+    name = backbone.card.name
+    if not 1 <= frames <= MOST_FRAMES:
+        raise SettingsError(f"--frames is {frames}; give 1 to {MOST_FRAMES}")
+    if backbone.card.chunk == 1 and frames > 1:
+        raise SettingsError(f"'{name}' makes single pictures, not {frames} frames; give --frames 1 or a video model")
+    if backbone.card.chunk < frames:
+        raise SettingsError(
+            f"'{name}' makes clips of at most {backbone.card.chunk} latent frames, not {frames}; lower --frames"
+        )
+    if backbone.card.chunk == 1 and settings.guidance == "temporal":
+        raise SettingsError(f"'{name}' makes single pictures, which have no other frames; leave --guidance out")
+    if getattr(backbone, "image_to_video", False) != (first is not None):
+        needs = "continues a picture; give --image" if first is None else "takes no first picture; leave --image out"
+        raise SettingsError(f"'{name}' {needs}")
+    backbone.input_size(*size, size=size)

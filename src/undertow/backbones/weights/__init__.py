@@ -1,0 +1,1 @@
+"""Where weights come from: the hub, folders and single files; their layout and digests."""

@@ -1,0 +1,1 @@
+"""Masks of objects: task, baselines, scores and datasets."""

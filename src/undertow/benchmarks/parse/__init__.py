@@ -1,0 +1,1 @@
+"""Semantic classes: samples, task, methods, baselines, scores and datasets."""

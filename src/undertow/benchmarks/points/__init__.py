@@ -1,0 +1,1 @@
+"""Tracks of points: samples, task, methods, baselines and datasets."""

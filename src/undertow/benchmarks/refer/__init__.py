@@ -1,0 +1,1 @@
+"""Referring expressions: samples, task, baselines, scores and datasets."""

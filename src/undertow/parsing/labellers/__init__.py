@@ -1,0 +1,1 @@
+"""What labels the tokens of frames: VidSeg, propagation from anchors, EmerDiff."""

@@ -1,0 +1,220 @@
+"""Parsing runs that are interrupted and go on, are named, edited and drawn anew, and are estimated."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from undertow.base import CueError, MaskError, MemoryBudgetError, SettingsError, SilentProgress
+from undertow.masks import VOID, read_written_map
+from undertow.parsing import ParseSettings, parse
+from undertow.parsing.estimate import check_parsing, estimate_parsing
+from undertow.parsing.job import parse_into, read_anchors, render_parsed
+from undertow.parsing.naming import ClassEntry, NameTable
+from undertow.video import Clip, Video
+from undertow.world import crossing_scene
+
+FRAMES = 7
+FAST = ParseSettings(method="vidseg", tokens=240, batch=2, clusters=4)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Images of a short clip, and the class map of its first frame: class 0 is the ground, 300 an object."""
+    drawn = crossing_scene(height=48, width=80, frames=24)
+    pictures = [drawn.picture(float(index)) for index in range(FRAMES)]
+    labels = pictures[0].labels.copy()
+    labels[labels == 2] = 300
+    labels[:4, :4] = VOID
+    return np.stack([picture.image for picture in pictures]), labels
+
+
+class StopAt(SilentProgress):
+    """Interrupts when a frame is done, or when a stage begins."""
+
+    def __init__(self, frame=None, stage=None):
+        self.at, self.stage = frame, stage
+
+    def start(self, stage, total):
+        if stage == self.stage:
+            raise KeyboardInterrupt
+
+    def advance(self, units=1, **facts):
+        if self.at is not None and facts.get("frame") == self.at:
+            raise KeyboardInterrupt
+
+
+def contents(out):
+    """Everything a run holds, with videos by their frames."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        if path.suffix == ".mp4":
+            with Video(path) as video:
+                found[path.name] = [(frame.time, frame.image.tobytes()) for frame in video]
+        elif path.is_file():
+            found[str(path.relative_to(out))] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(scene, tiny_like, tmp_path_factory):
+    images, labels = scene
+    out = tmp_path_factory.mktemp("whole") / "out"
+    parse_into(out, Video(images, fps=24), {0: labels}, tiny_like, FAST)
+    return out
+
+
+def test_a_run_holds_what_parsing_yields(scene, tiny_like, whole):
+    images, labels = scene
+    results = list(parse(Video(images, fps=24), {0: labels}, tiny_like, FAST))
+    table = json.loads((whole / "labels.json").read_text())
+    assert [row["name"] for row in table["frames"]] == [result.name for result in results]
+    for result in results:
+        np.testing.assert_array_equal(read_written_map(whole / "masks" / f"{result.name}.png"), result.labels)
+    for row in table["classes"]:
+        assert row["areas"] == [int((result.labels == row["id"]).sum()) for result in results]
+        assert row["pixels"] == sum(row["areas"])
+        sure = [result.confidence.get(row["id"], 0.0) for result in results]
+        np.testing.assert_allclose(row["confidences"], sure, atol=1e-6)
+        assert row["confidence"] == pytest.approx(np.average(sure, weights=row["areas"]), abs=2e-6)
+    assert [(row["id"], row["name"]) for row in table["classes"]] == [
+        (0, "class 0"),
+        (1, "class 1"),
+        (300, "class 300"),
+    ]
+    # More than 255 ids need 16 bits.
+    with Image.open(whole / "masks" / "00000.png") as image:
+        assert image.mode.startswith("I;16")
+    with Video(whole / "overlay.mp4") as overlay:
+        assert len(overlay) == FRAMES and overlay.height > images.shape[1]
+
+
+@pytest.mark.parametrize("stop", [StopAt(frame=1), StopAt(frame=4), StopAt(stage="draw")], ids=["1", "4", "draw"])
+def test_an_interrupted_run_becomes_what_it_would_have_been(scene, tiny_like, tmp_path, whole, stop):
+    images, labels = scene
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        parse_into(out, Video(images, fps=24), {0: labels}, tiny_like, FAST, progress=stop, state_seconds=0)
+    assert (out / ".journal.jsonl").exists() and not (out / "overlay.mp4").exists()
+    parse_into(out, Video(images, fps=24), {0: labels}, tiny_like, FAST)
+    assert contents(out) == contents(whole)
+
+
+def test_a_complete_run_is_left_alone_and_another_is_refused(scene, tiny_like, tmp_path, whole):
+    images, labels = scene
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
+    parse_into(whole, Video(images, fps=24), {0: labels}, tiny_like, FAST)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for changed, words in (({0: np.roll(labels, 1, 1)}, "cues.frame 0 was"), ({}, "cues.frame 0 was")):
+        with pytest.raises(SettingsError, match=words):
+            parse_into(whole, Video(images, fps=24), changed, tiny_like, FAST)
+
+
+def test_names_are_edited_and_drawn_without_the_model(scene, tiny_like, tmp_path):
+    images, labels = scene
+    video, out = Video(images, fps=24), tmp_path / "out"
+    given = NameTable((ClassEntry(300, "ball", "#ff0000"),))
+    parse_into(out, video, {0: labels}, tiny_like, FAST, names=given, views=("overlay",))
+    masks = {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
+    assert NameTable.read(out / "names.json").names == {0: "class 0", 1: "class 1", 300: "ball"}
+    first = contents(out)["overlay.mp4"]
+
+    table = [{"id": 0, "name": "ground"}, {"id": 1, "name": "other", "merge": 300}, {"id": 300, "name": "ball"}]
+    (out / "names.json").write_text(json.dumps(table))
+    render_parsed(out, video, ("contours",))
+    assert not (out / "overlay.mp4").exists() and (out / "contours.mp4").exists()
+    assert {path.name: path.read_bytes() for path in (out / "masks").iterdir()} == masks
+    for name in masks:
+        before, after = read_written_map(out / "masks" / name), read_written_map(out / "edited" / name)
+        np.testing.assert_array_equal(after, np.where(before == 1, 300, before))
+    rows = {row["id"]: row for row in json.loads((out / "labels.json").read_text())["classes"]}
+    assert {number: row["name"] for number, row in rows.items()} == {0: "ground", 300: "ball"}
+    # Merged, the confidence is the mean over the pixels of both.
+    source = {row["id"]: row for row in json.loads((out / "labels.json").read_text())["source"]}
+    pixels = source[1]["pixels"] + source[300]["pixels"]
+    sure = sum(source[n]["pixels"] * source[n]["confidence"] for n in (1, 300)) / pixels
+    assert rows[300]["pixels"] == pixels and rows[300]["confidence"] == pytest.approx(sure, abs=1e-5)
+
+    # Nothing is lost: with the first names it is the first run again.
+    render_parsed(out, video, ("overlay",), names=NameTable((*given.entries, *NameTable.of([0, 1], "class").entries)))
+    assert contents(out)["overlay.mp4"] == first and not list((out / "edited").iterdir())
+
+
+def test_what_cannot_be_drawn_anew_is_refused(scene, tiny_like, tmp_path, whole):
+    images, labels = scene
+    with pytest.raises(SettingsError, match="holds no parsing run"):
+        render_parsed(tmp_path, Video(images, fps=24))
+    with pytest.raises(SettingsError, match="is of another video"):
+        render_parsed(whole, Video(images[:, ::-1].copy(), fps=24))
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        parse_into(out, Video(images, fps=24), {0: labels}, tiny_like, FAST, progress=StopAt(frame=2))
+    with pytest.raises(SettingsError, match="is not finished"):
+        render_parsed(out, Video(images, fps=24))
+
+
+def test_clusters_soft_maps_and_clips(scene, tiny_like, tmp_path):
+    images, _ = scene
+    settings = ParseSettings(method="vidseg", tokens=240, batch=2, clusters=3, probabilities=True)
+    out = parse_into(tmp_path / "out", Clip(Video(images), 1, 6, 2), {}, tiny_like, settings, views=("sidebyside",))
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["00001.png", "00003.png", "00005.png"]
+    assert NameTable.read(out / "names.json").names[2] == "cluster 2"
+    with np.load(out / "soft" / "00003.npz") as soft:
+        assert soft["probabilities"].dtype == np.float16 and len(soft["ids"]) == len(soft["probabilities"])
+        np.testing.assert_allclose(soft["probabilities"].astype(float).sum(0), 1, atol=5e-3)
+        winners = soft["ids"][soft["probabilities"].argmax(0)]
+    assert (winners == read_written_map(out / "masks" / "00003.png")).mean() > 0.99
+    with Image.open(out / "masks" / "00003.png") as image:
+        assert image.mode == "P"
+
+
+def test_a_stream_is_parsed_but_not_drawn(scene, tiny_like, tmp_path, caplog):
+    images, labels = scene
+    out = parse_into(tmp_path / "out", Video(iter(images)), {0: labels}, tiny_like, FAST)
+    assert len(list((out / "masks").iterdir())) == FRAMES and not (out / "overlay.mp4").exists()
+    assert "nothing is drawn" in caplog.text
+
+
+def test_anchors_are_read_as_classes(scene, tmp_path):
+    images, labels = scene
+    video = Video(images, fps=24)
+    for name, values, wanted in (
+        (
+            "grey.png",
+            np.where(labels == VOID, 255, labels % 200).astype(np.uint8),
+            np.where(labels == VOID, VOID, labels % 200),
+        ),
+        ("deep.png", labels, labels),
+    ):
+        Image.fromarray(values).save(tmp_path / name)
+        anchors = read_anchors([f"{tmp_path / name}@3"], video)
+        assert list(anchors) == [3]
+        np.testing.assert_array_equal(anchors[3], wanted)
+    with pytest.raises(CueError, match="frame 0 has two anchors"):
+        read_anchors([str(tmp_path / "deep.png")] * 2, video)
+    Image.fromarray(labels[::2]).save(tmp_path / "small.png")
+    with pytest.raises(MaskError, match="is 80x24 but the video is 80x48"):
+        read_anchors([str(tmp_path / "small.png")], video)
+    Image.fromarray(images[0]).save(tmp_path / "picture.png")
+    with pytest.raises(MaskError, match="is RGB-coded"):
+        read_anchors([str(tmp_path / "picture.png")], video)
+
+
+def test_an_estimate_counts_passes_and_measures(scene, tiny_like):
+    images, labels = scene
+    passes = []
+    hook = tiny_like.unet.conv_in.register_forward_hook(lambda module, given, out: passes.append(len(given[0])))
+    found = estimate_parsing(Video(images), {0: labels}, tiny_like, FAST)
+    hook.remove()
+    assert (found.frames, found.classes, found.measured) == (FRAMES, 3, 3)
+    assert found.passes_per_frame == sum(passes) / found.measured == 1
+    assert found.passes == FRAMES and found.suffixes_per_frame == found.decodes_per_frame == 0
+    assert found.seconds == pytest.approx(FRAMES * found.seconds_per_frame) and found.seconds > 0
+    with pytest.raises(MemoryBudgetError, match=r"parsing needs about .* where --max-memory allows 1 MB"):
+        check_parsing(found, tiny_like, 10**6)
+    check_parsing(found, tiny_like, None)
+    with pytest.raises(MemoryBudgetError, match="a stream"):
+        estimate_parsing(Video(iter(images)), {0: labels}, tiny_like, FAST)
+    assert torch.get_default_dtype() == torch.float32

@@ -1,0 +1,176 @@
+"""Runs that are interrupted and go on, whole and partial, from files and from streams."""
+
+import json
+from fractions import Fraction
+from itertools import count
+
+import numpy as np
+import pytest
+
+from undertow.base import SettingsError, SilentProgress
+from undertow.masks import read_written_map
+from undertow.runs import Latency
+from undertow.tracking import TrackSettings
+from undertow.tracking.job import track_into
+from undertow.video import Clip, Video
+from undertow.world import crossing_scene
+
+FRAMES = 11
+FAST = TrackSettings(tokens=240, batch=2)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Images of a short clip, and its first label map."""
+    drawn = crossing_scene(height=48, width=80, frames=24)
+    pictures = [drawn.picture(float(index)) for index in range(FRAMES)]
+    return [picture.image for picture in pictures], pictures[0].labels
+
+
+class StopAt(SilentProgress):
+    """Interrupts when a frame is done."""
+
+    def __init__(self, frame):
+        self.at = frame
+
+    def advance(self, units=1, **facts):
+        if facts.get("frame") == self.at:
+            raise KeyboardInterrupt
+
+
+def contents(out):
+    """Everything a run holds, with overlay.mp4 by its frames."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        if path.name == "overlay.mp4":
+            with Video(path) as video:
+                found["overlay"] = [(frame.time, frame.image.tobytes()) for frame in video]
+        elif path.is_file():
+            found[str(path.relative_to(out))] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(scene, tiny_like, tmp_path_factory):
+    images, labels = scene
+    out = tmp_path_factory.mktemp("whole") / "out"
+    track_into(out, Video(np.stack(images), fps=24), {0: labels}, tiny_like, FAST)
+    return contents(out)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, FRAMES - 1])
+def test_an_interrupted_run_becomes_what_it_would_have_been(scene, tiny_like, tmp_path, whole, stop):
+    images, labels = scene
+    video, out = np.stack(images), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        track_into(
+            out, Video(video, fps=24), {0: labels}, tiny_like, FAST, progress=StopAt(stop), state_seconds=0
+        )  # fmt: skip
+    assert not (out / "scores.csv").exists()
+    latency = Latency()
+    track_into(out, Video(video, fps=24), {0: labels}, tiny_like, FAST, latency=latency)
+    assert contents(out) == whole
+    # With a state after every batch of two, at most the batch in work is made again.
+    assert latency.count <= FRAMES - stop + 1
+
+
+def test_a_complete_run_is_left_as_it_is(scene, tiny_like, tmp_path, whole):
+    images, labels = scene
+    video = Video(np.stack(images), fps=24)
+    out = track_into(tmp_path / "out", video, {0: labels}, tiny_like, FAST)
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    latency = Latency()
+    track_into(out, video, {0: labels}, tiny_like, FAST, latency=latency)
+    assert latency.count == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path != out} == {
+        path: stamp for path, stamp in stamps.items() if path != out
+    }
+    (out / "overlay.mp4").unlink()
+    track_into(out, video, {0: labels}, tiny_like, FAST)
+    assert contents(out) == whole
+
+
+def test_other_settings_video_or_mask_are_refused_with_what_differs(scene, tiny_like, tmp_path):
+    images, labels = scene
+    video, out = np.stack(images), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        track_into(out, Video(video, fps=24), {0: labels}, tiny_like, FAST, progress=StopAt(4), state_seconds=0)
+    before = contents(out)
+    other = labels.copy()
+    other[:3] = 1
+    for changed, words in [
+        ((Video(video[:, ::-1].copy(), fps=24), {0: labels}, FAST), "video was"),
+        ((Video(video, fps=24), {0: other}, FAST), "cues.frame 0 was"),
+        ((Video(video, fps=24), {0: labels}, TrackSettings(tokens=240, batch=2, topk=4)), "topk was 15 and is 4"),
+        ((Clip(Video(video, fps=24), 0, 8), {0: labels}, FAST), "settings.frames.end was null and is 8"),
+    ]:
+        with pytest.raises(SettingsError, match=words):
+            track_into(out, changed[0], changed[1], tiny_like, changed[2])
+    assert contents(out) == before
+
+
+def test_a_clip_keeps_the_numbers_of_its_video(scene, tiny_like, tmp_path):
+    images, labels = scene
+    clip = Clip(Video(np.stack(images), fps=24), 2, 9, 3)
+    out = track_into(tmp_path / "out", clip, {5: labels}, tiny_like, FAST)
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["00002.png", "00005.png", "00008.png"]
+    assert not read_written_map(out / "masks" / "00002.png").any()
+    assert np.array_equal(read_written_map(out / "masks" / "00005.png"), labels)
+    with Video(out / "overlay.mp4") as overlay:
+        assert len(overlay) == 3 and overlay.time_of(2) == Fraction(6, 24)
+    assert json.loads((out / "run.json").read_text())["settings"]["frames"] == {"start": 2, "end": 9, "every": 3}
+
+
+def test_a_stream_that_is_interrupted_has_ended(scene, tiny_like, tmp_path):
+    images, labels = scene
+    taken = []
+
+    def endless():
+        for number in count():
+            taken.append(number)
+            yield images[number % FRAMES]
+
+    settings = TrackSettings(tokens=240, batch=1)
+    with pytest.raises(KeyboardInterrupt):
+        track_into(tmp_path / "out", Video(endless()), {0: labels}, tiny_like, settings, progress=StopAt(5))
+    found = contents(tmp_path / "out")
+    assert len(found["overlay"]) == 6 and len(found["scores.csv"].splitlines()) == 1 + 2 * 6
+    assert ".journal.jsonl" not in found and max(taken) <= 6
+    # The next stream is another, as far as anybody knows: it must not be taken for done.
+    with pytest.raises(SettingsError, match="complete run of a stream; add --overwrite"):
+        track_into(tmp_path / "out", Video(endless()), {0: labels}, tiny_like, settings)
+    assert contents(tmp_path / "out") == found
+
+
+def test_a_stream_that_was_cut_off_goes_on_when_it_is_fed_again(scene, tiny_like, tmp_path, whole):
+    images, labels = scene
+
+    class Killed(BaseException):
+        pass
+
+    class Kill(StopAt):
+        def advance(self, units=1, **facts):
+            if facts.get("frame") == self.at:
+                raise Killed
+
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        track_into(out, Video(iter(images), fps=24), {0: labels}, tiny_like, FAST, progress=Kill(6), state_seconds=0)
+    with pytest.raises(SettingsError, match="began with another stream"):
+        track_into(out, Video(iter(images[::-1]), fps=24), {0: labels}, tiny_like, FAST)
+    with pytest.raises(SettingsError, match="began with another stream"):
+        track_into(out, Video(iter(images[:2]), fps=24), {0: labels}, tiny_like, FAST)
+    track_into(out, Video(iter(images), fps=24), {0: labels}, tiny_like, FAST)
+    found, expected = contents(out), dict(whole)
+    assert json.loads(found.pop("run.json"))["video"] == "stream"
+    expected.pop("run.json")
+    assert found == expected
+
+
+def test_latencies_are_told():
+    latency = Latency()
+    for milliseconds in range(1, 101):
+        latency.add(milliseconds / 1000)
+    assert latency.percentile(0.5) == pytest.approx(0.05, rel=0.03)
+    assert latency.percentile(0.95) == pytest.approx(0.095, rel=0.03)
+    assert latency.count == 100 and "100 frames" in str(latency)
