@@ -278,3 +278,7 @@ def decimal_seconds(time: Fraction) -> str:
     nanoseconds = round(time * 10**9)
     sign = "-" if nanoseconds < 0 else ""
     return f"{sign}{abs(nanoseconds) // 10**9}.{abs(nanoseconds) % 10**9:09d}"
+
+
+# The name that tasks know it by.
+Folder = RunFolder

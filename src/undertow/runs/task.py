@@ -1,0 +1,161 @@
+"""What a task is to everything that runs tasks: a description, a job on one video, and the work that a run will be.
+
+`runs` knows no task. A task describes itself with a `Task`, lists it in `undertow.tasks`, and the run folder, resuming,
+estimates, interruption, views, JSON events, the command line and the benchmarks follow from that.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from undertow.backbones import Backbone
+    from undertow.base import Progress
+    from undertow.runs.folder import Folder
+    from undertow.video import Clip, Frame
+
+V = TypeVar("V")
+
+
+class Result(Protocol):
+    """What a job says of one frame; each task has its own, with at least this."""
+
+    @property
+    def index(self) -> int:
+        """0-based number of the frame."""
+
+    @property
+    def time(self) -> Fraction:
+        """Exact time in seconds."""
+
+    @property
+    def name(self) -> str:
+        """Stem of the files made of the frame."""
+
+
+@dataclass(frozen=True)
+class Given(Generic[V]):
+    """The cues of a run in the form that its task works with.
+
+    Attributes:
+        value: Label maps by frame, class maps by frame, points, or whatever else the task takes.
+        log: What run.json keeps of them: each cue as it was typed, and the SHA-256 of what became of it.
+        frames: Numbers of the frames that cues are on, ascending.
+    """
+
+    value: V
+    log: tuple[Mapping[str, Any], ...] = ()
+    frames: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run that has a peak of its own.
+
+    Attributes:
+        name: What is done in it, such as "observe", "propagate" or "draw".
+        passes: Times the network runs for each frame; 0 where it does not.
+        flops: Floating-point operations for each frame, multiplications and additions counted apart; 0 if not counted.
+        bytes: Bytes alive at the peak of the phase by what holds them, the weights apart.
+    """
+
+    name: str
+    passes: int = 0
+    flops: float = 0.0
+    bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run will take, from shapes alone.
+
+    Attributes:
+        frames: Number of frames; `None` for a stream.
+        size: Height and width of the frames, in pixels.
+        input_size: Height and width that the model is shown, in pixels.
+        grid: Rows and columns of tokens.
+        labels: Number of objects, classes or points.
+        phases: In the order they are run.
+        disk: Bytes of the run folder by kind, for all frames, or for one if their number is unknown.
+        smaller: Options that would make the run smaller, as they are typed, best first, with the settings they lead to.
+    """
+
+    frames: int | None
+    size: tuple[int, int]
+    input_size: tuple[int, int]
+    grid: tuple[int, int]
+    labels: int
+    phases: tuple[Phase, ...]
+    disk: Mapping[str, int] = field(default_factory=dict)
+    smaller: Callable[[], Iterator[tuple[str, Any]]] = field(default=lambda: iter(()), repr=False, compare=False)
+
+
+class Job(Protocol):
+    """One video being worked on."""
+
+    @property
+    def batch(self) -> int:
+        """Frames that are worked on together; a state is taken between batches only."""
+
+    def run(self, frames: Iterable["Frame"], progress: "Progress") -> Iterator[Result]:
+        """Yields a result for each frame, in order; frames are taken as they are needed, a batch at a time."""
+
+    def state(self) -> Mapping[str, "Tensor"]:
+        """Returns what the frames to come depend on, by name; empty if nothing is to be gone on from."""
+
+    def restore(self, tensors: Mapping[str, "Tensor"]) -> None:
+        """Goes on where the job that `state` was asked of had come to."""
+
+    def write(self, run: "Folder", result: Any) -> Mapping[str, Any]:
+        """Writes the files of a frame and returns its line of the journal, from which `finish` makes tables."""
+
+    def draw(self, run: "Folder", frame: "Frame", view: str) -> UInt8[np.ndarray, "h w 3"]:
+        """Returns a picture of a frame's result, from the files of the run."""
+
+    def finish(self, run: "Folder", progress: "Progress") -> None:
+        """Writes the tables of a run whose frames are all done; done again after an interruption, it ends the same."""
+
+
+class Resolved(Protocol):
+    """The numbers one run uses."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns them as plain values for run.json."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The description of a task.
+
+    Attributes:
+        name: The command, `task` in run.json, the key of a card's sites and the wing of the benchmarks.
+        title: One line about it, for lists and help.
+        settings: Class of its settings: a frozen dataclass whose fields are options (see `undertow.base.option`).
+        cues: Kinds of cue that it takes, such as "mask", "box" and "point"; see `undertow.runs.cues`.
+        files: Patterns of the files that a run owns besides run.json, relative to its folder.
+        views: Pictures that can be drawn, the usual one first.
+        gather: From cues as they are typed to `Given`; asks the model or a segmenter where it has to.
+        resolve: From settings, model, (height, width) of the frames and `Given` to the numbers of a run.
+        work: From the numbers of a run, the model, the clip and `Given` to what it will take.
+        start: From model, numbers, clip, `Given` and the folder (`None` without one) to a job.
+        amend: From a complete run's folder, the clip and what is given now to the frames that have to be done again;
+            `None` if this is another run. Left out by tasks whose runs cannot be amended.
+    """
+
+    name: str
+    title: str
+    settings: type[Any]
+    cues: tuple[str, ...]
+    files: tuple[str, ...]
+    views: tuple[str, ...]
+    gather: Callable[[Sequence[Any], "Clip", "Backbone", Any], Given[Any]]
+    resolve: Callable[[Any, "Backbone", tuple[int, int], Given[Any]], Any]
+    work: Callable[[Any, "Backbone", "Clip", Given[Any]], Work]
+    start: Callable[[Any, "Backbone", "Clip", Given[Any], "Folder | None"], Job]
+    amend: Callable[["Folder", "Clip", Given[Any]], Sequence[int] | None] | None = None
