@@ -32,7 +32,7 @@ for task in TASKS:
 ALLOWED["runs"] = ALLOWED["tracking"] | TASKS | {"drawing"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
-ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics", "observing"}
+ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics", "observing", "analysis"}
 ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "observing"}
 
 

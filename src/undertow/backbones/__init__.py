@@ -1,13 +1,14 @@
 """Frozen diffusion models behind one protocol: what is known of each, loading it, and observing its attention."""
 
-# The cards register themselves when their module is imported.
+# The cards register themselves when their module is imported, and are listed in this order.
+from undertow.backbones.cards import image_cards as _cards  # noqa: F401, I001
+from undertow.backbones.cards import video_cards as _dit_cards  # noqa: F401
 from undertow.backbones.adapters import svd as _svd  # noqa: F401
+
 from undertow.backbones.adapters.dit import VideoDiT
 from undertow.backbones.adapters.svd import random_clip_unet
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
-from undertow.backbones.cards import image_cards as _cards  # noqa: F401
-from undertow.backbones.cards import video_cards as _dit_cards  # noqa: F401
 from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
 from undertow.backbones.cards.registry import get_card, list_cards, register_card
 from undertow.backbones.dit_published import random_video_backbone

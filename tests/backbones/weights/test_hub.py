@@ -242,7 +242,8 @@ def test_a_wrong_hash_is_never_loaded(place, hub, offered, get, card, saved, cop
 def test_the_command_fetches_and_tells_where(hub, offered, tmp_path, saved):
     """The whole way, in a process of its own, since HF_ENDPOINT and HF_HOME are read when it starts."""
     code = (
-        "import sys; from dataclasses import replace; from undertow.backbones import registry, get_card;"
+        "import sys; from dataclasses import replace; from undertow.backbones import get_card;"
+        "from undertow.backbones.cards import registry;"
         f"registry._CARDS['test'] = replace(get_card('sd-2.1'), name='test', hub_ids=({FIRST!r},));"
         "from undertow import cli; sys.argv = ['undertow', 'models', 'fetch', 'test', '--pin']; cli.main()"
     )
