@@ -1,4 +1,4 @@
-"""Errors, atomic files, device and dtype, progress: the leaf that everything may import."""
+"""Errors, atomic files, names and counts out of files, devices, progress: the leaf that everything may import."""
 
 from undertow.base.device import resolve_device, resolve_dtype, set_threads
 from undertow.base.errors import (
@@ -12,6 +12,7 @@ from undertow.base.errors import (
 )
 from undertow.base.files import atomic_path, write_bytes, write_json, write_text
 from undertow.base.lock import LOCK, exclusive
+from undertow.base.names import inside, whole
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "WeightsUnavailable",
     "atomic_path",
     "exclusive",
+    "inside",
     "resolve_device",
     "resolve_dtype",
     "set_threads",
+    "whole",
     "write_bytes",
     "write_json",
     "write_text",
