@@ -20,10 +20,10 @@ import numpy as np
 from undertow.analysis.clips import point_grid
 from undertow.analysis.flow import flows, warp_error
 from undertow.analysis.sites import candidate_sites
+from undertow.analysis.worlds import world_prompts
 from undertow.backbones import Backbone, load
 from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, sample
 from undertow.base import set_threads
-from undertow.benchmarks.motion_clips import world_prompts
 from undertow.metrics.statistics import paired_bootstrap
 from undertow.points import PointSettings, track_points
 from undertow.video import write_video

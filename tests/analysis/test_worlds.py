@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from undertow.analysis.worlds import FIRST_SEED, motion_clips, world_prompts
 from undertow.base import SettingsError
-from undertow.benchmarks.motion_clips import FIRST_SEED, motion_clips, world_prompts
 from undertow.world import FIRST_BENCHMARK_SEED, FIRST_VALIDATION_SEED
 
 

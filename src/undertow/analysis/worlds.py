@@ -8,7 +8,7 @@ import numpy as np
 from undertow.analysis.analyze import MotionClip
 from undertow.analysis.clips import MOST_FRAMES, point_grid
 from undertow.base import SettingsError
-from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, point_tracks
+from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, make_family_scene, point_tracks, scene_captions
 
 # Seeds between those by which training is validated and those of benchmarks.
 FIRST_SEED = FIRST_VALIDATION_SEED + 50_000
@@ -54,8 +54,6 @@ def world_prompts(count: int) -> list[str]:
     Raises:
         SettingsError: if the number is out of range.
     """
-    from undertow.world import make_family_scene, scene_captions
-
     if not 1 <= count <= MOST_CLIPS:
         raise SettingsError(f"--count is {count}; give 1 to {MOST_CLIPS}")
     found = []
