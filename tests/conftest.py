@@ -121,6 +121,19 @@ def small_svd():
 
 
 @pytest.fixture(scope="session")
+def family_folder(tmp_path_factory):
+    """Returns the folder of a small model of a family (a key of `families.FAMILIES`), to be read and not changed.
+
+    Its `card.json` is a card file with the sites of the published model's card, at their places in the small one.
+    """
+    from functools import cache
+
+    from families import write_family
+
+    return cache(lambda name: write_family(name, tmp_path_factory.mktemp("families") / name))
+
+
+@pytest.fixture(scope="session")
 def shared_data():
     """The folder of real annotated sequences; tests that ask for it are skipped where there is none."""
     folder = Path(os.environ.get("UNDERTOW_DATA", Path(__file__).parents[1].parent / "shared" / "data"))

@@ -5,66 +5,26 @@ import json
 import pytest
 import torch
 from diffusers import CogVideoXPipeline, HunyuanVideoPipeline, WanPipeline
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
-    LlamaConfig,
     LlamaModel,
     PreTrainedTokenizerFast,
-    T5Config,
     T5EncoderModel,
     T5TokenizerFast,
-    UMT5Config,
     UMT5EncoderModel,
 )
 
+from families import write_clip, write_llama, write_t5, write_umt5
 from undertow.backbones.adapters.dit_text import text_reader
 from undertow.base import SettingsError, WeightsUnavailable
 
 TEXTS = ("", "a red kite &amp;  a   dog")
 
 
-def save_clip(folder, number="", length=10):
-    letters = [chr(code) for code in range(33, 127)]
-    entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
-    tokenizer = CLIPTokenizer(vocab={entry: i for i, entry in enumerate(entries)}, merges=[], model_max_length=length)
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, projection_dim=8, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=length, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )  # fmt: skip
-    CLIPTextModel(config).save_pretrained(folder / f"text_encoder{number}")
-    tokenizer.save_pretrained(folder / f"tokenizer{number}")
-
-
-def save_t5(folder, kind, config):
-    words = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in ("a", "red", "kite", "dog", "&")), *"&amp;kitedog"]
-    T5TokenizerFast(vocab=[(word, -float(i)) for i, word in enumerate(dict.fromkeys(words))]).save_pretrained(
-        folder / "tokenizer"
-    )
-    kind(config(vocab_size=40, d_model=8, d_kv=4, d_ff=8, num_layers=2, num_heads=2, dropout_rate=0.0)).save_pretrained(
-        folder / "text_encoder"
-    )
-
-
-def save_llama(folder):
-    words = Tokenizer(models.WordLevel({"<unk>": 0, "<pad>": 1, "a": 2, "red": 3, "kite": 4, "dog": 5}, "<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>").save_pretrained(
-        folder / "tokenizer"
-    )
-    config = LlamaConfig(
-        vocab_size=6, hidden_size=8, intermediate_size=8, num_hidden_layers=4, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=512,
-    )  # fmt: skip
-    LlamaModel(config).save_pretrained(folder / "text_encoder")
-    save_clip(folder, "_2", length=77)
-
-
 @pytest.mark.parametrize("text", TEXTS)
 def test_cogvideox(tmp_path, text):
-    save_t5(tmp_path, T5EncoderModel, T5Config)
+    write_t5(tmp_path, width=8)
     found = text_reader(tmp_path, "m", 12)(text)
     pipeline = CogVideoXPipeline(
         T5TokenizerFast.from_pretrained(tmp_path / "tokenizer"),
@@ -79,7 +39,7 @@ def test_cogvideox(tmp_path, text):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_wan(tmp_path, text):
-    save_t5(tmp_path, UMT5EncoderModel, UMT5Config)
+    write_umt5(tmp_path, width=8)
     found = text_reader(tmp_path, "m", 12)(text)
     pipeline = WanPipeline(
         T5TokenizerFast.from_pretrained(tmp_path / "tokenizer"),
@@ -94,7 +54,7 @@ def test_wan(tmp_path, text):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_hunyuan(tmp_path, text):
-    save_llama(tmp_path)
+    write_llama(tmp_path, width=8)
     found = text_reader(tmp_path, "m", 256)(text)
     pipeline = HunyuanVideoPipeline(
         LlamaModel.from_pretrained(tmp_path / "text_encoder", dtype=torch.bfloat16),
@@ -112,7 +72,7 @@ def test_hunyuan(tmp_path, text):
 
 
 def test_clip(tmp_path):
-    save_clip(tmp_path)
+    write_clip(tmp_path, width=8)
     found = text_reader(tmp_path, "m", 10)("a kite")
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
     ids = tokenizer("a kite", padding="max_length", max_length=10, return_tensors="pt").input_ids
@@ -124,7 +84,7 @@ def test_clip(tmp_path):
 
 
 def test_what_cannot_be_read_is_said(tmp_path):
-    save_t5(tmp_path, T5EncoderModel, T5Config)
+    write_t5(tmp_path, width=8)
     with pytest.raises(SettingsError, match=r"the text has \d+ tokens and the model reads 12"):
         text_reader(tmp_path, "m", 12)("a red kite dog " * 5)
     (tmp_path / "tokenizer" / "tokenizer.json").unlink()
