@@ -1,6 +1,7 @@
 """Encoded pictures as training examples: crops, and diptychs of two views of one scene."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +39,25 @@ class LatentStore:
     Pictures 2i and 2i + 1 of a shard are views of one scene at two times. Beside each other, at a noise level at which
     neither can be read alone, they are an image in which finding the same place again pays: what tracking needs,
     learnt from nothing but denoising.
+
+    Args:
+        folders: Folders of encoded shards, each with its share of the examples.
+        tokenizer: Of the captions.
     """
 
-    def __init__(self, folder: Path, tokenizer: CLIPTokenizer):
+    def __init__(self, folders: Mapping[Path, float], tokenizer: CLIPTokenizer):
         self.latents, self.tokens = [], []
-        for path in sorted(folder.glob("*.latents.npy")):
-            self.latents.append(np.load(path, mmap_mode="r"))
-            captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
-            self.tokens.append(_tokens(tokenizer, captions))
+        weights: list[float] = []
+        for folder, share in folders.items():
+            paths = sorted(folder.glob("*.latents.npy"))
+            for path in paths:
+                self.latents.append(np.load(path, mmap_mode="r"))
+                captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
+                self.tokens.append(_tokens(tokenizer, captions))
+            weights += [share / len(paths)] * len(paths)
         self.null = _tokens(tokenizer, [""])[0]
+        # A shard is drawn by where a uniform number falls among these.
+        self.bounds = np.cumsum(weights) / sum(weights)
         # Statistics of a thousand latents are enough for a scale.
         sample = np.concatenate([latents[:: max(1, len(latents) // 50)] for latents in self.latents[:20]])
         self.scaling_factor = 1.0 / float(sample.astype(np.float32).std())
@@ -57,7 +68,7 @@ class LatentStore:
         size = (crops.width, crops.height) if random.random() < 0.5 else (crops.height, crops.width)
         examples, tokens = [], []
         for _ in range(crops.count):
-            shard = int(random.integers(len(self.latents)))
+            shard = int(np.searchsorted(self.bounds[:-1], random.random(), side="right"))
             index = int(random.integers(len(self.latents[shard])))
             if random.random() < crops.diptychs:
                 examples.append(self._diptych(random, shard, index, size, crops.jitter))

@@ -1,21 +1,27 @@
-"""Training pictures: scenes of the procedural world, drawn once and kept in shards on disk.
+"""Training pictures: scenes of the procedural world and views of photographs, drawn once and kept in shards on disk.
 
 A shard is a pure function of its number, so any process may make any shard and an interrupted one is made again.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import atomic_path, write_text
+from undertow.training.photographs import Photograph, read_photograph
+from undertow.training.view_pairs import PairSettings, make_pair
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
 
 SCENES_PER_SHARD = 200
+# Shorter side at which photographs are read: the closest views then have about their pixels.
+READ_AT = 384
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,25 @@ class PictureSettings:
 
     shards: int = 76
     world: WorldSettings = field(default_factory=lambda: WorldSettings(photographs=0.45))
+
+
+@dataclass(frozen=True)
+class PhotoSettings:
+    """How photographs take part.
+
+    Attributes:
+        shards: Number of shards of 200 pairs of views.
+        photographs: How many of them a shard is made from.
+        share: Share of the denoiser's examples that come from them.
+        pairs: How two views differ.
+        seed: Of all draws.
+    """
+
+    shards: int = 40
+    photographs: int = 50
+    share: float = 0.5
+    pairs: PairSettings = PairSettings()
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,10 +80,36 @@ def make_shard(folder: Path, number: int, settings: PictureSettings) -> None:
             images.append(picture.image)
             masks.append((picture.labels > 0).astype(np.uint8) * 255)
             captions.append(scene.caption)
+    _write_shard(folder, number, images, masks, captions)
+
+
+def make_photo_shard(
+    folder: Path, number: int, settings: PhotoSettings, photographs: Sequence[Photograph]
+) -> None:
+    """Draws shard `number` of view pairs into `folder`, unless it is there already.
+
+    Pictures 2i and 2i + 1 are views of one photograph, the masks show the pieces that move on their own, and no
+    picture has a caption.
+    """
+    if (folder / f"{number:05d}.json").exists():
+        return
+    random = np.random.default_rng((settings.seed, number))
+    chosen = random.permutation(len(photographs))[: settings.photographs]
+    read = [read_photograph(photographs[index].path, READ_AT) for index in chosen]
+    images, masks = [], []
+    for pair in range(SCENES_PER_SHARD):
+        views = make_pair(random, read[pair % len(read)], read, settings.pairs)
+        images += list(views.images)
+        masks += [views.mask(0), views.mask(1)]
+    _write_shard(folder, number, images, masks, [""] * len(images))
+
+
+def _write_shard(folder: Path, number: int, images: list[Any], masks: list[Any], captions: list[str]) -> None:
+    """Writes a shard, the captions last, by which it is known to be whole."""
     for name, arrays in (("images", images), ("masks", masks)):
         with atomic_path(folder / f"{number:05d}.{name}.npy") as path:
             np.save(path, np.stack(arrays), allow_pickle=False)
-    write_text(done, json.dumps(captions))
+    write_text(folder / f"{number:05d}.json", json.dumps(captions))
 
 
 def open_shard(folder: Path, number: int) -> Shard:
@@ -69,13 +120,22 @@ def open_shard(folder: Path, number: int) -> Shard:
 
 def make_shards(folder: Path, settings: PictureSettings, processes: int) -> Iterator[int]:
     """Makes every missing shard with `processes` processes, yielding the number of each as it is finished."""
+    return _missing(folder, settings.shards, processes, partial(make_shard, folder, settings=settings))
+
+
+def make_photo_shards(
+    folder: Path, settings: PhotoSettings, photographs: Sequence[Photograph], processes: int
+) -> Iterator[int]:
+    """Makes every missing shard of view pairs, as `make_shards` does; held-out photographs are left out."""
+    seen = [photograph for photograph in photographs if not photograph.held_out]
+    make = partial(make_photo_shard, folder, settings=settings, photographs=seen)
+    return _missing(folder, settings.shards, processes, make)
+
+
+def _missing(folder: Path, shards: int, processes: int, make: Callable[[int], None]) -> Iterator[int]:
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(settings.shards) if not (folder / f"{number:05d}.json").exists()]
+    missing = [number for number in range(shards) if not (folder / f"{number:05d}.json").exists()]
     if missing:
         with ProcessPoolExecutor(processes) as pool:
-            yield from pool.map(_make, [(folder, number, settings) for number in missing])
-
-
-def _make(job: tuple[Path, int, PictureSettings]) -> int:
-    make_shard(*job)
-    return job[1]
+            for number, _ in zip(missing, pool.map(make, missing), strict=True):
+                yield number

@@ -28,22 +28,24 @@ from undertow.training.autoencoder import (
     train_autoencoder,
 )
 from undertow.training.denoiser import DenoiserSettings, train_denoiser
-from undertow.training.export import export
+from undertow.training.export import TinyParts, export, read_parts
 from undertow.training.latents import LatentStore
 from undertow.training.learner import Learner
 from undertow.training.matchers import project_matchers, tie_matchers
-from undertow.training.pictures import PictureSettings, make_shards
+from undertow.training.photographs import list_photographs
+from undertow.training.pictures import PhotoSettings, PictureSettings, make_photo_shards, make_shards, open_shard
 from undertow.training.slices import keep_recipe, past, run_steps
 
 
 @dataclass(frozen=True)
 class TinyRecipe:
-    """Everything that decides the weights of `tiny`."""
+    """Everything that decides the weights of `tiny`, besides the photographs themselves."""
 
     pictures: PictureSettings = field(default_factory=PictureSettings)
     autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
     shape: DenoiserShape = field(default_factory=DenoiserShape)
+    photos: PhotoSettings = field(default_factory=PhotoSettings)
     seed: int = 0
 
 
@@ -52,6 +54,8 @@ def train_tiny(
     out: Path,
     recipe: TinyRecipe | None = None,
     *,
+    photos: Path | None = None,
+    start: Path | None = None,
     minutes: float | None = None,
     processes: int = 2,
     snapshots: Collection[int] = (),
@@ -64,6 +68,8 @@ def train_tiny(
         work: Folder of pictures, latents, checkpoints and logs; the same folder continues the same run.
         out: Where the finished model goes, in the diffusers layout.
         recipe: Settings of all stages.
+        photos: Folder of photographs with a `SOURCES.csv`; without it there are procedural pictures only.
+        start: Folder of a finished model of the same shape to train further: its autoencoder stays as it is.
         minutes: Time of this slice; None runs to the end.
         processes: Processes that draw pictures.
         snapshots: Steps of the denoiser after which the model as it then is goes to `work/snapshots/<step>`.
@@ -74,41 +80,54 @@ def train_tiny(
         Whether the model is finished and exported.
 
     Raises:
-        SettingsError: if `work` holds a run of another recipe.
+        SettingsError: if `work` holds a run of another recipe, or `photos` nothing that may be used.
     """
     recipe, progress = recipe or TinyRecipe(), progress or SilentProgress()
+    photographs = list_photographs(photos) if photos else []
     work.mkdir(parents=True, exist_ok=True)
-    keep_recipe(work / "recipe.json", asdict(recipe))
+    data = {"recipe": asdict(recipe), "photographs": len(photographs), "further": start is not None}
+    keep_recipe(work / "recipe.json", data)
     torch_device = resolve_device(device)
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    pictures = work / "pictures"
 
+    share = recipe.photos.share if photographs else 0.0
+    folders = {work / "pictures": 1 - share}
     progress.start("pictures", recipe.pictures.shards)
-    for _ in make_shards(pictures, recipe.pictures, processes):
+    for _ in make_shards(work / "pictures", recipe.pictures, processes):
         progress.advance()
         if past(deadline):
             return False
-    shards = available_shards(pictures)
+    if photographs:
+        folders[work / "views"] = share
+        progress.start("views", recipe.photos.shards)
+        for _ in make_photo_shards(work / "views", recipe.photos, photographs, processes):
+            progress.advance()
+            if past(deadline):
+                return False
 
-    vae = build_autoencoder(recipe.seed).to(torch_device)
-    learner = Learner({"vae": vae}, rate=recipe.autoencoder.rate, horizon=200)
-    steps = train_autoencoder(vae, learner, shards, recipe.autoencoder)
-    if not run_steps(steps, learner, work / "autoencoder", recipe.autoencoder.steps, deadline, progress):
-        return False
-    learner.use_average()
+    parts = read_parts(start) if start else fresh_parts(recipe)
+    vae, unet, text_encoder = (part.to(torch_device) for part in (parts.vae, parts.unet, parts.text_encoder))
+    if not start:
+        shards = [shard for folder in folders for shard in available_shards(folder)]
+        learner = Learner({"vae": vae}, rate=recipe.autoencoder.rate, horizon=200)
+        steps = train_autoencoder(vae, learner, shards, recipe.autoencoder)
+        if not run_steps(steps, learner, work / "autoencoder", recipe.autoencoder.steps, deadline, progress):
+            return False
+        learner.use_average()
     vae.eval()
 
-    progress.start("latents", len(shards))
-    for number in range(len(shards)):
+    jobs = [(folder, number) for folder in folders for number in range(len(available_shards(folder)))]
+    progress.start("latents", len(jobs))
+    for folder, number in jobs:
         progress.advance()
-        if encode_shard(vae, pictures, number) and past(deadline):
+        if encode_shard(vae, folder, number) and past(deadline):
             return False
 
-    tokenizer = build_tokenizer()
-    store = LatentStore(pictures, tokenizer)
-    vae.register_to_config(scaling_factor=store.scaling_factor)
-    unet = build_denoiser(recipe.seed, recipe.shape).to(torch_device)
-    text_encoder = build_text_encoder(tokenizer, recipe.seed).to(torch_device)
+    store = LatentStore(folders, parts.tokenizer)
+    if start:
+        store.scaling_factor = vae.config.scaling_factor
+    else:
+        vae.register_to_config(scaling_factor=store.scaling_factor)
     if recipe.denoiser.matched:
         tie_matchers(unet)
     scheduler = build_scheduler()
@@ -118,22 +137,14 @@ def train_tiny(
         # Queries and keys keep the matcher's sharpness only if nothing pulls them to zero.
         undecayed=("attn1.to_q", "attn1.to_k"),
     )
-    facts = {"recipe": asdict(recipe), "autoencoder": reconstruction(vae, shards[0])}
+    facts = {**data, "autoencoder": {folder.name: reconstruction(vae, open_shard(folder, 0)) for folder in folders}}
 
     def write(folder: Path) -> None:
         with learner.averaged():
             if recipe.denoiser.matched:
                 # An average of orthogonal matrices is not quite orthogonal.
                 project_matchers(unet)
-            export(
-                folder,
-                vae=vae,
-                unet=unet,
-                text_encoder=text_encoder,
-                tokenizer=tokenizer,
-                scheduler=scheduler,
-                facts={**facts, "step": learner.step},
-            )
+            export(folder, parts, scheduler, {**facts, "step": learner.step})
 
     def snapshot() -> None:
         if learner.step in snapshots:
@@ -144,3 +155,10 @@ def train_tiny(
         return False
     write(out)
     return True
+
+
+def fresh_parts(recipe: TinyRecipe) -> TinyParts:
+    """Returns the untrained model."""
+    tokenizer = build_tokenizer()
+    vae, unet = build_autoencoder(recipe.seed), build_denoiser(recipe.seed, recipe.shape)
+    return TinyParts(vae, unet, build_text_encoder(tokenizer, recipe.seed), tokenizer)
