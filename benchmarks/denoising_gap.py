@@ -76,7 +76,7 @@ def main():
     vae = AutoencoderKL.from_pretrained(asked.models[0] / "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False)
     folders = prepare(asked.out, asked.pictures, vae, asked.shards)
     tokenizer = build_tokenizer()
-    stores = [LatentStore(folder, tokenizer) for folder in folders]
+    stores = [LatentStore({folder: 1.0}, tokenizer) for folder in folders]
     print(f"| steps | {' | '.join(f'{name} t={t}' for name in ('seen', 'unseen') for t in TIMESTEPS)} |")
     print("|---:|" + "---:|" * 2 * len(TIMESTEPS))
     for model in asked.models:

@@ -15,7 +15,7 @@ ALLOWED = {
     "base": set(),
     "video": LEAF,
     "masks": LEAF,
-    "world": set(),
+    "world": LEAF,
     "metrics": set(),
     "backbones": LEAF,
     "affinity": LEAF,

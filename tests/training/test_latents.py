@@ -19,7 +19,7 @@ def store(tmp_path_factory):
     latents[:, 3] = (np.arange(20) // 2)[:, None, None]
     np.save(folder / "00000.latents.npy", latents)
     (folder / "00000.json").write_text(json.dumps(["a red disc.", "a red disc."] * 10))
-    return LatentStore(folder, build_tokenizer())
+    return LatentStore({folder: 1.0}, build_tokenizer())
 
 
 def drawn(store, step=0, **changes):
@@ -67,3 +67,15 @@ def test_share_of_empty_captions(store):
     _, tokens = drawn(store, empty=0.3, count=400)
     empty = (tokens == store.null).all(dim=1)
     assert 0.22 < float(empty.float().mean()) < 0.38
+
+
+def test_folders_have_their_shares(tmp_path):
+    for name, value, shards in (("few", 1.0, 1), ("many", 2.0, 3)):
+        (tmp_path / name).mkdir()
+        for number in range(shards):
+            np.save(tmp_path / name / f"{number:05d}.latents.npy", np.full((4, 4, 16, 16), value, np.float16))
+            (tmp_path / name / f"{number:05d}.json").write_text(json.dumps([""] * 4))
+    store = LatentStore({tmp_path / "few": 0.75, tmp_path / "many": 0.25}, build_tokenizer())
+    latents, _ = store.batch(Crops(8, 8, 400, 0.0, 0, 0.0), (0,))
+    first = (torch.round(latents / store.scaling_factor)[:, 0, 0, 0] == 1).float().mean()
+    assert 0.68 < float(first) < 0.82

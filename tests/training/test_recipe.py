@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from undertow.backbones import load
@@ -15,14 +16,24 @@ from undertow.training.architecture import build_denoiser, build_scheduler, buil
 from undertow.training.autoencoder import AutoencoderSettings
 from undertow.training.denoiser import DenoiserSettings, Grid, draw_timesteps
 from undertow.training.learner import Learner
-from undertow.training.pictures import PictureSettings, make_shard, open_shard
+from undertow.training.pictures import (
+    PhotoSettings,
+    PictureSettings,
+    make_photo_shard,
+    make_photo_shards,
+    make_shard,
+    open_shard,
+)
 from undertow.training.recipe import TinyRecipe, train_tiny
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings
+from undertow.world.photographs import COLUMNS, list_photographs
+from undertow.world.view_pairs import PairSettings
 
 RECIPE = TinyRecipe(
     PictureSettings(shards=1, world=WorldSettings(height=32, width=32, leaves=2, objects=(1, 1), copies=0.0)),
     AutoencoderSettings(steps=4, batch=2, crop=16),
     DenoiserSettings(steps=4, grids=(Grid(8, 8, 2, 0.5), Grid(8, 4, 2, 0.5))),
+    photos=PhotoSettings(shards=1, photographs=4, pairs=PairSettings(size=32)),
 )
 
 
@@ -31,6 +42,19 @@ def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     make_shard(folder / "pictures", 0, RECIPE.pictures)
     return folder / "pictures"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twenty pictures with their sources; some of them are held out."""
+    folder = tmp_path_factory.mktemp("photos")
+    rows = [",".join(COLUMNS)]
+    for number in range(20):
+        pixels = np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,set,1,{number}.png,Ann,CC-BY-4.0,https://example.org/{number}")
+    (folder / "SOURCES.csv").write_text("\n".join(rows) + "\n")
+    return folder
 
 
 def work_with(pictures, folder):
@@ -76,7 +100,7 @@ def test_a_run_cut_into_slices_equals_one_run(pictures, tmp_path):
     latents = backbone.encode(np.zeros((1, 32, 64, 3), np.uint8))
     assert latents.shape == (1, 4, 8, 16)
     facts = json.loads((tmp_path / "a" / "training.json").read_text())
-    assert facts["recipe"]["denoiser"]["steps"] == 4 and 0 <= facts["autoencoder"]["mask_miou"] <= 1
+    assert facts["recipe"]["denoiser"]["steps"] == 4 and 0 <= facts["autoencoder"]["pictures"]["mask_miou"] <= 1
 
     with pytest.raises(SettingsError, match="other settings"):
         train_tiny(whole, tmp_path / "c", replace(RECIPE, seed=1), processes=1, device="cpu")
@@ -173,3 +197,48 @@ def test_denoiser_target_is_diffusers_velocity():
 def test_held_out_seeds_are_never_drawn(tmp_path):
     with pytest.raises(ValueError, match="held-out"):
         make_shard(tmp_path, FIRST_VALIDATION_SEED // 200, RECIPE.pictures)
+
+
+def test_views_of_photographs_are_a_function_of_their_shard(photos, tmp_path):
+    listed = list_photographs(photos)
+    for folder in ("a", "b"):
+        for number in (0, 1):
+            make_photo_shard(tmp_path / folder, number, RECIPE.photos, listed)
+    first, again, other = (open_shard(tmp_path / f, n) for f, n in (("a", 0), ("b", 0), ("a", 1)))
+    assert first.images.shape == (400, 32, 32, 3) and first.captions == [""] * 400
+    assert np.array_equal(first.images, again.images) and not np.array_equal(first.images, other.images)
+    assert set(np.unique(first.masks)) == {0, 255}
+
+
+def test_held_out_photographs_are_never_read(photos, tmp_path):
+    kept = [photograph for photograph in list_photographs(photos) if photograph.held_out]
+    assert kept
+    for path in photos.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for photograph in kept:
+        (tmp_path / photograph.path.name).write_text("not read")
+    settings = replace(RECIPE.photos, photographs=20)
+    assert list(make_photo_shards(tmp_path / "views", settings, list_photographs(tmp_path), processes=1)) == [0]
+
+
+def test_a_finished_model_is_trained_further_on_photographs(pictures, photos, tmp_path):
+    # From nothing, with photographs: the autoencoder learns from them too.
+    work = work_with(pictures, tmp_path / "work")
+    assert train_tiny(work, tmp_path / "a", RECIPE, photos=photos, processes=1, device="cpu")
+    facts = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert facts["photographs"] == 20 and not facts["further"] and set(facts["autoencoder"]) == {"pictures", "views"}
+    assert "https://example.org/19" in (tmp_path / "a" / "PHOTOGRAPHS.md").read_text()
+
+    # From that model: its autoencoder stays, its denoiser goes on.
+    work = work_with(pictures, tmp_path / "more")
+    arguments = {"photos": photos, "start": tmp_path / "a", "processes": 1, "device": "cpu"}
+    assert train_tiny(work, tmp_path / "b", RECIPE, **arguments)
+    before, after = (load_file(tmp_path / n / "vae" / "diffusion_pytorch_model.safetensors") for n in ("a", "b"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    before, after = (load_file(tmp_path / n / "unet" / "diffusion_pytorch_model.safetensors") for n in ("a", "b"))
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    assert len(moved) > len(before) / 2
+    with pytest.raises(SettingsError, match="other settings"):
+        train_tiny(work, tmp_path / "c", RECIPE, processes=1, device="cpu")
+    with pytest.raises(SettingsError, match="does not hold a model like tiny"):
+        train_tiny(tmp_path / "none", tmp_path / "c", RECIPE, **(arguments | {"start": photos}))

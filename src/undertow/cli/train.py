@@ -19,6 +19,13 @@ def train_embedded(
     name: Annotated[Literal["tiny", "tiny-sam", "tiny-video"], typer.Argument(help="Which model.")],
     work: Annotated[Path, typer.Option(help="Folder of pictures and checkpoints; the same folder continues a run.")],
     out: Out,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="tiny: folder of photographs with a SOURCES.csv to learn from too."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="tiny: train this model further (tiny, or a folder) instead of a new one.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
     processes: Annotated[int, typer.Option(help="Processes that draw pictures.", min=1)] = 2,
     snapshots: Annotated[str, typer.Option(help="Denoiser steps to keep in WORK/snapshots, separated by commas.")] = "",
@@ -27,6 +34,7 @@ def train_embedded(
     json: Json = False,
 ) -> None:
     """Train an embedded model from nothing to weights, in slices that can be continued."""
+    from undertow.backbones import locate
     from undertow.training.recipe import train_tiny
     from undertow.training.segmenter_recipe import train_tiny_sam
     from undertow.training.video_recipe import train_tiny_video
@@ -37,6 +45,9 @@ def train_embedded(
     steps = numbers(snapshots)
     if steps and name == "tiny-sam":
         raise SettingsError("--snapshots is for tiny and tiny-video, not for tiny-sam; leave it out")
+    if name != "tiny" and (photos or start):
+        raise SettingsError(f"--photos and --start are for tiny, not for {name}; leave them out")
+    further = locate(start).path if start else None
     with shown_progress(json) as progress:
         if name == "tiny-sam":
             done = train_tiny_sam(work, out, minutes=minutes, processes=processes, device=device, progress=progress)
@@ -44,7 +55,15 @@ def train_embedded(
             done = train_tiny_video(work, out, minutes=minutes, snapshots=steps, device=device, progress=progress)
         else:
             done = train_tiny(
-                work, out, minutes=minutes, processes=processes, snapshots=steps, device=device, progress=progress
+                work,
+                out,
+                photos=photos,
+                start=further,
+                minutes=minutes,
+                processes=processes,
+                snapshots=steps,
+                device=device,
+                progress=progress,
             )
     log.print(f"{name} is in {out}" if done else f"paused; the same command with --work {work} goes on")
 

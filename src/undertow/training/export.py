@@ -47,7 +47,9 @@ def read_parts(folder: Path) -> TinyParts:
         for module, (_, part) in zip((vae, unet), PARTS, strict=True):
             weights = load_file(folder / part / "diffusion_pytorch_model.safetensors")
             module.load_state_dict({name: weight.float() for name, weight in weights.items()})
-        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, local_files_only=True)
+        text_encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", dtype=torch.float32, local_files_only=True
+        )
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise SettingsError(f"{folder} does not hold a model like tiny: {error}") from error

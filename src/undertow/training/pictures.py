@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import atomic_path, write_text
-from undertow.training.photographs import Photograph, read_photograph
-from undertow.training.view_pairs import PairSettings, make_pair
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
+from undertow.world.photographs import Photograph, read_photograph
+from undertow.world.view_pairs import PairSettings, make_pair
 
 SCENES_PER_SHARD = 200
 # Shorter side at which photographs are read: the closest views then have about their pixels.
@@ -52,7 +52,7 @@ class PhotoSettings:
     shards: int = 40
     photographs: int = 50
     share: float = 0.5
-    pairs: PairSettings = PairSettings()
+    pairs: PairSettings = field(default_factory=PairSettings)
     seed: int = 0
 
 
@@ -83,9 +83,7 @@ def make_shard(folder: Path, number: int, settings: PictureSettings) -> None:
     _write_shard(folder, number, images, masks, captions)
 
 
-def make_photo_shard(
-    folder: Path, number: int, settings: PhotoSettings, photographs: Sequence[Photograph]
-) -> None:
+def make_photo_shard(folder: Path, number: int, settings: PhotoSettings, photographs: Sequence[Photograph]) -> None:
     """Draws shard `number` of view pairs into `folder`, unless it is there already.
 
     Pictures 2i and 2i + 1 are views of one photograph, the masks show the pieces that move on their own, and no

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from undertow.base import Progress, SilentProgress, resolve_device
+from undertow.base import Progress, SilentProgress, resolve_device, write_text
 from undertow.training.architecture import (
     DenoiserShape,
     build_autoencoder,
@@ -32,9 +32,9 @@ from undertow.training.export import TinyParts, export, read_parts
 from undertow.training.latents import LatentStore
 from undertow.training.learner import Learner
 from undertow.training.matchers import project_matchers, tie_matchers
-from undertow.training.photographs import list_photographs
 from undertow.training.pictures import PhotoSettings, PictureSettings, make_photo_shards, make_shards, open_shard
 from undertow.training.slices import keep_recipe, past, run_steps
+from undertow.world.photographs import credits, list_photographs
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,8 @@ def train_tiny(
                 # An average of orthogonal matrices is not quite orthogonal.
                 project_matchers(unet)
             export(folder, parts, scheduler, {**facts, "step": learner.step})
+            if photographs:
+                write_text(folder / "PHOTOGRAPHS.md", credits(photographs))
 
     def snapshot() -> None:
         if learner.step in snapshots:

@@ -1,13 +1,21 @@
-"""The score by which checkpoints are chosen: J&F of tracking on held-out worlds, fixed before training began."""
+"""The score by which checkpoints are chosen, fixed before training began: held-out worlds and held-out photographs.
 
+No loss may read masks or tracks, but the choice among checkpoints may: nothing here is ever trained on.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from undertow.backbones import Backbone
 from undertow.metrics import contour_accuracy, region_similarity
+from undertow.metrics.points import scale_points
+from undertow.metrics.tapvid import near_points
+from undertow.points import PointSettings, track_points
 from undertow.tracking import MaskTracker, TrackSettings
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
+from undertow.world.photo_pairs import PhotoPair
 
 
 @dataclass(frozen=True)
@@ -24,10 +32,7 @@ class Validation:
 
 
 def validate(backbone: Backbone, settings: TrackSettings, validation: Validation | None = None) -> float:
-    """Returns the mean J&F in [0, 1] over all objects of the validation worlds, first frames left out.
-
-    No loss may read masks, but the choice among checkpoints may: these worlds are never trained on.
-    """
+    """Returns the mean J&F in [0, 1] over all objects of the validation worlds, first frames left out."""
     validation = validation or Validation()
     scores: list[float] = []
     for number in range(validation.scenes):
@@ -47,4 +52,20 @@ def validate(backbone: Backbone, settings: TrackSettings, validation: Validation
                 value = (region_similarity(*pair) + contour_accuracy(*pair)) / 2
                 per_object.setdefault(object_id, []).append(value)
         scores.extend(float(np.mean(values)) for values in per_object.values())
+    return float(np.mean(scores))
+
+
+def match_photographs(backbone: Backbone, settings: PointSettings, pairs: Iterable[PhotoPair]) -> float:
+    """Returns the mean delta_avg in [0, 1] of points followed from the first view of each pair to the second.
+
+    Only points that are seen in both count: the score is of matching, not of knowing what is hidden.
+    """
+    scores = []
+    for pair in pairs:
+        found = track_points(pair.frames, pair.tracks[:, 0], model=backbone, settings=settings).tracks[:, 1]
+        height, width = pair.frames.shape[1:3]
+        seen = pair.visible[:, 1]
+        near = near_points(*(scale_points(each[seen], (width, height)) for each in (found, pair.tracks[:, 1])))
+        if seen.any():
+            scores.append(float(near.mean()))
     return float(np.mean(scores))

@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
+from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from undertow.base import write_json
 from undertow.training.architecture import TEXT_LENGTH, TEXT_WIDTH
+from undertow.training.export import TinyParts, read_parts
 
 MOST_FRAMES = 13
 LAYOUT = {
@@ -165,25 +164,13 @@ def build_video_scheduler() -> CogVideoXDDIMScheduler:
     )
 
 
-@dataclass(frozen=True)
-class TinyParts:
-    """What `tiny-video` takes over from `tiny`: the autoencoder as it is, the text encoder as a start."""
-
-    vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
-
-
 def load_tiny_parts() -> TinyParts:
     """Returns the shipped parts of `tiny` in float32, the autoencoder frozen."""
     with as_file(files("undertow.backbones") / "embedded" / "tiny") as folder:
-        # Not `from_pretrained`, which would write the folder's place on this machine into the exported file.
-        vae = AutoencoderKL.from_config(AutoencoderKL.load_config(folder / "vae"))
-        weights = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
-        vae.load_state_dict({name: weight.float() for name, weight in weights.items()})
-        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    return TinyParts(vae.eval().requires_grad_(False), text_encoder.train(), tokenizer)
+        parts = read_parts(folder)
+    parts.vae.eval().requires_grad_(False)
+    parts.text_encoder.train()
+    return parts
 
 
 def export_video(out: Path, transformer: CogVideoXTransformer3DModel, parts: TinyParts, facts: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-TURN = 0.15
+# Side of a piece's texture in pixels.
 PIECE = 96
 
 
@@ -82,7 +82,7 @@ class ViewPair:
         return front
 
     def correspond(self, places: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n 2"], Bool[np.ndarray, "n"]]:
-        """Returns where places (x, y) of the first view are in the second, in pixels, and whether they are seen there."""
+        """Returns where places (x, y) of the first view are in the second, in pixels, and whether they show there."""
         front, there = self.shown(places, 0), np.zeros_like(places)
         for number, surface in enumerate(self.surfaces):
             own = front == number

@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from undertow.world.view_pairs import PairSettings, homography, make_pair, project
+
+PLAIN = PairSettings(size=64, exposure=0.0, noise=0.0, pieces=(0, 0))
+
+
+def ramp(height=120, width=160):
+    """A picture whose red and green say where they are: x and y, each half a pixel row of its colour."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 / width, y * 255 / height, np.zeros_like(x, float)], axis=2).astype(np.uint8)
+
+
+def plain(colour, side=120):
+    return np.full((side, side, 3), colour, np.uint8)
+
+
+def sample(image, places):
+    column, row = np.floor(places).astype(int).T
+    return image[row, column].astype(float)
+
+
+def test_a_homography_takes_corners_to_their_targets():
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    targets = np.array([[3, 2], [9, 1], [8, 8], [2, 5]], float)
+    np.testing.assert_allclose(project(homography(corners, targets), corners), targets, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_corresponding_places_show_the_same(seed):
+    random = np.random.default_rng(seed)
+    pair = make_pair(random, ramp(), [], PLAIN)
+    assert pair.images.shape == (2, 64, 64, 3)
+    places = random.uniform(4, 60, (200, 2))
+    there, seen = pair.correspond(places)
+    inner = seen & (there > 3).all(axis=1) & (there < 61).all(axis=1)
+    assert inner.sum() > 40
+    assert not np.allclose(there, places, atol=1)
+    # A pixel and one more of blur, at a slope of at most a few levels each.
+    assert np.abs(sample(pair.images[0], places[inner]) - sample(pair.images[1], there[inner])).max() < 12
+
+
+def test_what_leaves_the_view_is_not_seen():
+    pair = make_pair(np.random.default_rng(0), ramp(), [], replace(PLAIN, shift=1.0))
+    there, seen = pair.correspond(np.random.default_rng(1).uniform(0, 64, (300, 2)))
+    outside = ((there < 0) | (there >= 64)).any(axis=1)
+    assert outside.any() and np.array_equal(seen, ~outside)
+
+
+def test_pieces_move_on_their_own_and_hide_what_is_behind():
+    settings, covered, again, behind = replace(PLAIN, pieces=(1, 1)), 0, [], []
+    y, x = np.mgrid[2:62:2, 2:62:2] + 0.5
+    places = np.stack([x, y], axis=2).reshape(-1, 2)
+    for seed in range(20):
+        pair = make_pair(np.random.default_rng(seed), plain((0, 0, 255)), [plain((255, 0, 0))], settings)
+        there, seen = pair.correspond(places)
+        on_piece = pair.shown(places, 0) == 1
+        red = sample(pair.images[0], places)[:, 0]
+        assert (red[on_piece] >= 50).all() and (red[~on_piece] <= 205).all()
+        assert np.array_equal(on_piece, sample(pair.mask(0), places) == 255)
+        again.append(sample(pair.images[1], there[seen & on_piece])[:, 0] > 127)
+        behind.append(sample(pair.images[1], there[seen & ~on_piece])[:, 0] > 127)
+        inside = ((there >= 0) & (there < 64)).all(axis=1)
+        covered += (inside & ~seen & ~on_piece).sum()
+    # What is seen again has its own colour, but for some pixels at the border of a small piece.
+    assert covered > 20 and len(np.concatenate(again)) > 100
+    assert np.concatenate(again).mean() > 0.85 and np.concatenate(behind).mean() < 0.03
+
+
+def test_views_are_developed_apart():
+    still = replace(PLAIN, scale=0.0, turn=0.0, shift=0.0, perspective=(0.0, 0.0))
+    pair = make_pair(np.random.default_rng(0), ramp(), [], still)
+    assert np.array_equal(*pair.images)
+    there, seen = pair.correspond(np.array([[10.0, 20.0]]))
+    np.testing.assert_allclose(there, [[10, 20]], atol=1e-9)
+    assert seen.all()
+    lit = make_pair(np.random.default_rng(0), ramp(), [], replace(still, exposure=0.2, noise=0.03))
+    assert np.abs(lit.images[0].astype(float) - lit.images[1]).mean() > 5
+
+
+def test_pairs_are_a_function_of_their_seed():
+    one, again, other = (
+        make_pair(np.random.default_rng(s), ramp(), [ramp(99, 140)], PairSettings()) for s in (3, 3, 4)
+    )
+    assert np.array_equal(one.images, again.images) and not np.array_equal(one.images, other.images)
