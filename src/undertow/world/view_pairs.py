@@ -128,7 +128,7 @@ def make_pair(
     surfaces = [_background(random, photograph, settings)]
     count = random.integers(settings.pieces[0], settings.pieces[1] + 1) if others else 0
     for _ in range(count):
-        surfaces.append(_piece(random, others[random.integers(len(others))], surfaces[0], settings))
+        surfaces.append(_piece(random, others[int(random.integers(len(others)))], surfaces[0], settings))
     views = [_paint(surfaces, view, settings.size) for view in (0, 1)]
     return ViewPair(np.stack([_develop(random, image, settings) for image in views]), tuple(surfaces))
 
