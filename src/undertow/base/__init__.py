@@ -1,4 +1,4 @@
-"""Errors, atomic files, names and counts out of files, devices, progress: the leaf that everything may import."""
+"""Errors, atomic files, names and counts out of files, options, devices and progress, for all rooms."""
 
 from undertow.base.device import resolve_device, resolve_dtype, set_threads
 from undertow.base.errors import (
@@ -13,6 +13,7 @@ from undertow.base.errors import (
 from undertow.base.files import atomic_path, write_bytes, write_json, write_text
 from undertow.base.lock import LOCK, exclusive
 from undertow.base.names import inside, whole
+from undertow.base.options import Option, Options, option, options_of
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "JsonProgress",
     "MaskError",
     "MemoryBudgetError",
+    "Option",
+    "Options",
     "Progress",
     "SettingsError",
     "SilentProgress",
@@ -31,6 +34,8 @@ __all__ = [
     "atomic_path",
     "exclusive",
     "inside",
+    "option",
+    "options_of",
     "resolve_device",
     "resolve_dtype",
     "set_threads",

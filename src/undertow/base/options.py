@@ -1,0 +1,158 @@
+"""Settings that explain and check themselves: help and range of a field stand where the field is defined.
+
+    @dataclass(frozen=True)
+    class KnnSettings(Options):
+        neighbours: int = option(4, "Neighbours that vote.", least=1)
+        weights: Literal["equal", "distance"] = option("equal", "How their votes count.", expert=True)
+
+Commands make their options and their help of such fields, and the values are checked whoever gives them.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from undertow.base.errors import SettingsError
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    expert: bool = False,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """Returns a field for a dataclass of `Options`.
+
+    Args:
+        default: Its default; a class stands for what it makes without arguments.
+        help: What it is, in one or two sentences.
+        expert: Whether it is left out of the usual help.
+        least: The smallest number it takes; of a tuple, the smallest in it.
+        most: The largest number it takes.
+        above: What its numbers have to be larger than.
+    """
+    about = {"help": help, "expert": expert, "least": least, "most": most, "above": above}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=about)
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of a dataclass of `Options`.
+
+    Attributes:
+        name: The field's name.
+        default: Its default.
+        kinds: The types it takes, such as (int,) or (tuple[int, int],), besides words and `None`.
+        choices: The words it takes.
+        optional: Whether it takes `None`.
+        help: What it is, in one or two sentences.
+        expert: Whether it is left out of the usual help.
+        least: The smallest number it takes; of a tuple, the smallest in it.
+        most: The largest number it takes.
+        above: What its numbers have to be larger than.
+    """
+
+    name: str
+    default: Any
+    kinds: tuple[Any, ...]
+    choices: tuple[str, ...]
+    optional: bool
+    help: str
+    expert: bool = False
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+
+    def check(self, value: Any) -> None:
+        """Raises SettingsError if the option does not take a value."""
+        if (value is None and self.optional) or (isinstance(value, str) and value in self.choices):
+            return
+        each = value if isinstance(value, tuple) else (value,)
+        if not (any(_fits(value, kind) for kind in self.kinds) and all(map(self._inside, each))):
+            shown = repr(value) if isinstance(value, str) else value
+            raise SettingsError(f"{self.name} is {shown}; {self._wanted()}")
+
+    def _inside(self, value: Any) -> bool:
+        if not isinstance(value, Real):
+            return True
+        number: Any = value
+        # So written that NaN is refused too; whole numbers may be larger than any float.
+        return (
+            (isinstance(number, Integral) or math.isfinite(number))
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+            and (self.above is None or number > self.above)
+        )
+
+    def _wanted(self) -> str:
+        """Returns what to give instead, as the rest of a sentence."""
+        if not self.kinds:
+            return f"choose {', '.join(self.choices)}"
+        return f"give {', or '.join([*map(self._described, self.kinds), *self.choices])}"
+
+    def _described(self, kind: Any) -> str:
+        if get_origin(kind) is tuple:
+            inner = get_args(kind)
+            count = "numbers" if inner[-1] is ... else f"a tuple of {len(inner)} numbers"
+            return count if self.least is None else f"{count}, each {self.least} or more"
+        if kind not in (int, float):
+            return "True or False" if kind is bool else f"a {getattr(kind, '__name__', kind)}"
+        noun = "a whole number" if kind is int else "a number"
+        if self.above is not None:
+            return f"{noun} above {self.above}"
+        if self.least is None:
+            return noun if self.most is None else f"{self.most} or less"
+        return f"{self.least} or more" if self.most is None else f"{noun} from {self.least} to {self.most}"
+
+
+class Options:
+    """Base of frozen dataclasses whose fields are made by `option`; their values are checked when one is made.
+
+    Raises:
+        SettingsError: if a value is of another type than its field's, out of range, or a word that is not known.
+    """
+
+    def __post_init__(self) -> None:
+        settings: Any = type(self)
+        for each in options_of(settings):
+            each.check(getattr(self, each.name))
+
+
+@cache
+def options_of(settings: type) -> tuple[Option, ...]:
+    """Returns the options of a dataclass in the order of its fields."""
+    return tuple(_options(settings))
+
+
+def _options(settings: type) -> Iterator[Option]:
+    hints = get_type_hints(settings)
+    for each in fields(settings):
+        if "help" in each.metadata:
+            hint = hints[each.name]
+            parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+            kinds = tuple(part for part in parts if part is not NoneType and get_origin(part) is not Literal)
+            choices = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
+            default = each.default if each.default_factory is MISSING else each.default_factory()
+            yield Option(each.name, default, kinds, choices, NoneType in parts, **each.metadata)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tells whether a value is of a type; a whole number is a float too, but True is no number."""
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if not isinstance(value, tuple):
+            return False
+        wanted = inner[:1] * len(value) if inner[-1] is ... else inner
+        return len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, {int: Integral, float: Real}.get(kind, kind))

@@ -1,0 +1,112 @@
+"""How frames are shown to a model: what may be asked for, and the numbers that a run uses."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from undertow.backbones import Backbone, Noising, Site, inversion_steps
+from undertow.base import Options, option
+
+NoisingKind = Literal["invert", "noise", "clean"]
+
+
+@dataclass(frozen=True)
+class FrameSettings(Options):
+    """Options that every task has; whatever is None is taken from the model's card.
+
+    Raises:
+        SettingsError: if a value is out of range or a word is unknown.
+    """
+
+    tokens: int | None = option(
+        None,
+        "Number of tokens a frame is seen as; the model input is the multiple of its stride nearest to it.",
+        least=16,
+    )
+    size: tuple[int, int] | None = option(None, "Model input as (width, height) in pixels instead.", least=16)
+    fit: Literal["aspect", "squash"] = option(
+        "aspect", "Whether the model input keeps the frame's shape (aspect) or is a square (squash).", expert=True
+    )
+    timestep: int | None = option(
+        None, "Noise level at which the model is observed, out of 1000.", expert=True, least=0, most=999
+    )
+    noising: NoisingKind | None = option(
+        None, "How frames reach it: by DDIM inversion (invert), Gaussian noise (noise), or not at all (clean)."
+    )
+    batch: int = option(4, "Frames observed at once; batches align to absolute frame numbers.", least=1)
+    seed: int = option(0, "Seed of the noise.", least=0)
+
+
+@dataclass(frozen=True)
+class ResolvedFrames:
+    """The numbers by which frames are shown to a model in one run.
+
+    Attributes:
+        model: Name of the card.
+        sites: Attentions that are read.
+        noising: The noise level at which they are read, and the way there.
+        input_size: (height, width) in pixels that frames are shown at.
+        grid: (height, width) in tokens.
+        batch: Frames observed at once.
+        dtype: Number type of the weights.
+    """
+
+    model: str
+    sites: tuple[Site, ...]
+    noising: Noising
+    input_size: tuple[int, int]
+    grid: tuple[int, int]
+    batch: int
+    dtype: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the numbers as plain values for `run.json`."""
+        return asdict(self)
+
+
+def resolve_frames(
+    settings: FrameSettings, backbone: Backbone, height: int, width: int, *purposes: str, level: Noising | None = None
+) -> ResolvedFrames:
+    """Returns the numbers for frames of one size: explicit settings first, then what the card has for the purposes.
+
+    Args:
+        settings: What was asked for.
+        backbone: The model.
+        height: Of the frames.
+        width: Of the frames.
+        purposes: Keys of the card's sites, such as "points", the one that suits best first; last of all "track".
+        level: The noise level unless settings say otherwise; that of the first purpose which has one on the card, or
+            else the card's own, if not given.
+
+    Raises:
+        SettingsError: if the model cannot be shown frames of that size.
+    """
+    card = backbone.card
+    size = None if settings.size is None else (settings.size[1], settings.size[0])
+    input_size = backbone.input_size(height, width, tokens=settings.tokens, size=size, fit=settings.fit)
+    sites = card.sites[next((purpose for purpose in purposes if purpose in card.sites), "track")]
+    usual = level or next((card.levels[each] for each in purposes if each in card.levels), card.noising)
+    return ResolvedFrames(
+        model=card.name,
+        sites=sites,
+        noising=noise_level(usual, settings.timestep, settings.noising, settings.seed),
+        input_size=input_size,
+        grid=(input_size[0] // sites[0].stride, input_size[1] // sites[0].stride),
+        batch=settings.batch,
+        dtype=str(backbone.dtype).removeprefix("torch."),
+    )
+
+
+def noise_level(
+    usual: Noising, timestep: int | None = None, kind: NoisingKind | None = None, seed: int | None = None
+) -> Noising:
+    """Returns the usual way to a noise level but for what is given; another timestep is inverted to in steps of 20."""
+    if timestep is None:
+        timestep = usual.timestep
+    steps = usual.steps_grid
+    return replace(
+        usual,
+        kind=kind or usual.kind,
+        timestep=timestep,
+        steps_grid=steps if steps and steps[-1] == timestep else inversion_steps(timestep),
+        seed=usual.seed if seed is None else seed,
+    )
