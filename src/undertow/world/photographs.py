@@ -69,7 +69,8 @@ def list_photographs(folder: Path) -> list[Photograph]:
         with table.open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SettingsError(f"{table} cannot be read ({error}); list the photographs in it: {columns}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{table} cannot be read ({reason}); write a row for each photograph: {columns}") from error
     if missing := [column for column in COLUMNS if rows and column not in rows[0]]:
         raise SettingsError(f"{table} has no column {', '.join(missing)}; it needs {columns}")
     found = []
