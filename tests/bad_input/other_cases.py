@@ -132,7 +132,9 @@ TRAIN = [
     Case("--minutes -5", lambda k: train(k, "--minutes", "-5"), "minutes"),
     Case("--minutes nan", lambda k: train(k, "--minutes", "nan"), "minutes"),
     Case("--processes 0", lambda k: train(k, "--processes", "0"), "processes"),
-    Case("photographs without a table", lambda k: train(k, "--photos", k.folder / "none"), "SOURCES.csv cannot be read"),
+    Case(
+        "photographs without a table", lambda k: train(k, "--photos", k.folder / "none"), "SOURCES.csv cannot be read"
+    ),
     Case("photographs for another model", lambda k: train(k, "--photos", k.folder, name="tiny-sam"), "are for tiny"),
     Case("a model to start from that is none", lambda k: train(k, "--start", "huge"), "no model is called 'huge'"),
     Case("--processes -1", lambda k: train(k, "--processes", "-1"), "processes"),

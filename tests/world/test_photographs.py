@@ -96,7 +96,7 @@ def test_photographs_are_read_at_one_size(folder):
 
 def test_credits_name_everybody(folder):
     text = credits(list_photographs(folder))
-    assert "| CC-BY-4.0 | 1 |" in text and "| CC0-1.0 | 1 |" in text
+    assert "| set | 2 | CC-BY-4.0 (1), CC0-1.0 (1) |" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| b.png")]
     assert "Ann\\|Lee" in row and "https://example.org/b" in row
     assert len(re.findall(r"(?<!\\)\|", row)) == 6

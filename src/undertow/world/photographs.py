@@ -101,10 +101,14 @@ def read_photograph(path: Path, shorter: int) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def credits(photographs: Sequence[Photograph]) -> str:
-    """Returns the credits of photographs as Markdown: how many have which licence, and a row for each."""
-    licences = Counter(photograph.licence for photograph in photographs)
-    lines = ["# Photographs", "", "| licence | photographs |", "|---|---:|"]
-    lines += [f"| {_cell(licence)} | {count} |" for licence, count in sorted(licences.items())]
+    """Returns the credits of photographs as Markdown: what each collection gave, and a row for each photograph."""
+    collections: dict[str, Counter[str]] = {}
+    for each in photographs:
+        collections.setdefault(each.source, Counter())[each.licence] += 1
+    lines = ["# Photographs", "", "| collection | photographs | licences |", "|---|---:|---|"]
+    for source, licences in sorted(collections.items()):
+        named = ", ".join(f"{licence} ({count})" for licence, count in sorted(licences.items()))
+        lines.append(f"| {_cell(source)} | {licences.total()} | {_cell(named)} |")
     lines += ["", "| photograph | author | licence | found in | original |", "|---|---|---|---|---|"]
     for each in photographs:
         found = " ".join(part for part in (each.source, each.version[:12], each.place) if part)
