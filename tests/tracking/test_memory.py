@@ -39,3 +39,14 @@ def test_old_references_do_not_know_new_objects():
     for each in memory.references():
         assert each.labels.shape == (4, 4) and not each.labels[2:].any()
         assert each.known.tolist() == [True, True, False, False]
+
+
+def test_what_is_forgotten_is_not_known_and_references_without_objects_go():
+    memory = Memory(recent=2)
+    memory.add_anchor(reference(1, objects=2))
+    memory.push(reference(2, objects=2))
+    memory.forget([2])
+    for each in memory.references():
+        assert each.known.tolist() == [True, True, False] and each.labels[1].any() and not each.labels[2].any()
+    memory.forget([1])
+    assert memory.references() == []

@@ -73,6 +73,26 @@ def test_an_object_joins_late_and_the_first_goes_on(clip, tiny_like):
         assert overlap(results[-1].labels == object_id, truth[-1] == object_id) > 0.4
 
 
+def test_a_corrected_object_goes_on_as_if_it_began_there(clip, tiny_like):
+    images, truth = clip
+    # Both objects in the wrong place at first: by the third frame every reference is wrong.
+    wrong = np.roll(truth[0], 40, axis=1)
+    corrected = list(track(images, {0: wrong, 3: truth[3]}, tiny_like, SMALL))[4:]
+    fresh = list(track(Video(images[3:]), truth[3], tiny_like, SMALL))[1:]
+    for ours, theirs in zip(corrected, fresh, strict=True):
+        assert np.array_equal(ours.labels, theirs.labels)
+
+
+def test_correcting_one_object_leaves_the_other_alone(clip, tiny_like):
+    images, truth = clip
+    only = np.where(truth[3] == 1, 1, 0).astype(np.uint16)
+    plain = list(track(images, truth[0], tiny_like, SMALL))
+    corrected = list(track(images, {0: truth[0], 3: only}, tiny_like, SMALL))
+    for before, after, true in zip(plain[4:], corrected[4:], truth[4:], strict=True):
+        assert overlap(before.labels == 2, after.labels == 2) > 0.9
+        assert overlap(after.labels == 1, true == 1) >= overlap(before.labels == 1, true == 1) - 0.02
+
+
 def test_frames_before_the_first_mask_are_empty(clip, tiny_like):
     images, truth = clip
     results = list(track(images, {2: truth[2]}, tiny_like, SMALL))

@@ -1,6 +1,7 @@
 """Which reference frames are alive: anchors the user gave, which stay, and recent ones in a ring."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -54,6 +55,30 @@ class Memory:
         """Gives the newest recent frame other soft labels, if it is frame `index`; an anchor keeps what was given."""
         if self._ring and self._ring[-1].index == index:
             self._ring[-1] = replace(self._ring[-1], labels=labels)
+
+    def forget(self, channels: Sequence[int]) -> None:
+        """Makes every reference unaware of some objects, and drops those that then know no object at all.
+
+        A mask that corrects an object says that what was carried before it was wrong, and many wrong references would
+        outvote the one that is right.
+
+        Args:
+            channels: Channels of the objects in the soft labels.
+        """
+        gone = list(channels)
+
+        def without(reference: Reference) -> Reference:
+            labels, known = reference.labels.clone(), reference.known.clone()
+            labels[gone], known[gone] = 0.0, False
+            own = None if reference.own is None else reference.own.index_fill(1, torch.tensor(gone), 0.0)
+            return replace(reference, labels=labels, known=known, own=own)
+
+        def kept(references: Iterable[Reference]) -> list[Reference]:
+            return [each for each in map(without, references) if each.known[1:].any()]
+
+        if gone:
+            self.anchors = kept(self.anchors)
+            self._ring = deque(kept(self._ring), maxlen=self._ring.maxlen)
 
     def add_objects(self, count: int) -> None:
         """Gives every reference `count` more channels, of objects that it does not know."""

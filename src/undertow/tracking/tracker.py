@@ -105,7 +105,8 @@ class MaskTracker:
         Args:
             image: RGB frame; all frames have the size of the first.
             mask: Label map of this frame, needed on the first. Later, an object it names joins or is corrected:
-                its pixels are kept exactly, the frame becomes an anchor, and objects it does not name go on.
+                its pixels are kept exactly, the frame becomes an anchor, earlier frames have no more say in the
+                object, and objects the mask does not name go on.
 
         Raises:
             CueError: if the first frame comes without a mask.
@@ -137,6 +138,7 @@ class MaskTracker:
         named = set(object_ids(given))
         if mask is not None:
             soft = self._anchored(soft, mask, named)
+            self._memory.forget([channel for channel, object_id in enumerate(self.ids, start=1) if object_id in named])
         soft, verdict = self._judged(soft, features, named)
         self.soft = soft.reshape(-1, *self.resolved.grid)
         decided = upsample_argmax(
