@@ -124,9 +124,9 @@ def with_background(objects: Float[Tensor, "m s"]) -> Float[Tensor, "n s"]:
     """Returns soft labels, background first, of objects that were carried each by a kernel of its own.
 
     An object's kernel carries it and everything else as m and 1 − m, so background is what no kernel claims:
-    max(0, 1 − Σ m). Where all kernels are equal, this is what one kernel for all objects carries. Where kernels disagree
-    and claim more than there is, nothing is divided: an object would lose to its neighbours, frame after frame, what its
-    own kernel gives it.
+    max(0, 1 − Σ m). Where all kernels are equal, this is what one kernel for all objects carries. Where kernels
+    disagree and claim more than there is, nothing is divided: an object would lose to its neighbours, frame after
+    frame, what its own kernel gives it.
     """
     background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)
     return torch.cat([background, objects])
