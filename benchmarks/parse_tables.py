@@ -160,8 +160,7 @@ def studies(backbone):
                 f"{memory}{', new clusters' if discover else ''}": replace(TURBO, memory=memory, discover=discover)
                 for memory in ("previous", "bank")
                 for discover in (False, True)
-            }
-            | {f"voting {weight}": replace(TURBO, voting=weight) for weight in (0.3, 0.6)},
+            },
         ),
         "agreement": Study(
             "Agreement along correspondences: most tokens one moves between frames",

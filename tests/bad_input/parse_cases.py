@@ -61,7 +61,7 @@ CASES = [
     Case("--quality best", lambda k: parse(k, "--quality", "best"), "'best' is not one of"),
     Case("--classifier tree", lambda k: parse(k, "--classifier", "tree"), "'tree' is not one of"),
     Case("--batch 0 of parse", lambda k: parse(k, "--batch", "0"), "batch is 0; give 1 or more"),
-    Case("--voting 2", lambda k: parse(k, "--voting", "2"), "voting is 2.0"),
+    Case("--balance 2", lambda k: parse(k, "--balance", "2"), "balance is 2.0"),
     Case("--views tint", lambda k: parse(k, "--views", "tint"), "view 'tint' is not one of overlay"),
     Case("names that do not exist", lambda k: parse(k, "--names", k.folder / "no.json"), "no.json' cannot be read"),
     Case("names that are no JSON", lambda k: parse(k, "--names", names(k, "{")), "are not JSON"),

@@ -3,10 +3,8 @@
 import torch
 from torch.nn.functional import cosine_similarity
 
-from undertow.affinity import get_preset
 from undertow.parsing import correspondence
 from undertow.parsing.correspondence import Paths, follow, vote
-from undertow.parsing.voting import vote_in_time
 
 GRID = (4, 5)
 
@@ -83,16 +81,3 @@ def test_a_single_wrong_frame_is_outvoted():
 def test_one_frame_keeps_its_labels():
     soft = torch.rand(1, 3, 20).softmax(1)
     assert torch.allclose(vote(soft, follow(torch.randn(1, 20, 8), GRID)), soft)
-    assert torch.equal(vote_in_time(soft, torch.randn(1, 20, 8), GRID, get_preset("dift").kernel, 0.5), soft)
-
-
-def test_neighbours_in_time_lend_their_labels():
-    """With distinct tokens that stay where they are, a token listens to itself in the frames around."""
-    features = 10 * torch.eye(20).expand(3, -1, -1)
-    soft = torch.rand(3, 2, 20).softmax(1)
-    kernel = get_preset("crw").kernel
-    found = vote_in_time(soft, features, GRID, kernel, 0.5)
-    expected = (soft[1] + (soft[0] + soft[2]) / 2) / 2
-    assert torch.allclose(found[1], expected, atol=1e-4)
-    assert torch.allclose(found[0], (soft[0] + soft[1]) / 2, atol=1e-4)
-    assert torch.equal(vote_in_time(soft, features, GRID, kernel, 0.0), soft)

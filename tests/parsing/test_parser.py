@@ -162,7 +162,7 @@ def test_many_classes_keep_their_numbers(tiny_like, clip):
     assert results[1].labels.min() >= 65000 and results[1].labels.max() < VOID
 
 
-@pytest.mark.parametrize("quality_of", [{"upsampling": "bilinear"}, {"crf": CrfSettings(steps=2)}, {"voting": 0.5}])
+@pytest.mark.parametrize("quality_of", [{"upsampling": "bilinear"}, {"crf": CrfSettings(steps=2)}])
 def test_options_change_no_shape(tiny_like, clip, quality_of):
     images, maps = clip
     settings = replace(SETTINGS, probabilities=True, **quality_of)
@@ -191,7 +191,7 @@ def test_what_cannot_be_is_refused(tiny_like, clip):
         {"clusters": "many"},
         {"timestep": 1000},
         {"quality": "best"},
-        {"voting": 1.5},
+        {"balance": 1.5},
         {"novelty": 0.0},
         {"size": (8, 8)},
     ],

@@ -83,6 +83,6 @@ def test_bad_input_is_one_clear_error(noisy):
         refine_crf(soft, image[1:])
     with pytest.raises(MaskError, match="background"):
         refine_crf(soft[:1], image)
-    for wrong in ({"steps": -1}, {"dilations": ()}, {"colour": 0.0}, {"certain": 0.5}, {"pairwise": -1.0}):
-        with pytest.raises(SettingsError, match="a CRF needs"):
+    for wrong in ({"steps": -1}, {"dilations": (0,)}, {"colour": 0.0}, {"certain": 0.5}, {"pairwise": -1.0}):
+        with pytest.raises(SettingsError, match="; give "):
             CrfSettings(**wrong)

@@ -76,7 +76,6 @@ def parse(
     ] = None,
     place: Annotated[float | None, typer.Option(help="Weight of where a token is, beside what it looks like.")] = None,
     balance: Annotated[float | None, typer.Option(help="How far small classes are favoured, 0 to 1.")] = None,
-    voting: Annotated[float | None, typer.Option(help="Weight of the frames before and after, 0 to 1.")] = None,
     crf: Annotated[bool, typer.Option("--crf", help="Let a CRF decide about pixels.")] = False,
     batch: Annotated[int | None, typer.Option(help="Frames labelled together.")] = None,
     names: Annotated[Path | None, typer.Option(help="JSON file of what ids are called.")] = None,
@@ -127,7 +126,7 @@ def parse(
     words = None if namer is None and vocabulary is None else _words(namer, vocabulary)
     asked: dict[str, Any] = {
         "quality": quality, "method": method, "classifier": classifier, "memory": memory, "discover": discover,
-        "novelty": novelty, "place": place, "balance": balance, "refine": agree, "voting": voting, "batch": batch,
+        "novelty": novelty, "place": place, "balance": balance, "refine": agree, "batch": batch,
         "noising": noising,
     }  # fmt: skip
     if method is None and (clusters != "20" or any(asked[name] is not None for name in _VIDSEG)):

@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from undertow.backbones import Backbone, Noising, Site, inversion_steps
-from undertow.base import Options, option
+from undertow.base import Options, SettingsError, option
 
+LEAST_SIDE = 16
 NoisingKind = Literal["invert", "noise", "clean"]
 
 
@@ -22,7 +23,7 @@ class FrameSettings(Options):
         "Number of tokens a frame is seen as; the model input is the multiple of its stride nearest to it.",
         least=16,
     )
-    size: tuple[int, int] | None = option(None, "Model input as (width, height) in pixels instead.", least=16)
+    size: tuple[int, int] | None = option(None, "Model input as (width, height) in pixels instead.")
     fit: Literal["aspect", "squash"] = option(
         "aspect", "Whether the model input keeps the frame's shape (aspect) or is a square (squash).", expert=True
     )
@@ -34,6 +35,13 @@ class FrameSettings(Options):
     )
     batch: int = option(4, "Frames observed at once; batches align to absolute frame numbers.", least=1)
     seed: int = option(0, "Seed of the noise.", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size is not None and min(self.size) < LEAST_SIDE:
+            # As people type sizes.
+            given, least = f"{self.size[0]}x{self.size[1]}", f"{LEAST_SIDE}x{LEAST_SIDE}"
+            raise SettingsError(f"size is {given}; give at least {least} pixels")
 
 
 @dataclass(frozen=True)

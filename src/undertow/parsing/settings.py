@@ -1,10 +1,12 @@
 """What a parser may be told, and how that and the model's card become the numbers one run uses."""
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from undertow.backbones import Backbone, Card, Noising, Site, inversion_steps
-from undertow.base import SettingsError
+from undertow.backbones import Backbone, Site
+from undertow.base import option
+from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
+from undertow.parsing.sharpeners.modulation import Modulation
 from undertow.refinement.crf import CrfSettings
 from undertow.refinement.guided import GuidedSettings
 
@@ -19,148 +21,112 @@ PLACE = 5.0
 
 
 @dataclass(frozen=True)
-class ParseSettings:
+class ParseSettings(FrameSettings):
     """Options of semantic segmentation; whatever is None is taken from the model's card.
 
-    Args:
-        quality: What makes pixels of the coarse labels: "turbo" upsamples their probabilities by the image, "fast" and
-            "exact" read them out of the model by modulation.
-        method: Where coarse labels come from: "vidseg" classifies tokens, "propagate" moves the labels of the anchors
-            with the tracker's kernel, "emerdiff" clusters every frame by itself; None for "propagate" where there are
-            anchors and "vidseg" where there are none. What is said of clusters, classifier, memory, discovery, places
-            and agreement below concerns "vidseg".
-        tokens: Number of tokens the frame is seen as at the model's tracking site.
-        size: Model input as (width, height) in pixels instead.
-        fit: "aspect" keeps the picture's shape; "squash" makes the input square.
-        batch: Frames that are labelled together (the paper's B).
-        clusters: Number of clusters of the first batch (the paper's K), or "auto" to find it.
-        anchor_grid: Whether an anchor's tokens have the labels of the pixels they cover. Otherwise they have that of
-            most of their cluster, as in the paper, which loses what is small.
-        classifier: What labels tokens by those already labelled.
-        neighbours: Of the KNN classifier.
-        place: Weight of where a token lies, as shares of height and width, beside what it looks like; 0 in the papers.
-            Without it, 0 for "emerdiff" and where there is no anchor, since clusters would be blobs; `PLACE` otherwise.
-        memory: What later batches are labelled by: the tokens of the "previous" batch, as the paper does, or a "bank"
-            of tokens of the whole video; tokens of anchors always count.
-        bank_tokens: Most tokens in the bank, or taken over from the previous batch.
-        discover: Whether tokens unlike all labelled ones make new clusters; without it, only if there is no anchor.
-        novelty: How many times farther than is usual a token is from its neighbours if it is unlike them; the default
-            is that of `benchmarks/parse_novelty.py` on validation worlds.
-        refine: Whether labels are made agree along correspondences within the batch.
-        tau: Most tokens that a correspondence moves between two frames, in y or x.
-        voting: Weight of the labels that the frames before and after lend a frame along the model's own kernel; 0 for
-            none.
-        balance: How far classes that are small on the anchors are favoured: probabilities are divided by the class's
-            share of their pixels to this power; 0 for the likeliest class. The default is best on validation worlds.
-        upsampling: From tokens to pixels at quality "turbo".
-        guided: Reach and scales of guided upsampling.
-        crf: What a CRF over the pixels' probabilities is told; None for no CRF.
-        modulation: Settings of the stage that quality "fast" or "exact" runs; None for its defaults.
-        timestep: Noise level of the observed latents.
-        noising: "noise", "invert" or "clean".
-        direction: "both" labels frames before the first anchor too, from it backwards; "forward" leaves them void.
-        probabilities: Whether results hold the probabilities of every pixel.
-        seed: Of noise, clusters and bank.
-
     Raises:
-        SettingsError: if a number is out of range or a word is unknown.
+        SettingsError: if a value is out of range or a word is unknown.
     """
 
-    quality: Quality = "turbo"
-    method: Method | None = None
-    tokens: int | None = None
-    size: tuple[int, int] | None = None
-    fit: Literal["aspect", "squash"] = "aspect"
-    batch: int = 14
-    clusters: int | Literal["auto"] = 20
-    anchor_grid: bool = True
-    classifier: ClassifierName = "knn"
-    neighbours: int = 4
-    place: float | None = None
-    memory: Literal["previous", "bank"] = "previous"
-    bank_tokens: int = 8192
-    discover: bool | None = None
-    novelty: float = 1.6
-    refine: bool = True
-    tau: int = 1
-    voting: float = 0.0
-    balance: float = 0.2
-    upsampling: Upsampling = "guided"
-    guided: GuidedSettings = field(default_factory=GuidedSettings)
-    crf: CrfSettings | None = None
-    modulation: Any = None
-    timestep: int | None = None
-    noising: Literal["invert", "noise", "clean"] | None = None
-    direction: Literal["both", "forward"] = "both"
-    probabilities: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("tokens", 16), ("batch", 1), ("neighbours", 1), ("bank_tokens", 1), ("tau", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise SettingsError(f"{name} is {value}; give {least} or more")
-        for name, words in _WORDS.items():
-            if getattr(self, name) not in words:
-                raise SettingsError(f"{name} is {getattr(self, name)!r}; choose {', '.join(map(str, words))}")
-        if self.clusters != "auto" and not (isinstance(self.clusters, int) and self.clusters >= 1):
-            raise SettingsError(f"clusters is {self.clusters!r}; give 1 or more, or 'auto'")
-        if self.timestep is not None and not 0 <= self.timestep < 1000:
-            raise SettingsError(f"timestep is {self.timestep}; give 0 to 999")
-        if self.size is not None and min(self.size) < 16:
-            raise SettingsError(f"size is {self.size[0]}x{self.size[1]}; give at least 16x16 pixels")
-        # So written that NaN is refused too.
-        for name in ("voting", "balance"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}; give 0 to 1")
-        if not self.novelty > 0:
-            raise SettingsError(f"novelty is {self.novelty}; give more than 0")
-        for name in ("place", "seed"):
-            if not (getattr(self, name) or 0) >= 0:
-                raise SettingsError(f"{name} is {getattr(self, name)}; give 0 or more")
-
-
-_WORDS: dict[str, tuple[Any, ...]] = {
-    "quality": ("exact", "fast", "turbo"),
-    "method": (None, "vidseg", "propagate", "emerdiff"),
-    "classifier": ("knn", "mlp", "forest", "adaboost"),
-    "memory": ("previous", "bank"),
-    "upsampling": ("guided", "bilinear"),
-    "direction": ("both", "forward"),
-    "fit": ("aspect", "squash"),
-    "noising": (None, "invert", "noise", "clean"),
-}
+    batch: int = option(14, "Frames labelled together.", least=1)
+    quality: Quality = option(
+        "turbo",
+        "How pixels are made of tokens: turbo upsamples their probabilities by the image, fast and exact read them out "
+        "of the model by modulation.",
+    )
+    method: Method | None = option(
+        None,
+        "How tokens get their labels: propagate moves those of the anchors with the tracker's kernel, the default "
+        "where there are anchors; vidseg classifies tokens; emerdiff clusters every frame by itself.",
+    )
+    clusters: int | Literal["auto"] = option(
+        20, "Number of clusters of the first batch, or auto to find it (vidseg).", least=1
+    )
+    anchor_grid: bool = option(
+        True,
+        "Whether an anchor's tokens have the labels of the pixels they cover, or else that of most of their cluster, "
+        "which loses what is small (vidseg).",
+        expert=True,
+    )
+    classifier: ClassifierName = option("knn", "What labels tokens by those already labelled (vidseg).")
+    neighbours: int = option(4, "Of the knn classifier.", expert=True, least=1)
+    place: float | None = option(
+        None,
+        "Weight of where a token lies, as shares of height and width, beside what it looks like; 0 in the papers, and "
+        "by default for emerdiff and without anchors.",
+        least=0,
+    )
+    memory: Literal["previous", "bank"] = option(
+        "previous",
+        "What later batches are labelled by: the tokens of the previous batch, or a bank of tokens of the whole video; "
+        "tokens of anchors always count (vidseg).",
+    )
+    bank_tokens: int = option(
+        8192, "Most tokens in the bank, or taken over from the previous batch.", expert=True, least=1
+    )
+    discover: bool | None = option(
+        None, "Whether tokens unlike all labelled ones make new clusters; by default only without anchors (vidseg)."
+    )
+    novelty: float = option(
+        1.6, "How many times farther than is usual a token is from its neighbours if it is unlike them.", above=0
+    )
+    refine: bool = option(True, "Whether labels agree along correspondences within the batch (vidseg).", expert=True)
+    tau: int = option(1, "Most tokens that a correspondence moves between two frames, in y or x.", expert=True, least=0)
+    balance: float = option(
+        0.2,
+        "How far classes that are small on the anchors are favoured: probabilities are divided by the class's share of "
+        "their pixels to this power; 0 for the likeliest class.",
+        least=0,
+        most=1,
+    )
+    upsampling: Upsampling = option("guided", "From tokens to pixels at quality turbo.", expert=True)
+    guided: GuidedSettings = option(GuidedSettings, "Reach and scales of guided upsampling.", expert=True)
+    crf: CrfSettings | None = option(None, "A CRF over the pixels' probabilities.")
+    modulation: Modulation | None = option(
+        None, "A whole Modulation for quality fast or exact, in place of the method's and model's.", expert=True
+    )
+    push_steps: tuple[int, ...] | None = option(
+        None, "Timesteps of the sampler, falling; labels are pushed at the first.", expert=True, least=0, most=999
+    )
+    push_strength: float | None = option(
+        None, "What is added at a label's tokens, once with each sign.", expert=True, above=0
+    )
+    push_one_sided: bool | None = option(
+        None, "Whether the push down is replaced by the frames as they are.", expert=True
+    )
+    guidance: float | tuple[float, float] | None = option(
+        None, "Weight of the conditioning over none; two numbers rise over a clip.", expert=True
+    )
+    blended: int | None = option(
+        None, "Steps after which latents outside of the coarse mask are put back.", expert=True, least=0
+    )
+    blur: tuple[int, float] | None = option(
+        None, "Size in pixels and standard deviation of the Gaussian over difference maps.", expert=True, above=0
+    )
+    outside: float | None = option(
+        None, "How much of a difference map counts outside of its coarse mask.", expert=True, least=0, most=1
+    )
+    direction: Literal["both", "forward"] = option(
+        "both",
+        "Whether frames before the first anchor are labelled from it backwards (both), or left void.",
+        expert=True,
+    )
+    probabilities: bool = option(False, "Whether results hold the probabilities of every pixel.", expert=True)
 
 
 @dataclass(frozen=True)
-class ResolvedParse:
+class ResolvedParse(ResolvedFrames):
     """The numbers one run uses: everything that decides its result besides frames, anchors and weights.
 
     Attributes:
         settings: What was asked for.
-        model: Name of the card.
-        noising: The noise level at which tokens are read.
-        sites: Self-attentions whose queries are the features.
         correspond: Self-attention whose queries correspondences are found by.
         place: Weight of where a token lies beside what it looks like.
-        input_size: (height, width) in pixels the model is shown.
-        grid: (height, width) in tokens.
-        dtype: Number type of the weights.
     """
 
     settings: ParseSettings
-    model: str
-    noising: Noising
-    sites: tuple[Site, ...]
     correspond: Site
     place: float
-    input_size: tuple[int, int]
-    grid: tuple[int, int]
-    dtype: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the numbers as plain values for `run.json`."""
-        return asdict(self)
 
 
 def resolve_parse(
@@ -181,39 +147,19 @@ def resolve_parse(
     card = backbone.card
     if settings.method is None:
         settings = replace(settings, method="propagate" if anchored else "vidseg")
-    wanted = None if settings.size is None else (settings.size[1], settings.size[0])
-    input_size = backbone.input_size(height, width, tokens=settings.tokens, size=wanted, fit=settings.fit)
-    sites = card.sites.get("parse", card.sites["track"])
-    matchers = card.sites.get("correspond", (sites[len(sites) // 2],))
-    if settings.method == "emerdiff":
-        sites = matchers = card.sites.get("emerdiff", sites)
-    stride = sites[0].stride
-    usual = PLACE if anchored and settings.method != "emerdiff" else 0.0
-    return ResolvedParse(
-        settings=settings,
-        model=card.name,
-        noising=_noising(settings, card),
-        sites=sites,
-        correspond=matchers[0],
-        place=usual if settings.place is None else settings.place,
-        input_size=input_size,
-        grid=(input_size[0] // stride, input_size[1] // stride),
-        dtype=str(backbone.dtype).removeprefix("torch."),
-    )
-
-
-def _noising(settings: ParseSettings, card: Card) -> Noising:
-    """Returns the card's noise level for parsing with what the settings say of it."""
-    usual = card.levels.get("parse", card.noising)
     if settings.method == "emerdiff":
         # EmerDiff reads at the least noise there is.
-        usual = card.levels.get("emerdiff", replace(usual, timestep=1, steps_grid=(1,)))
-    timestep = usual.timestep if settings.timestep is None else settings.timestep
-    grid = usual.steps_grid
-    return replace(
-        usual,
-        kind=settings.noising or usual.kind,
-        timestep=timestep,
-        steps_grid=grid if grid and grid[-1] == timestep else inversion_steps(timestep),
-        seed=settings.seed,
+        usual = card.levels.get("parse", card.noising)
+        level = card.levels.get("emerdiff", replace(usual, timestep=1, steps_grid=(1,)))
+        frames = resolve_frames(settings, backbone, height, width, "emerdiff", "parse", level=level)
+        matchers, place = frames.sites, 0.0
+    else:
+        frames = resolve_frames(settings, backbone, height, width, "parse")
+        matchers = card.sites.get("correspond", (frames.sites[len(frames.sites) // 2],))
+        place = PLACE if anchored else 0.0
+    return ResolvedParse(
+        **vars(frames),
+        settings=settings,
+        correspond=matchers[0],
+        place=place if settings.place is None else settings.place,
     )

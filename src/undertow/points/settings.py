@@ -1,12 +1,12 @@
 """What a point tracker may be told, its presets, and how these and the model's card become the numbers of one run."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from undertow.backbones import Backbone, Noising, Site, fit_size, inversion_steps
-from undertow.base import SettingsError
+from undertow.backbones import Backbone
+from undertow.base import SettingsError, option
+from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 from undertow.points.chunks import Cover
 from undertow.points.positions import Decoding
 
@@ -18,96 +18,79 @@ Convention = Literal["centre", "corner"]
 
 
 @dataclass(frozen=True)
-class PointSettings:
+class PointSettings(FrameSettings):
     """Options of point tracking; whatever is None is taken from the preset, and then from the model's card.
 
-    Attributes:
-        preset: a name of `PRESETS`.
-        tokens: number of tokens the frame is seen as; the model input is the multiple of its stride nearest to it.
-        size: model input as (width, height) in pixels instead.
-        fit: "aspect" keeps the picture's shape; "squash" makes the input square.
-        source: "attention" compares queries with keys, "features" hidden states, "latents" and "pixels" 3 x 3 patches.
-        heads: which heads of the site count; all if not given.
-        temperature: divides the similarities.
-        combination: of the softmax over the other frame (forward) and that over the point's own frame (backward): the
-            forward one alone, their mean, or their product.
-        lookup: a point between tokens is matched by its interpolated "descriptor", or gets the mean of the "matches" of
-            the four tokens around it.
-        decoding: how the place is read out of the costs, see `positions.decode`.
-        radius: of the window round the best token, in tokens.
-        power: of the window's weights.
-        recent: weight, from 0 to 1, of the match with the frame before, beside that with the query's own frame.
-        reach: how far from the last place the match with the frame before may lie, in tokens.
-        smoothing: cost of a jump by one token, in paths through each frame's best places; 0 takes each frame alone.
-        cover: how a video model's chunks cover the video, see `chunks.cover`.
-        anchor: which frame a video model's chunks begin with: that of each "query", one pass for every frame that has
-            queries, or the "first" of the video for all, one pass in total.
-        spare: whether a video model's chunks begin with one more copy of their first frame, which is not read: in some
-            models what all tokens look at lies in the first frame of a clip, and this keeps it out of the matches.
-        noising: "invert", "noise" or "clean".
-        timestep: noise level of the observed latents.
-        batch: frames an image model observes at once; batches align to the first frame.
-        seed: seed of the noise.
-        visible: confidence from which a point counts as visible.
+    Raises:
+        SettingsError: if a value is out of range or a word is unknown.
     """
 
-    preset: str | None = None
-    tokens: int | None = None
-    size: tuple[int, int] | None = None
-    fit: Literal["aspect", "squash"] = "aspect"
-    source: Source | None = None
-    heads: tuple[int, ...] | None = None
-    temperature: float | None = None
-    combination: Combination | None = None
-    lookup: Lookup | None = None
-    decoding: Decoding | None = None
-    radius: int | None = None
-    power: float | None = None
-    recent: float | None = None
-    reach: int | None = None
-    smoothing: float | None = None
-    cover: Cover | None = None
-    anchor: Anchor | None = None
-    spare: bool | None = None
-    noising: Literal["invert", "noise", "clean"] | None = None
-    timestep: int | None = None
-    batch: int = 4
-    seed: int = 0
-    visible: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, least in (("tokens", 16), ("radius", 0), ("reach", 1), ("batch", 1), ("smoothing", 0), ("recent", 0)):
-            value = getattr(self, name)
-            if value is not None and not (value >= least and math.isfinite(value)):
-                raise SettingsError(f"{name} is {value}; give {least} or more")
-        for name, most in (("recent", 1), ("visible", 1)):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= most:
-                raise SettingsError(f"{name} is {value}; give a number from 0 to {most}")
-        for name in ("temperature", "power"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise SettingsError(f"{name} is {value}; give a number above 0")
-        for name, kind in _CHOICES.items():
-            value = getattr(self, name)
-            if value is not None and value not in get_args(kind):
-                raise SettingsError(f"{name} is {value!r}; choose one of {', '.join(get_args(kind))}")
-        if self.timestep is not None and not 0 <= self.timestep < 1000:
-            raise SettingsError(f"timestep is {self.timestep}; give 0 to 999")
-        if self.size is not None and min(self.size) < 16:
-            raise SettingsError(f"size is {self.size[0]}x{self.size[1]}; give at least 16x16 pixels")
-
-
-_CHOICES: Mapping[str, Any] = {
-    "source": Source,
-    "combination": Combination,
-    "lookup": Lookup,
-    "decoding": Decoding,
-    "cover": Cover,
-    "anchor": Anchor,
-    "noising": Literal["invert", "noise", "clean"],
-    "fit": Literal["aspect", "squash"],
-}
+    preset: str | None = option(None, "Way to match: points, difftrack, dift, latents or pixels.")
+    source: Source | None = option(
+        None,
+        "What is compared: queries with keys (attention), hidden states (features), or 3 x 3 patches of latents or "
+        "pixels.",
+        expert=True,
+    )
+    heads: tuple[int, ...] | None = option(None, "Which heads of the site count; all by default.", expert=True, least=0)
+    temperature: float | None = option(None, "Divides the similarities.", expert=True, above=0)
+    combination: Combination | None = option(
+        None,
+        "Which softmax counts: the one over the other frame (forward), its mean with that over the point's own frame, "
+        "or their product.",
+        expert=True,
+    )
+    lookup: Lookup | None = option(
+        None,
+        "A point between tokens is matched by its interpolated descriptor, or is put at the mean of the matches of the "
+        "four tokens around it.",
+        expert=True,
+    )
+    decoding: Decoding | None = option(
+        None,
+        "The place is the best token, a mean over the window around it, or the top of a parabola through it.",
+        expert=True,
+    )
+    radius: int | None = option(None, "Radius of that window, in tokens.", expert=True, least=0)
+    power: float | None = option(None, "Power of the window's weights.", expert=True, above=0)
+    recent: float | None = option(
+        None,
+        "Weight of the match with the frame before, beside that with the query's own frame.",
+        expert=True,
+        least=0,
+        most=1,
+    )
+    reach: int | None = option(
+        None,
+        "How far from the last place the match with the frame before may lie, in tokens.",
+        expert=True,
+        least=1,
+    )
+    smoothing: float | None = option(
+        None,
+        "Cost of a jump by one token, in paths through each frame's best places; 0 takes each frame alone.",
+        expert=True,
+        least=0,
+    )
+    cover: Cover | None = option(
+        None,
+        "How a video model's chunks cover the video: as few as possible (minimal), overlapping as published (overlap), "
+        "or of neighbouring frames (consecutive).",
+        expert=True,
+    )
+    anchor: Anchor | None = option(
+        None,
+        "Which frame a video model's chunks begin with: that of each query, which takes a pass for every frame that "
+        "has queries, or the first of the video.",
+        expert=True,
+    )
+    spare: bool | None = option(
+        None,
+        "Whether a video model's chunks begin with one more copy of their first frame, which is not read: in some "
+        "models all tokens look at a place in the first frame, and this keeps it out of the matches.",
+        expert=True,
+    )
+    visible: float = option(0.5, "Confidence from which a point counts as visible.", expert=True, least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -182,13 +165,11 @@ def get_point_preset(name: str) -> PointPreset:
 
 
 @dataclass(frozen=True)
-class ResolvedPoints:
+class ResolvedPoints(ResolvedFrames):
     """The numbers one run uses: all that decides its result besides frames, queries and weights."""
 
-    model: str
     preset: str
     source: Source
-    sites: tuple[Site, ...]
     heads: tuple[int, ...] | None
     scale: float
     combination: Combination
@@ -205,16 +186,7 @@ class ResolvedPoints:
     chunk: int
     convention: Convention
     candidates: int
-    noising: Noising
-    input_size: tuple[int, int]
-    grid: tuple[int, int]
-    batch: int
     visible: float
-    dtype: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the settings as plain values for `run.json`."""
-        return asdict(self)
 
 
 def resolve_points(settings: PointSettings, backbone: Backbone, height: int, width: int) -> ResolvedPoints:
@@ -225,64 +197,31 @@ def resolve_points(settings: PointSettings, backbone: Backbone, height: int, wid
     """
     card = backbone.card
     preset = get_point_preset(settings.preset or "points")
-    given = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    chosen = {**preset.settings, **{name: value for name, value in given.items() if value is not None}}
+    chosen = {**preset.settings, **{name: value for name, value in vars(settings).items() if value is not None}}
     source: Source = chosen["source"]
-    sites = card.sites.get("points", card.sites["track"])
-    stride = sites[0].stride
-    if settings.size is not None:
-        input_size = backbone.input_size(height, width, size=(settings.size[1], settings.size[0]), fit=settings.fit)
-    else:
-        tokens = card.token_budget if settings.tokens is None else settings.tokens
-        input_size = fit_size(height, width, tokens=tokens, stride=stride, multiple=backbone.multiple, fit=settings.fit)
+    frames = resolve_frames(settings, backbone, height, width, "points")
+    site = frames.sites[0]
     heads = chosen.get("heads")
-    if heads is not None and not (heads and all(0 <= head < sites[0].heads for head in heads)):
-        raise SettingsError(f"heads are {heads}, but the site has {sites[0].heads}; give numbers from 0 on")
+    if heads is not None and not (heads and all(0 <= head < site.heads for head in heads)):
+        raise SettingsError(f"heads are {heads}, but the site has {site.heads}; give numbers from 0 on")
     temperature = chosen.get("temperature")
     if temperature is None:
         temperature = card.temperatures.get(f"points, {source}", TEMPERATURES[source])
     # Colours and latents are of each frame by itself, whatever the model.
     chunk = card.chunk if source in ("attention", "features") else 1
     spare = bool(chosen["spare"]) and chunk > 2
-    width_of_head = sites[0].heads if preset.scale == "heads" else sites[0].head_dim
+    width_of_head = site.heads if preset.scale == "heads" else site.head_dim
+    taken = ("combination", "lookup", "decoding", "radius", "power", "recent", "reach", "smoothing", "cover", "anchor")
     return ResolvedPoints(
-        model=card.name,
+        **vars(frames),
+        **{name: chosen[name] for name in taken},
         preset=preset.name,
         source=source,
-        sites=sites,
         heads=heads,
         scale=(width_of_head**-0.5 if source == "attention" else 1.0) / temperature,
-        combination=chosen["combination"],
-        lookup=chosen["lookup"],
-        decoding=chosen["decoding"],
-        radius=chosen["radius"],
-        power=chosen["power"],
-        recent=chosen["recent"],
-        reach=chosen["reach"],
-        smoothing=chosen["smoothing"],
-        cover=chosen["cover"],
-        anchor=chosen["anchor"],
         spare=spare,
         chunk=chunk - spare,
         convention=preset.convention,
         candidates=CANDIDATES if chosen["smoothing"] > 0 and chosen["lookup"] == "descriptor" else 1,
-        noising=_noising(card.noising, settings),
-        input_size=input_size,
-        grid=(input_size[0] // stride, input_size[1] // stride),
-        batch=settings.batch,
         visible=settings.visible,
-        dtype=str(backbone.dtype).removeprefix("torch."),
-    )
-
-
-def _noising(usual: Noising, settings: PointSettings) -> Noising:
-    """Returns the card's way to the noise level, but for what the settings name."""
-    timestep = usual.timestep if settings.timestep is None else settings.timestep
-    steps = usual.steps_grid
-    return replace(
-        usual,
-        kind=settings.noising or usual.kind,
-        timestep=timestep,
-        steps_grid=steps if steps and steps[-1] == timestep else inversion_steps(timestep),
-        seed=settings.seed,
     )

@@ -13,39 +13,28 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.base import MaskError, SettingsError
+from undertow.base import MaskError, Options, option
 
 
 @dataclass(frozen=True)
-class CrfSettings:
+class CrfSettings(Options):
     """How strongly pixels agree, and with which.
 
     The steps are DRIFT's; it gives no other number. Weights were set by hand, so that neighbours of like colour
     outvote a mask that is unsure, not one that is certain.
-
-    Attributes:
-        steps: Mean-field updates.
-        unary: Weight of the logarithm of the given soft masks.
-        pairwise: Weight of the agreement with the neighbours, of each dilation.
-        dilations: Pixels between the samples of each window of neighbours.
-        radius: Samples to each side of the centre; 2 for 5 x 5.
-        colour: Difference of colour, of 255, at which agreement has fallen to e^(-1/2).
-        certain: Soft masks are kept this far from 0 and 1, so that no pixel is beyond persuasion.
     """
 
-    steps: int = 30
-    unary: float = 1.0
-    pairwise: float = 0.1
-    dilations: tuple[int, ...] = (1, 4, 16)
-    radius: int = 2
-    colour: float = 30.0
-    certain: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.steps < 0 or self.radius < 1 or not self.dilations or min(self.dilations) < 1:
-            raise SettingsError("a CRF needs steps of 0 or more, a radius and dilations of 1 or more")
-        if self.unary < 0 or self.pairwise < 0 or not self.colour > 0 or not 0 < self.certain < 0.5:
-            raise SettingsError("a CRF needs weights of 0 or more, a colour scale above 0, and certain in (0, 0.5)")
+    steps: int = option(30, "Mean-field updates.", least=0)
+    unary: float = option(1.0, "Weight of the logarithm of the given soft masks.", least=0)
+    pairwise: float = option(0.1, "Weight of the agreement with the neighbours, of each dilation.", least=0)
+    dilations: tuple[int, ...] = option(
+        (1, 4, 16), "Pixels between the samples of each window of neighbours; none for no neighbours.", least=1
+    )
+    radius: int = option(2, "Samples to each side of the centre; 2 for 5 x 5.", least=1)
+    colour: float = option(30.0, "Difference of colour, of 255, at which agreement has fallen to e^(-1/2).", above=0)
+    certain: float = option(
+        0.01, "Soft masks are kept this far from 0 and 1, so that no pixel is beyond persuasion.", above=0, most=0.49
+    )
 
 
 @torch.no_grad()

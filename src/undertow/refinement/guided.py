@@ -8,7 +8,7 @@ import torch.nn.functional as functional
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from undertow.base import MaskError, SettingsError
+from undertow.base import MaskError, Options, option
 
 # Values that are worked on at a time, over all masks: 16 MB.
 BAND_VALUES = 1 << 22
@@ -17,22 +17,12 @@ LEAST_ALIKE = 1e-6
 
 
 @dataclass(frozen=True)
-class GuidedSettings:
-    """Which cells of the grid a pixel listens to.
+class GuidedSettings(Options):
+    """Which cells of the grid a pixel listens to."""
 
-    Attributes:
-        radius: Cells to each side of the pixel's own.
-        near: Distance in cells at which a cell counts e^(-1/2).
-        colour: Difference of colour, of 255, at which it does.
-    """
-
-    radius: int = 2
-    near: float = 1.0
-    colour: float = 20.0
-
-    def __post_init__(self) -> None:
-        if self.radius < 0 or not self.near > 0 or not self.colour > 0:
-            raise SettingsError("guided upsampling needs a radius of 0 or more, and scales above 0")
+    radius: int = option(2, "Cells to each side of the pixel's own.", least=0)
+    near: float = option(1.0, "Distance in cells at which a cell counts e^(-1/2).", above=0)
+    colour: float = option(20.0, "Difference of colour, of 255, at which it does.", above=0)
 
 
 @torch.no_grad()

@@ -5,13 +5,11 @@ classifier that has seen the anchors and the batch before, agreement along corre
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from undertow.affinity import get_preset
 from undertow.backbones import Backbone
 from undertow.base import SettingsError
 from undertow.masks import LabelMap
@@ -25,11 +23,8 @@ from undertow.parsing.features import TokenFeatures, extract_tokens
 from undertow.parsing.novelty import find_new, usual_distance
 from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import ResolvedParse
-from undertow.parsing.voting import vote_in_time
 from undertow.video import Frame
 
-# Of the kernel by which the frames before and after vote: cosines, among nearby tokens.
-VOTING_TEMPERATURE, VOTING_RADIUS = 0.02, 4
 # Frames that are searched for new classes together; `novelty` was chosen with so many (benchmarks/parse_novelty.py).
 GROUP = 4
 
@@ -84,9 +79,6 @@ class TokenLabeller:
         if settings.refine:
             soft = vote(soft, follow(seen.correspond, grid, settings.tau))
             soft = self._given(frames, anchors, soft)
-        if settings.voting:
-            kernel = replace(get_preset("dift").kernel, temperature=VOTING_TEMPERATURE, radius=VOTING_RADIUS)
-            soft = self._given(frames, anchors, vote_in_time(soft, seen.correspond, grid, kernel, settings.voting))
         self._remember(seen.tokens, soft, frames[0].index)
         images = [frame.image for frame in frames]
         maps = soft.reshape(*soft.shape[:2], *grid)

@@ -1,6 +1,7 @@
 """How each model is pushed unless told otherwise: VidSeg's and EmerDiff's numbers, and what was measured for `tiny`."""
 
 from dataclasses import replace
+from typing import Any
 
 from undertow.backbones import Card
 from undertow.backbones.adapters.unet_video import clip_steps
@@ -32,16 +33,26 @@ TINY_EMERDIFF = replace(EMERDIFF, steps=(281, 161, 41))
 
 
 def modulation_for(card: Card, settings: ParseSettings) -> Modulation:
-    """Returns how a run pushes: its own settings, or the method's and model's.
+    """Returns how a run pushes: the method's and model's numbers but for those in the settings.
 
     Raises:
-        SettingsError: if the run's are no `Modulation`, or the model is of a kind that is not pushed.
+        SettingsError: if the numbers contradict each other, or the method does not push models of this kind.
     """
-    given = settings.modulation
-    if given is not None:
-        if not isinstance(given, Modulation):
-            raise SettingsError(f"modulation is {given!r}; give an undertow.parsing.sharpeners.modulation.Modulation")
-        return given
+    usual = settings.modulation or _usual(card, settings)
+    own: dict[str, Any] = {
+        "steps": settings.push_steps,
+        "strength": settings.push_strength,
+        "one_sided": settings.push_one_sided,
+        "guidance": settings.guidance,
+        "blended": settings.blended,
+        "blur": settings.blur,
+        "outside": settings.outside,
+    }
+    return replace(usual, **{name: value for name, value in own.items() if value is not None})
+
+
+def _usual(card: Card, settings: ParseSettings) -> Modulation:
+    """Returns how a method pushes a model unless settings say otherwise."""
     if settings.method == "emerdiff":
         if "emerdiff" not in card.sites:
             raise SettingsError(f"'{card.name}' names no cross-attention for EmerDiff; use method vidseg")
