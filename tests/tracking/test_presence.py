@@ -164,10 +164,7 @@ def test_anchors_without_self_scores_still_name_their_objects():
 
 
 def test_new_objects_are_not_named_by_old_anchors():
-    memory = Memory(recent=2)
-    memory.add_anchor(anchor(frame((1, 1)), block(1, 1)))
-    memory.add_objects(2)
-    (old,) = memory.anchors
+    (old,) = Memory(limit=2).with_anchor(anchor(frame((1, 1)), block(1, 1))).with_objects(2).anchors
     assert old.own.shape == (2, 4) and not given([old], 2) and given([old], 1) == [old]
 
 
@@ -217,7 +214,7 @@ def test_frames_of_a_lost_object_teach_that_it_is_not_there(returning, tiny):
     gone = next(t for t, labels in enumerate(truth) if not labels.any()) + 1
     for i, image in enumerate(images[: gone + 1]):
         tracker.step(image, truth[0] if i == 0 else None)
-    references = tracker._memory.references()
+    references = tracker._state.memory.references()
     assert not references[-1].labels[1:].any() and references[-1].known.all()
     assert len(references) == 1 + min(gone, tracker.resolved.recent)
     assert [r.own is not None for r in references] == [True] + [False] * (len(references) - 1)
@@ -232,7 +229,7 @@ def test_an_anchor_given_meanwhile_does_not_deny_a_lost_object(returning, tiny):
     for i, image in enumerate(images[: gone + 1]):
         result = tracker.step(image, {0: truth[0], gone: other}.get(i))
     assert result.scores[1].lost and not result.scores[9].lost
-    _first, second = tracker._memory.anchors
+    _first, second = tracker._state.memory.anchors
     assert not second.known[1] and second.known[-1] and second.own[0, -1] > 0 and second.own[0, 1] == 0
     assert np.array_equal(result.labels, other)
 

@@ -28,7 +28,7 @@ def test_a_restored_tracker_goes_on_exactly(tiny_like, clip):
     tensors = load(save(tracker.state()))
     other = MaskTracker(tiny_like, SETTINGS)
     other.restore(tensors)
-    assert other.ids == [1, 9]
+    assert other.ids == (1, 9)
     for picture in clip[4:]:
         ours, theirs = tracker.step(picture.image), other.step(picture.image)
         assert np.array_equal(ours.labels, theirs.labels)

@@ -1,9 +1,13 @@
+import contextlib
 import itertools
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import undertow.tracking
 from undertow.base import CueError, MaskError, SettingsError, VideoError
 from undertow.masks import soft_one_hot
 from undertow.tracking import MaskTracker, TrackSettings, resolve, track
@@ -105,7 +109,7 @@ def test_soft_labels_stay_a_partition(clip, tiny_like):
     tracker = MaskTracker(tiny_like, SMALL)
     for index, image in enumerate(images):
         tracker.step(image, truth[0] if index == 0 else None)
-    for reference in tracker._memory.references():
+    for reference in tracker._state.memory.references():
         torch.testing.assert_close(reference.labels.sum(0), torch.ones(reference.labels.shape[1]))
 
 
@@ -113,7 +117,7 @@ def test_first_labels_are_area_averages(clip, tiny_like):
     images, truth = clip
     tracker = MaskTracker(tiny_like, SMALL)
     tracker.step(images[0], truth[0])
-    (anchor,) = tracker._memory.references()
+    (anchor,) = tracker._state.memory.references()
     expected = soft_one_hot(truth[0], [1, 2], tracker.resolved.grid).flatten(1)
     torch.testing.assert_close(anchor.labels, expected)
 
@@ -123,7 +127,7 @@ def test_memory_holds_frame_zero_and_the_recent_ones(clip, tiny_like):
     tracker = MaskTracker(tiny_like, SMALL)
     for index, image in enumerate(images):
         tracker.step(image, truth[0] if index == 0 else None)
-    assert [r.index for r in tracker._memory.references()] == [0, 3, 4, 5]
+    assert [r.index for r in tracker._state.memory.references()] == [0, 3, 4, 5]
 
 
 def test_batch_size_does_not_change_the_frames_seen(clip, tiny_like):
@@ -196,3 +200,104 @@ def test_worlds_are_tracked_by_colour_better_than_by_repeating_the_mask(tiny_lik
     pictures = [scene.picture(float(t)) for t in (0, 3, 6, 9)]
     results = list(track(np.stack([p.image for p in pictures]), pictures[0].labels, tiny_like, SMALL))
     assert overlap(results[-1].labels > 0, pictures[-1].labels > 0) > 0.4
+
+
+def snapshot(tracker):
+    return {name: tensor.clone() for name, tensor in tracker.state().items()} if tracker.ids else None
+
+
+def same(one, other):
+    return one is other is None or (one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_interruption_at_any_line_of_a_step_leaves_the_tracker_as_it_was(clip, tiny_like, first):
+    images, truth = clip
+    lines = set()
+    folder = str(Path(undertow.tracking.__file__).parent)
+
+    def interrupt_at(wanted):
+        def trace(frame, event, _):
+            if not frame.f_code.co_filename.startswith(folder) or frame.f_code.co_name == "guarded":
+                return None if frame.f_code.co_name != "guarded" else trace
+            place = (frame.f_code.co_filename, frame.f_lineno)
+            if event == "line" and wanted is None:
+                lines.add(place)
+            if event == "line" and place == wanted:
+                raise KeyboardInterrupt
+            return trace
+
+        return trace
+
+    def prepared():
+        tracker = MaskTracker(tiny_like, SMALL)
+        if not first:
+            tracker.step(images[0], truth[0])
+            tracker.step(images[1])
+        return tracker, (0 if first else 2), truth[0] if first else truth[2]
+
+    def stepped(tracker, index, mask, wanted):
+        sys.settrace(interrupt_at(wanted))
+        try:
+            return tracker.step(images[index], mask)
+        finally:
+            sys.settrace(None)
+
+    stepped(*prepared(), None)
+    assert len(lines) > 100
+    tracker, index, mask = prepared()
+    before = snapshot(tracker)
+    for place in sorted(lines):
+        with contextlib.suppress(KeyboardInterrupt):
+            stepped(tracker, index, mask, place)
+            raise AssertionError(f"{place} was not reached")
+        assert same(snapshot(tracker), before), place
+    assert np.array_equal(tracker.step(images[index], mask).labels, prepared()[0].step(images[index], mask).labels)
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (np.zeros((96, 160, 3), np.float32), "frame 0 has values of type float32; give uint8"),
+        (np.zeros((96, 160, 5), np.uint8), "frame 0 has shape"),
+        ("picture.png", "frame 0"),
+    ],
+)
+def test_a_refused_first_step_fixes_nothing(clip, tiny_like, image, sentence):
+    images, truth = clip
+    tracker = MaskTracker(tiny_like, SMALL)
+    with pytest.raises(VideoError, match=sentence):
+        tracker.step(image, truth[0])
+    with pytest.raises(CueError, match="frame 0 has no mask"):
+        tracker.step(images[0])
+    with pytest.raises(MaskError):
+        tracker.step(images[0][:48], truth[0])
+    strided = np.asfortranarray(images[0])[:, ::-1]
+    assert np.array_equal(tracker.step(strided, truth[0][:, ::-1]).labels, truth[0][:, ::-1])
+
+
+def test_an_object_can_be_removed(clip, tiny_like):
+    images, truth = clip
+    tracker = MaskTracker(tiny_like, SMALL)
+    tracker.step(images[0], truth[0])
+    tracker.step(images[1])
+    with pytest.raises(CueError, match=r"object 9 is not tracked \(tracked are 1, 2\)"):
+        tracker.remove_object(9)
+    tracker.remove_object(1)
+    result = tracker.step(images[2])
+    only = list(track(images[:3], np.where(truth[0] == 2, 2, 0).astype(np.uint16), tiny_like, SMALL))[-1]
+    assert set(result.scores) == {2} and overlap(result.labels == 2, only.labels == 2) > 0.8
+    tracker.remove_object(2)
+    with pytest.raises(CueError, match="frame 3 has no mask and no object is tracked"):
+        tracker.step(images[3])
+    assert set(tracker.step(images[3], truth[3]).scores) == {1, 2}
+
+
+def test_what_is_taught_is_checked(clip, tiny_like):
+    images, truth = clip
+    tracker = MaskTracker(tiny_like, SMALL)
+    with pytest.raises(SettingsError, match="before its first frame"):
+        tracker.teach(truth[0])
+    tracker.step(images[0], truth[0])
+    with pytest.raises(MaskError, match="the label map of frame 0"):
+        tracker.teach(truth[0][:10])

@@ -5,9 +5,10 @@ from undertow.tracking.kernels import ObjectKernel, TunedKernels
 from undertow.tracking.lost import Verdict
 from undertow.tracking.presence import PresenceModel, PresenceSignals
 from undertow.tracking.refining import CrfRefiner, GuidedRefiner, Refiner, SegmenterRefiner, make_refiner
+from undertow.tracking.results import ObjectScore, TrackResult
 from undertow.tracking.sequence import check_masks, propagate, track
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
-from undertow.tracking.tracker import MaskTracker, ObjectScore, TrackResult
+from undertow.tracking.tracker import MaskTracker
 
 __all__ = [
     "CrfRefiner",

@@ -4,7 +4,7 @@ A lost object is taken out of the frame, so that nothing else wears its name and
 it did. Its anchor is then searched for it without a window: it may come back anywhere.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,7 +39,7 @@ class Verdict:
 def judge(
     soft: Float[Tensor, "n s"],
     features: FrameFeatures,
-    anchors: list[Reference],
+    anchors: Sequence[Reference],
     channels: Collection[int],
     grid: tuple[int, int],
     kernel: KernelSettings,

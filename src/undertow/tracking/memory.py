@@ -1,7 +1,6 @@
-"""Which reference frames are alive: anchors the user gave, which stay, and recent ones in a ring."""
+"""Which reference frames are alive: anchors the user gave, which stay, and the most recent frames."""
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,34 +28,56 @@ class Reference:
     own: Float[Tensor, "2 n"] | None = None
 
 
+@dataclass(frozen=True)
 class Memory:
-    """Anchors and the `recent` last frames, anchors first; size depends on settings and anchors, never on length.
+    """Anchors and the last frames, anchors first; its size depends on settings and anchors, not on the video's length.
 
-    Soft labels are kept as they came, never decided and never stretched, so that doubt survives.
+    Soft labels are kept as they came, never decided and never stretched, so that doubt survives. A memory does not
+    change: every method returns another one, so whoever is interrupted still has the one before.
+
+    Attributes:
+        limit: Most recent frames kept.
+        anchors: Frames whose masks were given, in the order they were given.
+        recent: The last frames, from old to new.
     """
 
-    def __init__(self, recent: int):
-        self.anchors: list[Reference] = []
-        self._ring: deque[Reference] = deque(maxlen=recent)
+    limit: int
+    anchors: tuple[Reference, ...] = ()
+    recent: tuple[Reference, ...] = ()
 
     def references(self) -> list[Reference]:
         """Returns the live references, anchors first, then recent frames from old to new; no frame twice."""
-        return [*self.anchors, *self._ring]
+        return [*self.anchors, *self.recent]
 
-    def add_anchor(self, reference: Reference) -> None:
+    def with_anchor(self, reference: Reference) -> "Memory":
         """Keeps a frame for good, in place of one with the same number."""
-        self.anchors = [anchor for anchor in self.anchors if anchor.index != reference.index] + [reference]
+        others = tuple(anchor for anchor in self.anchors if anchor.index != reference.index)
+        return replace(self, anchors=(*others, reference))
 
-    def push(self, reference: Reference) -> None:
-        """Keeps a frame until `recent` newer ones have come."""
-        self._ring.append(reference)
+    def with_recent(self, reference: Reference) -> "Memory":
+        """Keeps a frame until `limit` newer ones have come."""
+        recent = (*self.recent, reference)
+        return replace(self, recent=recent[max(0, len(recent) - self.limit) :])
 
-    def relabel(self, index: int, labels: Float[Tensor, "n s"]) -> None:
+    def relabelled(self, index: int, labels: Float[Tensor, "n s"]) -> "Memory":
         """Gives the newest recent frame other soft labels, if it is frame `index`; an anchor keeps what was given."""
-        if self._ring and self._ring[-1].index == index:
-            self._ring[-1] = replace(self._ring[-1], labels=labels)
+        if not self.recent or self.recent[-1].index != index:
+            return self
+        return replace(self, recent=(*self.recent[:-1], replace(self.recent[-1], labels=labels)))
 
-    def forget(self, channels: Sequence[int]) -> None:
+    def with_objects(self, count: int) -> "Memory":
+        """Gives every reference `count` more channels, of objects that it does not know."""
+
+        def widened(reference: Reference) -> Reference:
+            zeros = reference.labels.new_zeros(count, reference.labels.shape[1])
+            labels = torch.cat([reference.labels, zeros])
+            known = torch.cat([reference.known, torch.zeros(count).bool()])
+            own = None if reference.own is None else torch.cat([reference.own, torch.zeros(2, count)], dim=1)
+            return replace(reference, labels=labels, known=known, own=own)
+
+        return self._mapped(widened)
+
+    def without_knowledge(self, channels: Sequence[int]) -> "Memory":
         """Makes every reference unaware of some objects, and drops those that then know no object at all.
 
         A mask that corrects an object says that what was carried before it was wrong, and many wrong references would
@@ -67,28 +88,33 @@ class Memory:
         """
         gone = list(channels)
 
-        def without(reference: Reference) -> Reference:
+        def unaware(reference: Reference) -> Reference:
             labels, known = reference.labels.clone(), reference.known.clone()
             labels[gone], known[gone] = 0.0, False
             own = None if reference.own is None else reference.own.index_fill(1, torch.tensor(gone), 0.0)
             return replace(reference, labels=labels, known=known, own=own)
 
-        def kept(references: Iterable[Reference]) -> list[Reference]:
-            return [each for each in map(without, references) if each.known[1:].any()]
+        return self._mapped(unaware)._useful() if gone else self
 
-        if gone:
-            self.anchors = kept(self.anchors)
-            self._ring = deque(kept(self._ring), maxlen=self._ring.maxlen)
+    def without_object(self, channel: int) -> "Memory":
+        """Takes an object out of every reference: what it held is background there."""
 
-    def add_objects(self, count: int) -> None:
-        """Gives every reference `count` more channels, of objects that it does not know."""
+        def thinner(reference: Reference) -> Reference:
+            kept = [each for each in range(len(reference.labels)) if each != channel]
+            labels = reference.labels[kept].clone()
+            labels[0] += reference.labels[channel]
+            own = None if reference.own is None else reference.own[:, kept]
+            return replace(reference, labels=labels, known=reference.known[kept], own=own)
 
-        def widened(reference: Reference) -> Reference:
-            zeros = reference.labels.new_zeros(count, reference.labels.shape[1])
-            labels = torch.cat([reference.labels, zeros])
-            known = torch.cat([reference.known, torch.zeros(count).bool()])
-            own = None if reference.own is None else torch.cat([reference.own, torch.zeros(2, count)], dim=1)
-            return replace(reference, labels=labels, known=known, own=own)
+        return self._mapped(thinner)._useful()
 
-        self.anchors = [widened(anchor) for anchor in self.anchors]
-        self._ring = deque((widened(each) for each in self._ring), maxlen=self._ring.maxlen)
+    def _mapped(self, change: Callable[[Reference], Reference]) -> "Memory":
+        return replace(self, anchors=tuple(map(change, self.anchors)), recent=tuple(map(change, self.recent)))
+
+    def _useful(self) -> "Memory":
+        """Returns the memory without references that know no object."""
+
+        def kept(references: Iterable[Reference]) -> tuple[Reference, ...]:
+            return tuple(each for each in references if each.known[1:].any())
+
+        return replace(self, anchors=kept(self.anchors), recent=kept(self.recent))

@@ -15,7 +15,7 @@ from undertow.masks import LabelMap, object_ids, upsample_argmax
 from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame, load_segmenter, refinement_settings
 from undertow.refinement.crf import CrfSettings, refine_crf
 from undertow.refinement.guided import GuidedSettings, upsample_guided
-from undertow.tracking.tracker import TrackResult
+from undertow.tracking.results import TrackResult
 
 
 class Refiner(Protocol):

@@ -14,8 +14,9 @@ from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map
 from undertow.refinement import SoftFrame
 from undertow.tracking.kernels import TunedKernels
 from undertow.tracking.refining import Refiner, refined
+from undertow.tracking.results import TrackResult
 from undertow.tracking.settings import TrackSettings
-from undertow.tracking.tracker import MaskTracker, TrackResult
+from undertow.tracking.tracker import MaskTracker
 from undertow.video import Clip, Frame, Video
 
 Mask = LabelMap | str | Path

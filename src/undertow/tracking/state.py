@@ -22,7 +22,7 @@ class Snapshot(NamedTuple):
         memory: The references.
     """
 
-    ids: list[int]
+    ids: tuple[int, ...]
     size: tuple[int, int]
     next: int
     memory: Memory
@@ -36,7 +36,7 @@ def pack(snapshot: Snapshot) -> dict[str, Tensor]:
         "next": torch.tensor(snapshot.next),
     }
     memory = snapshot.memory
-    for kind, references in (("anchor", memory.anchors), ("recent", memory.references()[len(memory.anchors) :])):
+    for kind, references in (("anchor", memory.anchors), ("recent", memory.recent)):
         tensors[kind] = torch.tensor([reference.index for reference in references], dtype=torch.int64)
         for place, reference in enumerate(references):
             parts = {part: getattr(reference, part) for part in _PARTS}
@@ -56,13 +56,10 @@ def unpack(tensors: Mapping[str, Tensor], recent: int, device: torch.device | st
         SettingsError: if these are not the tensors of a tracker.
     """
     try:
-        memory = Memory(recent)
-        for reference in _references(tensors, "anchor", device):
-            memory.add_anchor(reference)
-        for reference in _references(tensors, "recent", device):
-            memory.push(reference)
+        anchors, recents = (tuple(_references(tensors, kind, device)) for kind in ("anchor", "recent"))
+        memory = Memory(recent, anchors, recents[max(0, len(recents) - recent) :])
         height, width = (int(side) for side in tensors["size"])
-        return Snapshot([int(i) for i in tensors["ids"]], (height, width), int(tensors["next"]), memory)
+        return Snapshot(tuple(int(i) for i in tensors["ids"]), (height, width), int(tensors["next"]), memory)
     except (KeyError, ValueError, TypeError) as error:
         raise SettingsError(f"this is not the state of a tracker (no {error}); start the run anew") from error
 

@@ -1,58 +1,73 @@
 """DRIFT's tracker (Kim et al., 2025): each frame's affinity to a few references carries their soft labels over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.affinity import compute_affinity
 from undertow.backbones import Backbone, load
-from undertow.base import CueError, MaskError, SettingsError, VideoError
+from undertow.base import CueError, MaskError, SettingsError
 from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot, upsample_argmax
 from undertow.tracking.features import FrameFeatures, extract
-from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of, with_background
+from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.presence import PresenceModel, Witnesses
+from undertow.tracking.propagation import carry, with_given
+from undertow.tracking.results import ObjectScore, TrackResult
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
 from undertow.tracking.state import Snapshot, pack, unpack
 from undertow.video import Frame
+from undertow.video.frames import as_rgb, check_same_size
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class ObjectScore:
-    """How sure one object is on one frame.
+class _State:
+    """All that a tracker has learned, replaced as a whole; see `MaskTracker` for the attributes it shows.
 
     Attributes:
-        area: Pixels at native size.
-        margin: Mean over the object's pixels of best minus second soft label; 1 on a frame whose mask was given.
-        mass: Kernel mass kept before renormalising, averaged over the object; 1 on a frame whose mask was given.
-        presence: Probability that the object is where its mask says, or was to say (see `PresenceModel`); 0 if it is
-            nowhere, 1 on a frame whose mask was given.
-        lost: Whether the object is not believed to be there, because its presence is low or it has no pixels.
+        resolved: The numbers in use.
+        size: Height and width of the frames, in pixels.
+        memory: The references.
+        ids: Object ids, in the order of the channels after the background.
+        groups: Which kernel carries which objects.
+        next: Number of the next frame of `step`.
+        soft: Soft masks of the last frame.
+        verdict: What was thought of the objects of the last frame.
     """
 
-    area: int
-    margin: float
-    mass: float
-    presence: float = 1.0
-    lost: bool = False
+    resolved: ResolvedSettings
+    size: tuple[int, int]
+    memory: Memory
+    ids: tuple[int, ...] = ()
+    groups: tuple[Group, ...] = ()
+    next: int = 0
+    soft: Float[Tensor, "m h w"] | None = None
+    verdict: Verdict | None = None
 
 
-@dataclass(frozen=True)
-class TrackResult:
-    """One frame's answer: label map at native size, scores per object id, and which frame it is."""
+def _all_or_nothing(method: F) -> F:
+    """Returns a method that, whatever stops it, leaves the tracker as it was."""
 
-    index: int
-    time: Fraction
-    name: str
-    labels: LabelMap
-    scores: Mapping[int, ObjectScore]
+    @wraps(method)
+    def guarded(self: "MaskTracker", *args: Any, **named: Any) -> Any:
+        before = self._state
+        try:
+            return method(self, *args, **named)
+        except BaseException:
+            self._state = before
+            raise
+
+    return cast(F, guarded)
 
 
 class MaskTracker:
@@ -62,6 +77,8 @@ class MaskTracker:
         first = tracker.step(image, mask=labels)
         second = tracker.step(next_image)
 
+    A step that fails or is interrupted, at whatever point, has not happened: the tracker is as it was before.
+
     Args:
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
@@ -69,8 +86,6 @@ class MaskTracker:
 
     Attributes:
         presence_model: What makes a presence of signals; may be replaced before the first frame.
-        verdict: What was thought of the objects of the last frame, by their places in `ids`, counted from 1.
-        soft: Soft masks of the last frame on the token grid, background first, then the objects in the order of `ids`.
     """
 
     def __init__(
@@ -83,78 +98,89 @@ class MaskTracker:
         self.settings = settings or TrackSettings()
         self.tuned = tuned
         self.presence_model = PresenceModel()
-        self.verdict: Verdict | None = None
-        self.ids: list[int] = []
-        self._resolved: ResolvedSettings | None = None
-        self._size: tuple[int, int] | None = None
-        self._memory: Memory | None = None
-        self.soft: Float[Tensor, "m h w"] | None = None
-        self._groups: list[Group] = []
-        self._next = 0
+        self._state: _State | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Ids of the objects that are tracked, in the order of the channels after the background."""
+        return self._state.ids if self._state else ()
+
+    @property
+    def soft(self) -> Float[Tensor, "m h w"] | None:
+        """Soft masks of the last frame on the token grid, background first, then the objects in the order of `ids`."""
+        return self._state.soft if self._state else None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What was thought of the objects of the last frame, by their places in `ids`, counted from 1."""
+        return self._state.verdict if self._state else None
 
     @property
     def resolved(self) -> ResolvedSettings:
         """The numbers in use, known once a frame has been seen."""
-        if self._resolved is None:
+        if self._state is None:
             raise SettingsError("the settings are resolved when the first frame comes; call step first")
-        return self._resolved
+        return self._state.resolved
 
+    @_all_or_nothing
     def step(self, image: UInt8[np.ndarray, "h w 3"], mask: LabelMap | None = None) -> TrackResult:
         """Returns the label map of the next frame.
 
         Args:
-            image: RGB frame; all frames have the size of the first.
+            image: RGB frame as uint8, or any picture that `Video` takes; all frames have the size of the first.
             mask: Label map of this frame, needed on the first. Later, an object it names joins or is corrected:
                 its pixels are kept exactly, the frame becomes an anchor, earlier frames have no more say in the
                 object, and objects the mask does not name go on.
 
         Raises:
-            CueError: if the first frame comes without a mask.
+            CueError: if no object is tracked yet and no mask is given.
             MaskError: if the mask does not fit the frame.
+            VideoError: if the image is no uint8 picture, or not as large as the first.
         """
-        frame = Frame(self._next, Fraction(self._next), image, f"{self._next:05d}")
+        index = self._state.next if self._state else 0
+        if mask is None and not self.ids:
+            raise CueError(f"frame {index} has no mask and no object is tracked yet; give one to say what to track")
+        frame = Frame(index, Fraction(index), as_rgb(image, f"frame {index}"), f"{index:05d}")
         return self.advance(frame, self.observe([frame])[0], mask)
 
+    @_all_or_nothing
     def observe(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
         """Returns the features of frames, which depend on nothing but model, settings and the frames themselves."""
         for frame in frames:
-            self._begin(frame)
+            self._begun(frame)
         images = [frame.image for frame in frames]
         conditionings = self.tuned.conditionings if self.tuned else ()
         return extract(self.backbone, images, [frame.index for frame in frames], self.resolved, conditionings)
 
+    @_all_or_nothing
     @torch.no_grad()
     def advance(self, frame: Frame, features: FrameFeatures, mask: LabelMap | None = None) -> TrackResult:
         """Returns the label map of `frame` from its features, and remembers it as a reference."""
-        self._begin(frame)
-        assert self._memory is not None and self._size is not None
-        if mask is None and not self._memory.anchors:
+        state = self._begun(frame)
+        if mask is None and not state.memory.anchors:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         if mask is not None:
-            mask = check_label_map(mask, size=self._size, source=f"the mask of frame {frame.index}")
-            self._join(mask, frame.index)
-        soft, mass = self._propagate(features)
-        given = np.zeros(self._size, np.uint16) if mask is None else mask
+            mask = check_label_map(mask, size=state.size, source=f"the mask of frame {frame.index}")
+            state = self._state = self._joined(state, mask, frame.index)
+        memory, ids, grid = state.memory, state.ids, state.resolved.grid
+        soft, mass = carry(features, memory.references(), state.groups, state.resolved)
+        given = np.zeros(state.size, np.uint16) if mask is None else mask
         named = set(object_ids(given))
         if mask is not None:
-            soft = self._anchored(soft, mask, named)
-            self._memory.forget([channel for channel, object_id in enumerate(self.ids, start=1) if object_id in named])
-        soft, verdict = self._judged(soft, features, named)
-        self.soft = soft.reshape(-1, *self.resolved.grid)
-        decided = upsample_argmax(
-            soft.reshape(-1, *self.resolved.grid), self.ids, self._size, channel_norm=self.resolved.channel_norm
-        )
+            soft = with_given(soft, mask, ids, named, state.resolved)
+            memory = memory.without_knowledge([c for c, object_id in enumerate(ids, start=1) if object_id in named])
+        soft, verdict = self._judged(soft, features, memory.anchors, named)
+        decided = upsample_argmax(soft.reshape(-1, *grid), ids, state.size, channel_norm=state.resolved.channel_norm)
         labels = decided.labels
         if mask is not None:
             labels = np.where((given > 0) | np.isin(labels, list(named)), given, labels).astype(np.uint16)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
-            self._memory.add_anchor(self._witnessed(reference, features, named, verdict))
+            memory = memory.with_anchor(self._witnessed(reference, features, named, verdict))
         else:
-            self._memory.push(reference)
-        self._next = frame.index + 1
+            memory = memory.with_recent(reference)
         scores = {}
-        for channel, object_id in enumerate(self.ids, start=1):
+        for channel, object_id in enumerate(ids, start=1):
             if object_id in named:
                 scores[object_id] = ObjectScore(int((labels == object_id).sum()), 1.0, 1.0)
             else:
@@ -168,8 +194,10 @@ class MaskTracker:
                     verdict.presence[channel] if area or channel in verdict.lost else 0.0,
                     channel in verdict.lost or area == 0,
                 )
+        self._state = replace(state, memory=memory, next=frame.index + 1, soft=soft.reshape(-1, *grid), verdict=verdict)
         return TrackResult(frame.index, frame.time, frame.name, labels, scores)
 
+    @_all_or_nothing
     @torch.no_grad()
     def remember(self, frame: Frame, features: FrameFeatures, labels: LabelMap) -> None:
         """Takes a frame whose label map is known as a recent reference, as if it had just been tracked.
@@ -182,14 +210,12 @@ class MaskTracker:
         Raises:
             CueError: if no mask was given yet.
         """
-        self._begin(frame)
-        assert self._memory is not None
-        if not self.ids:
+        state = self._begun(frame)
+        if not state.ids:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
-        resolved = self.resolved
-        soft = soft_one_hot(labels, self.ids, resolved.grid, mode=resolved.first_labels).flatten(1)
-        self._memory.push(Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool()))
-        self._next = frame.index + 1
+        soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
+        reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
+        self._state = replace(state, memory=state.memory.with_recent(reference), next=frame.index + 1)
 
     def teach(self, labels: LabelMap) -> None:
         """Lets later frames learn from a label map of the last frame instead of what was propagated to it.
@@ -200,91 +226,58 @@ class MaskTracker:
             labels: Label map of the last frame, of objects that are tracked; others count as background.
 
         Raises:
+            MaskError: if it is no label map of the frames' size.
             SettingsError: if no frame has been seen.
         """
-        if self._memory is None:
+        if (state := self._state) is None:
             raise SettingsError("a tracker cannot be taught before its first frame; call step first")
-        soft = soft_one_hot(labels, self.ids, self.resolved.grid, mode=self.resolved.first_labels).flatten(1)
-        self._memory.relabel(self._next - 1, soft)
+        labels = check_label_map(labels, size=state.size, source=f"the label map of frame {state.next - 1}")
+        soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
+        self._state = replace(state, memory=state.memory.relabelled(state.next - 1, soft))
 
-    def _begin(self, frame: Frame) -> None:
+    def remove_object(self, object_id: int) -> None:
+        """Tracks an object no longer; what it held is background in all that is remembered.
+
+        Raises:
+            CueError: if it is not tracked.
+        """
+        if (state := self._state) is None or object_id not in state.ids:
+            known = f"tracked are {', '.join(map(str, self.ids))}" if self.ids else "none is"
+            raise CueError(f"object {object_id} is not tracked ({known}); name one that is")
+        channel = state.ids.index(object_id) + 1
+        ids = tuple(each for each in state.ids if each != object_id)
+        groups = tuple(group(self.tuned, ids)) if ids else ()
+        memory = state.memory.without_object(channel)
+        self._state = replace(state, memory=memory, ids=ids, groups=groups, soft=None, verdict=None)
+
+    def _begun(self, frame: Frame) -> _State:
         """Settles sizes and settings with the first frame, and checks that later ones are like it."""
-        size = (int(frame.image.shape[0]), int(frame.image.shape[1]))
-        if self._size is None:
-            self._size = size
-            self._resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
-            self._memory = Memory(self._resolved.recent)
-        if size != self._size:
-            raise VideoError(
-                f"frame {frame.index} is {size[1]}x{size[0]} but the first was "
-                f"{self._size[1]}x{self._size[0]}; all frames of a video need one size"
-            )
+        if self._state is None:
+            size = (int(frame.image.shape[0]), int(frame.image.shape[1]))
+            resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
+            self._state = _State(resolved, size, Memory(resolved.recent))
+        check_same_size(frame.image, *self._state.size, f"frame {frame.index}")
+        return self._state
 
-    def _join(self, mask: LabelMap, index: int) -> None:
-        """Makes room for the objects that `mask` names for the first time."""
-        assert self._memory is not None
+    def _joined(self, state: _State, mask: LabelMap, index: int) -> _State:
+        """Returns the state with the objects that `mask` names for the first time."""
         named = object_ids(mask)
         if not named:
             raise MaskError(f"the mask of frame {index} has no object; paint at least one with an id of 1 or more")
-        new = [object_id for object_id in named if object_id not in self.ids]
-        self._groups = group(self.tuned, [*self.ids, *new])
-        self.ids.extend(new)
-        self._memory.add_objects(len(new))
-
-    def _propagate(self, features: FrameFeatures) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
-        """Returns the soft labels that the references give a frame, and the mass of each channel's kernel per token."""
-        assert self._memory is not None
-        return self._carried(features, self._memory.references())
-
-    def _carried(
-        self, features: FrameFeatures, references: Sequence[Reference]
-    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
-        """Returns what references give a frame: each object by its own kernel, or all at once by one."""
-        channels, tokens = len(self.ids) + 1, features.queries.shape[1]
-        if not references:
-            blank = torch.zeros(channels, tokens)
-            blank[0] = 1.0
-            return blank, torch.ones(channels, tokens)
-        if len(self._groups) == 1:
-            carried, mass = self._carried_together(features, references, self._groups[0].head_weights)
-            return carried, mass.expand(channels, -1)
-        objects, masses = torch.zeros(2, channels, tokens)
-        for own in self._groups:
-            carried, mass = self._carried_together(features, references, own.head_weights)
-            objects[list(own.channels)], masses[list(own.channels)] = carried[list(own.channels)], mass
-        return with_background(objects[1:]), masses
-
-    def _carried_together(
-        self, features: FrameFeatures, references: Sequence[Reference], head_weights: Float[Tensor, "a"] | None
-    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
-        """Returns the soft labels that references give a frame by one kernel, and the kernel's mass of each token."""
-        affinity = compute_affinity(
-            features.queries, [r.keys for r in references], self.resolved.grid, self.resolved.kernel, head_weights
-        )
-        labels = torch.stack([r.labels for r in references])
-        known = torch.stack([r.known for r in references])
-        carried = affinity.apply(labels)
-        if not known.all():
-            # An object is asked for only where it can be known: its weights are renormalised over those references.
-            # What no object claims is background.
-            support = affinity.apply(known[:, :, None].float().expand_as(labels))
-            objects = (carried / support.clamp(min=1e-6))[1:]
-            background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)
-            carried = torch.cat([background, objects])
-            carried = carried / carried.sum(0)
-        return carried, affinity.mass.to(carried.device)
+        new = [object_id for object_id in named if object_id not in state.ids]
+        ids = (*state.ids, *new)
+        return replace(state, ids=ids, groups=tuple(group(self.tuned, ids)), memory=state.memory.with_objects(len(new)))
 
     def _judged(
-        self, soft: Float[Tensor, "n s"], features: FrameFeatures, named: set[int]
+        self, soft: Float[Tensor, "n s"], features: FrameFeatures, anchors: Sequence[Reference], named: set[int]
     ) -> tuple[Float[Tensor, "n s"], Verdict]:
         """Returns the soft labels to go on with, and what is thought of the objects whose masks were not given."""
-        assert self._memory is not None
         empties = self.resolved.lost == "empty"
         channels = [channel for channel, object_id in enumerate(self.ids, start=1) if object_id not in named]
-        verdict = self.verdict = judge(
+        verdict = judge(
             soft,
             features,
-            self._memory.anchors,
+            anchors,
             channels,
             self.resolved.grid,
             self.resolved.kernel,
@@ -298,7 +291,7 @@ class MaskTracker:
         """Returns an anchor that also tells what its given objects score on itself, and does not know lost ones."""
         resolved = self.resolved
         witnesses = Witnesses(features, resolved.kernel, head_weights=head_weights_of(self._groups))
-        mirrored, _ = self._carried(features, [anchor])
+        mirrored, _ = carry(features, [anchor], self._groups, resolved)
         own, known = torch.zeros(2, len(anchor.labels)), anchor.known.clone()
         for channel, object_id in enumerate(self.ids, start=1):
             if object_id in named:
@@ -307,16 +300,9 @@ class MaskTracker:
             known[channel] = not (resolved.lost == "empty" and channel in verdict.lost)
         return replace(anchor, own=own, known=known)
 
-    def _anchored(self, soft: Float[Tensor, "n s"], mask: LabelMap, named: set[int]) -> Float[Tensor, "n s"]:
-        """Returns soft labels in which the objects a mask names are as given and the others share what is left."""
-        resolved = self.resolved
-        given = soft_one_hot(mask, self.ids, resolved.grid, mode=resolved.first_labels).flatten(1)
-        free = torch.tensor([True] + [object_id not in named for object_id in self.ids])
-        others = soft * free[:, None]
-        # What a named object was propagated to outside its given mask is background after all.
-        others[0] += (soft * ~free[:, None]).sum(0)
-        claimed = (given * ~free[:, None]).sum(0)
-        return given * ~free[:, None] + others * (1 - claimed) / others.sum(0).clamp(min=1e-9)
+    @property
+    def _groups(self) -> tuple[Group, ...]:
+        return self._state.groups if self._state else ()
 
     def state(self) -> dict[str, Tensor]:
         """Returns everything the next frame's answer depends on besides model and settings, as named tensors.
@@ -326,9 +312,9 @@ class MaskTracker:
         Raises:
             SettingsError: if no frame has been seen.
         """
-        if self._memory is None or self._size is None:
+        if (state := self._state) is None:
             raise SettingsError("a tracker has no state before its first frame; call step first")
-        return pack(Snapshot(self.ids, self._size, self._next, self._memory))
+        return pack(Snapshot(state.ids, state.size, state.next, state.memory))
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Makes this tracker go on where the one that `state` was asked of had come to.
@@ -337,8 +323,6 @@ class MaskTracker:
             SettingsError: if the tensors are not a tracker's.
         """
         recent = self.backbone.card.recent if self.settings.recent is None else self.settings.recent
-        snapshot = unpack(tensors, recent, self.backbone.device)
-        resolved = resolve(self.settings, self.backbone, *snapshot.size, tuned=self.tuned is not None)
-        self.ids, self._size, self._next, self._memory = snapshot
-        self._groups = group(self.tuned, self.ids)
-        self._resolved = resolved
+        ids, size, following, memory = unpack(tensors, recent, self.backbone.device)
+        resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
+        self._state = _State(resolved, size, memory, ids, tuple(group(self.tuned, ids)), following)

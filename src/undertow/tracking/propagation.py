@@ -1,0 +1,84 @@
+"""How references give a frame its soft labels: each object by its own kernel, or all at once by one."""
+
+from collections.abc import Collection, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.affinity import compute_affinity
+from undertow.masks import LabelMap, soft_one_hot
+from undertow.tracking.features import FrameFeatures
+from undertow.tracking.kernels import Group, with_background
+from undertow.tracking.memory import Reference
+from undertow.tracking.settings import ResolvedSettings
+
+
+def carry(
+    features: FrameFeatures, references: Sequence[Reference], groups: Sequence[Group], resolved: ResolvedSettings
+) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
+    """Returns the soft labels that references give a frame, and the mass of each channel's kernel per token.
+
+    Args:
+        features: The frame's queries and keys.
+        references: Frames whose soft labels are known; without any, all is background.
+        groups: Which kernel carries which objects.
+        resolved: The run's settings.
+    """
+    channels, tokens = 1 + sum(len(own.channels) for own in groups), features.queries.shape[1]
+    if not references:
+        blank = torch.zeros(channels, tokens)
+        blank[0] = 1.0
+        return blank, torch.ones(channels, tokens)
+    if len(groups) == 1:
+        carried, mass = _carry_together(features, references, groups[0].head_weights, resolved)
+        return carried, mass.expand(channels, -1)
+    objects, masses = torch.zeros(2, channels, tokens)
+    for own in groups:
+        carried, mass = _carry_together(features, references, own.head_weights, resolved)
+        objects[list(own.channels)], masses[list(own.channels)] = carried[list(own.channels)], mass
+    return with_background(objects[1:]), masses
+
+
+def _carry_together(
+    features: FrameFeatures,
+    references: Sequence[Reference],
+    head_weights: Float[Tensor, "a"] | None,
+    resolved: ResolvedSettings,
+) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
+    """Returns the soft labels that references give a frame by one kernel, and the kernel's mass of each token."""
+    keys = [reference.keys for reference in references]
+    affinity = compute_affinity(features.queries, keys, resolved.grid, resolved.kernel, head_weights)
+    labels = torch.stack([r.labels for r in references])
+    known = torch.stack([r.known for r in references])
+    carried = affinity.apply(labels)
+    if not known.all():
+        # An object is asked for only where it can be known: its weights are renormalised over those references.
+        # What no object claims is background.
+        support = affinity.apply(known[:, :, None].float().expand_as(labels))
+        objects = (carried / support.clamp(min=1e-6))[1:]
+        background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)
+        carried = torch.cat([background, objects])
+        carried = carried / carried.sum(0)
+    return carried, affinity.mass.to(carried.device)
+
+
+def with_given(
+    soft: Float[Tensor, "n s"], mask: LabelMap, ids: Sequence[int], named: Collection[int], resolved: ResolvedSettings
+) -> Float[Tensor, "n s"]:
+    """Returns soft labels in which the objects a mask names are as given and the others share what is left.
+
+    Args:
+        soft: What was carried to the frame.
+        mask: The label map that was given for it.
+        ids: Object ids, in the order of the channels after the background.
+        named: Those that the mask names.
+        resolved: The run's settings.
+    """
+    given = soft_one_hot(mask, ids, resolved.grid, mode=resolved.first_labels).flatten(1)
+    free = torch.tensor([True] + [object_id not in named for object_id in ids])
+    others = soft * free[:, None]
+    # What a named object was propagated to outside its given mask is background after all.
+    others[0] += (soft * ~free[:, None]).sum(0)
+    claimed = (given * ~free[:, None]).sum(0)
+    return given * ~free[:, None] + others * (1 - claimed) / others.sum(0).clamp(min=1e-9)

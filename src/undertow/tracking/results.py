@@ -1,0 +1,38 @@
+"""What a tracker says of one frame: its label map, and how sure it is of each object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from undertow.masks import LabelMap
+
+
+@dataclass(frozen=True)
+class ObjectScore:
+    """How sure one object is on one frame.
+
+    Attributes:
+        area: Pixels at native size.
+        margin: Mean over the object's pixels of best minus second soft label; 1 on a frame whose mask was given.
+        mass: Kernel mass kept before renormalising, averaged over the object; 1 on a frame whose mask was given.
+        presence: Probability that the object is where its mask says, or was to say (see `PresenceModel`); 0 if it is
+            nowhere, 1 on a frame whose mask was given.
+        lost: Whether the object is not believed to be there, because its presence is low or it has no pixels.
+    """
+
+    area: int
+    margin: float
+    mass: float
+    presence: float = 1.0
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """One frame's answer: label map at native size, scores per object id, and which frame it is."""
+
+    index: int
+    time: Fraction
+    name: str
+    labels: LabelMap
+    scores: Mapping[int, ObjectScore]
