@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from undertow import cli
-from undertow.cli.entry import explain, printable
+from undertow.cli.errors import explain, printable
 from undertow.masks import read_written_map
 
 from .kitchen import labels

@@ -1,18 +1,26 @@
-"""Device, number type and threads: chosen once, the same way, for every command."""
+"""Device, number type and threads: chosen once, the same way, for every command.
 
-import torch
+torch is imported by the functions that need it, since `undertow.base` is imported by all there is.
+"""
+
+from typing import TYPE_CHECKING
 
 from undertow.base.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
 
 MOST_THREADS = 4096
 
 
-def resolve_device(name: str | None = None) -> torch.device:
+def resolve_device(name: str | None = None) -> "torch.device":
     """Returns the device called `name`, or the best one of this machine for `None` or "auto".
 
     Raises:
         SettingsError: if the device does not exist here.
     """
+    import torch
+
     if name is None or name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -26,12 +34,14 @@ def resolve_device(name: str | None = None) -> torch.device:
     return device
 
 
-def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
+def resolve_dtype(name: str | None, device: "torch.device") -> "torch.dtype":
     """Returns the number type called `name`, or the default of `device` for `None` or "auto".
 
     The default is bfloat16 on a GPU and on a CPU with AVX-512 bfloat16 or AMX, float32 elsewhere. float16 is not
     offered: the self-attention scores of Stable Diffusion 2.1 overflow in it.
     """
+    import torch
+
     names = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name is not None and name != "auto":
         if name not in names:
@@ -49,4 +59,6 @@ def set_threads(count: int | None) -> None:
     if count is not None:
         if not 1 <= count <= MOST_THREADS:
             raise SettingsError(f"--threads is {count}; give 1 to {MOST_THREADS}")
+        import torch
+
         torch.set_num_threads(count)

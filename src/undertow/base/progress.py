@@ -5,10 +5,6 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichBars
-
 
 class Progress(Protocol):
     """What long work reports to: open it with `with`, call `start` per stage, `advance` per unit done."""
@@ -47,6 +43,11 @@ class BarProgress(SilentProgress):
     """Shows a rich bar per stage on standard error."""
 
     def __init__(self) -> None:
+        # Imported here, since most processes show no bars.
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichBars
+
         self._bars = RichBars(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -4,8 +4,6 @@ Exit codes: 0 done, 1 the demonstration failed or there is a bug, 2 bad input, 3
 memory, 130 interrupted.
 """
 
-# Importing a module adds its commands, in the order in which `undertow --help` lists them.
-from undertow.cli import track, points, parse, estimate, look, models, doctor, bench, ablate, analyze, generate, train  # noqa: F401, I001
 from undertow.cli.entry import app, main
 
 __all__ = ["app", "main"]

@@ -8,7 +8,8 @@ import typer
 
 from undertow.base import SettingsError, set_threads
 from undertow.cli.bench import Chosen, DatasetName, Root, Split, Workers, bench
-from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads, listed, show_report, shown_progress
+from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads, listed
+from undertow.cli.showing import show_report, shown_progress
 
 ONLY_HELP = (
     "Only these, separated by commas: conditioning, heads, components, runtime, refiners, attention, noising, prompts, "

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.entry import app
 from undertow.cli.options import (
     Device,
     Dtype,
@@ -22,14 +21,11 @@ from undertow.cli.options import (
     Threads,
     check_free,
     listed,
-    log,
-    show_report,
-    shown_progress,
     sizes,
 )
+from undertow.cli.showing import say, show_report, shown_progress
 
 
-@app.command()
 def analyze(
     model: Annotated[str, typer.Argument(help="Name (see `undertow models`), folder, or card file.")],
     clip: Annotated[Path | None, typer.Argument(help="Video file or folder of frames; needs --tracks.")] = None,
@@ -136,8 +132,8 @@ def analyze(
         typer.echo(jsons.dumps({"event": "report", "path": str(out / "table.md"), "card": str(out / "card.json")}))
     else:
         show_report((out / "table.md").read_text(encoding="utf-8"))
-    log.print(f"the card of the best site is {out / 'card.json'}; use it as --model {out / 'card.json'}")
-    log.print(f"{len(written)} files are in {out}")
+    say(f"the card of the best site is {out / 'card.json'}; use it as --model {out / 'card.json'}")
+    say(f"{len(written)} files are in {out}")
 
 
 def _numbers(text: str) -> list[int]:

@@ -8,27 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.entry import app, printable
-from undertow.cli.options import (
-    Device,
-    Dtype,
-    Json,
-    Lost,
-    Out,
-    Overwrite,
-    Threads,
-    listed,
-    numbers,
-    show_report,
-    shown_progress,
-)
+from undertow.cli.errors import printable
+from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, listed, numbers
+from undertow.cli.showing import show_report, shown_progress
 
 if TYPE_CHECKING:
     from undertow.benchmarks import Sample
 
 DATASET_HELP = "A name that `undertow bench datasets` lists, or davis for whichever DAVIS layout --root has."
 bench = typer.Typer(help="Measure methods on annotated videos.", no_args_is_help=True)
-app.add_typer(bench, name="bench")
 
 DatasetName = Annotated[str, typer.Argument(help=DATASET_HELP, show_default=False)]
 Root = Annotated[Path, typer.Option(help="The dataset's folder.")]

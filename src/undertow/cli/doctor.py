@@ -10,19 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from undertow.base import UndertowError, resolve_device, resolve_dtype
-from undertow.cli.entry import app
 from undertow.cli.options import Device
+from undertow.cli.showing import show_table
 
 PACKAGES = ("undertow", "torch", "diffusers", "transformers", "huggingface-hub", "safetensors", "numpy", "av")
 # Seconds that a repository on the hub has to answer.
 PATIENCE = 3.0
 
 
-@app.command()
 def doctor(
     device: Device = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of the network.")] = False,
@@ -169,7 +166,6 @@ def _trial(place: Any, problems: list[dict[str, str]]) -> bool:
 
 
 def _show(report: dict[str, Any]) -> None:
-    console = Console()
     memory, cache = report["memory"], report["cache"]
     codecs = (
         f"{name} ({' and '.join(kind for kind, able in (('read', each['decode']), ('write', each['encode'])) if able)})"
@@ -189,11 +185,8 @@ def _show(report: dict[str, Any]) -> None:
         answers = (f"{hub_id}: {answer}" for hub_id, answer in model["repositories"].items())
         facts[name] = "\n".join([model["weights"], *answers])
     facts |= report["segmenters"]
-    table = Table(show_header=False, box=None)
-    for fact, value in facts.items():
-        table.add_row(fact, value)
-    console.print(table, highlight=False)
+    show_table(facts.items())
     for problem in report["problems"]:
-        console.print(f"problem: {problem['found']}\n  do: {problem['do']}", highlight=False, markup=False)
+        print(f"problem: {problem['found']}\n  do: {problem['do']}")
     if report["ok"]:
-        console.print("the embedded model runs", highlight=False)
+        print("the embedded model runs")

@@ -1,56 +1,88 @@
-"""The command line's frame: the application, and how errors end it."""
+"""The command line's frame: the list of the commands, and how they end."""
 
-import errno
 import os
 import sys
 import traceback
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
-from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
-from undertow.base import UndertowError
-from undertow.cli.options import log
+from undertow import __version__
+from undertow.cli.errors import INTERRUPTED, explain, printable
+from undertow.cli.showing import say
 
-BAD_INPUT, TOO_LARGE, INTERRUPTED, BUG = 2, 4, 130, 1
+# The commands in the order in which `undertow --help` lists them, and what it says of each. A command's module, which
+# has a function or a group of that name, is imported when the command is run: most of them need torch in the end.
+COMMANDS = {
+    "track": "Track objects given by masks, boxes, points or words.",
+    "points": "Follow points through a video.",
+    "parse": "Give every pixel of a video a class.",
+    "estimate": "Say what a run would take: time, memory and disk.",
+    "demo": "Track two look-alike objects that cross, and score the result.",
+    "inspect": "Show where one pixel looks in another frame.",
+    "models": "List the models undertow knows, and fetch their weights.",
+    "doctor": "Check this machine: versions, device, memory, codecs, weights.",
+    "bench": "Measure methods on annotated videos.",
+    "analyze": "Find the layer and timestep of a model that carry motion.",
+    "generate": "Sample a clip, or a picture, that shows a text.",
+    "train": "Train the embedded models.",
+}
+# Modules that are not called like their command.
+_MODULES = {"demo": "look", "inspect": "look", "bench": "ablate"}
+# `--debug`; errors are shown after the command has ended.
+_shown = {"traceback": False}
+
+
+class LazyGroup(TyperGroup):
+    """The group of `COMMANDS`: each is a name and a line of help until it is run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, line in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=line))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Returns the name, the command and the rest of the arguments; the command is imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, None if command is None else load_command(str(name)), rest
+
+
+def load_command(name: str) -> Any:
+    """Returns the command or group of commands called `name`."""
+    found = getattr(import_module(f"undertow.cli.{_MODULES.get(name, name)}"), name)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False)
+        found.command(name)(function)
+    found.rich_markup_mode = None
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
-    help="Video perception from frozen diffusion models.",
+    cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    # The other mode takes the square brackets of FILE[@F] for a style, and leaves them out.
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-# What the system says no to, as half a sentence about the file, and what to do.
-_REFUSALS = {
-    errno.ENOSPC: ("the disk is full", "free some space or choose another --out, and run the command again"),
-    errno.EDQUOT: ("your disk quota is used up", "free some space or choose another --out, and run the command again"),
-    errno.EFBIG: ("a file would grow beyond the limit set here", "raise the limit (ulimit -f) or choose another --out"),
-    errno.EACCES: ("permission is denied", "change the permissions or choose another path"),
-    errno.EPERM: ("the system does not permit it", "change the permissions or choose another path"),
-    errno.EROFS: ("the file system is read-only", "choose a path that can be written to"),
-    errno.ENOENT: ("there is no such file or folder", "check the path"),
-    errno.EEXIST: ("something else has that name", "choose another path"),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
-    errno.EISDIR: ("it is a folder", "give a file"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.ELOOP: ("its links lead in a circle", "give a path without the loop"),
-    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n) and run the command again"),
-    errno.EIO: ("the disk or the connection to it fails", "check the device and run the command again"),
-}
 
-
-# What the options before the command ask for; errors are shown after the command has ended.
-_shown = {"traceback": False}
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"undertow {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[
         bool, typer.Option("--debug", envvar="UNDERTOW_DEBUG", help="Show where in the program an error comes from.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Video perception from frozen diffusion models."""
@@ -70,67 +102,8 @@ def main() -> None:
         if _shown["traceback"]:
             traceback.print_exception(error)
         if sentence:
-            log.print(Text.assemble(("error:", "bold red"), " ", printable(sentence)), soft_wrap=True, highlight=False)
+            typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(sentence)}", err=True)
     if code == INTERRUPTED:
-        log.print("interrupted; what was finished is kept")
+        say("interrupted; what was finished is kept")
     if code:
         sys.exit(code)
-
-
-def explain(error: Exception) -> tuple[int, str]:
-    """Returns the exit code an error ends the command with, and the sentence that says what was found and what to do.
-
-    The sentence is empty if what there is to say has been shown already.
-    """
-    if isinstance(error, UndertowError):
-        return error.exit_code, str(error)
-    # Usage errors: their class is click's or, in later versions of typer, typer's own; what both have is this method.
-    if hasattr(error, "format_message"):
-        return BAD_INPUT, _usage(error)
-    if isinstance(error, MemoryError) or _out_of_memory(error):
-        return TOO_LARGE, "memory ran out; use a smaller --size (such as tokens=1600), or close other programs"
-    if isinstance(error, OSError) and error.errno is not None:
-        return BAD_INPUT, _refusal(error)
-    # Libraries that only some commands need are imported when needed, with a word on how to get them.
-    if isinstance(error, ImportError) and "pip install" in str(error):
-        return BAD_INPUT, str(error)
-    kind = type(error).__name__
-    what = f"{kind}: {error}" if str(error) else kind
-    return BUG, f"undertow itself failed ({what}); run it again with UNDERTOW_DEBUG=1 and report what it shows as a bug"
-
-
-def printable(text: str) -> str:
-    """Returns text as one line in which nothing can move the cursor or colour the terminal, such as a file's name."""
-    line = " ".join(part.strip() for part in text.splitlines())
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
-
-
-def _usage(error: Exception) -> str:
-    """Returns what is wrong with the command as typed, and which page of help says how it should be."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()  # type: ignore[attr-defined]
-        return ""
-    message: str = error.format_message().strip().rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "undertow"
-    return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
-
-
-def _refusal(error: OSError) -> str:
-    """Returns what the system refused, where, and what to do."""
-    reason = (error.strerror or "the system refused").lower()
-    what, remedy = _REFUSALS.get(error.errno or 0, (reason, "check the path and run the command again"))
-    if not isinstance(error.filename, str | bytes):
-        return f"{what} ({reason}); {remedy}"
-    path = Path(os.fsdecode(error.filename))
-    # Files are written under hidden temporary names; the folder is what the user knows.
-    shown = path.parent if path.name.startswith(".") else path
-    return f"'{shown}' cannot be used: {what}; {remedy}"
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Returns whether torch or the system says that memory ran out; on a CPU, torch raises a plain RuntimeError."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    # Not by class, as torch is not loaded before a command needs it.
-    return type(error).__name__ == "OutOfMemoryError" or "memory: you tried to allocate" in str(error)

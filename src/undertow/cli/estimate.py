@@ -4,11 +4,8 @@ import json as json_text
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from undertow.base import CueError, set_threads
-from undertow.cli.entry import app
 from undertow.cli.options import (
     Device,
     Dtype,
@@ -25,13 +22,13 @@ from undertow.cli.options import (
     Threads,
     sizes,
 )
+from undertow.cli.showing import show_table
 from undertow.cli.track import opened
 
 if TYPE_CHECKING:
     from undertow.runs import Estimate
 
 
-@app.command()
 def estimate(
     video: Annotated[str, typer.Argument(help="Video file or folder of frames.", show_default=False)],
     mask: Annotated[list[str] | None, typer.Option("--mask", help="FILE[@F]: the masks that will be given.")] = None,
@@ -82,24 +79,23 @@ def _show(found: "Estimate") -> None:
     """Prints an estimate as a small table."""
     from undertow.runs import shown_memory
 
-    console = Console()
-    table = Table(show_header=False)
     height, width = found.size
     rows, columns = found.grid
     phase = max(found.phases, key=lambda name: found.phases[name])
-    table.add_row("frames", f"{'unknown' if found.frames is None else found.frames} of {width}x{height}")
-    table.add_row(
-        "model input", f"{found.input_size[1]}x{found.input_size[0]}, {columns}x{rows} = {found.tokens} tokens"
+    show_table(
+        [
+            ("frames", f"{'unknown' if found.frames is None else found.frames} of {width}x{height}"),
+            ("model input", f"{found.input_size[1]}x{found.input_size[0]}, {columns}x{rows} = {found.tokens} tokens"),
+            (
+                "passes",
+                f"{found.passes_per_frame} per frame, {'unknown' if found.passes is None else found.passes} in all",
+            ),
+            ("time", _shown_time(found)),
+            ("peak memory", f"{shown_memory(found.memory)} while {phase}"),
+            *((f"  {name}", shown_memory(size)) for name, size in found.parts.items()),
+            ("disk", shown_memory(sum(found.disk.values())) + (" per frame" if found.frames is None else "")),
+        ]
     )
-    table.add_row(
-        "passes", f"{found.passes_per_frame} per frame, {'unknown' if found.passes is None else found.passes} in all"
-    )
-    table.add_row("time", _shown_time(found))
-    table.add_row("peak memory", f"{shown_memory(found.memory)} while {phase}")
-    for name, size in found.parts.items():
-        table.add_row(f"  {name}", shown_memory(size), style="dim")
-    table.add_row("disk", shown_memory(sum(found.disk.values())) + (" per frame" if found.frames is None else ""))
-    console.print(table)
 
 
 def _shown_time(found: "Estimate") -> str:

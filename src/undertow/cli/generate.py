@@ -8,27 +8,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.entry import app
-from undertow.cli.options import (
-    Device,
-    Dtype,
-    Json,
-    Model,
-    Out,
-    Overwrite,
-    Size,
-    Threads,
-    check_free,
-    listed,
-    log,
-    shown_progress,
-    sizes,
-)
+from undertow.cli.options import Device, Dtype, Json, Model, Out, Overwrite, Size, Threads, check_free, listed, sizes
+from undertow.cli.showing import say, shown_progress
 
 CLIP, PICTURE = "clip.mp4", "image.png"
 
 
-@app.command()
 def generate(
     prompt: Annotated[str, typer.Option(help="What to show.")],
     model: Model = "tiny",
@@ -121,7 +106,7 @@ def generate(
     write_json(out / "generation.json", facts)
     # Of an earlier sample by a model of the other kind.
     (out / (CLIP if result.name == PICTURE else PICTURE)).unlink(missing_ok=True)
-    log.print(f"{len(images)} frames are in {result}" if len(images) > 1 else f"the picture is {result}")
+    say(f"{len(images)} frames are in {result}" if len(images) > 1 else f"the picture is {result}")
 
 
 def _layers(text: str) -> list[int]:

@@ -8,25 +8,10 @@ from typing import Annotated
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.entry import app
-from undertow.cli.options import (
-    Device,
-    Dtype,
-    Json,
-    Model,
-    NoisingKind,
-    Out,
-    Overwrite,
-    Size,
-    Threads,
-    log,
-    show_report,
-    shown_progress,
-    sizes,
-)
+from undertow.cli.options import Device, Dtype, Json, Model, NoisingKind, Out, Overwrite, Size, Threads, sizes
+from undertow.cli.showing import say, show_report, shown_progress
 
 
-@app.command()
 def demo(
     out: Out = Path("demo-out"), overwrite: Overwrite = False, threads: Threads = None, json: Json = False
 ) -> None:
@@ -44,7 +29,6 @@ def demo(
         raise typer.Exit(1)
 
 
-@app.command()
 def inspect(
     video: Annotated[Path, typer.Argument(help="Video file or folder of frames.")],
     at: Annotated[str, typer.Option(help="Pixel x,y of frame A.")],
@@ -82,4 +66,4 @@ def inspect(
     sheet = inspection_sheet(seen.source, seen.target, seen.at, seen.maps, titles=titles)
     with atomic_path(out) as temporary:
         Image.fromarray(sheet).save(temporary)
-    log.print(f"attention of pixel {at} is drawn in {out}")
+    say(f"attention of pixel {at} is drawn in {out}")

@@ -4,18 +4,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
-from undertow.cli.entry import app
-from undertow.cli.options import log
+from undertow.cli.showing import say, show_table
 
 if TYPE_CHECKING:
+    from undertow.backbones import Card
     from undertow.backbones.weights.source import Origin
 
 models = typer.Typer(help="List the models undertow knows, and fetch their weights.")
-app.add_typer(models, name="models")
 
 Name = Annotated[str, typer.Argument(help="Model name, as `undertow models` lists it.")]
 
@@ -24,31 +20,28 @@ Name = Annotated[str, typer.Argument(help="Model name, as `undertow models` list
 def list_models(context: typer.Context) -> None:
     """List the models undertow knows, and where their weights are."""
     from undertow.backbones import list_cards, weights_state
+    from undertow.refinement import list_segmenter_cards
 
     if context.invoked_subcommand is not None:
         return
-    table = Table("name", "weights", "licence", "tokens", "preset", "noising", "MB/frame", box=SIMPLE)
-    table.columns[0].no_wrap = True
-    for card in list_cards():
-        noising = f"{card.noising.kind} {card.noising.timestep}"
-        memory = f"{card.memory_per_frame / 1e6:.1f}"
-        weights = f"{weights_state(card)}{', pinned' if card.sha256 else ''}"
-        table.add_row(card.name, weights, card.licence, str(card.token_budget), card.preset, noising, memory)
-    Console().print(table)
-    Console().print(_segmenters())
+    shown = [
+        (card.name, _weights(card, weights_state(card)), card.licence, str(card.token_budget), _megabytes(card))
+        for card in list_cards()
+    ]
+    show_table(shown, "name", "weights", "licence", "tokens", "MB/frame")
+    shown = [
+        (card.name, _weights(card, weights_state(card, layout="transformers")), card.licence, f"{card.parameters:g} M")
+        for card in list_segmenter_cards()
+    ]
+    show_table(shown, "segmenter", "weights", "licence", "parameters")
 
 
-def _segmenters() -> Table:
-    """Returns the table of segmenters, which boxes, points and `--refine sam` go to."""
-    from undertow.backbones import weights_state
-    from undertow.refinement import list_segmenter_cards
+def _weights(card: "Origin", state: str) -> str:
+    return f"{state}, pinned" if card.sha256 else state
 
-    table = Table("segmenter", "weights", "licence", "parameters", box=SIMPLE)
-    table.columns[0].no_wrap = True
-    for card in list_segmenter_cards():
-        weights = f"{weights_state(card, layout='transformers')}{', pinned' if card.sha256 else ''}"
-        table.add_row(card.name, weights, card.licence, f"{card.parameters:g} M")
-    return table
+
+def _megabytes(card: "Card") -> str:
+    return f"{card.memory_per_frame / 1e6:.1f}"
 
 
 @models.command()
@@ -59,7 +52,7 @@ def show(name: Name) -> None:
 
     segmenter = next((each for each in list_segmenter_cards() if each.name == name), None)
     if segmenter is not None:
-        _show(
+        show_table(
             {
                 "name": segmenter.name,
                 "weights": weights_state(segmenter, layout="transformers"),
@@ -68,7 +61,7 @@ def show(name: Name) -> None:
                 "parameters": f"{segmenter.parameters:g} M",
                 "used by": "--segmenter, for boxes, points and --refine sam",
                 "notes": segmenter.notes,
-            }
+            }.items()
         )
         return
     card = get_card(name)
@@ -82,10 +75,10 @@ def show(name: Name) -> None:
         "tokens": str(card.token_budget),
         "noising": f"{card.noising.kind} to timestep {card.noising.timestep}",
         "preset": card.preset,
-        "memory": f"{card.memory_per_frame / 1e6:.1f} MB per frame",
+        "memory": f"{_megabytes(card)} MB per frame",
         "notes": card.notes,
     }
-    _show(facts)
+    show_table(facts.items())
 
 
 def _origin(card: "Origin") -> dict[str, str]:
@@ -93,13 +86,6 @@ def _origin(card: "Origin") -> dict[str, str]:
     sources = "\n".join(f"{hub_id} at {commit or 'its newest'}" for hub_id, commit in card.sources)
     digests = "\n".join(f"{file} {digest}" for file, digest in card.sha256.items())
     return {"from": sources or "the package", "sha256": digests or "not pinned"}
-
-
-def _show(facts: dict[str, str]) -> None:
-    table = Table(show_header=False, box=None)
-    for fact, value in facts.items():
-        table.add_row(fact, value)
-    Console().print(table)
 
 
 @models.command()
@@ -118,7 +104,7 @@ def fetch(
     if revision is not None:
         card = replace(card, hub_ids=tuple(hub_id for hub_id, _ in card.sources), revision=revision)
     folder = resolve(card, layout=layout)
-    log.print(f"{name} is complete and has the right digests", highlight=False)
+    say(f"{name} is complete and has the right digests")
     print(folder)
     if pin:
         print(pins(folder, layout))

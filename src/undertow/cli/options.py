@@ -2,18 +2,13 @@
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markdown import Markdown
 
-from undertow.base import BarProgress, JsonProgress, Progress, SettingsError, SilentProgress
-
-log = Console(stderr=True)
+from undertow.base import SettingsError
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 Model = Annotated[
@@ -96,19 +91,3 @@ def check_free(out: Path, first: str, others: Sequence[str], what: str, *, overw
             raise SettingsError(
                 f"'{out / name}' exists already; give --overwrite to replace it, or choose another --out"
             )
-
-
-def shown_progress(json: bool) -> Progress:
-    """Returns JSON lines if asked for, bars on a terminal, and nothing elsewhere."""
-    if json:
-        return JsonProgress()
-    return BarProgress() if sys.stderr.isatty() else SilentProgress()
-
-
-def show_report(report: str) -> None:
-    """Prints a report: laid out on a terminal, as plain markdown into a file or pipe."""
-    console = Console()
-    if console.is_terminal:
-        console.print(Markdown(report))
-    else:
-        print(report)

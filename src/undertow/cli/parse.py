@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.entry import app
 from undertow.cli.options import (
     Continue,
     Device,
@@ -26,10 +23,9 @@ from undertow.cli.options import (
     Start,
     Threads,
     listed,
-    log,
-    shown_progress,
     sizes,
 )
+from undertow.cli.showing import say, show_table, shown_progress
 from undertow.cli.track import opened
 
 if TYPE_CHECKING:
@@ -42,7 +38,6 @@ Views = Annotated[str, typer.Option(help="Pictures to draw: overlay,contours,sid
 _VIDSEG = ("classifier", "memory", "discover", "novelty", "place", "refine")
 
 
-@app.command()
 def parse(
     video: Annotated[
         str, typer.Argument(help="Video file, folder of frames, - for standard input, or camera:0.", show_default=False)
@@ -143,7 +138,7 @@ def parse(
                 if namer is not None and words is not None:
                     table = _named(out, clip, namer, words, table, device)
                 render_parsed(out, clip, drawn, names=table, progress=progress)
-            log.print(f"names of {out / 'names.json'} are applied" + (f"; drawn: {', '.join(drawn)}" if drawn else ""))
+            say(f"names of {out / 'names.json'} are applied" + (f"; drawn: {', '.join(drawn)}" if drawn else ""))
             return
         anchors = read_anchors(anchor, clip)
         backbone = load(model, device=device, dtype=dtype)
@@ -164,8 +159,8 @@ def parse(
                 table = _named(out, clip, namer, words, table, device)
                 render_parsed(out, clip, drawn, names=table, progress=progress)
     if latency.count:
-        log.print(f"{latency}")
-    log.print(f"class maps, labels.json and names.json are in {out}")
+        say(f"{latency}")
+    say(f"class maps, labels.json and names.json are in {out}")
 
 
 def _clusters(text: str) -> int | Literal["auto"]:
@@ -203,16 +198,18 @@ def _show(found: "ParseEstimate", json: bool) -> None:
     if json:
         print(json_text.dumps({"event": "estimate", **found.as_dict()}))
         return
-    table = Table(show_header=False)
     rows, columns = found.grid
     height, width = found.input_size
-    table.add_row("frames", f"{found.frames} of {found.size[1]}x{found.size[0]}")
-    table.add_row("model input", f"{width}x{height}, {columns}x{rows} = {rows * columns} tokens")
-    table.add_row("labels", f"{found.classes}")
     per_frame = f"{found.passes_per_frame} whole, {found.suffixes_per_frame} of the network's end"
-    table.add_row("passes per frame", f"{per_frame}; {found.decodes_per_frame} decoded pictures")
-    table.add_row("passes in all", f"{found.passes}")
     minutes, seconds = divmod(round(found.seconds or 0), 60)
-    table.add_row("time", f"{found.seconds_per_frame:.2f} s per frame, {minutes} min {seconds:02d} s in all")
-    table.add_row("peak memory", shown_memory(found.memory))
-    Console().print(table)
+    show_table(
+        [
+            ("frames", f"{found.frames} of {found.size[1]}x{found.size[0]}"),
+            ("model input", f"{width}x{height}, {columns}x{rows} = {rows * columns} tokens"),
+            ("labels", f"{found.classes}"),
+            ("passes per frame", f"{per_frame}; {found.decodes_per_frame} decoded pictures"),
+            ("passes in all", f"{found.passes}"),
+            ("time", f"{found.seconds_per_frame:.2f} s per frame, {minutes} min {seconds:02d} s in all"),
+            ("peak memory", shown_memory(found.memory)),
+        ]
+    )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from undertow.base import CueError, set_threads
-from undertow.cli.entry import app
 from undertow.cli.options import (
     Continue,
     Device,
@@ -23,10 +22,9 @@ from undertow.cli.options import (
     Size,
     Start,
     Threads,
-    log,
-    shown_progress,
     sizes,
 )
+from undertow.cli.showing import say, shown_progress
 from undertow.cli.track import is_live, opened
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _POINT = re.compile(rf"({_NUMBER}),({_NUMBER})")
 
 
-@app.command()
 def points(
     video: Annotated[str, typer.Argument(help="Video file or folder of frames.", show_default=False)],
     out: Out,
@@ -95,7 +92,7 @@ def points(
             )  # fmt: skip
     count, length = tracks.visibility.shape
     shown = f"{count} points on {length} frames" if count > 1 else f"1 point on {length} frames"
-    log.print(f"{shown}, seen on {tracks.visibility.mean():.0%} of them: {out}")
+    say(f"{shown}, seen on {tracks.visibility.mean():.0%} of them: {out}")
 
 
 def given_points(

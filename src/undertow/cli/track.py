@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from undertow.base import CueError, Progress, SettingsError, set_threads
-from undertow.cli.entry import app
 from undertow.cli.options import (
     Continue,
     Device,
@@ -26,10 +25,9 @@ from undertow.cli.options import (
     SoftmaxScope,
     Start,
     Threads,
-    log,
-    shown_progress,
     sizes,
 )
+from undertow.cli.showing import say, shown_progress
 
 if TYPE_CHECKING:
     from undertow.backbones import Backbone, Conditioning
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from undertow.video import Clip
 
 
-@app.command()
 def track(
     video: Annotated[
         str, typer.Argument(help="Video file, folder of frames, - for standard input, or camera:0.", show_default=False)
@@ -143,10 +140,10 @@ def track(
                 ),
             )  # fmt: skip
     for correction in corrections:
-        log.print(f"{correction}")
+        say(f"{correction}")
     if latency.count:
-        log.print(f"{latency}")
-    log.print(f"masks, scores and overlay are in {out}" if overlay else f"masks and scores are in {out}")
+        say(f"{latency}")
+    say(f"masks, scores and overlay are in {out}" if overlay else f"masks and scores are in {out}")
 
 
 def given_masks(
@@ -170,7 +167,7 @@ def given_masks(
     if mask or not (box or point or worded):
         masks, colours = read_masks(mask, clip, mask_colors=mask_colors)
         for colour, object_id in colours.items():
-            log.print(f"colour {colour} is object {object_id}")
+            say(f"colour {colour} is object {object_id}")
     if box or point:
         from undertow.refinement import load_segmenter, segment, segment_grabcut
 
@@ -184,7 +181,7 @@ def given_masks(
             raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
         made = prompted_masks(prompts, clip, load_maker)
         for frame, labels in made.items():
-            log.print(f"frame {frame}: made object {described(labels)}")
+            say(f"frame {frame}: made object {described(labels)}")
         masks |= made
     return masks
 
@@ -208,10 +205,10 @@ def named_masks(
             f"words are found by image models, and '{backbone.card.name}' is none; give --box or --point"
         )
     if backbone.card.embedded:
-        log.print(f"masks that '{backbone.card.name}' makes of words are no better than chance; look at them first")
+        say(f"masks that '{backbone.card.name}' makes of words are no better than chance; look at them first")
     made = worded_masks(prompts, clip, lambda image, word: word_mask(backbone, image, word, settings))
     for frame, labels in made.items():
-        log.print(f"frame {frame}: {', '.join(each.word for each in prompts)} is object {described(labels)}")
+        say(f"frame {frame}: {', '.join(each.word for each in prompts)} is object {described(labels)}")
     return made
 
 
@@ -262,7 +259,7 @@ def tuned_kernels(
         start = {each: embed_caption(backbone, caption) for each, caption in captions.items()}
         for each, conditioning in start.items():
             if conditioning.text != captions[each]:
-                log.print(f"object {each}: '{backbone.card.name}' reads no more than '{conditioning.text}'")
+                say(f"object {each}: '{backbone.card.name}' reads no more than '{conditioning.text}'")
     folder = out.with_name(f"{out.name}.kernels")
     return tune(clip, masks, backbone, settings, chosen, start=start, folder=folder, progress=progress)
 
@@ -279,7 +276,7 @@ def made_captions(clip: "Clip", masks: "dict[int, LabelMap]", folder: Path, devi
         for number in object_ids(masks[frame]):
             if number not in captions:
                 captions[number] = captioner(clip.frame(frame).image, masks[frame] == number)
-                log.print(f"object {number}: {captions[number]}")
+                say(f"object {number}: {captions[number]}")
     return captions
 
 

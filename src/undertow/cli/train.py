@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.entry import app
-from undertow.cli.options import Device, Dtype, Json, Model, Out, Threads, listed, log, shown_progress
+from undertow.cli.options import Device, Dtype, Json, Model, Out, Threads, listed
+from undertow.cli.showing import say, shown_progress
 
 train = typer.Typer(help="Train the embedded models.", no_args_is_help=True)
-app.add_typer(train, name="train")
 
 
 @train.command("embedded")
@@ -65,7 +64,7 @@ def train_embedded(
                 device=device,
                 progress=progress,
             )
-    log.print(f"{name} is in {out}" if done else f"paused; the same command with --work {work} goes on")
+    say(f"{name} is in {out}" if done else f"paused; the same command with --work {work} goes on")
 
 
 @train.command("conditioning")
@@ -91,7 +90,7 @@ def train_conditioning(
         raise SettingsError(f"'{model}' is no image model; its conditioning cannot be fitted")
     with shown_progress(json) as progress:
         fit_starting_tensor(backbone, out, StartRecipe(worlds=worlds, steps=steps), progress)
-    log.print(f"the conditioning is in {out}")
+    say(f"the conditioning is in {out}")
 
 
 def numbers(text: str) -> list[int]:
