@@ -29,11 +29,11 @@ def list_models(context: typer.Context) -> None:
         for card in list_cards()
     ]
     show_table(shown, "name", "weights", "licence", "tokens", "MB/frame")
-    shown = [
+    segmenters = [
         (card.name, _weights(card, weights_state(card, layout="transformers")), card.licence, f"{card.parameters:g} M")
         for card in list_segmenter_cards()
     ]
-    show_table(shown, "segmenter", "weights", "licence", "parameters")
+    show_table(segmenters, "segmenter", "weights", "licence", "parameters")
 
 
 def _weights(card: "Origin", state: str) -> str:
