@@ -9,9 +9,8 @@ import pytest
 from undertow.base import SettingsError, SilentProgress
 from undertow.masks import decode_rle, read_written_map
 from undertow.tracking import TrackSettings
-from undertow.tracking.corrections import ranges
 from undertow.tracking.job import track_into
-from undertow.video import Clip, Video
+from undertow.video import Clip, Video, ranges
 from undertow.world import crossing_scene
 
 FRAMES = 12

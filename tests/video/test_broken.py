@@ -8,9 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from undertow.base import VideoError
-from undertow.video import Video
+from undertow.video import Clip, DamagedFrame, Video
 
 
 class Once(io.RawIOBase):
@@ -204,8 +205,8 @@ def test_nothing_decodable(clips):
         Video(damaged(clips, "none.mkv", *range(20)))
 
 
-def test_a_file_whose_good_frames_are_not_where_it_says(clips):
-    """What can be decoded comes before the first keyframe, and everything from there on is noise."""
+def test_what_can_be_decoded_before_the_first_keyframe_counts(clips, caplog):
+    """FFmpeg plays it too; everything from the keyframe on is noise."""
     whole = clips.make("whole.flv", 20, group=10, codec="flv")
 
     def spoil(number, packet):
@@ -214,8 +215,46 @@ def test_a_file_whose_good_frames_are_not_where_it_says(clips):
         return packet
 
     path = clips.remux(whole, "spoilt.flv", spoil)
-    with (
-        Video(path) as video,
-        pytest.raises(VideoError, match=r"spoilt.flv' has no frame that can be decoded where it"),
-    ):
-        list(video)
+    with Video(path) as video:
+        assert [clips.number_in(frame.image) for frame in video] == list(range(10))
+        assert len(video) == 10
+    assert [record.message.split("'")[-1] for record in caplog.records] == [
+        " ends early: its last 10 frames cannot be decoded"
+    ]
+
+
+def test_damaged_frames_are_left_out_on_request(clips, caplog):
+    with Video(damaged(clips, "holes.mkv", 7, 11, 12), skip_damaged=True) as video:
+        frames = list(video)
+        good = [number for number in range(20) if number not in (7, 11, 12)]
+        assert [frame.index for frame in frames] == [clips.number_in(frame.image) for frame in frames] == good
+        assert (len(video), video.damaged, list(video.numbers)) == (20, [7, 11, 12], good)
+        clip = Clip(video, 5, 15, 2)
+        assert list(clip.numbers) == [frame.index for frame in clip] == [5, 9, 13]
+        assert clip.frame_count == 3
+        with pytest.raises(DamagedFrame, match="frame 11 of"):
+            video.frame(11)
+    assert [record.message.split("'")[-1] for record in caplog.records] == [": damaged frames are left out: 7, 11-12"]
+
+
+def test_after_a_damaged_frame_reading_goes_on_without_a_jump(clips):
+    with Video(damaged(clips, "hole.mkv", 7)) as video:
+        assert [clips.number_in(video[number]) for number in range(7)] == list(range(7))
+        for _ in range(2):
+            with pytest.raises(DamagedFrame, match="with --skip-damaged"):
+                video.frame(7)
+        assert [clips.number_in(video[number]) for number in range(8, 20)] == list(range(8, 20))
+        assert video._source.seeks == 0
+
+
+def test_damaged_images_of_a_folder_are_left_out_on_request(clips):
+    for number in range(5):
+        Image.fromarray(clips.numbered(number)).save(clips.folder / f"{number}.png")
+    for name, size in (("0.png", 50), ("3.png", 400)):
+        path = clips.folder / name
+        path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DamagedFrame, match=r"0.png' cannot be read as a frame .* with --skip-damaged"):
+        Video(clips.folder)
+    with Video(clips.folder, skip_damaged=True) as video:
+        assert [frame.name for frame in video] == ["1", "2", "4"]
+        assert (len(video), video.damaged) == (5, [0, 3])

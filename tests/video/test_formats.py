@@ -1,5 +1,6 @@
 """Rotation, colour, alpha, depth and odd sizes: what kind of file it was cannot be seen in the frames."""
 
+import io
 from fractions import Fraction
 
 import av
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from undertow.base import VideoError
 from undertow.video import Video
 
 # Every way a camera can be held or mirrored, and what shows the picture upright again.
@@ -141,13 +141,19 @@ def test_webm_and_gif_by_ffmpeg(clips):
             assert video.fps == 25
 
 
-def test_a_frame_of_another_size_is_named(clips):
-    small = clips.make("small.ts", 12)
-    large = clips.make("large.ts", [clips.numbered(number, 96, 128) for number in range(12)])
-    path = clips.folder / "both.h264"
-    with path.open("wb") as file:
-        for source in (small, large):
-            with av.open(str(source)) as container:
-                file.writelines(bytes(packet) for packet in container.demux(video=0))
-    with Video(path) as video, pytest.raises(VideoError, match=r"frame 12 of .*both.h264' is 128x96 .* 64x48"):
-        list(video)
+@pytest.mark.parametrize("name", ["both.h264", "both.ts", "both.mjpeg"])
+def test_frames_of_another_size_are_scaled_to_that_of_the_first(clips, caplog, name):
+    codec, pixels = ("mjpeg", "yuvj420p") if name.endswith("mjpeg") else ("libx264", "yuv420p")
+    parts = [
+        clips.make(f"{height}.{name}", [clips.numbered(n, height, width) for n in numbers], codec=codec, pixels=pixels)
+        for height, width, numbers in ((48, 64, range(12)), (96, 128, range(12, 24)))
+    ]
+    path = clips.folder / name
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with Video(path) as video, Video(io.BytesIO(path.read_bytes())) as stream:
+        for each in (video, stream):
+            frames = list(each)
+            assert [clips.number_in(frame.image) for frame in frames] == list(range(24))
+            assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+            assert "frame 12 of" in caplog.text and "is 128x96 but the first is 64x48" in caplog.text
+            caplog.clear()

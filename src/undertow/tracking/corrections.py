@@ -24,7 +24,7 @@ from undertow.masks import LabelMap, object_ids, read_written_map
 from undertow.runs.folder import RunFolder
 from undertow.runs.room import JOURNAL
 from undertow.tracking import MaskTracker, Refiner, propagate
-from undertow.video import Clip, Video
+from undertow.video import Clip, Video, ranges
 
 STAGING = ".correction"
 CHANGED = "changed.json"
@@ -121,17 +121,6 @@ def correct(
                 run.finish()
                 run.complete()
         return _put_in_place(out, staged, record)
-
-
-def ranges(numbers: tuple[int, ...]) -> str:
-    """Returns ascending numbers as text such as "3, 7-9"."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1][1:] = [number]
-        else:
-            parts.append([number])
-    return ", ".join("-".join(map(str, part)) for part in parts)
 
 
 def _complete_run(out: Path) -> dict[str, Any]:

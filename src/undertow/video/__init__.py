@@ -2,7 +2,7 @@
 
 from undertow.video.clip import Clip, frame_number
 from undertow.video.codecs import CodecSupport, codecs
-from undertow.video.frames import NOMINAL_FPS, Frame
+from undertow.video.frames import NOMINAL_FPS, DamagedFrame, Frame, ranges
 from undertow.video.frames_digest import FramesDigest
 from undertow.video.live import is_stream, open_stream
 from undertow.video.video import Video
@@ -12,6 +12,7 @@ __all__ = [
     "NOMINAL_FPS",
     "Clip",
     "CodecSupport",
+    "DamagedFrame",
     "Frame",
     "FramesDigest",
     "Video",
@@ -20,5 +21,6 @@ __all__ = [
     "frame_number",
     "is_stream",
     "open_stream",
+    "ranges",
     "write_video",
 ]

@@ -3,7 +3,7 @@
 import logging
 import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import count as counting
 from types import TracebackType
@@ -53,12 +53,12 @@ class Clip:
         self.video, self.start, self.end, self.every = video, start, end, every
 
     @property
-    def numbers(self) -> range | None:
-        """The numbers of the frames; `None` while the length of a stream is unknown."""
+    def numbers(self) -> Sequence[int] | None:
+        """The numbers of the frames, without those left out; `None` while the length of a stream is unknown."""
         count = self.video.frame_count
         if count is None:
             return None
-        return range(self.start, count if self.end is None else min(self.end, count), self.every)
+        return self.video.kept(range(self.start, count if self.end is None else min(self.end, count), self.every))
 
     @property
     def frame_count(self) -> int | None:

@@ -2,17 +2,19 @@
 
 import hashlib
 import logging
-from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from undertow.base import VideoError
-from undertow.video.container import Part, Picture, open_file
-from undertow.video.frames import NOMINAL_FPS, RGB, check_same_size
-from undertow.video.source import Source
-from undertow.video.timeline import Start, Timeline
+from undertow.video.container import open_file
+from undertow.video.frames import RGB, DamagedFrame
+from undertow.video.reel import Part, Picture
+from undertow.video.source import Scaling, Source
+from undertow.video.timeline import NONE, Start, Timeline, by_decoding, by_packets
 
 log = logging.getLogger(__name__)
 
@@ -20,19 +22,25 @@ log = logging.getLogger(__name__)
 _WORTH_A_SEEK = 16
 
 
-class VideoFile(Source):
+class _Misled(Exception):
+    """Frames do not come in the order that the packets promised."""
+
+
+class VideoFile(Scaling, Source):
     """The frames of a video file by number, each exactly the one that playing from the start would show.
 
-    The first use of a frame number reads through the file once without decoding, for the stamps of all packets. Then
-    frames that follow one another are decoded in one go; any other is found by going to the keyframe at or before it
-    and decoding on until its stamp comes out. Should a container lead elsewhere, an earlier keyframe is tried, and in
-    the end the beginning of the file.
+    A frame's number is its place among those that decoding the whole file gives. The first use of a number reads
+    through the file once for its packets, which tell the order of the frames without decoding; where they cannot
+    (time stamps that repeat or run backwards, fields as packets of their own), or turn out to have misled, the file is
+    decoded once instead. Then frames that follow one another are decoded in one go; any other is found by going to
+    the keyframe at or before it and decoding on. Should a container lead elsewhere, an earlier keyframe is tried, and
+    in the end the beginning of the file.
 
     Colours follow the file's tags, and BT.601 without tags, as in FFmpeg. More than 8 bits are rounded to 8. Pixels
     that are not square stay as stored.
 
     Attributes:
-        seeks: how many times reading jumped; 0 after reading from start to end.
+        seeks: How many times reading jumped; 0 after reading from start to end.
     """
 
     def __init__(self, path: Path):
@@ -45,20 +53,28 @@ class VideoFile(Source):
         self.seeks = 0
         self._path = path
         self._timeline: Timeline | None = None
+        # Numbers of frames that did not come out of the decoder.
+        self._failed: set[int] = set()
+        self._frames: Iterator[tuple[int, Picture | None]]
+        self._begin = self._next = 0
+        self._broken = False
         self._reel = open_file(path)
-        self._frames: Iterator[Picture] = iter(())
-        self._next = 0
         self.rate = self._reel.rate
+        self._play(enumerate(self._reel.packets()), 0)
+        tried = []
         try:
-            self._play(self._reel.packets(), 0)
-            first = next(self._frames, None)
-            if first is None:
+            for number, picture in self._frames:
+                tried.append((number, picture))
+                if picture is not None:
+                    self.height, self.width = self._reel.image(picture).shape[:2]
+                    break
+            else:
                 raise VideoError(f"{self.label} holds no frame that can be decoded; check the file or convert it again")
-            self.height, self.width = self._reel.image(first).shape[:2]
         except VideoError:
             self.close()
             raise
-        self._frames = chain([first], self._frames)
+        self._interlaced = self._reel.fielded
+        self._frames = chain(tried, self._frames)
 
     @property
     def count(self) -> int:
@@ -73,27 +89,30 @@ class VideoFile(Source):
         """Returns frame `index`, after a jump together with up to `keep - 1` frames before it; see `Source.read`.
 
         Raises:
-            VideoError: if the frame is damaged or of another size, or no frame can be told from another.
+            DamagedFrame: if the frame cannot be decoded.
         """
+        while True:
+            try:
+                return self._find(index, keep)
+            except _Misled:
+                self._timeline = _decoded(self._path)
+                self._failed.clear()
+                self._rewind()
+
+    def damaged(self) -> Sequence[int]:
+        """Returns the numbers of all frames that cannot be decoded, found by decoding the file."""
         timeline = self._index()
-        starts = timeline.starts_before(index)
-        nearest = timeline.first_from(starts[0].shown) if starts else 0
-        if self._next <= index and nearest - self._next <= _WORTH_A_SEEK and (read := self._forward(index, index)):
-            return read
-        for start in (*starts, None):
-            if self._jump(start):
-                read = self._forward(index, index - keep + 1)
-                if read and read[-1][0] == index:
-                    return read
-        if self._next > index:
-            raise VideoError(f"frame {index} of {self.label} is damaged; re-encode the file, or start after that frame")
-        if self._next == 0:
-            raise VideoError(
-                f"{self.label} has no frame that can be decoded where it says it has some; convert it again"
-            )
-        log.warning("%s ends early: only %d of its %d frames can be decoded", self.label, self._next, len(timeline))
-        self._timeline = timeline.cut(self._next)
-        return []
+        if not timeline.decoded:
+            self._rewind()
+            try:
+                self._forward(len(timeline) - 1, len(timeline))
+            except _Misled:
+                self._timeline = _decoded(self._path)
+                self._failed.clear()
+            else:
+                self._end(timeline)
+            self._rewind()
+        return sorted(number for number in self._failed | self._index().damaged if number < self.count)
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of the file's bytes.
@@ -107,112 +126,160 @@ class VideoFile(Source):
         except OSError as error:
             raise VideoError(f"{self.label} can no longer be read ({error.strerror}); put it back") from error
 
+    def forked(self) -> None:
+        """Opens the file again: the decoder's threads, and the place in the file, belong to the other process."""
+        self._rewind()
+
     def close(self) -> None:
         """Closes the file."""
         self._frames = iter(())
         self._reel.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what another process needs to open the file too, with its frames counted already."""
+        return {name: value for name, value in vars(self).items() if name not in ("_reel", "_frames")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()
+
     def _index(self) -> Timeline:
         if self._timeline is None:
-            self._timeline = _scan(self._path)
+            with closing(open_file(self._path)) as reel:
+                timeline = by_packets(reel, interlaced=self._interlaced)
+            self._timeline = timeline or _decoded(self._path)
         return self._timeline
 
+    def _find(self, index: int, keep: int) -> list[tuple[int, RGB]]:
+        timeline = self._index()
+        starts = timeline.starts_before(index)
+        nearest = starts[0].first if starts else 0
+        near = self._next <= index and nearest - self._next <= _WORTH_A_SEEK and index not in self._failed
+        if near and (read := self._forward(index, index)):
+            return read
+        for start in (*starts, None):
+            if index in self._failed or index in timeline.damaged:
+                raise DamagedFrame(
+                    f"frame {index} of {self.label} is damaged; leave such frames out with --skip-damaged "
+                    "(skip_damaged=True), start after it, or re-encode the file"
+                )
+            if self._jump(start):
+                read = self._forward(index, index - keep + 1)
+                if read and read[-1][0] == index:
+                    return read
+        self._end(timeline)
+        return []
+
+    def _end(self, timeline: Timeline) -> None:
+        """Takes the frames that could be decoded, reading from the beginning, for all there are."""
+        if self._next == 0:
+            raise VideoError(
+                f"{self.label} has no frame that can be decoded where it says it has some; convert it again"
+            )
+        if self._next < len(timeline):
+            log.warning("%s ends early: only %d of its %d frames can be decoded", self.label, self._next, len(timeline))
+            self._timeline = timeline.cut(self._next)
+
     def _forward(self, index: int, first: int) -> list[tuple[int, RGB]]:
-        """Decodes on until frame `index` has come out; returns those of frames `first` to `index` that came."""
-        read = []
-        for frame in self._frames:
-            number = self._number(frame)
-            if number is None:
+        """Decodes on until frame `index` has come out; returns those of frames `first` to `index` that came.
+
+        Raises:
+            _Misled: if a frame comes in another place than where the packets had it, and not for damage.
+        """
+        timeline, read = self._index(), []
+        for packet, picture in self._frames:
+            number = timeline.number(packet) if len(timeline.numbers) else self._next
+            if picture is None:
+                self._broken = True
                 continue
+            # In an open group of pictures, what is shown before the keyframe comes out broken when decoding begins
+            # there; and an edit list hides some frames.
+            if number < self._begin:
+                continue
+            if number != self._next and not self._broken:
+                if not timeline.decoded:
+                    raise _Misled
+                if self._begin:
+                    break
+            if number < self._next:
+                continue
+            self._failed.update(range(self._next, number))
+            if number > index:
+                self._frames, self._next = chain([(packet, picture)], self._frames), number
+                break
             self._next = number + 1
-            if first <= number <= index:
-                image = self._reel.image(frame)
-                check_same_size(image, self.height, self.width, f"frame {number} of {self.label}")
-                read.append((number, image))
-            if number >= index:
+            if number >= first:
+                read.append((number, self.fit(self._reel.image(picture), number)))
+            if number == index:
                 break
         return read
-
-    def _number(self, frame: Picture) -> int | None:
-        """Returns which frame has been decoded; `None` if it is not to be shown.
-
-        In an open group of pictures, what is shown before the keyframe comes out broken when decoding begins there.
-        """
-        timeline = self._index()
-        number = timeline.number(frame.pts) if timeline.timed else self._next
-        return None if number is None or number < self._next else number
 
     def _jump(self, start: Start | None) -> bool:
         """Makes decoding go on at a keyframe, or at the beginning of the file for `None`; returns whether it does."""
         self.seeks += 1
         if start is not None:
             return self._seek(start)
+        self._rewind()
+        return True
+
+    def _rewind(self) -> None:
         # Opening the file again works for every container, also where seeking does not.
         self._reel.close()
+        self._open()
+
+    def _open(self) -> None:
         self._reel = open_file(self._path)
-        self._play(self._reel.packets(), 0)
-        return True
+        self._play(enumerate(self._reel.packets()), 0)
 
     def _seek(self, start: Start) -> bool:
         """Returns whether decoding now goes on at this keyframe, or at an earlier one, which serves as well."""
         timeline = self._index()
-        # Most containers look a keyframe up by when it is shown, but mpeg-ts by when it is decoded.
-        for stamp in (start.shown, start.sent):
-            packets = self._reel.seek(stamp)
+        # Most containers look a keyframe up by when it is shown, but mpeg-ts by when it is decoded; and where stamps
+        # repeat or there are none, by where it lies in the file.
+        places = [(start.shown, False), (start.sent, False)] if start.shown != NONE else []
+        if start.offset >= 0:
+            places.append((start.offset, True))
+        for place, offset in places:
+            packets = self._reel.seek(place, offset=offset)
             key = next(packets, None)
             # Where a container has no index, a seek may land within a packet, and the parser makes up stamps.
-            if key is None or key.pts is None or key.pts > start.shown or not timeline.has_start(key.pts, key.size):
+            found = None if key is None else timeline.start_of(key)
+            if key is None or found is None or found.first > start.first:
                 continue
-            self._play(chain([key], packets), timeline.first_from(key.pts))
+            self._play(self._known(chain([key], packets), found.packet), found.first)
             # A stream may refresh its picture bit by bit: then a "keyframe" does not come out, nor right what follows.
-            first = next((frame for frame in self._frames if self._number(frame) is not None), None)
-            if first is not None and self._number(first) == self._next:
-                self._frames = chain([first], self._frames)
-                return True
+            for packet, picture in self._frames:
+                number = timeline.number(packet)
+                if picture is not None and number >= found.first:
+                    if number == found.first:
+                        self._frames = chain([(packet, picture)], self._frames)
+                        return True
+                    break
         return False
 
-    def _play(self, packets: Iterator[Part], number: int) -> None:
+    def _known(self, packets: Iterator[Part], number: int) -> Iterator[tuple[int, Part]]:
+        """Yields packets with their numbers, as long as their keyframes are those that belong to the numbers."""
+        timeline = self._index()
+        for each, packet in enumerate(packets, number):
+            if packet.is_keyframe and not timeline.has_start(each, packet):
+                return
+            yield each, packet
+
+    def _play(self, packets: Iterator[tuple[int, Part]], number: int) -> None:
         """Makes decoding go on with these packets, of which frame `number` is the first that comes out whole."""
-        self._frames, self._next = self._reel.decode(packets), number
+        self._frames = self._reel.decode(packets)
+        self._begin = self._next = number
+        self._broken = False
 
 
-def _scan(path: Path) -> Timeline:
-    """Returns the timeline of a file by reading all its packets; only where these have no stamps it is decoded.
+def _decoded(path: Path) -> Timeline:
+    """Returns the timeline of a file by decoding it.
 
     Raises:
         VideoError: if no frame in it is whole.
     """
-    reel = open_file(path)
-    try:
-        shown, starts, torn = array("q"), list[Start](), False
-        for packet in reel.packets():
-            if packet.pts is None or not reel.timed:
-                return _scan_by_decoding(path)
-            if packet.is_keyframe:
-                starts.append(Start(packet.pts, packet.pts if packet.dts is None else packet.dts, packet.size))
-            if visible := reel.visible(packet):
-                shown.append(packet.pts)
-            # The file may end within the last packet.
-            torn = visible and reel.torn(packet)
-        if torn:
-            shown.pop()
-        timeline = Timeline.of(shown, starts, reel.tick)
-        if not timeline:
-            raise VideoError(f"'{path}' holds no whole frame; check the file or convert it again")
-        if left_out := len(shown) - len(timeline):
-            log.warning("'%s': %d frames left out, undecodable or at the same time as another", path, left_out)
-        # Headers err, so a promise that is not kept is worth a warning and no more.
-        if torn or reel.falls_short():
-            log.warning("'%s' seems to be cut short; going on with the %d frames it has", path, len(timeline))
-        return timeline
-    finally:
-        reel.close()
-
-
-def _scan_by_decoding(path: Path) -> Timeline:
-    """Returns the timeline of a file without time stamps, such as a bare stream or an avi with B-frames."""
-    reel = open_file(path)
-    try:
-        return Timeline.untimed(sum(1 for _ in reel.decode(reel.packets())), reel.rate or NOMINAL_FPS)
-    finally:
-        reel.close()
+    with closing(open_file(path)) as reel:
+        timeline = by_decoding(reel)
+    if not len(timeline):
+        raise VideoError(f"'{path}' holds no whole frame; check the file or convert it again")
+    return timeline

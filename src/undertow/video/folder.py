@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from undertow.base import VideoError
-from undertow.video.frames import RGB, as_rgb, check_pixels, check_same_size
+from undertow.video.frames import RGB, DamagedFrame, as_rgb, check_pixels, check_same_size
 from undertow.video.source import Source
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,13 @@ class FrameFolder(Source):
     read beforehand, so that a file of another size is found before work begins and not hours into it.
     """
 
-    def __init__(self, paths: Sequence[Path], label: str):
+    def __init__(self, paths: Sequence[Path], label: str, *, skip_damaged: bool = False):
         """Takes image files that are already in order.
+
+        Args:
+            paths: The files.
+            label: What they are, for messages.
+            skip_damaged: Whether files that cannot be read matter only when they are asked for.
 
         Raises:
             VideoError: naming the file, if one cannot be read, or its size or name is not as it must be.
@@ -48,10 +53,21 @@ class FrameFolder(Source):
         for path in paths:
             if (other := names.setdefault(path.stem, path)) != path:
                 raise VideoError(f"{label} has two frames of one name, '{other.name}' and '{path.name}'; remove one")
-        self.height, self.width = _read(paths[0]).shape[:2]
         for path in paths:
+            try:
+                self.height, self.width = _read(path).shape[:2]
+                break
+            except DamagedFrame:
+                if not skip_damaged or path == paths[-1]:
+                    raise
+        for path in paths:
+            try:
+                size = _stored_size(path)
+            except DamagedFrame:
+                if not skip_damaged:
+                    raise
+                continue
             # Whether EXIF turns the image is only known later, so either way round will do here.
-            size = _stored_size(path)
             if sorted(size) != sorted((self.width, self.height)):
                 raise VideoError(
                     f"'{path}' is {size[0]}x{size[1]} but the first frame is {self.width}x{self.height}; "
@@ -59,8 +75,8 @@ class FrameFolder(Source):
                 )
 
     @classmethod
-    def open(cls, folder: Path) -> "FrameFolder":
-        """Returns the frames of a folder.
+    def open(cls, folder: Path, *, skip_damaged: bool = False) -> "FrameFolder":
+        """Returns the frames of a folder; see `FrameFolder`.
 
         Raises:
             VideoError: if it holds no image.
@@ -77,7 +93,7 @@ class FrameFolder(Source):
         if not paths:
             found = f"{len(files)} files but no images" if files else "no files"
             raise VideoError(f"folder '{folder}' holds {found}; give one with frames as jpg or png")
-        return cls(paths, f"folder '{folder}'")
+        return cls(paths, f"folder '{folder}'", skip_damaged=skip_damaged)
 
     @property
     def count(self) -> int:
@@ -90,6 +106,16 @@ class FrameFolder(Source):
         image = _read(path)
         check_same_size(image, self.height, self.width, f"'{path}'")
         return [(index, image)]
+
+    def damaged(self) -> Sequence[int]:
+        """Returns the numbers of the images that cannot be read, by reading all."""
+        damaged = []
+        for index, path in enumerate(self._paths):
+            try:
+                _read(path)
+            except DamagedFrame:
+                damaged.append(index)
+        return damaged
 
     def name(self, index: int) -> str:
         """Returns the stem of the image file."""
@@ -169,11 +195,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> VideoError:
+def _unreadable(path: Path, error: Exception) -> DamagedFrame:
     if isinstance(error, UnidentifiedImageError):
         what = "not an image"
     elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         what = "far too many pixels"
     else:
         what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return VideoError(f"'{path}' cannot be read as a frame ({what}); replace it or take it out of the folder")
+    return DamagedFrame(
+        f"'{path}' cannot be read as a frame ({what}); replace it, take it out of the folder, or leave such frames out "
+        "with --skip-damaged"
+    )

@@ -1,5 +1,6 @@
 """What a frame is, and how any picture becomes one: uint8 RGB, (h, w, 3)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -17,6 +18,10 @@ Rate: TypeAlias = Fraction | int | float | str
 NOMINAL_FPS = Fraction(24)
 # A frame may have as many pixels as Pillow reads without complaint; 12K video has 85 million.
 MOST_PIXELS = 89_478_485
+
+
+class DamagedFrame(VideoError):
+    """A frame has its place in a video but cannot be decoded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +84,17 @@ def as_rgb(picture: Any, what: str) -> RGB:
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
         raise VideoError(f"{what} has shape {np.shape(picture)}; give (h, w, 3), (h, w, 4) or (h, w)")
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Returns ascending numbers as text such as "3, 7-9"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, part)) for part in parts)
 
 
 def check_same_size(image: RGB, height: int, width: int, what: str) -> None:

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
 from undertow.base import VideoError
-from undertow.video.frames import RGB, as_rgb, check_same_size
+from undertow.video.frames import RGB, DamagedFrame, as_rgb, check_same_size
 from undertow.video.source import Source
 
 # How many times of a stream are kept; more than anybody keeps frames.
@@ -83,10 +83,13 @@ class FrameStream(Source):
         self._count: int | None = None
         # When the last frames were shown, for as long as they are kept.
         self._times: dict[int, Fraction] = {}
+        before = []
         for first in self._frames:
-            self.height, self.width = self.picture(first, f"frame 0 of {label}").shape[:2]
-            self._frames = chain([first], self._frames)
-            return
+            before.append(first)
+            if (image := self.picture(first, f"frame 0 of {label}")) is not None:
+                self.height, self.width = image.shape[:2]
+                self._frames = chain(before, self._frames)
+                return
         raise VideoError(f"{label} {self.empty}")
 
     @property
@@ -94,8 +97,8 @@ class FrameStream(Source):
         """Number of frames, `None` until the stream has ended."""
         return self._count
 
-    def picture(self, frame: Any, what: str) -> RGB:
-        """Returns what the iterator gave as RGB.
+    def picture(self, frame: Any, what: str) -> RGB | None:
+        """Returns what the iterator gave as RGB, `None` if it is a damaged frame.
 
         Raises:
             VideoError: if it is no image.
@@ -114,6 +117,7 @@ class FrameStream(Source):
         """Returns frame `index` and the last frames passed on the way to it; see `Source.read`.
 
         Raises:
+            DamagedFrame: if the frame cannot be decoded.
             VideoError: if the frame has gone by, or naming a frame that is no image or not as large as the first.
         """
         if index < self._next:
@@ -121,21 +125,30 @@ class FrameStream(Source):
                 f"frame {index} of {self.label} has gone by, {self._next} were read and the last {keep} are kept; "
                 "read frames in order, raise cache_frames, or give a file instead"
             )
-        read = []
+        read, image = [], None
         for frame in islice(self._frames, index + 1 - self._next):
-            if index - self._next < keep:
-                what = f"frame {self._next} of {self.label}"
-                image = self.picture(frame, what)
-                check_same_size(image, self.height, self.width, what)
-                # A copy, because a generator may draw every frame into the same array.
-                read.append((self._next, image.copy()))
+            number, self._next = self._next, self._next + 1
             if (time := self.moment(frame)) is not None:
-                self._times[self._next] = time
-                self._times.pop(self._next - _TIMES, None)
-            self._next += 1
+                self._times[number] = time
+                self._times.pop(number - _TIMES, None)
+            if index - number < keep:
+                image = self.picture(frame, f"frame {number} of {self.label}")
+                if image is not None:
+                    # A copy, because a generator may draw every frame into the same array.
+                    read.append((number, self.fit(image, number).copy()))
+        if self._next > index and image is None:
+            raise DamagedFrame(f"frame {index} of {self.label} is damaged")
         if self._next <= index:
             self._count = self._next
         return read
+
+    def forked(self) -> None:
+        """Raises `VideoError`: what comes once comes to one process."""
+        raise VideoError(f"{self.label} comes once and cannot be read in another process; open it there")
+
+    def __reduce__(self) -> NoReturn:
+        self.forked()
+        raise AssertionError
 
     def fingerprint(self) -> str:
         """Returns "stream": there is nothing to hash before it has gone by."""

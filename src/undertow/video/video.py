@@ -1,15 +1,18 @@
 """`Video`: one way to ask for frames, wherever they come from."""
 
 import io
+import logging
 import operator
 import os
+import re
 import stat
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import count as counting
 from math import floor
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any, Self, SupportsIndex
 
@@ -19,13 +22,17 @@ from PIL import Image
 from undertow.base import VideoError
 from undertow.video.encoded import stream_of
 from undertow.video.folder import IMAGE_SUFFIXES, FrameFolder
-from undertow.video.frames import NOMINAL_FPS, RGB, Frame, Rate, as_rate
+from undertow.video.frames import NOMINAL_FPS, RGB, DamagedFrame, Frame, Rate, as_rate, ranges
 from undertow.video.memory import FrameArray, FrameStream
 from undertow.video.pipe import Pipe
 from undertow.video.source import Source
 
+log = logging.getLogger(__name__)
+
 # How far, in seconds, a time may fall short of a frame's: floats cannot hold most frame times exactly.
 _TOLERANCE = Fraction(1, 1_000_000)
+# An address; as a `Path`, it has lost one of its two slashes.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 
 
 class UnknownLength(VideoError, TypeError):
@@ -36,24 +43,29 @@ class Video:
     """Frames by number, uint8 RGB (h, w, 3), decoded when asked for and kept for a while; never the whole clip.
 
     Iterating yields every `Frame` from the first on and reads straight through. Rotation (display matrix, EXIF) is
-    applied, alpha dropped, grey made RGB, more than 8 bits rounded to 8, odd sizes kept. A video is for one thread.
+    applied, alpha dropped, grey made RGB, more than 8 bits rounded to 8, odd sizes kept. Threads may share a video,
+    and take turns. It can be pickled and used in a forked process, unless it comes once.
 
     Attributes:
-        height: pixels down.
-        width: pixels across.
+        height: Pixels down.
+        width: Pixels across.
     """
 
-    def __init__(self, source: Any, *, fps: Rate | None = None, cache_frames: int = 16):
+    def __init__(
+        self, source: Any, *, fps: Rate | None = None, cache_frames: int = 16, skip_damaged: bool = False
+    ) -> None:
         """Opens a video.
 
         Args:
-            source: path of a video file, an image or a folder of images; uint8 array (t, h, w, 3), (t, h, w, 4) or
+            source: Path of a video file, an image or a folder of images; uint8 array (t, h, w, 3), (t, h, w, 4) or
                 (t, h, w); list of images; or any iterable of images, which is then read once, in order. An image is a
                 uint8 array or a Pillow image. An encoded video opened for reading bytes is read once too, in order,
                 and closed with the video. For pipes and cameras see `open_stream`.
-            fps: shows frames evenly at this rate, for sources without times or to replace those of a file. Without
+            fps: Shows frames evenly at this rate, for sources without times or to replace those of a file. Without
                 any rate, times count 24 frames per second.
-            cache_frames: how many frames are kept, at least 1.
+            cache_frames: How many frames are kept, at least 1.
+            skip_damaged: Leaves out frames that cannot be decoded, instead of stopping there; the others keep their
+                numbers. A file is decoded once beforehand to find them. Streams always go on.
 
         Raises:
             VideoError: if this is no video, saying what it is.
@@ -61,11 +73,14 @@ class Video:
         if cache_frames < 1:
             raise VideoError(f"cache_frames is {cache_frames}; keep 1 frame or more")
         self._fps = None if fps is None else as_rate(fps)
-        self._source = _open(source)
+        self._source = _open(source, skip_damaged)
         self._cache: dict[int, RGB] = {}
         self._room = cache_frames
         self._fingerprint: str | None = None
         self._closed = False
+        self._skip_damaged = skip_damaged
+        self._damaged: set[int] | None = None
+        self._lock, self._process = RLock(), os.getpid()
         self.height, self.width = self._source.height, self._source.width
 
     @property
@@ -77,7 +92,24 @@ class Video:
     def frame_count(self) -> int | None:
         """Number of frames; `None` for a stream until it has ended. For a file they are counted on first use."""
         self._check_open()
-        return self._source.count
+        with self._turn():
+            return self._source.count
+
+    @property
+    def damaged(self) -> list[int]:
+        """Numbers of the frames that are left out because they cannot be decoded; of a stream, of those gone by."""
+        return sorted(self._find_damaged())
+
+    @property
+    def numbers(self) -> Sequence[int] | None:
+        """Numbers of the frames, without those left out; `None` for a stream until it has ended."""
+        count = self.frame_count
+        return None if count is None else self.kept(range(count))
+
+    def kept(self, numbers: range) -> Sequence[int]:
+        """Returns the given numbers of frames, without those that are left out."""
+        damaged = self._find_damaged()
+        return [number for number in numbers if number not in damaged] if damaged else numbers
 
     @property
     def gaps(self) -> list[str]:
@@ -115,14 +147,28 @@ class Video:
     def frames(self, numbers: Iterable[int]) -> Iterator[Frame]:
         """Yields the frames of these numbers, 0 or more, in the order given, up to the first that is past the end.
 
-        Nothing beyond the last of them is read, so that a stream can be left where it is.
+        Nothing beyond the last of them is read, so that a stream can be left where it is. Of a stream, damaged frames
+        are left out.
 
         Raises:
-            VideoError: if a frame is damaged, or is one of a stream that has gone by.
+            DamagedFrame: if a frame is damaged, and such frames are not left out.
+            VideoError: if a frame is one of a stream that has gone by.
         """
         for index in numbers:
-            frame = self._find(index, keep=1)
+            if index in self._find_damaged():
+                continue
+            try:
+                frame = self._find(index, keep=1)
+            except DamagedFrame as error:
+                if self.again:
+                    raise
+                if not self._find_damaged():
+                    log.warning("%s; such frames are left out", error)
+                self._find_damaged().add(index)
+                continue
             if frame is None:
+                if not self.again and self.damaged:
+                    log.warning("%s: damaged frames were left out: %s", self.label, ranges(self.damaged))
                 return
             yield frame
 
@@ -130,8 +176,9 @@ class Video:
         """Returns frame `index`, counted from 0 in the order shown.
 
         Raises:
-            VideoError: if there is no such frame (negative numbers do not count from the end), if it is damaged, or if
-                it is a frame of a stream that has gone by.
+            DamagedFrame: if it is damaged.
+            VideoError: if there is no such frame (negative numbers do not count from the end), or if it is a frame of
+                a stream that has gone by.
         """
         index = operator.index(index)
         frame = self._find(index) if index >= 0 else None
@@ -206,6 +253,17 @@ class Video:
         self._cache.clear()
         self._source.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what another process needs to open the video too.
+
+        Raises:
+            VideoError: if it comes once.
+        """
+        return vars(self) | {"_cache": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"_lock": RLock(), "_process": os.getpid()})
+
     def __enter__(self) -> Self:
         return self
 
@@ -220,19 +278,38 @@ class Video:
 
     def _find(self, index: int, keep: int | None = None) -> Frame | None:
         """Returns frame `index`, `None` if the video ends before it; only `keep` frames passed are of use."""
-        count = self.frame_count
-        if count is not None and index >= count:
-            return None
-        if index not in self._cache:
-            for number, image in self._source.read(index, keep or self._room):
-                # The oldest goes first, so that of a stream the last frames are kept without holes.
-                self._cache.pop(number, None)
-                self._cache[number] = image
-                if len(self._cache) > self._room:
-                    del self._cache[next(iter(self._cache))]
-        found = self._cache.get(index)
-        # A copy, so that drawing on a frame does not draw on what the next reader gets.
-        return None if found is None else Frame(index, self._time(index), found.copy(), self._source.name(index))
+        with self._turn():
+            count = self.frame_count
+            if count is not None and index >= count:
+                return None
+            if index not in self._cache:
+                for number, image in self._source.read(index, keep or self._room):
+                    # The oldest goes first, so that of a stream the last frames are kept without holes.
+                    self._cache.pop(number, None)
+                    self._cache[number] = image
+                    if len(self._cache) > self._room:
+                        del self._cache[next(iter(self._cache))]
+            found = self._cache.get(index)
+            # A copy, so that drawing on a frame does not draw on what the next reader gets.
+            return None if found is None else Frame(index, self._time(index), found.copy(), self._source.name(index))
+
+    def _find_damaged(self) -> set[int]:
+        """Returns the numbers of the frames that are left out, to be added to."""
+        if self._damaged is None:
+            with self._turn():
+                self._damaged = set(self._source.damaged()) if self._skip_damaged else set()
+            if self._damaged:
+                log.warning("%s: damaged frames are left out: %s", self.label, ranges(sorted(self._damaged)))
+        return self._damaged
+
+    def _turn(self) -> RLock:
+        """Returns the lock under which a thread reads; in a process forked since, the video is opened again first."""
+        if self._process != os.getpid():
+            # The lock may be held by a thread that does not exist here.
+            self._lock = RLock()
+            self._source.forked()
+            self._process = os.getpid()
+        return self._lock
 
     def _time(self, index: int) -> Fraction:
         own = self._source.time(index) if self._fps is None else None
@@ -248,12 +325,19 @@ class Video:
             raise VideoError(f"{self._source.label} has been closed; open it again to read it")
 
 
-def _open(source: Any) -> Source:
+def _open(source: Any, skip_damaged: bool) -> Source:
     """Returns the source for anything `Video` opens."""
     if isinstance(source, Source):
         return source
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source))
+        address = _ADDRESS.fullmatch(os.fspath(source)) if isinstance(os.fspath(source), str) else None
+        if address and not Path(source).exists():
+            given = source if isinstance(source, str) else f"{address[1]}://{address[2]}"
+            raise VideoError(
+                f"'{given}' is an address, and addresses are not opened; pipe it in, such as with "
+                f"`ffmpeg -i '{given}' -c copy -f matroska - | undertow track - ...`, or save it to a file"
+            )
+        return _open_path(Path(source), skip_damaged)
     if isinstance(source, io.IOBase):
         return stream_of(Pipe(source, "the file"))
     if isinstance(source, np.ndarray | list | tuple):
@@ -265,7 +349,7 @@ def _open(source: Any) -> Source:
     )
 
 
-def _open_path(path: Path) -> Source:
+def _open_path(path: Path, skip_damaged: bool) -> Source:
     """Returns the source for a file or folder."""
     try:
         mode, size = os.stat(path)[stat.ST_MODE], os.stat(path)[stat.ST_SIZE]
@@ -276,7 +360,7 @@ def _open_path(path: Path) -> Source:
         reason = getattr(error, "strerror", None) or error
         raise VideoError(f"'{path}' cannot be read ({reason}); give a video file or a folder of frames") from error
     if stat.S_ISDIR(mode):
-        return FrameFolder.open(path)
+        return FrameFolder.open(path, skip_damaged=skip_damaged)
     if not stat.S_ISREG(mode):
         raise VideoError(f"'{path}' is neither a file nor a folder; give a video file or a folder of frames")
     if size == 0:
