@@ -40,9 +40,7 @@ assert os.waitpid(child, 0)[1] == 0
 
 def forked(path, child: str, parent: str = "", opened: str = "video = Video(path, cache_frames=1)") -> str:
     script = FORKING.format(child=child, parent=parent, opened=opened)
-    done = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

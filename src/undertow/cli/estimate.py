@@ -17,6 +17,7 @@ from undertow.cli.options import (
     NoisingKind,
     Preset,
     Size,
+    SkipDamaged,
     SoftmaxScope,
     Start,
     Threads,
@@ -43,6 +44,7 @@ def estimate(
     start: Start = None,
     end: End = None,
     every: Every = 1,
+    skip_damaged: SkipDamaged = False,
     overlay: Annotated[bool, typer.Option(help="Count overlay.mp4.")] = True,
     max_memory: Annotated[
         str | None, typer.Option(help="Exit with 4 if tracking would need more, such as 8GB or 512MiB.")
@@ -63,7 +65,7 @@ def estimate(
     if bool(mask) == (objects is not None):
         raise CueError("give either --mask FILE or --objects N, so that the number of objects is known")
     settings = TrackSettings(preset=preset, noising=noising, softmax_scope=softmax_scope, batch=batch, **sizes(size))
-    with opened(video, None, start, end, every) as clip:
+    with opened(video, None, start, end, every, skip_damaged) as clip:
         given = objects if objects is not None else read_masks(mask or [], clip, mask_colors=mask_colors)[0]
         backbone = load(model, device=device, dtype=dtype)
         found = estimate_run(clip, given, backbone, settings, overlay=overlay, max_memory=budget)

@@ -38,6 +38,9 @@ Lost = Annotated[
 Start = Annotated[str | None, typer.Option(help="First frame to look at: a number, or seconds like 4.5s.")]
 End = Annotated[str | None, typer.Option(help="Frame before which to stop.")]
 Every = Annotated[int, typer.Option(help="Look at every n-th frame only.")]
+SkipDamaged = Annotated[
+    bool, typer.Option("--skip-damaged", help="Leave out frames that cannot be decoded, after saying which.")
+]
 
 
 def sizes(text: str | None) -> dict[str, Any]:

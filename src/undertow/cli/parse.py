@@ -20,6 +20,7 @@ from undertow.cli.options import (
     Out,
     Seed,
     Size,
+    SkipDamaged,
     Start,
     Threads,
     listed,
@@ -84,6 +85,7 @@ def parse(
     start: Start = None,
     end: End = None,
     every: Every = 1,
+    skip_damaged: SkipDamaged = False,
     raw: Annotated[
         str | None, typer.Option(help="Standard input or a pipe is raw video: WIDTHxHEIGHT[:FORMAT][@RATE].")
     ] = None,
@@ -132,7 +134,7 @@ def parse(
         **asked, clusters=_clusters(clusters), crf=CrfSettings() if crf else None, probabilities=soft, seed=seed
     )
     allowed = None if max_memory is None else parse_memory(max_memory)
-    with opened(video, raw, start, end, every) as clip:
+    with opened(video, raw, start, end, every, skip_damaged) as clip:
         if render:
             with shown_progress(json) as progress:
                 if namer is not None and words is not None:

@@ -20,6 +20,7 @@ from undertow.cli.options import (
     Out,
     Seed,
     Size,
+    SkipDamaged,
     Start,
     Threads,
     sizes,
@@ -53,6 +54,7 @@ def points(
     start: Start = None,
     end: End = None,
     every: Every = 1,
+    skip_damaged: SkipDamaged = False,
     overlay: Annotated[bool, typer.Option(help="Render overlay.mp4.")] = True,
     keep_features: Annotated[
         bool, typer.Option("--keep-features", help="Keep what the network saw, so that points can be added at once.")
@@ -82,7 +84,7 @@ def points(
         raise CueError(f"points need a video that can be read again, and '{video}' comes once; record it to a file")
     settings = PointSettings(preset=preset, noising=noising, seed=seed, **sizes(size))
     memory = MEMORY if max_memory is None else parse_memory(max_memory)
-    with opened(video, None, start, end, every) as clip:
+    with opened(video, None, start, end, every, skip_damaged) as clip:
         asked = given_points(clip, point, grid, mask, queries, mask_colors=mask_colors)
         backbone = load(model, device=device, dtype=dtype)
         with shown_progress(json) as progress:
@@ -150,6 +152,6 @@ def given_points(
     for frame in np.unique(asked[:, 0]).astype(int):
         if frame not in numbers:
             raise CueError(f"a point is on frame {frame}, which is not looked at; change it, --start or --every")
-    asked[:, 0] = (asked[:, 0] - numbers.start) / numbers.step
+    asked[:, 0] = np.searchsorted(numbers, asked[:, 0])
     # Each once, in the order given.
     return asked[np.sort(np.unique(asked, axis=0, return_index=True)[1])]

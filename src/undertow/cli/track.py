@@ -22,6 +22,7 @@ from undertow.cli.options import (
     Preset,
     Seed,
     Size,
+    SkipDamaged,
     SoftmaxScope,
     Start,
     Threads,
@@ -85,6 +86,7 @@ def track(
     start: Start = None,
     end: End = None,
     every: Every = 1,
+    skip_damaged: SkipDamaged = False,
     raw: Annotated[
         str | None, typer.Option(help="Standard input or a pipe is raw video: WIDTHxHEIGHT[:FORMAT][@RATE].")
     ] = None,
@@ -120,7 +122,7 @@ def track(
         batch=(1 if is_live(video) else 4) if batch is None else batch, **sizes(size),
     )  # fmt: skip
     allowed = None if max_memory is None else parse_memory(max_memory)
-    with opened(video, raw, start, end, every) as clip:
+    with opened(video, raw, start, end, every, skip_damaged) as clip:
         masks = given_masks(mask, box, point, clip, segmenter, device, mask_colors=mask_colors, worded=bool(text))
         backbone = load(model, device=device, dtype=dtype)
         masks |= named_masks(text, masks, clip, backbone, settings)
@@ -287,13 +289,13 @@ def is_live(video: str) -> bool:
     return is_stream(video)
 
 
-def opened(video: str, raw: str | None, start: str | None, end: str | None, every: int) -> "Clip":
+def opened(video: str, raw: str | None, start: str | None, end: str | None, every: int, skip_damaged: bool) -> "Clip":
     """Returns the frames that a command is to work on."""
     from undertow.video import Clip, Video, frame_number, open_stream
 
     if raw is not None and not is_live(video):
         raise SettingsError(f"--raw is for standard input and pipes, and '{video}' is neither; leave it out")
-    whole = open_stream(video, raw=raw) if is_live(video) else Video(video)
+    whole = open_stream(video, raw=raw) if is_live(video) else Video(video, skip_damaged=skip_damaged)
     first = 0 if start is None else frame_number(start, whole, "--start")
     return Clip(whole, first, None if end is None else frame_number(end, whole, "--end"), every)
 

@@ -85,8 +85,8 @@ def estimate_parsing(
     checked = check_anchors(video, anchors)
     resolved = resolve_parse(settings, backbone, video.height, video.width, anchored=bool(checked))
     classes = len(classes_of(checked)) if checked else _clusters(settings, resolved)
-    numbers = video.numbers if isinstance(video, Clip) else range(video.frame_count or 0)
-    count = min(MEASURED_PUSHED if settings.quality != "turbo" else MEASURED, len(numbers or ()))
+    numbers = video.numbers or range(0)
+    count = min(MEASURED_PUSHED if settings.quality != "turbo" else MEASURED, len(numbers))
     whole = video.video if isinstance(video, Clip) else video
     start = video.start if isinstance(video, Clip) else 0
     short = Clip(whole, start, start + count)

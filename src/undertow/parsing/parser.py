@@ -240,10 +240,9 @@ class _Batches:
     video: Video | Clip
     size: int
 
-    def numbers(self) -> range:
+    def numbers(self) -> Sequence[int]:
         """Returns the frame numbers."""
-        found = self.video.numbers if isinstance(self.video, Clip) else range(self.video.frame_count or 0)
-        return found or range(0)
+        return self.video.numbers or range(0)
 
     def holding(self, index: int) -> int:
         """Returns the batch that a frame is in."""

@@ -62,7 +62,7 @@ def track_points_into(
     settings, progress = settings or PointSettings(), progress or SilentProgress()
     if not video.again:
         raise CueError(f"points need a video that can be read again, and {video.label} comes once; record it to a file")
-    length = video.frame_count or 0
+    length = len(video.numbers or ())
     with PointTracker(backbone, settings, folder=None) as checking:
         points = checking.ask(video, points)
         resolved = checking.resolved
@@ -79,7 +79,7 @@ def track_points_into(
             assert run.earlier is not None
             return run.earlier
         run.begin()
-        numbers = list(_numbers(video, length))
+        numbers = list(video.numbers or ())
         tracks = run.earlier
         if len(new):
             check_room_for(len(new) + (0 if tracks is None else len(tracks.tracks)), length)
@@ -127,12 +127,6 @@ def _joined(earlier: Tracks | None, later: Tracks) -> Tracks:
         first, second = getattr(earlier, name), getattr(later, name)
         parts.append(np.concatenate([first, second]))
     return Tracks(*parts)
-
-
-def _numbers(video: Video | Clip, length: int) -> Sequence[int]:
-    numbers = video.numbers if isinstance(video, Clip) else range(length)
-    assert numbers is not None
-    return numbers
 
 
 def _picture(path: Path, video: Video | Clip, tracks: Tracks, numbers: Sequence[int]) -> None:

@@ -91,8 +91,7 @@ def correct(
     """
     if not video.again:
         raise SettingsError(f"'{out}' is a run of a stream, which cannot be read again; correct a run of a video file")
-    whole, numbers = (video.video, video.numbers) if isinstance(video, Clip) else (video, None)
-    shown = list(numbers if numbers is not None else range(video.frame_count or 0))
+    whole, shown = video.video if isinstance(video, Clip) else video, list(video.numbers or ())
     start = shown.index(frame)
     named = set(object_ids(masks[frame]))
     # Only a mask that gives all of the corrected objects ends what the correction says of them.

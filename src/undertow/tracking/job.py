@@ -192,9 +192,8 @@ class _Frames:
 
     def _left(self) -> Iterator[Frame]:
         """Returns the frames that are left of a video that can be read at any place."""
-        if isinstance(self._video, Clip):
-            return self._video.video.frames((self._video.numbers or range(0))[self._done :])
-        return self._video.frames(range(self._done, self._video.frame_count or 0))
+        whole = self._video.video if isinstance(self._video, Clip) else self._video
+        return whole.frames((self._video.numbers or range(0))[self._done :])
 
     def _streamed(self) -> Iterator[Frame]:
         """Yields the frames of a stream after those that the run had, which are only looked at."""
