@@ -16,8 +16,9 @@ from undertow.backbones import load
 from undertow.benchmarks import open_dataset, select_samples
 from undertow.masks import read_written_map
 from undertow.metrics import score_objects
+from undertow.runs import execute
 from undertow.tracking import TrackSettings
-from undertow.tracking.job import track_into
+from undertow.tracking.task import TASK, given_masks
 from undertow.video import Video
 
 
@@ -36,15 +37,15 @@ def main() -> None:
     for sample in select_samples(open_dataset("davis-folders", options.root), options.sequences.split(",")):
         with tempfile.TemporaryDirectory() as folder, Video(sample.video) as video:
             out, first = Path(folder) / "out", sample.load_mask(0)
-            track_into(out, video, {0: first}, backbone, settings, overlay=False)
+            execute(TASK, out, video, given_masks(video, {0: first}), backbone, settings)
             paths = [out / "masks" / f"{name}.png" for name in sample.frames]
             before, bytes_before = after_frame(sample, paths, options.at), [path.read_bytes() for path in paths]
-            done: list = []
             masks = {0: first, options.at: sample.load_mask(options.at)}
-            track_into(out, video, masks, backbone, settings, overlay=False, corrections=done)
-            equal = all(path.read_bytes() == bytes_before[i] for i, path in enumerate(paths[: options.at]))
+            execute(TASK, out, video, given_masks(video, masks), backbone, settings)
+            same = [path.read_bytes() == earlier for path, earlier in zip(paths, bytes_before, strict=True)]
+            equal, changed = all(same[: options.at]), same[options.at :].count(False)
             figures = f"{100 * before:.1f} | {100 * after_frame(sample, paths, options.at):.1f}"
-            print(f"| {sample.name} | {figures} | {len(done[0].changed)} | {'yes' if equal else 'NO'} |", flush=True)
+            print(f"| {sample.name} | {figures} | {changed} | {'yes' if equal else 'NO'} |", flush=True)
 
 
 def after_frame(sample, paths: list[Path], at: int) -> float:

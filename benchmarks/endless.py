@@ -2,7 +2,7 @@
 
     python benchmarks/endless.py --frames 10000 --threads 2
 
-Each length is a process of its own: a generator of procedural images goes through `track_into` with everything a run
+Each length is a process of its own: a generator of procedural images goes through `execute` with everything a run
 writes (masks, tables, overlay, states). Printed are peak memory, and processor time per frame at the start and at the
 end (which other work on the machine does not change much).
 """
@@ -18,8 +18,9 @@ from pathlib import Path
 
 from undertow.backbones import load
 from undertow.base import SilentProgress, set_threads
+from undertow.runs import execute
 from undertow.tracking import TrackSettings
-from undertow.tracking.job import track_into
+from undertow.tracking.task import TASK, given_masks
 from undertow.video import Video
 from undertow.world import crossing_scene
 
@@ -59,7 +60,8 @@ def run(frames, window):
     try:
         video = Video(islice(images(pictures), frames), fps=24)
         settings = TrackSettings(tokens=240, batch=1)
-        track_into(out / "run", video, {0: pictures[0].labels}, load("tiny"), settings, progress=clock)
+        given = given_masks(video, {0: pictures[0].labels})
+        execute(TASK, out / "run", video, given, load("tiny"), settings, views=TASK.views, progress=clock)
         masks = len(list((out / "run" / "masks").iterdir()))
     finally:
         shutil.rmtree(out)

@@ -23,9 +23,10 @@ from pathlib import Path
 import torch
 
 from undertow.backbones import load
-from undertow.runs import folder
+from undertow.runs import execute
+from undertow.runs.journal import Journal
 from undertow.tracking import TrackSettings
-from undertow.tracking.job import track_into
+from undertow.tracking.task import TASK, given_masks
 from undertow.video import Video, write_video
 from undertow.world import crossing_scene
 
@@ -35,7 +36,8 @@ SETTINGS = TrackSettings(tokens=240, batch=2)
 
 def work(out, clip, labels, backbone):
     with Video(clip) as video:
-        track_into(out, video, {0: labels}, backbone, SETTINGS, state_seconds=0)
+        given = given_masks(video, {0: labels})
+        execute(TASK, out, video, given, backbone, SETTINGS, views=TASK.views, state_seconds=0)
 
 
 def die():
@@ -51,7 +53,7 @@ def die_at_write(number):
         if left[0] == 0:
             die()
 
-    fsync, replace, write_result = os.fsync, pathlib.Path.replace, folder.RunFolder.write_result
+    fsync, replace, add = os.fsync, pathlib.Path.replace, Journal.add
 
     def stepped_fsync(handle):
         step()
@@ -64,8 +66,8 @@ def die_at_write(number):
         step()
         return done
 
-    def stepped_write_result(self, result):
-        journal = self._journal
+    def stepped_add(self, line):
+        journal = self._file
         write = journal.write
 
         class HalfLine:
@@ -82,13 +84,13 @@ def die_at_write(number):
             def __getattr__(_, name):
                 return getattr(journal, name)
 
-        self._journal = HalfLine()
+        self._file = HalfLine()
         try:
-            write_result(self, result)
+            add(self, line)
         finally:
-            self._journal = journal
+            self._file = journal
 
-    os.fsync, pathlib.Path.replace, folder.RunFolder.write_result = stepped_fsync, stepped_replace, stepped_write_result
+    os.fsync, pathlib.Path.replace, Journal.add = stepped_fsync, stepped_replace, stepped_add
 
 
 def in_child(function, kill_after=None):

@@ -18,26 +18,20 @@ import torch
 from loop import instrumented, main
 
 from undertow.base import UndertowError
-from undertow.masks import write_label_map
+from undertow.runs.folder import STAGING
 from undertow.tracking import ObjectScore, TrackResult
-from undertow.video import Frame
+from undertow.tracking.job import write_frame, write_tables
+from undertow.tracking.task import TASK
 
-with instrumented("undertow.runs.folder", "undertow.runs.room", "undertow.runs.recovery", "json.decoder"):
-    from undertow.runs import RunFolder, render_overlay
+with instrumented("undertow.runs.folder", "undertow.runs.record", "undertow.runs.journal", "json.decoder"):
+    from undertow.runs import Folder, Record
 
 # A run waits for the disk again and again; memory does not keep it waiting.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 FOLDER = Path(tempfile.mkdtemp(prefix="undertow-fuzz-", dir=MEMORY))
-NAMES = ("run.json", ".journal.jsonl", "state.safetensors", "masks/00001.png", "scores.csv", "masks.json")
+NAMES = ("run.json", ".journal.jsonl", "state.safetensors", "masks/00001.png", ".amendment/ready.json", "masks.json")
 FRAMES = 3
-ARGUMENTS = {"video": "0" * 64, "model": "tiny", "settings": {"seed": 0}, "cues": [{"frame": 0, "sha256": "1" * 64}]}
-
-
-class Nowhere:
-    """A video writer that writes nothing."""
-
-    def write(self, image: np.ndarray, time: Fraction | None = None) -> None:
-        """Takes a frame."""
+RECORD = Record("track", "0" * 64, "tiny", {"seed": 0}, ({"frame": 0, "sha256": "1" * 64},), TASK.files)
 
 
 def result(index: int) -> TrackResult:
@@ -50,19 +44,20 @@ def result(index: int) -> TrackResult:
 
 def unfinished(path: Path) -> None:
     """Makes a run that was interrupted after two frames."""
-    with RunFolder.open(path, **ARGUMENTS) as run:
+    with Folder.open(path, RECORD) as run:
         for index in range(FRAMES - 1):
-            run.write_result(result(index))
-            run.write_state({"labels": torch.zeros(2, 3), "known": torch.ones(2)})
+            run.note(result(index), write_frame(run, result(index)))
+            run.save({"labels": torch.zeros(2, 3), "known": torch.ones(2)})
 
 
 def target(data: bytes) -> None:
     """Puts an input into a run, and does with it what can be done with one."""
     name, content = NAMES[data[0] % len(NAMES)] if data else NAMES[0], data[1:]
-    for work in (go_on, replace, draw, log_cue):
+    for work in (go_on, replace, log_cue, change):
         path = FOLDER / "run"
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(FOLDER / "good", path)
+        (path / name).parent.mkdir(exist_ok=True)
         (path / name).write_bytes(content)
         try:
             work(path)
@@ -72,13 +67,13 @@ def target(data: bytes) -> None:
 
 def go_on(path: Path) -> None:
     """Continues a run to its end; then its tables must be whole."""
-    with RunFolder.open(path, **ARGUMENTS) as run:
+    with Folder.open(path, RECORD) as run:
         if run.finished:
             return
-        assert 0 <= run.frames < FRAMES
-        for index in range(run.frames, FRAMES):
-            run.write_result(result(index))
-        run.finish()
+        assert 0 <= run.done < FRAMES
+        for index in range(run.done, FRAMES):
+            run.note(result(index), write_frame(run, result(index)))
+        write_tables(run, run.lines())
         run.complete()
     assert [row["frame"] for row in json.loads((path / "masks.json").read_text())] == list(range(FRAMES))
     assert len((path / "scores.csv").read_text().splitlines()) == 1 + 2 * FRAMES
@@ -86,22 +81,23 @@ def go_on(path: Path) -> None:
 
 def replace(path: Path) -> None:
     """Overwrites a run."""
-    with RunFolder.open(path, **ARGUMENTS, overwrite=True) as run:
-        assert run.frames == 0 and not run.finished
+    with Folder.open(path, RECORD, overwrite=True) as run:
+        assert run.done == 0 and not run.finished
 
 
-def draw(path: Path) -> None:
-    """Draws the masks that are there."""
-    frames = [Frame(i, Fraction(i, 24), np.zeros((6, 8, 3), np.uint8), f"{i:05d}") for i in range(FRAMES)]
-    with RunFolder.open(path, **ARGUMENTS) as run:
-        write_label_map(run.mask_path("00000"), result(0).labels)
-        render_overlay(run, frames, Nowhere())
+def change(path: Path) -> None:
+    """Opens a run in which a change is being put in place."""
+    (path / STAGING).mkdir(exist_ok=True)
+    shutil.copy(path / "run.json", path / STAGING / "run.json")
+    (path / STAGING / "ready.json").write_text('{"outdated": ["overlay.mp4"]}')
+    with Folder.open(path, RECORD):
+        assert not (path / STAGING).exists()
 
 
 def log_cue(path: Path) -> None:
     """Adds a cue to the log."""
-    with RunFolder.open(path, **ARGUMENTS) as run:
-        run.append_cue({"frame": 1, "sha256": "2" * 64})
+    with Folder.open(path, RECORD) as run:
+        run.log({"frame": 1, "sha256": "2" * 64})
 
 
 def seeds() -> list[bytes]:

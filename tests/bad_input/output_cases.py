@@ -2,7 +2,8 @@
 
 from .kitchen import Case, Kitchen
 
-RUN = '{"format": "undertow run", "version": 1, "video": "0123", "model": "tiny", "settings": {}, "cues": []}'
+ABOUT = '"task": "track", "video": "0123", "model": "tiny", "settings": {}, "cues": [], "files": ["masks/*.png"]'
+RUN = f'{{"format": "undertow run", "version": 2, {ABOUT}, "complete": {{"masks/*.png": 1}}}}'
 
 
 def finished(kitchen: Kitchen) -> Kitchen:
@@ -29,6 +30,16 @@ def bad_then_overwrite(kitchen: Kitchen) -> list[object]:
     return finished(kitchen).track("--overwrite", mask=kitchen.folder / "no.png")
 
 
+def earlier_run(kitchen: Kitchen) -> Kitchen:
+    kitchen.at("out/run.json", RUN.replace('"version": 2', '"version": 1').replace('"cues": []', '"cues": null'))
+    return kitchen
+
+
+def damaged_run(kitchen: Kitchen) -> Kitchen:
+    kitchen.at("out/run.json", RUN.replace('"cues": []', '"cues": null'))
+    return kitchen
+
+
 def foreign_run(kitchen: Kitchen) -> Kitchen:
     kitchen.at("out/run.json", '{"format": "a run of something else"}')
     return kitchen
@@ -45,6 +56,8 @@ CASES = [
     Case("--out holds other files", lambda k: holiday(k).track(), "holds files that are not a run"),
     Case("--out holds other files, --overwrite", lambda k: holiday(k).track("--overwrite"), "are not a run"),
     Case("--out holds a finished run", lambda k: finished(k).track(), "already holds another run"),
+    Case("--out holds a run of an earlier version", lambda k: earlier_run(k).track(), "in its run.json"),
+    Case("--out holds a run with a damaged run.json", lambda k: damaged_run(k).track(), "run.json' is damaged"),
     Case("--out holds a run of another program", lambda k: foreign_run(k).track("--overwrite"), "are not a run"),
     Case("--out holds a broken run.json", lambda k: broken_run(k).track("--overwrite"), "are not a run"),
     Case("a finished run, --overwrite, but no mask", bad_then_overwrite, "no.png'"),

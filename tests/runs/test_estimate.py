@@ -14,7 +14,9 @@ from undertow.affinity import compute_affinity
 from undertow.base import CueError, MemoryBudgetError, SettingsError
 from undertow.base.memory import PeakMeter, process_memory, release_memory
 from undertow.masks import write_label_map
-from undertow.runs import calibration, check_budget, estimate, parse_memory, shown_memory
+from undertow.runs import calibration, execute
+from undertow.runs.budget import parse_memory, shown_memory
+from undertow.runs.estimate import check_budget, estimate
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.footprint import (
     Work,
@@ -25,7 +27,7 @@ from undertow.tracking.footprint import (
     references,
     weights_bytes,
 )
-from undertow.tracking.job import track_into
+from undertow.tracking.task import TASK, given_masks
 from undertow.video import Video
 from undertow.world import crossing_scene
 
@@ -136,7 +138,8 @@ def test_a_measured_estimate_is_whole_and_plain(tiny_like, clip, tmp_path, monke
     assert found.seconds == pytest.approx(FRAMES * found.seconds_per_frame) and found.seconds > 0
     assert json.loads(json.dumps(found.as_dict()))["grid"] == list(found.grid)
     # Nothing was taken from the video, and the disk is of the right size.
-    out = track_into(tmp_path / "out", video, masks, tiny_like, settings)
+    given = given_masks(video, masks)
+    out = execute(TASK, tmp_path / "out", video, given, tiny_like, settings, views=TASK.views).path
     real = sum(path.stat().st_size for path in (out / "masks").iterdir())
     assert found.disk["masks"] == pytest.approx(real, rel=0.3)
     assert found.disk["tables"] == pytest.approx(

@@ -9,9 +9,9 @@ import pytest
 
 from undertow.base import SettingsError, SilentProgress
 from undertow.masks import read_written_map
-from undertow.runs import Latency
+from undertow.runs import Latency, execute
 from undertow.tracking import TrackSettings
-from undertow.tracking.job import track_into
+from undertow.tracking.task import TASK, given_masks
 from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 
@@ -25,6 +25,12 @@ def scene():
     drawn = crossing_scene(height=48, width=80, frames=24)
     pictures = [drawn.picture(float(index)) for index in range(FRAMES)]
     return [picture.image for picture in pictures], pictures[0].labels
+
+
+def track_into(out, video, masks, backbone, settings, **options):
+    """Tracks into a folder with an overlay; returns the folder."""
+    given = given_masks(video, masks)
+    return execute(TASK, out, video, given, backbone, settings, views=TASK.views, **options).path
 
 
 class StopAt(SilentProgress):

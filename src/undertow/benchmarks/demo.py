@@ -10,8 +10,9 @@ from undertow.backbones import load
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.masks import LabelMap, object_ids, read_written_map, write_label_map
 from undertow.metrics import DatasetSummary, SequenceEvaluator
+from undertow.runs import execute
 from undertow.tracking import TrackSettings, track
-from undertow.tracking.job import track_into
+from undertow.tracking.task import TASK, given_masks
 from undertow.video import Video, VideoWriter
 from undertow.world import crossing_scene
 
@@ -72,9 +73,11 @@ def run_demo(
 
     backbone = load(model)
     with Video(out / "crossing.mp4") as video:
-        run = track_into(out / "run", video, {0: truth[0]}, backbone, cues=[{"mask": "first.png"}], progress=progress)
+        given = given_masks(video, {0: truth[0]}, [{"mask": "first.png"}])
+        masks = out / "run" / "masks"
+        execute(TASK, out / "run", video, given, backbone, TrackSettings(), views=TASK.views, progress=progress)
         scores = {
-            "tiny": _score(truth, (read_written_map(run / "masks" / f"{index:05d}.png") for index in range(frames))),
+            "tiny": _score(truth, (read_written_map(masks / f"{index:05d}.png") for index in range(frames))),
             "copy": _score(truth, (truth[0] for _ in range(frames))),
         }
         pixels = replace(TrackSettings(), preset="pixels")

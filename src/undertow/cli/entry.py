@@ -1,5 +1,6 @@
 """The command line's frame: the list of the commands, and how they end."""
 
+import logging
 import os
 import sys
 import traceback
@@ -89,8 +90,20 @@ def options(
     _shown["traceback"] = debug
 
 
+class _Shown(logging.Handler):
+    """Says on standard error what undertow logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line."""
+        say(printable(record.getMessage()))
+
+
 def main() -> None:
     """Runs the command line; every error becomes one sentence and an exit code, with a traceback only on request."""
+    spoken = logging.getLogger("undertow")
+    if not spoken.handlers:
+        spoken.addHandler(_Shown())
+        spoken.setLevel(logging.INFO)
     # Until the options are read, only the environment can ask.
     _shown["traceback"] = os.environ.get("UNDERTOW_DEBUG", "") not in ("", "0")
     try:

@@ -27,7 +27,7 @@ from undertow.cli.showing import show_table
 from undertow.cli.track import opened
 
 if TYPE_CHECKING:
-    from undertow.runs import Estimate
+    from undertow.runs.estimate import Estimate
 
 
 def estimate(
@@ -56,8 +56,10 @@ def estimate(
 ) -> None:
     """Say what `track` would take: passes of the network, time, peak memory and disk."""
     from undertow.backbones import load
-    from undertow.runs import check_budget, parse_memory, read_masks
-    from undertow.runs import estimate as estimate_run
+    from undertow.runs import read_masks
+    from undertow.runs.budget import parse_memory
+    from undertow.runs.estimate import check_budget
+    from undertow.runs.estimate import estimate as estimate_run
     from undertow.tracking import TrackSettings
 
     set_threads(threads)
@@ -79,7 +81,7 @@ def estimate(
 
 def _show(found: "Estimate") -> None:
     """Prints an estimate as a small table."""
-    from undertow.runs import shown_memory
+    from undertow.runs.budget import shown_memory
 
     height, width = found.size
     rows, columns = found.grid

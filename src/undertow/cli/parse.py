@@ -115,7 +115,8 @@ def parse(
     from undertow.parsing.naming import NameTable
     from undertow.parsing.views import choose_views
     from undertow.refinement.crf import CrfSettings
-    from undertow.runs import Latency, parse_memory
+    from undertow.runs import Latency
+    from undertow.runs.budget import parse_memory
 
     set_threads(threads)
     drawn = choose_views(listed(views))
@@ -195,7 +196,7 @@ def _named(
 
 def _show(found: "ParseEstimate", json: bool) -> None:
     """Prints an estimate as a small table, or as one line."""
-    from undertow.runs import shown_memory
+    from undertow.runs.budget import shown_memory
 
     if json:
         print(json_text.dumps({"event": "estimate", **found.as_dict()}))

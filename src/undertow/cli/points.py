@@ -77,7 +77,7 @@ def points(
     from undertow.observing.store import MEMORY
     from undertow.points import PointSettings
     from undertow.points.job import track_points_into
-    from undertow.runs import parse_memory
+    from undertow.runs.budget import parse_memory
 
     set_threads(threads)
     if is_live(video):

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from undertow.masks import LabelMap
     from undertow.runs import Prompted
     from undertow.tracking import TrackSettings, TunedKernels
-    from undertow.tracking.corrections import Correction
     from undertow.video import Clip
 
 
@@ -110,9 +109,10 @@ def track(
     frame F on.
     """
     from undertow.backbones import load
-    from undertow.runs import Latency, parse_memory
+    from undertow.runs import Latency, execute
+    from undertow.runs.budget import parse_memory
     from undertow.tracking import TrackSettings, make_refiner
-    from undertow.tracking.job import track_into
+    from undertow.tracking.task import TASK, given_masks
 
     set_threads(threads)
     if feed_back and refine != "sam":
@@ -123,32 +123,29 @@ def track(
     )  # fmt: skip
     allowed = None if max_memory is None else parse_memory(max_memory)
     with opened(video, raw, start, end, every, skip_damaged) as clip:
-        masks = given_masks(mask, box, point, clip, segmenter, device, mask_colors=mask_colors, worded=bool(text))
+        masks = masks_of(mask, box, point, clip, segmenter, device, mask_colors=mask_colors, worded=bool(text))
         backbone = load(model, device=device, dtype=dtype)
         masks |= named_masks(text, masks, clip, backbone, settings)
         check_memory(clip, masks, backbone, settings, overlay, allowed)
         latency = Latency()
-        corrections: list[Correction] = []
         given = (("mask", mask), ("box", box), ("point", point), ("text", text))
         cues = [{kind: cue} for kind, each in given for cue in each]
         refiner = make_refiner(refine, segmenter or "sam-vit-h", device, feed_back)
         with shown_progress(json) as progress:
-            track_into(
-                out, clip, masks, backbone, settings, cues=cues, overwrite=overwrite, overlay=overlay,
-                progress=progress, latency=latency, corrections=corrections, refiner=refiner,
-                tuned=tuned_kernels(
-                    tuning, clip, masks, backbone, settings, out, progress,
-                    captioner=captioner, device=device, class_name=class_name, caption=caption, file=conditioning,
-                ),
+            tuned = tuned_kernels(
+                tuning, clip, masks, backbone, settings, out, progress,
+                captioner=captioner, device=device, class_name=class_name, caption=caption, file=conditioning,
             )  # fmt: skip
-    for correction in corrections:
-        say(f"{correction}")
+            execute(
+                TASK, out, clip, given_masks(clip, masks, cues, tuned=tuned, refiner=refiner), backbone, settings,
+                views=TASK.views[:1] if overlay else (), overwrite=overwrite, progress=progress, latency=latency,
+            )  # fmt: skip
     if latency.count:
         say(f"{latency}")
     say(f"masks, scores and overlay are in {out}" if overlay else f"masks and scores are in {out}")
 
 
-def given_masks(
+def masks_of(
     mask: list[str],
     box: list[str],
     point: list[str],
@@ -309,7 +306,7 @@ def check_memory(
     allowed: int | None,
 ) -> None:
     """Raises MemoryBudgetError if tracking would need more memory than there is, or than is allowed (in bytes)."""
-    from undertow.runs import check_budget, estimate
+    from undertow.runs.estimate import check_budget, estimate
 
     calibrate = allowed is not None
     check_budget(

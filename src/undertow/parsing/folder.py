@@ -22,7 +22,7 @@ from undertow.drawing import class_colour, class_palette
 from undertow.masks import VOID, write_label_map
 from undertow.parsing import ParseResult
 from undertow.parsing.naming import ClassEntry, NameTable
-from undertow.runs.folder import RunFolder, decimal_seconds
+from undertow.runs.earlier import RunFolder, decimal_seconds
 
 NAMES, LABELS = "names.json", "labels.json"
 

@@ -18,9 +18,9 @@ from undertow.parsing.folder import NAMES, ParseFolder, read_labels
 from undertow.parsing.naming import NameTable
 from undertow.parsing.views import VIEWS, apply_names, draw_views
 from undertow.runs.cues import described, split_cue
+from undertow.runs.execute import STATE_SECONDS
 from undertow.runs.latency import Latency
 from undertow.runs.room import check_room
-from undertow.tracking.job import STATE_SECONDS, selection
 from undertow.video import Clip, Video
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def parse_into(
     settings, progress, latency = settings or ParseSettings(), progress or SilentProgress(), latency or Latency()
     parser = Parser(backbone, check_anchors(video, anchors), settings)
     resolved = resolve_parse(settings, backbone, video.height, video.width, anchored=bool(anchors))
-    facts = {"task": "parse", **resolved.as_dict(), **selection(video), "threads": torch.get_num_threads()}
+    facts = {"task": "parse", **resolved.as_dict(), **_selection(video), "threads": torch.get_num_threads()}
     run = ParseFolder.open(
         out,
         video=video.fingerprint(),
@@ -176,3 +176,9 @@ def _write(
         if run.frames == parser.next and monotonic() - written >= state_seconds:
             run.write_state(parser.state())
             written = monotonic()
+
+
+def _selection(video: Video | Clip) -> dict[str, Any]:
+    """Returns which frames of a video are parsed, for run.json."""
+    chosen = (video.start, video.end, video.every) if isinstance(video, Clip) else (0, None, 1)
+    return {"frames": dict(zip(("start", "end", "every"), chosen, strict=True))}

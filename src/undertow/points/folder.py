@@ -27,7 +27,7 @@ from jaxtyping import Float64
 from undertow.base import LOCK, SettingsError, atomic_path, exclusive, write_json, write_text
 from undertow.points import Tracks
 from undertow.runs.folder import decimal_seconds
-from undertow.runs.plain import plain
+from undertow.runs.record import plain
 from undertow.runs.room import differences
 
 FORMAT, VERSION = "undertow points run", 1

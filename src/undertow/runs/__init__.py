@@ -1,11 +1,9 @@
-"""Run folders: masks, scores and run lengths written as they come, and the overlay rendered from them at the end."""
+"""Runs of any task: what a task is, the folder that a run leaves behind, and the one way to run."""
 
-from undertow.runs.budget import parse_memory, shown_memory
 from undertow.runs.cues import read_masks, split_cue
-from undertow.runs.estimate import Estimate, check_budget, estimate
-from undertow.runs.folder import FrameResult, RunFolder, Score
+from undertow.runs.execute import execute
+from undertow.runs.folder import Folder
 from undertow.runs.latency import Latency
-from undertow.runs.plain import plain
 from undertow.runs.prompts import (
     Prompt,
     Prompted,
@@ -16,30 +14,29 @@ from undertow.runs.prompts import (
     prompted_masks,
     worded_masks,
 )
-from undertow.runs.render import LiveOverlay, render_overlay, write_overlay
+from undertow.runs.record import Record, plain
+from undertow.runs.task import Amendment, Given, Job, Phase, Task, Work
 
 __all__ = [
-    "Estimate",
-    "FrameResult",
+    "Amendment",
+    "Folder",
+    "Given",
+    "Job",
     "Latency",
-    "LiveOverlay",
+    "Phase",
     "Prompt",
     "Prompted",
-    "RunFolder",
-    "Score",
+    "Record",
+    "Task",
     "WordPrompt",
-    "check_budget",
-    "estimate",
+    "Work",
+    "execute",
     "parse_box",
-    "parse_memory",
     "parse_point",
     "parse_words",
     "plain",
     "prompted_masks",
     "read_masks",
-    "render_overlay",
-    "shown_memory",
     "split_cue",
     "worded_masks",
-    "write_overlay",
 ]

@@ -12,7 +12,7 @@ from undertow.masks import VOID, LabelMap, object_ids
 from undertow.runs.budget import Plan, check_machine, fitting_option, machine_memory, shown_memory
 from undertow.runs.calibration import Calibration, Frames, held_memory, written
 from undertow.runs.calibration import calibrate as measure
-from undertow.runs.plain import plain
+from undertow.runs.record import plain
 from undertow.tracking import ResolvedSettings, TrackSettings, resolve
 from undertow.tracking.footprint import Work, labels_bytes, network_bytes_per_pixel, references, weights_bytes
 

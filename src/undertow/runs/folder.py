@@ -1,239 +1,209 @@
-"""The Run folder: what a run leaves behind, and the unit of sharing.
+"""The run folder: what a run of any task leaves behind, and the unit of sharing.
 
-    run.json           what was run: video fingerprint, model, resolved settings, cues as an append-only log
-    masks/             one PNG per frame at native size, named after the source frame
-    masks.json         COCO run lengths, a list of rows {frame, time, object, rle}
-    scores.csv         frame, time, object, area, margin, mass, presence, lost
-    overlay.mp4        the masks over the video (see `undertow.runs.render`)
-    state.safetensors  where an unfinished run has come to (see `undertow.runs.recovery`)
+    run.json           what was run (see `undertow.runs.record`)
+    ...                the task's own files
+    overlay.mp4        views (see `undertow.runs.views`)
+    state.safetensors  where an unfinished run has come to (see `undertow.runs.journal`)
 
-Results go to disk as they come, each frame's row to a hidden journal, from which `finish` assembles the two tables.
+Results go to disk as they come, each frame's row to a hidden journal, from which the task makes its tables at the end.
 So memory does not grow with the video, and tables exist only once they are whole.
+
+A change to a complete run is made in the hidden folder `.amendment` and put in place when all of it is there, by the
+command that made it or by whoever opens the run next.
 """
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, TextIO
+from typing import Any, Self
 
 from torch import Tensor
 
-from undertow.base import SettingsError, atomic_path, exclusive, write_json
-from undertow.masks import LabelMap, label_map_rles, object_ids, write_label_map
-from undertow.runs.plain import plain
-from undertow.runs.recovery import FIELDS, SavedState, recover, save_state
-from undertow.runs.room import FORMAT, JOURNAL, STATE, check_room, check_same, clear, sweep
+from undertow.base import LOCK, SettingsError, exclusive, inside, write_json
+from undertow.runs.journal import JOURNAL, STATE, Journal, SavedState, recover, save_state
+from undertow.runs.record import RECORD, Record, owned_files, owns, read_record
+from undertow.runs.task import Result
 
-VERSION = 1
-FIGURES = ("margin", "mass", "presence")
-COLUMNS = "frame,time,object,area,margin,mass,presence,lost"
-
-
-class Score(Protocol):
-    """What a tracker says of one object in one frame."""
-
-    @property
-    def area(self) -> int:
-        """Pixels of the object."""
-
-    @property
-    def margin(self) -> float:
-        """Mean over the object's pixels of best minus second soft label."""
-
-    @property
-    def mass(self) -> float:
-        """Kernel mass kept before renormalising."""
-
-    @property
-    def presence(self) -> float:
-        """Probability that the object is where its mask says."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether the object is not believed to be there."""
+STAGING, READY = ".amendment", "ready.json"
+# What `atomic_path` calls the temporary file of a name.
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.[a-z0-9]+)", re.DOTALL)
 
 
-class FrameResult(Protocol):
-    """What a run stores of one frame; `undertow.tracking.TrackResult` is one."""
-
-    @property
-    def index(self) -> int:
-        """0-based number of the frame."""
-
-    @property
-    def time(self) -> Fraction:
-        """Exact time in seconds."""
-
-    @property
-    def name(self) -> str:
-        """Name of the mask file, without suffix."""
-
-    @property
-    def labels(self) -> LabelMap:
-        """Label map at native size."""
-
-    @property
-    def scores(self) -> Mapping[int, Score]:
-        """Scores by object id, also of objects that are out of sight."""
-
-
-class RunFolder:
+class Folder:
     """A run being written. Use as a context manager, or call `close` when done.
 
-        with RunFolder.open(out, video=..., model="tiny", settings={}, cues=[]) as run:
+        with Folder.open(out, record) as run:
             tensors = run.state  # where an interrupted run had come to, if this is one
             for result in results:
-                run.write_result(result)
-                run.write_state(tensors)  # now and then
-            run.finish()
+                run.note(result, {"files": [...]})
+                run.save(tensors)  # now and then
             run.complete()
 
     Only one process at a time has a folder. Whatever moment it is killed at, opening the folder again goes on from the
     last state: a state is written after everything it builds on, and what was written after it is made again.
 
     Attributes:
-        path: the folder.
-        finished: whether the run was complete already when it was opened.
-        frames: number of frames whose results are there.
-        state: tensors of the last state, `None` if the run begins at its first frame.
-        digest: what `write_state` was told of the frames seen until then.
-        TABLE: the last file that `finish` writes; other kinds of runs have others.
-        FIELDS: how many numbers a journal line has of each id.
+        path: The folder.
+        record: What run.json says.
+        finished: Whether the run is complete.
+        done: Number of frames whose results are there.
+        state: Tensors of the last state; `None` if the run begins at its first frame.
+        digest: What `save` was told of the frames seen until then.
     """
 
-    TABLE: ClassVar[str] = "scores.csv"
-    FIELDS: ClassVar[int] = FIELDS
-
-    def __init__(self, path: Path, stack: ExitStack, *, finished: bool, saved: SavedState | None) -> None:
-        """Takes a folder that is locked; users call `open`."""
-        self.path, self.finished = path, finished
-        self.frames = saved.frames if saved else 0
+    def __init__(self, path: Path, record: Record, stack: ExitStack, saved: SavedState | None = None) -> None:
+        """Takes a folder that is prepared; users call `open`."""
+        self.path, self.record, self.finished = path, record, record.complete is not None
+        self.done = saved.frames if saved else 0
         self.state = saved.tensors if saved else None
         self.digest = saved.digest if saved else ""
         self._stack = stack
-        self._journal: TextIO | None = None
-        if not finished:
-            self._journal = stack.enter_context((path / JOURNAL).open("a", encoding="utf-8"))
+        self._journal: Journal | None = None
+        if not self.finished:
+            self._journal = Journal(path)
+            stack.callback(self._journal.close)
 
     @classmethod
-    def open(
-        cls,
-        out: Path | str,
-        *,
-        video: str,
-        model: str,
-        settings: Mapping[str, Any],
-        cues: Sequence[Any],
-        overwrite: bool = False,
-    ) -> Self:
+    def open(cls, out: Path | str, record: Record, *, overwrite: bool = False, amend: bool = False) -> Self:
         """Returns the run in the folder `out`: a new one, or the same one to be continued.
 
         Args:
-            out: folder to make; it may exist if it is empty or holds a run.
-            video: what `Video.fingerprint` says.
-            model: name and fingerprint of the model.
-            settings: all settings, resolved; see `plain` for what they may hold.
-            cues: what the user gave, in order.
-            overwrite: whether to replace an earlier run. Only files a run writes are removed.
+            out: Folder to make; it may exist if it is empty or holds a run.
+            record: What is asked for now.
+            overwrite: Whether to replace an earlier run of any task. Only files that a run writes are removed.
+            amend: Whether a complete run is opened also if it differs in its cues alone, to be amended.
 
         Raises:
-            SettingsError: if `out` holds a run of another video, model, settings or cues and `overwrite` is false, if
-                it holds something else, or if another process is writing to it.
+            SettingsError: if `out` holds a run of another task, video, model, settings or cues and `overwrite` is
+                false, if it holds something else or a damaged run, or if another process is writing to it.
         """
         path = Path(out)
-        record = run_record(video=video, model=model, settings=settings, cues=cues)
-        check_room(path)
+        check_place(path, overwrite=overwrite)
         path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(exclusive(path))
-            earlier = check_room(path)
-            if earlier is not None and not overwrite:
-                check_same(path, earlier, record)
+            check_place(path, overwrite=overwrite)
+            if overwrite:
+                _clear(path, owned_files(path) or ())
             else:
-                clear(path)
-                write_json(path / "run.json", record)
-            (path / "masks").mkdir(exist_ok=True)
-            sweep(path)
-            finished = (path / cls.TABLE).exists() and not (path / JOURNAL).exists()
-            saved = None if finished else recover(path / STATE, path / JOURNAL, path / "masks", cls.FIELDS)
-            return cls(path, stack.pop_all(), finished=finished, saved=saved)
+                _settle(path)
+            earlier = None if overwrite else read_record(path)
+            if earlier is None:
+                record.write(path)
+            else:
+                check_same(path, earlier, record, cues=not amend or earlier.complete is None)
+            return cls._prepared(path, earlier or record, stack)
 
-    def append_cue(self, cue: Any) -> None:
-        """Adds a cue to the log in run.json; earlier cues are never changed."""
-        record = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        record["cues"].append(plain(cue))
-        write_json(self.path / "run.json", record)
+    @classmethod
+    def reopen(cls, out: Path | str) -> Self:
+        """Returns the complete run in a folder, whatever it is of, to be looked at or drawn anew.
 
-    def mask_path(self, name: str) -> Path:
-        """Returns where the mask of the frame called `name` is or will be."""
-        return self.path / "masks" / f"{name}.png"
+        Raises:
+            SettingsError: if there is no complete run, or another process is writing to it.
+        """
+        path = Path(out)
+        if not path.is_dir() or owned_files(path) is None:
+            raise SettingsError(f"'{out}' holds no run; name the --out of one")
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(path))
+            _settle(path)
+            record = read_record(path)
+            if record is None or record.complete is None:
+                raise SettingsError(f"the run in '{out}' is not finished; run the command that began it again")
+            return cls._prepared(path, record, stack)
 
-    def write_result(self, result: FrameResult) -> None:
-        """Writes the mask of one frame exactly as it is, then its journal line: a frame with a line is complete."""
-        write_label_map(self.mask_path(result.name), result.labels)
-        line = {
-            "frame": result.index,
-            "time": str(result.time),
-            "name": result.name,
-            "rles": label_map_rles(result.labels, object_ids(result.labels)),
-            "scores": {
-                object_id: [int(score.area), *(float(getattr(score, name)) for name in FIGURES), bool(score.lost)]
-                for object_id, score in sorted(result.scores.items())
-            },
-        }
-        self._note(line)
+    @classmethod
+    def _prepared(cls, path: Path, record: Record, stack: ExitStack) -> Self:
+        """Returns a run that is locked, after what a process left that was killed has been cleared up."""
+        _sweep(path, record.files)
+        saved = None
+        if record.complete is None:
+            saved = recover(path, lambda name: _remove(path, record, name))
+        else:
+            _check_whole(path, record)
+            _forget(path)
+        return cls(path, record, stack.pop_all(), saved)
 
-    def _note(self, line: Mapping[str, Any]) -> None:
-        """Adds a frame's line to the journal."""
-        self._lines_out.write(json.dumps(line) + "\n")
-        self._lines_out.flush()
-        self.frames += 1
+    def file(self, folder: str, name: str, suffix: str) -> Path:
+        """Returns the path of a file made of a frame, such as the mask of the frame called `name`."""
+        return inside(self.path, f"{folder}/{name}", suffix=suffix, links=False)
 
-    def write_state(self, tensors: Mapping[str, Tensor], digest: str = "") -> None:
-        """Writes where the run has come to, atomically; the frames written so far are then never made again.
+    def note(self, result: Result, line: Mapping[str, Any]) -> None:
+        """Adds a frame to the journal.
 
         Args:
-            tensors: what the tracker goes on from, as `MaskTracker.state` gives it.
-            digest: tells the frames seen so far from others, for videos that cannot be read again.
+            result: What the job said of it.
+            line: What `finish` needs of it, and under "files" the files written, relative to the folder.
+        """
+        about = {"frame": result.index, "time": str(result.time), "name": result.name, "files": []}
+        self._open_journal.add({**about, **line})
+        self.done += 1
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yields what was noted, one frame at a time, with "frame", "time" and "name" of each."""
+        return self._open_journal.lines()
+
+    def save(self, tensors: Mapping[str, Tensor], digest: str = "") -> None:
+        """Writes where the run has come to, atomically; the frames noted so far are then never made again.
+
+        Args:
+            tensors: What the job goes on from.
+            digest: Tells the frames seen so far from others, for videos that cannot be read again.
         """
         # The state must not reach the disk before the lines it builds on.
-        self._lines_out.flush()
-        os.fsync(self._lines_out.fileno())
-        save_state(self.path / STATE, SavedState(self.frames, digest, dict(tensors)))
+        self._open_journal.sync()
+        save_state(self.path, SavedState(self.done, digest, dict(tensors)))
 
-    def finish(self) -> None:
-        """Assembles masks.json and scores.csv from the journal, in the order the frames were written.
-
-        masks.json has a row for each object seen in a frame, with the time as an exact fraction of seconds
-        ("1001/30000"; `Fraction` reads it) and an `rle` that `pycocotools.mask.decode` takes. scores.csv has a row for
-        each object tracked, seen or not, with the time in decimal seconds to the nanosecond.
-        """
-        with atomic_path(self.path / "masks.json") as temporary, temporary.open("w", encoding="utf-8") as table:
-            separator = "["
-            for line in self._lines():
-                for object_id, rle in line["rles"].items():
-                    row = {"frame": line["frame"], "time": line["time"], "object": int(object_id), "rle": rle}
-                    table.write(separator + "\n" + json.dumps(row))
-                    separator = ","
-            table.write("\n]\n" if separator == "," else "[]\n")
-        with atomic_path(self.path / "scores.csv") as temporary, temporary.open("w", encoding="utf-8") as table:
-            table.write(COLUMNS + "\n")
-            for line in self._lines():
-                for object_id, (area, *figures, lost) in line["scores"].items():
-                    seconds = decimal_seconds(Fraction(line["time"]))
-                    shown = ",".join(f"{figure:.6f}" for figure in figures)
-                    table.write(f"{line['frame']},{seconds},{object_id},{area},{shown},{int(lost)}\n")
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Adds an entry to the log of cues; earlier ones are never changed."""
+        self.record = replace(self.record, cues=(*self.record.cues, entry))
+        self.record.write(self.path)
 
     def complete(self) -> None:
-        """Removes what only an unfinished run needs; the folder holds a whole run from then on."""
-        (self.path / STATE).unlink(missing_ok=True)
-        # Last, since a run with a journal is not complete.
-        (self.path / JOURNAL).unlink(missing_ok=True)
+        """Marks the run as complete, and removes what only an unfinished run needs.
+
+        Raises:
+            SettingsError: if a file of a frame is gone.
+        """
+        counts: dict[str, int] = {}
+        for line in self.lines():
+            for name in line["files"]:
+                if not (self.path / name).is_file():
+                    raise SettingsError(f"'{self.path / name}' was removed during the run; run the command again")
+                pattern = next(each for each in self.record.files if owns((each,), name))
+                counts[pattern] = counts.get(pattern, 0) + 1
+        self.record = replace(self.record, complete=counts)
+        self.record.write(self.path)
+        _forget(self.path)
         self.finished = True
+
+    def stage(self) -> "Folder":
+        """Returns an empty folder in which a change to this run is prepared, a run by itself."""
+        path = self.path / STAGING
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return self._stack.enter_context(Folder(path, replace(self.record, complete=None), ExitStack()))
+
+    def put_in_place(self, staged: "Folder", outdated: Sequence[str]) -> None:
+        """Moves the files of a change into the run, run.json last; what is interrupted is done at the next open.
+
+        Args:
+            staged: The change, whole.
+            outdated: Names of files that show the run as it was.
+        """
+        staged.close()
+        _forget(staged.path)
+        replace(staged.record, complete=self.record.complete).write(staged.path)
+        write_json(staged.path / READY, {"outdated": list(outdated)})
+        _settle(self.path)
+        self.record = read_record(self.path) or self.record
 
     def close(self) -> None:
         """Lets go of the folder; what was written stays."""
@@ -248,29 +218,41 @@ class RunFolder:
         self.close()
 
     @property
-    def _lines_out(self) -> TextIO:
-        if self._journal is None:
-            raise SettingsError(f"the run in '{self.path}' is complete; choose another --out to track again")
+    def _open_journal(self) -> Journal:
+        if self._journal is None or self.finished:
+            raise SettingsError(f"the run in '{self.path}' is complete; choose another --out to run again")
         return self._journal
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """Yields the journal, one frame at a time."""
-        self._lines_out.flush()
-        with (self.path / JOURNAL).open(encoding="utf-8") as journal:
-            for line in journal:
-                yield json.loads(line)
+
+def check_place(path: Path, *, overwrite: bool = False) -> None:
+    """Raises SettingsError unless a run can be written to a folder, or the run there continued or replaced."""
+    if path.exists() and not path.is_dir():
+        raise SettingsError(f"--out '{path}' is a file; name a folder")
+    # A process killed as it began leaves its lock and a run.json under a temporary name.
+    if not path.exists() or all(entry.name == LOCK or _temporary((RECORD,), entry.name) for entry in path.iterdir()):
+        return
+    if owned_files(path) is None if overwrite else read_record(path) is None:
+        raise SettingsError(f"--out '{path}' holds files that are not a run; choose an empty or new folder")
 
 
-def run_record(*, video: str, model: str, settings: Mapping[str, Any], cues: Sequence[Any]) -> dict[str, Any]:
-    """Returns what run.json says of a run; the arguments are those of `RunFolder.open`."""
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "video": video,
-        "model": model,
-        "settings": plain(settings),
-        "cues": plain(cues),
-    }
+def check_same(path: Path, earlier: Record, now: Record, *, cues: bool = True) -> None:
+    """Raises SettingsError, saying what differs, unless two records are of the same run.
+
+    Args:
+        path: Folder of the earlier one.
+        earlier: Its record.
+        now: What is asked for.
+        cues: Whether the cues have to be the same too.
+    """
+    otherwise = "add --overwrite to replace it, or choose another --out"
+    if earlier.task != now.task:
+        raise SettingsError(f"--out '{path}' holds a run of {earlier.task}; {otherwise}")
+    unlike = earlier.differences(now if cues else replace(now, cues=earlier.cues))
+    if unlike:
+        shown = "; ".join(unlike[:3]) + (f"; and {len(unlike) - 3} more" if len(unlike) > 3 else "")
+        raise SettingsError(
+            f"--out '{path}' already holds another run ({shown}); give the same to continue it, {otherwise}"
+        )
 
 
 def decimal_seconds(time: Fraction) -> str:
@@ -280,5 +262,79 @@ def decimal_seconds(time: Fraction) -> str:
     return f"{sign}{abs(nanoseconds) // 10**9}.{abs(nanoseconds) % 10**9:09d}"
 
 
-# The name that tasks know it by.
-Folder = RunFolder
+def _check_whole(path: Path, record: Record) -> None:
+    """Raises SettingsError if files of a complete run are gone."""
+    for pattern, count in (record.complete or {}).items():
+        there = sum(1 for _ in path.glob(pattern))
+        if there < count:
+            raise SettingsError(
+                f"the run in '{path}' has {there} of {count} files {pattern}; add --overwrite to make it again, or "
+                "choose another --out"
+            )
+
+
+def _settle(path: Path) -> None:
+    """Completes a change that was being put in place, and forgets one that was not whole."""
+    staging = path / STAGING
+    if not staging.is_dir():
+        return
+    try:
+        outdated = json.loads((staging / READY).read_text(encoding="utf-8"))["outdated"]
+        names = [str(name) for name in outdated]
+    except (OSError, ValueError, TypeError, KeyError):
+        names = None
+    # Once run.json has been moved all else has.
+    record = None if names is None else read_record(staging)
+    if record is not None and names is not None:
+        for name in names:
+            _remove(path, record, name)
+        for file in sorted(staging.rglob("*")):
+            name = file.relative_to(staging).as_posix()
+            if owns(record.files, name) and file.is_file():
+                target = inside(path, name, links=False)
+                target.parent.mkdir(exist_ok=True)
+                os.replace(file, target)
+        os.replace(staging / RECORD, path / RECORD)
+    shutil.rmtree(staging)
+
+
+def _remove(path: Path, record: Record, name: str) -> None:
+    """Removes a file of a run, and nothing else."""
+    if owns(record.files, name):
+        inside(path, name, links=False).unlink(missing_ok=True)
+
+
+def _clear(path: Path, patterns: Sequence[str]) -> None:
+    """Removes an earlier run's files, and only these; not run.json, so that a folder half cleared is still a run."""
+    shutil.rmtree(path / STAGING, ignore_errors=True)
+    for pattern in patterns:
+        for file in path.glob(pattern):
+            if not file.parent.is_symlink() or file.parent == path:
+                file.unlink()
+    _sweep(path, patterns)
+    for folder in {(path / pattern).parent for pattern in patterns} - {path}:
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+            folder.rmdir()
+    _forget(path)
+
+
+def _forget(path: Path) -> None:
+    """Removes what only an unfinished run needs."""
+    (path / STATE).unlink(missing_ok=True)
+    (path / JOURNAL).unlink(missing_ok=True)
+
+
+def _sweep(path: Path, patterns: Sequence[str]) -> None:
+    """Removes the temporary files of a process that was killed while it wrote."""
+    ours = (*patterns, RECORD, STATE)
+    for folder in {path, *((path / pattern).parent for pattern in patterns)}:
+        for entry in folder.glob(".*"):
+            if _temporary(ours, entry.relative_to(path).as_posix()) and not folder.is_symlink():
+                entry.unlink()
+
+
+def _temporary(patterns: Sequence[str], name: str) -> bool:
+    """Returns whether a path relative to a run's folder is that of an unfinished file of the run."""
+    folder, slash, last = name.rpartition("/")
+    match = _TEMPORARY.fullmatch(last)
+    return match is not None and owns(patterns, f"{folder}{slash}{match['stem']}{match['suffix']}")

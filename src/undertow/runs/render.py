@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from undertow.base import Progress, SilentProgress, VideoError
 from undertow.drawing import overlay
 from undertow.masks import LabelMap, read_written_map
-from undertow.runs.folder import RunFolder
+from undertow.runs.earlier import RunFolder
 from undertow.video import Clip, Video, VideoWriter
 
 # Of a video whose frame rate nobody knows (a folder, an array).

@@ -7,6 +7,7 @@ estimates, interruption, views, JSON events, the command line and the benchmarks
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -103,6 +104,10 @@ class Job(Protocol):
     def batch(self) -> int:
         """Frames that are worked on together; a state is taken between batches only."""
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What else decides the results besides the resolved settings, such as the digest of what was learned."""
+
     def run(self, frames: Iterable["Frame"], progress: "Progress") -> Iterator[Result]:
         """Yields a result for each frame, in order; frames are taken as they are needed, a batch at a time."""
 
@@ -113,13 +118,31 @@ class Job(Protocol):
         """Goes on where the job that `state` was asked of had come to."""
 
     def write(self, run: "Folder", result: Any) -> Mapping[str, Any]:
-        """Writes the files of a frame and returns its line of the journal, from which `finish` makes tables."""
+        """Writes the files of a frame and returns its line of the journal, from which `finish` makes tables.
 
-    def draw(self, run: "Folder", frame: "Frame", view: str) -> UInt8[np.ndarray, "h w 3"]:
-        """Returns a picture of a frame's result, from the files of the run."""
+        The line names the files under "files", relative to the folder.
+        """
+
+    def draw(self, run: "Folder", frame: "Frame", view: str) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Returns a picture of a frame's result, from the files of the run; `None` if there is nothing to see."""
 
     def finish(self, run: "Folder", progress: "Progress") -> None:
         """Writes the tables of a run whose frames are all done; done again after an interruption, it ends the same."""
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """A change to a complete run.
+
+    Attributes:
+        frames: Numbers of the frames that are done again, ascending.
+        job: What does them; its files take the place of the run's.
+        log: What the log of cues in run.json gets besides what `finish` adds.
+    """
+
+    frames: Sequence[int]
+    job: Job
+    log: tuple[Mapping[str, Any], ...] = ()
 
 
 class Resolved(Protocol):
@@ -138,14 +161,19 @@ class Task:
         title: One line about it, for lists and help.
         settings: Class of its settings: a frozen dataclass whose fields are options (see `undertow.base.option`).
         cues: Kinds of cue that it takes, such as "mask", "box" and "point"; see `undertow.runs.cues`.
-        files: Patterns of the files that a run owns besides run.json, relative to its folder.
-        views: Pictures that can be drawn, the usual one first.
-        gather: From cues as they are typed to `Given`; asks the model or a segmenter where it has to.
+        files: Patterns of the files that a run owns besides run.json and its views, relative to its folder: a name, or
+            a folder and a suffix ("masks/*.png").
+        views: Files of the pictures that can be drawn, such as "overlay.mp4", the usual one first; what comes before
+            the suffix names the view.
+        live: Those of them that can be drawn while frames come, as those of a stream have to be.
+        gather: From cues to `Given`, for settings, model and clip; asks the model or a segmenter where it has to.
         resolve: From settings, model, (height, width) of the frames and `Given` to the numbers of a run.
+        start: From settings, model, clip, `Given` and the folder of the run (`None` without one), which may not be
+            there yet, to a job; reports progress where that takes long.
+        amend: From a complete run whose cues are not those given now, the clip, `Given` and what starts a job as asked
+            for now, to the changes that make it a run of these cues, each asked for when the one before is in place;
+            `None` if it is another run. Left out by tasks whose runs cannot be amended.
         work: From the numbers of a run, the model, the clip and `Given` to what it will take.
-        start: From model, numbers, clip, `Given` and the folder (`None` without one) to a job.
-        amend: From a complete run's folder, the clip and what is given now to the frames that have to be done again;
-            `None` if this is another run. Left out by tasks whose runs cannot be amended.
     """
 
     name: str
@@ -156,6 +184,7 @@ class Task:
     views: tuple[str, ...]
     gather: Callable[[Sequence[Any], "Clip", "Backbone", Any], Given[Any]]
     resolve: Callable[[Any, "Backbone", tuple[int, int], Given[Any]], Any]
-    work: Callable[[Any, "Backbone", "Clip", Given[Any]], Work]
-    start: Callable[[Any, "Backbone", "Clip", Given[Any], "Folder | None"], Job]
-    amend: Callable[["Folder", "Clip", Given[Any]], Sequence[int] | None] | None = None
+    start: Callable[[Any, "Backbone", "Clip", Given[Any], Path | None, "Progress"], Job]
+    amend: Callable[["Folder", "Clip", Given[Any], Callable[[], Any]], Iterator[Amendment] | None] | None = None
+    work: Callable[[Any, "Backbone", "Clip", Given[Any]], Work] | None = None
+    live: tuple[str, ...] = ()

@@ -1,231 +1,122 @@
-"""Tracking into a Run folder: what the command line and the app do with a video and its masks."""
+"""One video being tracked: what is written of each frame, drawn and listed."""
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from time import monotonic, perf_counter
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-import torch
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
 
-from undertow.backbones import Backbone
-from undertow.base import Progress, SettingsError, SilentProgress
-from undertow.masks import LabelMap, read_written_map, too_small
-from undertow.runs.cues import described
-from undertow.runs.folder import RunFolder, run_record
-from undertow.runs.latency import Latency
-from undertow.runs.render import LiveOverlay, write_overlay
-from undertow.tracking import (
-    MaskTracker,
-    Refiner,
-    TrackResult,
-    TrackSettings,
-    TunedKernels,
-    check_masks,
-    propagate,
-    resolve,
-)
-from undertow.tracking.corrections import Correction, correct, new_masks
-from undertow.video import Clip, Frame, FramesDigest, Video
+from undertow.base import Progress, atomic_path
+from undertow.drawing import overlay
+from undertow.masks import LabelMap, label_map_rles, object_ids, read_written_map, write_label_map
+from undertow.runs.folder import Folder, decimal_seconds
+from undertow.tracking import MaskTracker, Refiner, TrackResult, TunedKernels, propagate
+from undertow.video import Frame
 
-log = logging.getLogger(__name__)
-
-# Between two states; a state of `tiny` takes some 20 ms to write.
-STATE_SECONDS = 5.0
+FIGURES = ("margin", "mass", "presence")
+COLUMNS = "frame,time,object,area,margin,mass,presence,lost"
+MASKS, SCORES, RLES = "masks", "scores.csv", "masks.json"
 
 
-def track_into(
-    out: Path,
-    video: Video | Clip,
-    masks: Mapping[int, LabelMap],
-    backbone: Backbone,
-    settings: TrackSettings | None = None,
-    *,
-    cues: Sequence[Any] = (),
-    overwrite: bool = False,
-    overlay: bool = True,
-    progress: Progress | None = None,
-    latency: Latency | None = None,
-    corrections: list[Correction] | None = None,
-    tuned: TunedKernels | None = None,
-    refiner: Refiner | None = None,
-    state_seconds: float = STATE_SECONDS,
-) -> Path:
-    """Returns the Run folder with a mask for every frame, tables and, if wanted, the overlay.
+@dataclass(frozen=True)
+class TrackCues:
+    """What a run is given.
 
-    Called again after an interruption, however hard, it goes on where it was, and the run becomes what it would have
-    been; a run that is complete is left as it is, or corrected if a mask is new. A stream that is interrupted from the
-    keyboard has ended: tables and overlay are finished before the interruption goes on.
-
-    Args:
-        out: The folder to make, or of the run to continue.
-        video: The video, or a clip of one.
+    Attributes:
         masks: Label maps by frame number.
-        backbone: The model.
-        settings: Options.
-        cues: What to log in run.json as the user's input, by default the frame numbers of the masks.
-        overwrite: Whether to replace a run that is there.
-        overlay: Whether to render overlay.mp4.
-        progress: Told of every frame.
-        latency: Told how long every frame took.
-        corrections: Told what became of masks that are new since a run was complete; see
-            `undertow.tracking.corrections`.
         tuned: Kernels of objects; see `undertow.tracking.tuning`.
         refiner: What makes better masks of the tracker's; see `undertow.tracking.refining`.
-        state_seconds: Least time between two states; an interruption costs no more work than that.
-
-    Raises:
-        SettingsError: if the folder holds another run or other files, or the video is a stream and the run there is
-            complete or began with another.
-        CueError, VideoError, MaskError: if a mask does not fit the video.
     """
-    settings, progress = settings or TrackSettings(), progress or SilentProgress()
-    given = check_masks(video, masks)
-    resolved = resolve(settings, backbone, video.height, video.width, tuned=tuned is not None)
-    for index, labels in given.items():
-        if small := too_small(labels, resolved.grid):
-            log.warning(
-                "the mask of frame %d: %s smaller than a cell of the model's grid, and may be lost at once; "
-                "use a larger --size",
-                index,
-                f"object {small[0]} is" if len(small) == 1 else f"objects {', '.join(map(str, small))} are",
-            )
-    tracker = MaskTracker(backbone, settings, tuned)
-    about: dict[str, Any] = {
-        "video": video.fingerprint(),
-        "model": f"{resolved.model} {backbone.fingerprint()}",
-        "settings": resolved.as_dict() | selection(video) | _extras(tuned, refiner),
-        "cues": [*cues, *(described(index, labels) for index, labels in given.items())],
+
+    masks: Mapping[int, LabelMap]
+    tuned: TunedKernels | None = None
+    refiner: Refiner | None = None
+
+
+class TrackJob:
+    """One video being tracked."""
+
+    def __init__(self, tracker: MaskTracker, cues: TrackCues) -> None:
+        """Begins before the first frame."""
+        self.tracker, self.cues = tracker, cues
+        self.batch = tracker.settings.batch
+        self.facts: dict[str, Any] = {}
+        if cues.tuned is not None:
+            self.facts["tuned"] = cues.tuned.fingerprint()
+        if cues.refiner is not None:
+            self.facts["refiner"] = cues.refiner.facts()
+
+    def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[TrackResult]:
+        """Yields each frame's label map."""
+        for _, result in propagate(frames, self.cues.masks, self.tracker, self.cues.refiner):
+            yield result
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Returns the tracker's state; before the first mask there is none."""
+        return self.tracker.state() if self.tracker.ids else {}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on from a tracker's state."""
+        self.tracker.restore(tensors)
+
+    def write(self, run: Folder, result: TrackResult) -> Mapping[str, Any]:
+        """Writes the mask of a frame, and returns run lengths and scores of its objects."""
+        return write_frame(run, result)
+
+    def draw(self, run: Folder, frame: Frame, view: str) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Returns a frame with its mask over it."""
+        path = run.file(MASKS, frame.name, ".png")
+        return overlay(frame.image, read_written_map(path)) if path.exists() else None
+
+    def finish(self, run: Folder, progress: Progress) -> None:
+        """Writes masks.json and scores.csv in the order of frames."""
+        write_tables(run, run.lines())
+
+
+def write_frame(run: Folder, result: TrackResult) -> dict[str, Any]:
+    """Writes the mask of a frame, and returns what the tables say of it."""
+    path = run.file(MASKS, result.name, ".png")
+    write_label_map(path, result.labels)
+    return {
+        "files": [f"{MASKS}/{path.name}"],
+        "rles": label_map_rles(result.labels, object_ids(result.labels)),
+        "scores": {
+            object_id: [int(score.area), *(float(getattr(score, name)) for name in FIGURES), bool(score.lost)]
+            for object_id, score in sorted(result.scores.items())
+        },
     }
-    for frame in [] if overwrite else new_masks(Path(out), run_record(**about)):
-        fresh = MaskTracker(backbone, settings, tuned)
-        done = correct(Path(out), video, given, frame, fresh, run_record(**about), progress, refiner)
-        if corrections is not None:
-            corrections.append(done)
-    run = RunFolder.open(out, **about, overwrite=overwrite)
-    with run, ExitStack() as stack:
-        if run.finished:
-            if not video.again:
-                # Nothing tells whether this is the stream of that run; to do nothing would lose a new one.
-                raise SettingsError(
-                    f"--out '{run.path}' already holds a complete run of a stream; add --overwrite to replace it, "
-                    "or choose another --out"
-                )
-            if overlay and video.again and not (run.path / "overlay.mp4").exists():
-                progress.start("overlay", video.frame_count)
-                write_overlay(run, video, progress)
-            return run.path
-        if run.state is not None:
-            tracker.restore(run.state)
-        # A stream cannot be read again for the overlay, so it is drawn as frames come.
-        live = stack.enter_context(LiveOverlay(run, video)) if overlay and not video.again else None
-        progress.start("track", video.frame_count)
-        progress.advance(run.frames)
-        frames = _Frames(video, run, live)
-        interrupted = False
-        try:
-            results = propagate(frames, given, tracker, refiner)
-            _write(results, run, frames, min(given), tracker, live, progress, latency or Latency(), state_seconds)
-        except KeyboardInterrupt:
-            if video.again or not run.frames:
-                raise
-            interrupted = True
-        run.finish()
-        if live is not None:
-            live.finish()
-        elif overlay:
-            progress.start("overlay", video.frame_count)
-            write_overlay(run, video, progress)
-        run.complete()
-        if interrupted:
-            raise KeyboardInterrupt
-    return run.path
 
 
-def _write(
-    results: Iterable[tuple[Frame, TrackResult]],
-    run: RunFolder,
-    frames: "_Frames",
-    first: int,
-    tracker: MaskTracker,
-    live: LiveOverlay | None,
-    progress: Progress,
-    latency: Latency,
-    state_seconds: float,
-) -> None:
-    """Writes results as they come and, between batches, the state; `first` is the first frame with a mask."""
-    written = monotonic()
-    for frame, result in results:
-        run.write_result(result)
-        if live is not None:
-            live.draw(frame, result.labels)
-        seconds = perf_counter() - frames.arrived.pop(frame.index)
-        latency.add(seconds)
-        progress.advance(frame=frame.index, ms=round(1000 * seconds))
-        between = run.frames % tracker.settings.batch == 0
-        if between and frame.index >= first and monotonic() - written >= state_seconds:
-            run.write_state(tracker.state(), frames.digest)
-            written = monotonic()
+def write_tables(run: Folder, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Writes the tables of a run.
 
+    masks.json has a row for each object seen in a frame, with the time as an exact fraction of seconds ("1001/30000";
+    `Fraction` reads it) and an `rle` that `pycocotools.mask.decode` takes. scores.csv has a row for each object
+    tracked, seen or not, with the time in decimal seconds to the nanosecond.
 
-class _Frames:
-    """The frames a run still needs, on their way to the tracker: when each arrived, and what has been seen so far.
-
-    Of a stream, the frames that the run had already are read again, and have to be the same.
+    Args:
+        run: The run.
+        lines: Of the journal, in the order of frames; they are gone through once.
     """
-
-    def __init__(self, video: Video | Clip, run: RunFolder, live: LiveOverlay | None) -> None:
-        self._video, self._run, self._live, self._done = video, run, live, run.frames
-        self._seen = FramesDigest()
-        self.arrived: dict[int, float] = {}
-
-    @property
-    def digest(self) -> str:
-        """Of all frames of a stream up to the last that was taken; empty for a video that can be read again."""
-        return "" if self._video.again else self._seen.hexdigest()
-
-    def __iter__(self) -> Iterator[Frame]:
-        for frame in self._left() if self._video.again else self._streamed():
-            self.arrived[frame.index] = perf_counter()
-            yield frame
-
-    def _left(self) -> Iterator[Frame]:
-        """Returns the frames that are left of a video that can be read at any place."""
-        whole = self._video.video if isinstance(self._video, Clip) else self._video
-        return whole.frames((self._video.numbers or range(0))[self._done :])
-
-    def _streamed(self) -> Iterator[Frame]:
-        """Yields the frames of a stream after those that the run had, which are only looked at."""
-        for frame in self._video:
-            self._seen.update(frame)
-            if self._seen.count > self._done:
-                yield frame
-                continue
-            if self._live is not None:
-                self._live.draw(frame, read_written_map(self._run.mask_path(frame.name)))
-            if self._seen.count == self._done:
-                self._check()
-        if self._seen.count < self._done:
-            self._check()
-
-    def _check(self) -> None:
-        if self._seen.hexdigest() != self._run.digest:
-            raise SettingsError(
-                f"the run in '{self._run.path}' began with another stream; give it the same frames from the start, "
-                "add --overwrite to replace it, or choose another --out"
-            )
-
-
-def _extras(tuned: TunedKernels | None, refiner: Refiner | None) -> dict[str, Any]:
-    """Returns what else decides the results, for run.json."""
-    extras: dict[str, Any] = {"threads": torch.get_num_threads()}
-    if tuned is not None:
-        extras["tuned"] = tuned.fingerprint()
-    return extras if refiner is None else extras | {"refiner": refiner.facts()}
-
-
-def selection(video: Video | Clip) -> dict[str, Any]:
-    """Returns which frames of a video are tracked, for run.json."""
-    chosen = (video.start, video.end, video.every) if isinstance(video, Clip) else (0, None, 1)
-    return {"frames": dict(zip(("start", "end", "every"), chosen, strict=True))}
+    with (
+        atomic_path(run.path / RLES) as rles,
+        atomic_path(run.path / SCORES) as scores,
+        rles.open("w", encoding="utf-8") as objects,
+        scores.open("w", encoding="utf-8") as figures,
+    ):
+        separator = "["
+        figures.write(COLUMNS + "\n")
+        for line in lines:
+            for object_id, rle in line["rles"].items():
+                row = {"frame": line["frame"], "time": line["time"], "object": int(object_id), "rle": rle}
+                objects.write(separator + "\n" + json.dumps(row))
+                separator = ","
+            seconds = decimal_seconds(Fraction(line["time"]))
+            for object_id, (area, *values, lost) in line["scores"].items():
+                shown = ",".join(f"{value:.6f}" for value in values)
+                figures.write(f"{line['frame']},{seconds},{object_id},{area},{shown},{int(lost)}\n")
+        objects.write("\n]\n" if separator == "," else "[]\n")

@@ -1,0 +1,200 @@
+"""run.json: what was run, by which a run is known again, and which files are its own."""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+
+from undertow.base import SettingsError, write_json
+
+FORMAT, VERSION, RECORD = "undertow run", 2, "run.json"
+# A file in the run's own folder, or all files of a kind in a folder of it: other people's files are never meant.
+_PATTERN = re.compile(r"[a-z0-9_]+(/\*)?\.(png|npz|json|csv|mp4|txt|safetensors)")
+# What the earlier versions wrote, which did not say so in run.json.
+_EARLIER = (
+    *("masks.json", "scores.csv", "labels.json", "names.json", "tracks.npz", "tracks.csv", "tapvid.npz"),
+    *("overlay.mp4", "contours.mp4", "sidebyside.mp4", "trajectories.png"),
+    *("masks/*.png", "edited/*.png", "soft/*.npz", "features/*.safetensors"),
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What run.json holds.
+
+    Attributes:
+        task: Name of the task.
+        video: What `Video.fingerprint` says.
+        model: Name and fingerprint of the model.
+        settings: All numbers of the run, as plain values (see `plain`).
+        cues: An append-only log: what was typed, and of what became of it a `sha256` with the `frame` it is on, if it
+            is on one.
+        files: Patterns of the files that a run of the task owns: a name, or a folder and a suffix ("masks/*.png").
+        complete: How many files there are of each pattern with a star once the run is complete; `None` before.
+    """
+
+    task: str
+    video: str
+    model: str
+    settings: Mapping[str, Any]
+    cues: tuple[Mapping[str, Any], ...]
+    files: tuple[str, ...]
+    complete: Mapping[str, int] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", plain(self.settings))
+        object.__setattr__(self, "cues", tuple(plain(self.cues)))
+        stray = [pattern for pattern in self.files if not _PATTERN.fullmatch(pattern)]
+        if stray:
+            raise SettingsError(f"a run cannot own files called '{stray[0]}'; name one file, or folder/*.suffix")
+
+    def write(self, folder: Path) -> None:
+        """Writes run.json, atomically."""
+        write_json(folder / RECORD, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
+
+    def differences(self, now: "Record") -> list[str]:
+        """Returns what makes another run a different one, such as "settings.kernel.topk was 15 and is 10"."""
+
+        def content(record: Record) -> dict[str, Any]:
+            return {
+                "video": record.video, "model": record.model, "settings": record.settings, "cues": digests(record.cues),
+            }  # fmt: skip
+
+        return list(differences(content(self), content(now)))
+
+
+def read_record(folder: Path) -> Record | None:
+    """Returns the record of the run in a folder; `None` if it has no run.json of ours.
+
+    Raises:
+        SettingsError: if the record is damaged, or of another version of undertow.
+    """
+    value = _read(folder)
+    if value is None:
+        return None
+    if value.get("version") != VERSION:
+        raise SettingsError(
+            f"--out '{folder}' holds a run by another version of undertow ('version' in its {RECORD} is "
+            f"{_short(value.get('version'))}, not {VERSION}); add --overwrite to replace it, or choose another --out"
+        )
+    if problem := _problem(value):
+        raise SettingsError(
+            f"'{folder / RECORD}' is damaged ({problem}); add --overwrite to make the run again, or choose another "
+            "--out"
+        )
+    fields = {name: value.get(name) for name in Record.__dataclass_fields__}
+    return Record(**fields | {"cues": tuple(value["cues"]), "files": tuple(value["files"])})
+
+
+def owned_files(folder: Path) -> tuple[str, ...] | None:
+    """Returns the patterns of the files that the run in a folder owns, of any task; `None` if there is no run.
+
+    Raises:
+        SettingsError: if they cannot be told.
+    """
+    value = _read(folder)
+    if value is None:
+        return None
+    if value.get("version") == 1:
+        return _EARLIER
+    files = value.get("files")
+    if not (isinstance(files, list) and all(isinstance(each, str) and _PATTERN.fullmatch(each) for each in files)):
+        raise SettingsError(f"'{folder / RECORD}' does not say which files are the run's; choose another --out")
+    return tuple(files)
+
+
+def holds_run(folder: Path) -> bool:
+    """Returns whether a folder has a run.json of ours, whole or not."""
+    return _read(folder) is not None
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    # Points had a format of their own in the first version.
+    known = isinstance(value, dict) and value.get("format") in (FORMAT, "undertow points run")
+    return value if known else None
+
+
+def _problem(value: Mapping[str, Any]) -> str:
+    """Returns what is wrong with the entries of a record; nothing if they are what `Record` has."""
+    kinds: dict[str, type] = {"task": str, "video": str, "model": str, "settings": dict, "cues": list}
+    for name, kind in kinds.items():
+        if not isinstance(value.get(name), kind):
+            return f"'{name}' is {_short(value.get(name))}"
+    for cue in value["cues"]:
+        if not isinstance(cue, dict):
+            return f"a cue is {_short(cue)}"
+        for name, kind in {"sha256": str, "frame": int}.items():
+            if not isinstance(cue.get(name, kind()), kind):
+                return f"'{name}' of a cue is {_short(cue[name])}"
+    files, complete = value.get("files"), value.get("complete")
+    if not (isinstance(files, list) and all(isinstance(each, str) and _PATTERN.fullmatch(each) for each in files)):
+        return f"'files' is {_short(files)}"
+    counts = complete.items() if isinstance(complete, dict) else ()
+    if not isinstance(complete, dict | None) or not all(key in files and isinstance(n, int) for key, n in counts):
+        return f"'complete' is {_short(complete)}"
+    return ""
+
+
+def digests(cues: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the SHA-256 of what became of cues, the last one of a frame with two, by "frame 3" or by its kind."""
+    found = [cue for cue in cues if "sha256" in cue]
+    return {f"frame {cue['frame']}" if "frame" in cue else next(iter(cue)): cue["sha256"] for cue in found}
+
+
+def differences(earlier: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Yields what differs between two plain values, such as "settings.kernel.topk was 15 and is 10"."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        for key in {**earlier, **now}:
+            yield from differences(earlier.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif earlier != now:
+        yield f"{name} was {_short(earlier)} and is {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def plain(value: Any) -> Any:
+    """Returns `value` as JSON knows it: dataclasses become objects, fractions "30000/1001", paths and devices text.
+
+    Raises:
+        SettingsError: for a kind of value that has no plain form, rather than writing its memory address.
+    """
+    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, Enum)):
+        # JSON has no infinities; as text they stay readable everywhere.
+        return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, Set):
+        return sorted(plain(entry) for entry in value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, Fraction | PurePath | torch.device | torch.dtype):
+        return str(value).removeprefix("torch.")
+    raise SettingsError(f"a setting of type {type(value).__name__} cannot be written to run.json; give text or numbers")
+
+
+def owns(patterns: Iterable[str], name: str) -> bool:
+    """Returns whether a path relative to a run's folder is that of a file of the run."""
+    path = PurePosixPath(name)
+    return any(path.match(pattern) and len(path.parts) == pattern.count("/") + 1 for pattern in patterns)
