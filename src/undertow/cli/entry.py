@@ -95,7 +95,7 @@ class _Shown(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one line."""
-        say(printable(record.getMessage()))
+        say(record.getMessage())
 
 
 def main() -> None:
