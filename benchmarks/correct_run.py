@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from undertow.backbones import load
-from undertow.benchmarks import open_dataset, select_samples
+from undertow.benchmarks.core.datasets import open_dataset, select_samples
 from undertow.masks import read_written_map
 from undertow.metrics import score_objects
 from undertow.runs import execute

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from undertow import track
 from undertow.backbones import load
 from undertow.base import atomic_path
-from undertow.benchmarks import get_protocol, open_dataset
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.protocols import get_protocol
 from undertow.metrics.calibration import (
     area_under_risk_coverage,
     area_under_roc,

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from undertow.benchmarks import open_dataset
+from undertow.benchmarks.core.datasets import open_dataset
 from undertow.metrics import region_similarity
 from undertow.refinement import ObjectCue, PointCue, segment_grabcut
 

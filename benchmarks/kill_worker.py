@@ -21,7 +21,9 @@ import psutil
 import torch
 
 from undertow.base import SilentProgress
-from undertow.benchmarks import make_methods, open_dataset, run_benchmark
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.methods import make_methods
+from undertow.benchmarks.core.runner import run_benchmark
 
 
 class Killer(SilentProgress):

@@ -17,16 +17,13 @@ from pathlib import Path
 
 from undertow.backbones import Site, load
 from undertow.base import BarProgress, UndertowError, set_threads, write_text
-from undertow.benchmarks import (
-    baseline_method,
-    get_protocol,
-    open_dataset,
-    parse_method,
-    read_outcomes,
-    run_benchmark,
-    with_anchors,
-)
-from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.methods import baseline_method
+from undertow.benchmarks.core.outcomes import read_outcomes
+from undertow.benchmarks.core.protocols import EvaluationProtocol, get_protocol
+from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.parse.making import with_anchors
+from undertow.benchmarks.parse.methods import model_method as parse_method
 from undertow.benchmarks.report.tables import method_table
 from undertow.parsing import ParseSettings
 from undertow.parsing.sharpeners.presets import modulation_for

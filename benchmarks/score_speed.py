@@ -98,7 +98,8 @@ def make_data(root, scratch, count):
 
 def score_ours(scratch, workers):
     """Returns J and F by sequence and object, from the folder scorer as it is."""
-    from undertow.benchmarks import open_dataset, score_folder
+    from undertow.benchmarks.core.datasets import open_dataset
+    from undertow.benchmarks.core.runner import score_folder
 
     extra = {"workers": workers} if workers and "workers" in inspect.signature(score_folder).parameters else {}
     outcomes = score_folder(scratch / "pred", open_dataset("davis-folders", scratch / "truth"), **extra)

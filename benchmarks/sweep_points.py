@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from undertow.backbones import load
-from undertow.benchmarks.points.returns import back_again
-from undertow.benchmarks.points.world_points import pick_points
+from undertow.benchmarks.points.sample import back_again
+from undertow.benchmarks.points.worlds import pick_points
 from undertow.metrics.points import scale_points
 from undertow.metrics.tapvid import count_tapvid, near_points
 from undertow.points import PointSettings, PointTracker

@@ -21,7 +21,8 @@ import numpy as np
 
 from undertow.affinity import get_preset
 from undertow.backbones import Site, load
-from undertow.benchmarks import get_protocol, open_dataset, select_samples
+from undertow.benchmarks.core.datasets import open_dataset, select_samples
+from undertow.benchmarks.core.protocols import get_protocol
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.features import extract

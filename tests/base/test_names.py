@@ -168,6 +168,12 @@ def test_any_other_name_becomes_a_file_in_the_folder(name, tmp_path):
     assert os.fsencode(path).endswith(os.fsencode(name) + b".txt") and path.read_text() == "here"
 
 
+def test_a_single_name_has_no_slash():
+    assert inside("out", "bear", single=True) == Path("out/bear")
+    with pytest.raises(SettingsError, match="slash"):
+        inside("out", "bear/00000", single=True)
+
+
 def test_nothing_is_written_through_a_link(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -1,8 +1,7 @@
 import pytest
 
 from undertow.base import SettingsError
-from undertow.benchmarks import run_demo
-from undertow.benchmarks.demo import DemoResult
+from undertow.benchmarks.demo import DemoResult, run_demo
 
 
 def test_demo_draws_tracks_and_scores(tmp_path):

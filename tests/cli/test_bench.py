@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from undertow import cli
-from undertow.benchmarks import DATASETS, TASKS
+from undertow.benchmarks.core.datasets import DATASETS, get_dataset
+from undertow.benchmarks.core.task import get_task
 from undertow.masks import write_label_map
 
 
@@ -52,10 +53,12 @@ def data(tmp_path: Path) -> Path:
 def test_every_dataset_says_what_it_is_and_how_it_must_lie(run):
     code, out, _ = run("datasets")
     assert code == 0 and all(f"| {name} |" in out for name in DATASETS)
-    for name, dataset in DATASETS.items():
+    for name in DATASETS:
+        dataset = get_dataset(name)
+        assert dataset.name == name
         code, out, _ = run("datasets", name)
         assert code == 0 and dataset.title.split(" (")[0][:20] in out and dataset.tree.splitlines()[0] in out
-        assert dataset.source and dataset.splits and set(dataset.rules) <= set(TASKS[dataset.task].rules)
+        assert dataset.source and dataset.splits and set(dataset.rules) <= set(get_task(dataset.task).rules)
 
 
 def test_whole_data_passes_the_check(run, data):

@@ -16,7 +16,7 @@ def test_seeds_are_apart_from_training_and_validation():
 
 scene_of = cache(WorldClip.scene)
 
-# If these change, pictures of benchmark worlds have changed: raise VERSION in undertow/benchmarks/worlds.py too.
+# If these change, pictures of benchmark worlds have changed: raise VERSION in undertow/benchmarks/core/worlds.py too.
 SHOWN = json.loads((Path(__file__).parent / "shown.json").read_text())["clips"]
 
 

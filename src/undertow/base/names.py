@@ -5,6 +5,7 @@ A list of videos, a table of classes or the journal of a run may come from anyon
 """
 
 import os
+from numbers import Integral
 from pathlib import Path, PureWindowsPath
 
 from undertow.base.errors import SettingsError
@@ -16,7 +17,13 @@ MOST_DIGITS = 18
 
 
 def inside(
-    folder: Path | str, name: object, *, suffix: str = "", source: Path | str | None = None, links: bool = True
+    folder: Path | str,
+    name: object,
+    *,
+    suffix: str = "",
+    source: Path | str | None = None,
+    single: bool = False,
+    links: bool = True,
 ) -> Path:
     r"""Returns the path of `name` in `folder`; slashes in the name lead into subfolders.
 
@@ -33,6 +40,7 @@ def inside(
         name: The name as a file or a folder's listing has it.
         suffix: Added to the name, such as ".png".
         source: The file that states the name, for the error.
+        single: Whether the name has to be one of a file or folder, without slashes.
         links: Whether symbolic links below `folder` may be followed; without, for files that are to be written, they
             are refused.
 
@@ -40,7 +48,10 @@ def inside(
         SettingsError: if the name is no text, is empty, absolute, too long or not encodable, has control characters or
             a part `.` or `..`, or if a link is in the way.
     """
-    if problem := _problem(name, suffix, folder):
+    problem = _problem(name, suffix, folder)
+    if not problem and single and "/" in str(name):
+        problem = "has a slash"
+    if problem:
         shown = _shown(name)
         if source is None:
             raise SettingsError(f"the name {shown} {problem}; rename it")
@@ -74,10 +85,10 @@ def whole(value: object, what: str, *, least: int = 0, most: int, source: Path |
     Raises:
         SettingsError: if it is no whole number or out of range.
     """
-    number = int(value) if isinstance(value, str) and _digits(value) else value
-    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
-        where = "" if source is None else f"in '{source}' "
-        raise SettingsError(f"{where}{what} is {_shown(value)}; give a whole number from {least} to {most}")
+    number = _number(value)
+    if number is None or not least <= number <= most:
+        found = f"{what} is {_shown(value)}" if source is None else f"'{source}' has {what} {_shown(value)}"
+        raise SettingsError(f"{found}; give a whole number from {least} to {most}")
     return number
 
 
@@ -102,8 +113,14 @@ def _problem(name: object, suffix: str, folder: Path | str) -> str:
     return ""
 
 
-def _digits(text: str) -> bool:
-    return text.isascii() and text.removeprefix("-").isdecimal() and len(text) <= MOST_DIGITS
+def _number(value: object) -> int | None:
+    """Returns a whole number, `None` if a value is none; true and false are no numbers, those of numpy are."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        digits = value.isascii() and value.removeprefix("-").isdecimal() and len(value) <= MOST_DIGITS
+        return int(value) if digits else None
+    return int(value) if isinstance(value, Integral) else None
 
 
 def _shown(value: object) -> str:

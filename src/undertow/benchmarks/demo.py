@@ -46,7 +46,7 @@ def run_demo(
         out: Folder to make.
         model: What is measured as "tiny"; another name or folder is for trying one's own weights.
         overwrite: Whether to replace an earlier demonstration.
-        progress: Told of every frame.
+        progress: Advanced by every frame.
         frames: Length of the clip.
 
     Raises:

@@ -45,8 +45,9 @@ def bench_ablate(
 
     Finished sequences are kept, so a stopped run goes on. Writes ablation.md, and a CSV and a chart of each ablation.
     """
-    from undertow.benchmarks import open_dataset, select_samples
-    from undertow.benchmarks.ablation import AblationSettings, Scale, run_ablations
+    from undertow.benchmarks.ablation.running import AblationSettings, run_ablations
+    from undertow.benchmarks.ablation.variants import Scale
+    from undertow.benchmarks.core.datasets import open_dataset, select_samples
 
     set_threads(threads)
     usual = Scale()

@@ -3,7 +3,7 @@
 import json as jsons
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Thre
 from undertow.cli.showing import show_report, shown_progress
 
 if TYPE_CHECKING:
-    from undertow.benchmarks import Sample
+    from undertow.benchmarks.core.sample import Sample
 
 DATASET_HELP = "A name that `undertow bench datasets` lists, or davis for whichever DAVIS layout --root has."
 bench = typer.Typer(help="Measure methods on annotated videos.", no_args_is_help=True)
@@ -31,11 +31,11 @@ Reference = Annotated[str | None, typer.Option(help="Method the others are compa
 def bench_datasets(
     name: Annotated[str | None, typer.Argument(help="One dataset, to see where to get it and how it must lie.")] = None,
 ) -> None:
-    """List the datasets, or say where one is to be had and what its folder must look like."""
-    from undertow.benchmarks import DATASETS, get_dataset
+    """List the datasets, or say where to get one and what its folder must look like."""
+    from undertow.benchmarks.core.datasets import DATASETS, get_dataset
 
     if name is None:
-        rows = [f"| {each.name} | {each.task} | {each.title} |" for each in DATASETS.values()]
+        rows = [f"| {each.name} | {each.task} | {each.title} |" for each in map(get_dataset, DATASETS)]
         show_report("\n".join(["| name | task | |", "|---|---|---|", *rows]))
         return
     one = get_dataset(name)
@@ -50,7 +50,7 @@ def bench_datasets(
 @bench.command("check")
 def bench_check(dataset: DatasetName, root: Root, split: Split = None, json: Json = False) -> None:
     """List what is missing or odd in a dataset's folder, before hours are spent on it."""
-    from undertow.benchmarks import check_dataset
+    from undertow.benchmarks.core.datasets import check_dataset
 
     errors: list[str] = []
     odd = 0
@@ -115,29 +115,28 @@ def bench_run(
     json: Json = False,
 ) -> None:
     """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run goes on."""
-    from undertow.benchmarks import (
-        dataset_of,
-        make_methods,
-        open_dataset,
-        parse_shard,
-        parse_ways,
-        run_benchmark,
-        select_samples,
-        simplest_baseline,
-        with_anchors,
-        write_report,
-    )
-    from undertow.tracking import TrackSettings
+    from undertow.benchmarks.core.datasets import dataset_of, open_dataset, select_samples
+    from undertow.benchmarks.core.methods import baselines_of, make_methods
+    from undertow.benchmarks.core.protocols import parse_shard
+    from undertow.benchmarks.core.runner import run_benchmark
+    from undertow.benchmarks.parse.making import with_anchors
+    from undertow.benchmarks.report.writing import write_report
 
     set_threads(threads)
     part = None if shard is None else parse_shard(shard)
     dataset, task = dataset_of(dataset, root, task)
-    named = simplest_baseline(task) if baselines is None else listed(baselines)
-    ways = parse_ways(listed(method), listed(quality), listed(presets)) if task == "parse" else listed(presets)
-    methods = make_methods(
-        listed(models), ways or [None], named, settings=TrackSettings(lost=lost),
-        device=device, dtype=dtype, refine=refine, segmenter=segmenter, task=task,
-    )  # fmt: skip
+    named = list(baselines_of(task))[:1] if baselines is None else listed(baselines)
+    ways = listed(presets)
+    options: dict[str, Any] = {"device": device, "dtype": dtype}
+    if listed(models) and task == "parse":
+        from undertow.benchmarks.parse.methods import parse_ways
+
+        ways = parse_ways(listed(method), listed(quality), ways)
+    elif listed(models) and task == "masks":
+        from undertow.tracking import TrackSettings
+
+        options |= {"settings": TrackSettings(lost=lost), "refine": refine, "segmenter": segmenter}
+    methods = make_methods(listed(models), ways or [None], named, task=task, **options)
     names = [method.name for method in methods]
     if reference is not None and reference not in names:
         # Before measuring, not hours later.
@@ -166,7 +165,9 @@ def bench_score(
     json: Json = False,
 ) -> None:
     """Score anyone's masks or tracks as the official evaluator does."""
-    from undertow.benchmarks import open_dataset, score_folder, select_samples, write_report
+    from undertow.benchmarks.core.datasets import open_dataset, select_samples
+    from undertow.benchmarks.core.runner import score_folder
+    from undertow.benchmarks.report.writing import write_report
 
     with shown_progress(json) as progress:
         samples = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
@@ -186,7 +187,8 @@ def bench_submit(
     json: Json = False,
 ) -> None:
     """Pack results into the zip that a dataset's server takes, having checked that nothing is missing."""
-    from undertow.benchmarks import SUBMISSIONS, open_dataset, write_submission
+    from undertow.benchmarks.core.datasets import open_dataset
+    from undertow.benchmarks.core.submissions import SUBMISSIONS, write_submission
 
     kind = next((name for name in SUBMISSIONS if dataset == name or dataset.startswith(f"{name}-")), None)
     if kind is None:
@@ -203,7 +205,8 @@ def bench_submit(
 @bench.command("report")
 def bench_report(out: Out, reference: Reference = None) -> None:
     """Write tables, charts and the page anew from the finished sequences of a benchmark folder."""
-    from undertow.benchmarks import read_outcomes, write_report
+    from undertow.benchmarks.core.outcomes import read_outcomes
+    from undertow.benchmarks.report.writing import write_report
 
     outcomes = read_outcomes(out)
     show_report(write_report(outcomes, out, reference, _samples_of(out, outcomes[0].dataset)))
@@ -220,7 +223,8 @@ def _show(report: str, out: Path, json: bool) -> None:
 def _samples_of(out: Path, dataset: str) -> "Sequence[Sample]":
     """Returns the samples of a benchmark's dataset where they may be shown and are still where they were, else none."""
     from undertow.base import UndertowError
-    from undertow.benchmarks import get_dataset, open_dataset, read_manifest
+    from undertow.benchmarks.core.datasets import get_dataset, open_dataset
+    from undertow.benchmarks.core.manifest import read_manifest
 
     try:
         if not get_dataset(dataset).may_show:

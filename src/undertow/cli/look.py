@@ -16,7 +16,7 @@ def demo(
     out: Out = Path("demo-out"), overwrite: Overwrite = False, threads: Threads = None, json: Json = False
 ) -> None:
     """Draw a clip in which two look-alike objects cross, track it, and score the result against the known truth."""
-    from undertow.benchmarks import run_demo
+    from undertow.benchmarks.demo import run_demo
 
     set_threads(threads)
     with shown_progress(json) as progress:

@@ -1,5 +1,7 @@
 """Label maps: files in and out, palette, run lengths, and the way to soft labels on a token grid and back."""
 
+from typing import TYPE_CHECKING, Any
+
 from undertow.masks.colours import Colour, ColourTable
 from undertow.masks.files import (
     colour_table,
@@ -18,7 +20,9 @@ from undertow.masks.labels import (
 )
 from undertow.masks.palette import object_colour, palette
 from undertow.masks.rle import Rle, decode_rle, encode_rle, label_map_rles
-from undertow.masks.soft import UpsampledLabels, soft_one_hot, too_small, upsample_argmax
+
+if TYPE_CHECKING:
+    from undertow.masks.soft import UpsampledLabels, soft_one_hot, too_small, upsample_argmax
 
 __all__ = [
     "VOID",
@@ -45,3 +49,12 @@ __all__ = [
     "upsample_argmax",
     "write_label_map",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Soft labels are tensors; files and label maps are read and written without torch.
+    if name in ("UpsampledLabels", "soft_one_hot", "too_small", "upsample_argmax"):
+        from undertow.masks import soft
+
+        return getattr(soft, name)
+    raise AttributeError(f"module 'undertow.masks' has no attribute '{name}'")

@@ -9,13 +9,17 @@ from PIL import Image
 
 from undertow.backbones import get_card
 from undertow.base import SettingsError
-from undertow.benchmarks import EvaluationProtocol, model_method, open_dataset, run_benchmark
-from undertow.benchmarks.ablation import AblationSettings, Scale, running
+from undertow.benchmarks.ablation import running
 from undertow.benchmarks.ablation.figures import draw, embed
 from undertow.benchmarks.ablation.methods import variant_method
+from undertow.benchmarks.ablation.running import AblationSettings
 from undertow.benchmarks.ablation.tables import Row
-from undertow.benchmarks.ablation.variants import Variant, make_ablations
-from undertow.benchmarks.outcomes import by_method, read_outcomes
+from undertow.benchmarks.ablation.variants import Scale, Variant, make_ablations
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.outcomes import by_method, read_outcomes
+from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.masks.methods import model_method
 from undertow.tracking import TrackSettings
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 

@@ -6,12 +6,11 @@ import pytest
 
 from undertow.backbones import get_card
 from undertow.base import SettingsError
-from undertow.benchmarks.ablation import Scale, make_ablations
-from undertow.benchmarks.ablation.published import PAPER
 from undertow.benchmarks.ablation.running import EXTRAS, choose, narrowed
+from undertow.benchmarks.ablation.tables import PAPER
 from undertow.benchmarks.ablation.texts import DAVIS, ObjectTexts, texts_of
-from undertow.benchmarks.ablation.variants import MOST_STEPS, head_sites, level
-from undertow.benchmarks.samples import MaskSample
+from undertow.benchmarks.ablation.variants import MOST_STEPS, Scale, head_sites, level, make_ablations
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.world import SUITES
 
 

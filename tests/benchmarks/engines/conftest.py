@@ -81,21 +81,3 @@ def small_model(tiny_like, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder / "tokenizer")
     DDIMScheduler(prediction_type="v_prediction", clip_sample=False).save_pretrained(folder / "scheduler")
     return folder
-
-
-@pytest.fixture
-def contents():
-    """Reads what a benchmark's folder holds: outcomes without their seconds, masks by their bytes."""
-    import json
-
-    def read(out: Path) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for path in sorted(out.rglob("*")):
-            name = str(path.relative_to(out))
-            if path.is_file() and name != "manifest.json":
-                found[name] = path.read_bytes()
-                if path.suffix == ".json":
-                    found[name] = {key: value for key, value in json.loads(found[name]).items() if key != "seconds"}
-        return found
-
-    return read

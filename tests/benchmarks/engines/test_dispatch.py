@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from undertow.base import JsonProgress, MemoryBudgetError, SettingsError
-from undertow.benchmarks import Method, baseline_method, get_protocol, open_dataset, run_benchmark
-from undertow.benchmarks.engines import MeasureUnit, UnitFailed
-from undertow.benchmarks.engines.units import Advanced, Finished, Loaded, perform
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.methods import Method, baseline_method
+from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.engines.units import Advanced, Finished, Loaded, MeasureUnit, UnitFailed, perform
 
 
 @pytest.mark.parametrize(

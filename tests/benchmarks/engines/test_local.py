@@ -10,15 +10,11 @@ import pytest
 import torch
 
 from undertow.base import JsonProgress, MaskError, MemoryBudgetError
-from undertow.benchmarks import (
-    Method,
-    baseline_method,
-    model_method,
-    open_dataset,
-    read_outcomes,
-    run_benchmark,
-    score_folder,
-)
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.methods import Method, baseline_method
+from undertow.benchmarks.core.outcomes import read_outcomes
+from undertow.benchmarks.core.runner import run_benchmark, score_folder
+from undertow.benchmarks.masks.methods import model_method
 from undertow.tracking import TrackSettings
 
 
@@ -109,7 +105,9 @@ def test_scoring_with_two_workers_is_scoring_with_one(folders: Path, tmp_path: P
 
 INTERRUPTED = """
 import sys, time
-from undertow.benchmarks import Method, baseline_method, open_dataset, run_benchmark
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.methods import Method, baseline_method
+from undertow.benchmarks.core.runner import run_benchmark
 from undertow.base import JsonProgress
 import slow
 

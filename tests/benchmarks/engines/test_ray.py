@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from undertow.base import SettingsError
-from undertow.benchmarks import Method, baseline_method, model_method, open_dataset, run_benchmark
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.core.methods import Method, baseline_method
+from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.masks.methods import model_method
 from undertow.tracking import TrackSettings
 
 

@@ -6,21 +6,14 @@ import torch
 
 from undertow.backbones import load
 from undertow.base import CueError, SettingsError
-from undertow.benchmarks import (
-    ColourSettings,
-    baseline_method,
-    colour_labels,
-    dataset_of,
-    get_protocol,
-    make_methods,
-    open_dataset,
-    parse_method,
-    parse_ways,
-    run_benchmark,
-    with_anchors,
-)
-from undertow.benchmarks.parse.baselines import colour_features, nearest_shares
-from undertow.benchmarks.tasks import get_task
+from undertow.benchmarks.core.datasets import dataset_of, open_dataset
+from undertow.benchmarks.core.methods import baseline_method, make_methods
+from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.core.task import get_task
+from undertow.benchmarks.parse.baselines import ColourSettings, colour_features, colour_labels, nearest_shares
+from undertow.benchmarks.parse.making import with_anchors
+from undertow.benchmarks.parse.methods import model_method, parse_ways
 from undertow.masks import VOID
 from undertow.parsing import ParseSettings, parse
 from undertow.video import Video
@@ -99,7 +92,7 @@ def test_a_model_parses_as_parse_does_with_an_anchor_in_the_middle(
     (sample,) = with_anchors([open_dataset(dataset, folders)[1]], [3])
     assert sample.name == "two-from-003" and sample.anchors == (3,)
     settings = ParseSettings(method="vidseg", tokens=48, batch=3, clusters=4)
-    method = parse_method(model_folder, settings=settings, label="mine", device="cpu", dtype="float32")
+    method = model_method(model_folder, settings=settings, label="mine", device="cpu", dtype="float32")
     results = run_benchmark([sample], [method, baseline_method("copy")], tmp_path / "out", keep=True)
     assert [outcome.method for outcome in results] == ["mine", "copy"] and len(results[0].frames) == 6
     anchor = sample.load_labels(3)
@@ -113,7 +106,7 @@ def test_a_model_parses_as_parse_does_with_an_anchor_in_the_middle(
 def test_without_anchors_clusters_are_matched(model_folder: Path, folders: Path, tmp_path: Path) -> None:
     sample = open_dataset("davis-folders-parse", folders)[0]
     settings = ParseSettings(method="vidseg", tokens=48, batch=3, clusters=6)
-    method = parse_method(model_folder, settings=settings, label="six", device="cpu", dtype="float32")
+    method = model_method(model_folder, settings=settings, label="six", device="cpu", dtype="float32")
     (outcome,) = run_benchmark([sample], [method], tmp_path / "out", rules="majority-per-video", keep=True)
     assert len(outcome.frames) == 5
     with sample.open() as video:
@@ -148,7 +141,7 @@ def test_anchors_are_moved_to_frames_that_are_shown(folders: Path) -> None:
 
 
 def test_void_of_a_cue_is_void_for_the_parser(model_folder: Path) -> None:
-    method = parse_method(
+    method = model_method(
         model_folder, settings=ParseSettings(method="vidseg", tokens=48, clusters=2), device="cpu", dtype="float32"
     )
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from undertow.base import MaskError, SettingsError
-from undertow.benchmarks.outcomes import Outcome, read_outcome
+from undertow.benchmarks.core.outcomes import Outcome, read_outcome
+from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.parse.sample import LabelCoding, SemanticSample, read_values, write_values
-from undertow.benchmarks.tasks import get_task
 from undertow.masks import VOID
 from undertow.metrics.confusion import ConfusionMatrix
 from undertow.metrics.consistency import ConsistencyEvaluator

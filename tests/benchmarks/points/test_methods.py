@@ -4,18 +4,12 @@ import numpy as np
 import pytest
 
 from undertow.base import SettingsError
-from undertow.benchmarks import (
-    baseline_method,
-    carry_points,
-    dataset_of,
-    get_protocol,
-    make_methods,
-    model_method,
-    simplest_baseline,
-)
-from undertow.benchmarks.points.flow import dense_flow, lucas_kanade
-from undertow.benchmarks.points.methods import MakePointTracker, point_method
-from undertow.benchmarks.points.returns import back_again
+from undertow.benchmarks.core.datasets import dataset_of
+from undertow.benchmarks.core.methods import baseline_method, baselines_of, make_methods
+from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.points.baselines import carry_points, dense_flow, lucas_kanade
+from undertow.benchmarks.points.methods import MakePointTracker, model_method
+from undertow.benchmarks.points.sample import back_again
 from undertow.points import PointSettings, track_points
 
 HEIGHT, WIDTH = 96, 128
@@ -52,15 +46,14 @@ def test_a_model_is_a_method_of_the_task_that_a_dataset_asks_for(tmp_path):
     assert dataset_of("badja", tmp_path) == ("badja", "points")
     with pytest.raises(SettingsError, match="is for points, not 'masks'"):
         dataset_of("badja", tmp_path, "masks")
-    methods = make_methods(["tiny"], [None, "dift"], simplest_baseline("points"), task="points")
+    methods = make_methods(["tiny"], [None, "dift"], list(baselines_of("points"))[:1], task="points")
     assert [(each.name, each.task) for each in methods] == [
         ("still", "points"),
         ("tiny", "points"),
         ("tiny+dift", "points"),
     ]
-    assert model_method("tiny").task == "masks"
     with pytest.raises(SettingsError, match="drift"):
-        point_method("tiny", "drift")
+        model_method("tiny", "drift")
 
 
 def test_a_method_follows_as_track_points_does():

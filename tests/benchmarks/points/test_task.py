@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from undertow.base import SettingsError
-from undertow.benchmarks import Method, baseline_method, get_task, run_benchmark, score_folder
+from undertow.benchmarks.core.methods import Method, baseline_method
+from undertow.benchmarks.core.runner import run_benchmark, score_folder
+from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.points.baselines import still_points
 from undertow.benchmarks.points.sample import PointSample, Tracks, read_tracks, write_tracks
 from undertow.metrics.points import scale_points

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from undertow.base import MaskError, SettingsError
-from undertow.benchmarks import Method, baseline_method, get_task, run_benchmark, score_folder
-from undertow.benchmarks.outcomes import read_outcomes
+from undertow.benchmarks.core.methods import Method, baseline_method
+from undertow.benchmarks.core.outcomes import read_outcomes
+from undertow.benchmarks.core.runner import run_benchmark, score_folder
+from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.refer.baselines import everything, nothing
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample
 from undertow.metrics.class_macro import ClassMacroEvaluator

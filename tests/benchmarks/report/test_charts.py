@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 from undertow.base import SettingsError
-from undertow.benchmarks import Outcome, mean_curve, write_plots
-from undertow.benchmarks.report import charts, markdown_report
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.report import charts
+from undertow.benchmarks.report.charts import mean_curve
+from undertow.benchmarks.report.writing import markdown_report, write_plots
 
 
 def outcome(method: str, sequence: str, values: list[float]) -> Outcome:

@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from undertow.benchmarks import Outcome, get_dataset, open_dataset, run_benchmark, write_report
-from undertow.benchmarks.methods import baseline_method
-from undertow.benchmarks.report import PUBLISHED, curve, published_table, worst_frames
+from undertow.benchmarks.core.datasets import get_dataset, open_dataset
+from undertow.benchmarks.core.methods import baseline_method
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.report.charts import curve
+from undertow.benchmarks.report.published import PUBLISHED
+from undertow.benchmarks.report.tables import published_table
+from undertow.benchmarks.report.worst import worst_frames
+from undertow.benchmarks.report.writing import write_report
 
 VOID = {"meta", "img", "br", "path", "use", "rect", "line", "circle"}
 

@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 
 from undertow.base import SettingsError
-from undertow.benchmarks import (
-    Outcome,
-    difference_table,
-    markdown_report,
-    method_table,
-    metrics_csv,
-    sequence_table,
-    write_report,
-)
-from undertow.benchmarks.report import Table
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.report.tables import Table, difference_table, method_table, metrics_csv, sequence_table
+from undertow.benchmarks.report.writing import markdown_report, write_report
 
 
 def outcome(method: str, sequence: str, *objects: tuple[float, float], pace: float | None = 0.5) -> Outcome:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from undertow.backbones import Conditioning, ImageUNet
 from undertow.base import SettingsError, atomic_path
-from undertow.benchmarks.ablation.published import PAPER, SETTING
-from undertow.benchmarks.ablation.runtime import Seconds
-from undertow.benchmarks.ablation.tables import Found, Row, titled
+from undertow.benchmarks.ablation.methods import Seconds
+from undertow.benchmarks.ablation.tables import PAPER, SETTING, Found, Row, titled
+from undertow.benchmarks.ablation.texts import ObjectTexts
 from undertow.benchmarks.ablation.variants import Ablation
 from undertow.benchmarks.report.charts import COLOURS, STEPS, mean_curve, new_figure
+from undertow.tracking.tuning import read_facts, read_kernel
 
 OURS, THEIRS = COLOURS[0], "#777777"
 
@@ -88,7 +90,7 @@ def draw_curves(rows: Sequence[Row], found: Found) -> Any:
 
 
 def draw_timesteps(ablation: Ablation, rows: Sequence[Row]) -> Any:
-    """Returns the score over the timestep told to the network, a line for each way to the noise level."""
+    """Returns the score over the timestep given to the network, a line for each way to the noise level."""
     figure = new_figure(6.4, 3.8)
     axes = figure.add_subplot()
     lines: dict[str, list[tuple[int, float]]] = {}
@@ -106,7 +108,7 @@ def draw_timesteps(ablation: Ablation, rows: Sequence[Row]) -> Any:
             axes.annotate(f"paper: {each.title} {each.figure}", (where, each.value), (6, 4),
                           textcoords="offset points", fontsize=7, color=THEIRS)  # fmt: skip
     axes.set_xticks(range(len(steps)), [str(step) for step in steps])
-    axes.set_xlabel("timestep told to the network", fontsize=9)
+    axes.set_xlabel("timestep given to the network", fontsize=9)
     axes.set_ylabel("J&F, %", fontsize=9)
     axes.legend(fontsize=8, frameon=False)
     return _dressed(figure, axes, "both")
@@ -150,8 +152,8 @@ def draw_embeddings(groups: Mapping[str, Float[np.ndarray, "n d"]], seed: int = 
     """Returns t-SNE of conditionings in two dimensions: each whole tensor is one point (the paper's figure 5).
 
     Args:
-        groups: flattened tensors by what they are, such as "learned".
-        seed: of the embedding.
+        groups: Flattened tensors by what they are, such as "learned".
+        seed: Of the embedding.
 
     Raises:
         SettingsError: if scikit-learn is not installed, or there are fewer than five tensors.
@@ -200,3 +202,37 @@ def _dressed(figure: Any, axes: Any, grid: str) -> Any:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
     return figure
+
+
+def gather_conditionings(
+    backbone: ImageUNet, folder: Path, texts: Sequence[Mapping[int, ObjectTexts]]
+) -> dict[str, Float[np.ndarray, "n d"]]:
+    """Returns whole conditionings as vectors, by what they are: the null text, class names, captions, and learned ones.
+
+    Args:
+        backbone: The model; kernels of others are left out.
+        folder: Where learned kernels are kept.
+        texts: Of the objects of each sequence.
+    """
+    objects = [one for each in texts for one in each.values()]
+    groups: dict[str, list[Conditioning]] = {"null text": [backbone.embed(backbone.card.null_text)]}
+    for kind, title in (("class", "class names"), ("caption", "captions")):
+        words = dict.fromkeys(one.of(kind) for one in objects)
+        groups[title] = [backbone.embed(text) for text in words]
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            facts, kernel = read_facts(path), read_kernel(path, backbone)
+        except SettingsError:
+            # Of another model, or half written by another version.
+            continue
+        tuning = facts.get("tuning")
+        if kernel.conditioning.provenance == "learned" and isinstance(tuning, dict):
+            name = "learned, fast" if tuning.get("held_out") else "learned, paper"
+            groups.setdefault(name + ", self left out" * bool(tuning.get("exclude_self")), []).append(
+                kernel.conditioning
+            )
+    return {
+        name: np.stack([each.tensor.float().cpu().numpy().ravel() for each in found])
+        for name, found in groups.items()
+        if found
+    }

@@ -1,7 +1,8 @@
-"""Variants as methods of the benchmark runner."""
+"""Variants as methods of the benchmark runner, and what they take on the first frames of a sequence."""
 
 import hashlib
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,13 +15,21 @@ from undertow.backbones import ImageUNet, load
 from undertow.base import SettingsError
 from undertow.benchmarks.ablation.texts import TEXTS_DIGEST, Texts
 from undertow.benchmarks.ablation.variants import Variant
-from undertow.benchmarks.methods import Method, Predictor, model_method
-from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.core.methods import Method
+from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.task import get_task
+from undertow.benchmarks.masks.baselines import Predictor
+from undertow.benchmarks.masks.methods import model_method
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import LabelMap, object_ids
 from undertow.refinement import SamSettings, load_segmenter, refinement_settings
 from undertow.tracking import ObjectKernel, Refiner, SegmenterRefiner, TrackSettings, TunedKernels, make_refiner, track
 from undertow.tracking.tuning import get_tuning, tune
 from undertow.video import Video
+
+FRAMES = 12
+# Steps of tuning that are timed; all of them take the same.
+TUNING_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def load_image_model(model: str | Path, device: str | None = None, dtype: str | 
 
     Raises:
         SettingsError: if it is another kind of model.
-        WeightsUnavailable: if its weights are not to be had.
+        WeightsUnavailable: if its weights are unavailable.
     """
     loaded = load(model, device=device, dtype=dtype)
     if not isinstance(loaded, ImageUNet):
@@ -110,17 +119,17 @@ def variant_method(
     """Returns a variant as a method of `run_benchmark`.
 
     Args:
-        model: name or folder of a model.
-        variant: what is changed of the default.
-        texts: class names and captions of objects, see `undertow.benchmarks.ablation.texts`.
-        device: where the model runs.
-        dtype: number type of the model.
-        segmenter: what "sam" prompts.
-        kernels: folder where learned kernels are kept.
+        model: Name or folder of a model.
+        variant: What is changed of the default.
+        texts: Class names and captions of objects, see `undertow.benchmarks.ablation.texts`.
+        device: Where the model runs.
+        dtype: Number type of the model.
+        segmenter: What "sam" prompts.
+        kernels: Folder where learned kernels are kept.
 
     Raises:
         SettingsError: if the model is unknown.
-        WeightsUnavailable: if its weights are not to be had.
+        WeightsUnavailable: if its weights are unavailable.
     """
     facts = dict(model_method(model, settings=variant.settings, device=device, dtype=dtype).settings)
     facts["variant"] = variant.facts()
@@ -147,3 +156,50 @@ def masks_digest(labels: LabelMap) -> str:
 def unique_variants(variants: Iterable[Variant]) -> list[Variant]:
     """Returns variants in order, each name once: tables share rows."""
     return list({variant.name: variant for variant in variants}.values())
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What a variant takes.
+
+    Attributes:
+        cpu: CPU seconds of a frame, all threads together, after the first batch; scoring and reading are left out.
+        wall: The same by the clock.
+        before: Seconds by the clock until the first label map, for each object of the first frame: tuning is there.
+    """
+
+    cpu: float
+    wall: float
+    before: float
+
+
+def time_method(method: Method, sample: MaskSample, protocol: EvaluationProtocol, frames: int = FRAMES) -> Seconds:
+    """Returns what a method takes on the first frames that a protocol shows of a sample.
+
+    The first batch of four frames is not counted, since weights and buffers are touched for the first time there.
+
+    Args:
+        method: What to time.
+        sample: a sequence.
+        protocol: Which frames, and how finely.
+        frames: How many of them, more than four.
+    """
+    shown = list(protocol.frames(len(sample.frames)))[:frames]
+    with sample.open() as video:
+        images = [video[index] for index in shown]
+    predictor = method.make_predictor(protocol)
+    begun = time.perf_counter()
+    predictions = get_task(sample.task).predict(sample, predictor, iter(images), shown)
+    next(predictions)
+    before = time.perf_counter() - begun
+    skipped = min(3, len(shown) - 2)
+    for _ in range(skipped):
+        next(predictions)
+    cpu, wall, counted = time.process_time(), time.perf_counter(), sum(1 for _ in predictions)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return Seconds(cpu / max(1, counted), wall / max(1, counted), before / max(1, len(sample.ids)))
+
+
+def tuning_seconds(tuned: Seconds, untuned: Seconds) -> float:
+    """Returns seconds by the clock of one step of tuning of one object, from `TUNING_STEPS` of them and from none."""
+    return (tuned.before - untuned.before) / TUNING_STEPS

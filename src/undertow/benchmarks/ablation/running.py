@@ -7,17 +7,25 @@ from pathlib import Path
 
 from undertow.backbones import Card, locate
 from undertow.base import Progress, SettingsError, SilentProgress, write_json
-from undertow.benchmarks.ablation.embeddings import gather_conditionings
-from undertow.benchmarks.ablation.methods import load_image_model, masks_digest, unique_variants, variant_method
-from undertow.benchmarks.ablation.runtime import TUNING_STEPS, Seconds, time_method
+from undertow.benchmarks.ablation.figures import gather_conditionings
+from undertow.benchmarks.ablation.methods import (
+    TUNING_STEPS,
+    Seconds,
+    load_image_model,
+    masks_digest,
+    time_method,
+    unique_variants,
+    variant_method,
+)
 from undertow.benchmarks.ablation.texts import ObjectTexts, texts_of
 from undertow.benchmarks.ablation.variants import Ablation, Scale, Variant, make_ablations
 from undertow.benchmarks.ablation.writing import Measured, write_ablations
-from undertow.benchmarks.methods import Method
-from undertow.benchmarks.outcomes import RESULTS, Outcome, by_method, read_outcomes
-from undertow.benchmarks.protocols import EvaluationProtocol, get_protocol
-from undertow.benchmarks.runner import choose_rules, run_benchmark, unit_fingerprint
-from undertow.benchmarks.samples import MaskSample, Sample
+from undertow.benchmarks.core.methods import Method
+from undertow.benchmarks.core.outcomes import RESULTS, Outcome, by_method, read_outcomes
+from undertow.benchmarks.core.protocols import EvaluationProtocol, get_protocol
+from undertow.benchmarks.core.runner import choose_rules, run_benchmark, unit_fingerprint
+from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.refinement import segmenter_at_hand
 
 # Beside the predictions, where no outcomes are looked for.
@@ -32,18 +40,18 @@ class AblationSettings:
     """What is ablated, and how.
 
     Attributes:
-        model: name or folder of the model.
-        only: names of ablations, or what they repeat ("table1", "figure4"); all of them if empty.
-        variants: of these ablations only those rows, beside the first, by name; all of them if empty.
-        protocol: how to measure.
-        scale: how much.
-        segmenter: what the variants with a segmenter prompt.
-        device: where the model runs.
-        dtype: its number type.
-        workers: how many processes measure at once.
+        model: Name or folder of the model.
+        only: Names of ablations, or what they repeat ("table1", "figure4"); all of them if empty.
+        variants: Of these ablations only those rows, beside the first, by name; all of them if empty.
+        protocol: How to measure.
+        scale: How much.
+        segmenter: What the variants with a segmenter prompt.
+        device: Where the model runs.
+        dtype: Its number type.
+        workers: How many processes measure at once.
         threads: CPU threads of each.
-        overwrite: whether to measure again what is there.
-        tables_only: whether to measure nothing and write tables of what is there.
+        overwrite: Whether to measure again what is there.
+        tables_only: Whether to measure nothing and write tables of what is there.
     """
 
     model: str | Path = "tiny"
@@ -75,16 +83,16 @@ def run_ablations(
     measured once. What cannot be measured for want of weights is said so in its row.
 
     Args:
-        samples: sequences with masks.
-        out: folder of the ablation.
-        settings: what is ablated, and how.
-        progress: told of every frame.
-        root: the dataset's folder, for the manifest.
-        split: its split, for the manifest.
+        samples: Sequences with masks.
+        out: Folder of the ablation.
+        settings: What is ablated, and how.
+        progress: Advanced by every frame.
+        root: The dataset's folder, for the manifest.
+        split: Its split, for the manifest.
 
     Raises:
         SettingsError: for an unknown ablation, or samples of another task.
-        WeightsUnavailable: if the model's weights are not to be had.
+        WeightsUnavailable: if the model's weights are unavailable.
     """
     settings, out, progress = settings or AblationSettings(), Path(out), progress or SilentProgress()
     masked = [sample for sample in samples if isinstance(sample, MaskSample)]

@@ -1,4 +1,8 @@
-"""Tables of ablations: our rows with their differences and intervals, and the paper's rows below them."""
+"""Tables of ablations: our rows with their differences and intervals, and below them what DRIFT prints.
+
+All the paper's rows are Stable Diffusion on DAVIS-2017 val at full length (protocol `full`), as arXiv 2511.19936 prints
+them; none of them was measured by this program.
+"""
 
 import csv
 import io
@@ -8,13 +12,87 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from undertow.benchmarks.ablation.published import PAPER, SETTING
-from undertow.benchmarks.ablation.runtime import Seconds, tuning_seconds
+from undertow.benchmarks.ablation.methods import Seconds, tuning_seconds
 from undertow.benchmarks.ablation.variants import Ablation, Variant
-from undertow.benchmarks.outcomes import Outcome
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.report.tables import Table, percent
-from undertow.benchmarks.tasks import get_task
 from undertow.metrics import paired_bootstrap
+
+SETTING = "SD 2.1, DAVIS-2017 val, every frame"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a table of the paper.
+
+    Attributes:
+        title: What it is, in our words.
+        figure: As it is printed: J&F in percent, or seconds per object.
+        note: What else decides it.
+        timestep: Noise level, where the row is a point of a curve.
+        weights: Model that it was measured with, where rows are models.
+    """
+
+    title: str
+    figure: str
+    note: str = ""
+    timestep: int | None = None
+    weights: str = "sd-2.1"
+
+    @property
+    def value(self) -> float | None:
+        """The figure as a number; `None` if it is a difference or nothing."""
+        try:
+            return None if self.figure.startswith(("+", "-")) else float(self.figure)
+        except ValueError:
+            return None
+
+
+PAPER: dict[str, tuple[PublishedRow, ...]] = {
+    "conditioning": (
+        PublishedRow("null text", "71.8"),
+        PublishedRow("class name", "71.9"),
+        PublishedRow("caption", "72.0", "BLIP-2 on the object cut out"),
+        PublishedRow("learned", "74.5", "3500 steps"),
+    ),
+    "heads": (
+        PublishedRow("equal, tuned conditioning", "74.5"),
+        PublishedRow("learned, tuned conditioning", "74.8"),
+        PublishedRow("learned, null text", "+0.2", "printed as a difference"),
+    ),
+    "components": (
+        PublishedRow("propagation alone, random noise", "71.1", "J 67.0, F 75.1"),
+        PublishedRow("+ inversion", "71.8", "J 67.9, F 75.6"),
+        PublishedRow("+ inversion, tuning, head weights", "74.8", "J 70.7, F 78.9"),
+        PublishedRow("+ inversion, SAM", "80.7", "J 78.2, F 83.2"),
+        PublishedRow("all of it", "81.3", "J 78.8, F 83.7"),
+    ),
+    "runtime": (
+        PublishedRow("propagation alone", "9.85", "seconds per object on an H100"),
+        PublishedRow("+ inversion", "+2.19"),
+        PublishedRow("+ SAM", "+5.78"),
+        PublishedRow("+ tuning", "+141.4", "3500 steps"),
+    ),
+    "models": (
+        PublishedRow("SD 1.5", "68.9", "with SAM 76.4", weights="sd-1.5"),
+        PublishedRow("SD 2.1", "74.8", "with SAM 81.3"),
+    ),
+    "refiners": (
+        PublishedRow("none", "74.5", "tuned conditioning"),
+        PublishedRow("PAC-CRF", "76.4", "tuned conditioning; 5x5 kernels, 30 steps"),
+        PublishedRow("SAM", "81.3", "all of it; ViT-H, p 40, n 2"),
+    ),
+    "attention": (),
+    "noising": (
+        PublishedRow("DDIM inversion, its best", "58.0", "from the first frame alone", 81),
+        PublishedRow("random noise, its best", "57.4", "from the first frame alone", 21),
+    ),
+    "prompts": (
+        PublishedRow("n 2, p 40", "81.3", "n 1 is poor, 3 no better than 2, 5 a little worse; p saturates at about 40"),
+    ),
+    "embeddings": (),
+}
 
 Found = Mapping[str, Mapping[str, Outcome]]
 """Outcomes by variant and by sequence."""
@@ -31,16 +109,16 @@ class Row:
     """What was measured of a variant, in shares of one; NaN where there is nothing.
 
     Attributes:
-        variant: which.
+        variant: Which.
         combined: J&F, averaged as the dataset's rules say.
         region: J.
         contour: F.
         difference: J&F minus that of the first variant, mean over the sequences that both have.
-        interval: its 95 % interval by a paired bootstrap over sequences.
-        better: on how many sequences it is better.
-        sequences: how many it was measured on.
-        shared: how many of them the first variant was measured on too.
-        note: why there is nothing.
+        interval: Its 95 % interval by a paired bootstrap over sequences.
+        better: On how many sequences it is better.
+        sequences: How many it was measured on.
+        shared: How many of them the first variant was measured on too.
+        note: Why there is nothing.
     """
 
     variant: Variant
@@ -59,9 +137,9 @@ def rows_of(ablation: Ablation, found: Found, missing: Mapping[str, str] | None 
     """Returns what was measured of each variant of an ablation.
 
     Args:
-        ablation: what is compared.
-        found: outcomes.
-        missing: why a variant was not measured, by its name.
+        ablation: What is compared.
+        found: Outcomes.
+        missing: Why a variant was not measured, by its name.
     """
     missing = missing or {}
     reference = found.get(ablation.variants[0].name, {})

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from undertow.benchmarks.samples import MaskSample, Sample
+from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.world import SUITES
 from undertow.world.captions import phrase, place
 

@@ -23,16 +23,16 @@ class Variant:
     """One way to track.
 
     Attributes:
-        name: names its folder.
-        title: names its row.
-        settings: tracking options.
-        noising: the way to the noise level, if not the card's.
-        sites: where to look, if not where the card says, and then at which temperature.
-        temperature: see `sites`.
-        text: what the model is conditioned on at the card's tuning site; `None` for tracking without tuning.
-        tuning: how conditioning and head weights are learned from there; `None` for not at all.
-        refine: what makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
-        sam: for "sam", how many prompts of how many points; how else, the segmenter's card says.
+        name: Names its folder.
+        title: Names its row.
+        settings: Tracking options.
+        noising: The way to the noise level, if not the card's.
+        sites: Where to look, if not where the card says, and then at which temperature.
+        temperature: See `sites`.
+        text: What the model is conditioned on at the card's tuning site; `None` for tracking without tuning.
+        tuning: How conditioning and head weights are learned from there; `None` for not at all.
+        refine: What makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
+        sam: For "sam", how many prompts of how many points; how else, the segmenter's card says.
     """
 
     name: str
@@ -71,11 +71,11 @@ class Ablation:
     """Variants that belong into one table or chart; the first is what the others are compared with.
 
     Attributes:
-        name: what `--only` takes.
-        title: its heading.
-        paper: which table or figure of the paper it repeats.
-        variants: what is compared.
-        kind: how it is shown: rows of scores, curves over time or over the timestep, a grid of prompts, or seconds.
+        name: What `--only` takes.
+        title: Its heading.
+        paper: Which table or figure of the paper it repeats.
+        variants: What is compared.
+        kind: How it is shown: rows of scores, curves over time or over the timestep, a grid of prompts, or seconds.
     """
 
     name: str
@@ -90,10 +90,10 @@ class Scale:
     """How much an ablation measures.
 
     Attributes:
-        timesteps: told to the network in the curves of the first frame alone.
-        points: points of a prompt (the paper's n), in the grid.
-        prompts: prompts of an object (the paper's p).
-        tuning_steps: steps of tuning at most, for trials; `None` for the presets' own.
+        timesteps: Told to the network in the curves of the first frame alone.
+        points: Points of a prompt (the paper's n), in the grid.
+        prompts: Prompts of an object (the paper's p).
+        tuning_steps: Steps of tuning at most, for trials; `None` for the presets' own.
     """
 
     timesteps: tuple[int, ...] = (1, 21, 41, 81, 201, 401)
@@ -110,8 +110,8 @@ def make_ablations(card: Card, scale: Scale | None = None) -> dict[str, Ablation
     """Returns every ablation of a model, by name, in the paper's order.
 
     Args:
-        card: of the model.
-        scale: how much to measure.
+        card: Of the model.
+        scale: How much to measure.
     """
     scale = scale or Scale()
     every = (

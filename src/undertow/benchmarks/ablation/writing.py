@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from undertow.base import SettingsError, write_text
 from undertow.benchmarks.ablation import figures, tables
-from undertow.benchmarks.ablation.published import SETTING
-from undertow.benchmarks.ablation.runtime import Seconds
+from undertow.benchmarks.ablation.methods import Seconds
+from undertow.benchmarks.ablation.tables import SETTING
 from undertow.benchmarks.ablation.variants import Ablation
 
 REPORT = "ablation.md"
@@ -27,16 +27,16 @@ class Measured:
     """Everything that tables and charts are made of.
 
     Attributes:
-        dataset: its name.
-        protocol: in words.
-        model: its name or folder.
-        ablations: by name.
-        extras: which of "models" and "embeddings" are wanted.
-        found: outcomes by variant and sequence.
-        missing: why variants were not measured, by name.
-        seconds: what variants take, by name.
-        timed: name of the sequence they were timed on.
-        conditionings: vectors by what they are.
+        dataset: Its name.
+        protocol: In words.
+        model: Its name or folder.
+        ablations: By name.
+        extras: Which of "models" and "embeddings" are wanted.
+        found: Outcomes by variant and sequence.
+        missing: Why variants were not measured, by name.
+        seconds: What variants take, by name.
+        timed: Name of the sequence they were timed on.
+        conditionings: Vectors by what they are.
     """
 
     dataset: str

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from undertow.base import Progress, SettingsError
+from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.engines.dispatch import Crew, check_workers, dispatch
 from undertow.benchmarks.engines.local import InProcess, Processes, check_portable
-from undertow.benchmarks.engines.shards import choose_shard, parse_shard
-from undertow.benchmarks.engines.units import MeasureUnit, ScoreUnit, Unit, UnitFailed
-from undertow.benchmarks.outcomes import Outcome
+from undertow.benchmarks.engines.units import MeasureUnit, Unit
 
 ENGINES = ("local", "ray")
 
@@ -26,19 +23,18 @@ def run_units(
     """Returns the outcomes of units, in their order, the same by every engine at the same number of threads.
 
     Args:
-        units: what to do.
-        progress: told of every step, a few times a second if other processes do the work.
+        units: What to do.
+        progress: Advanced by every step, a few times a second if other processes do the work.
         engine: "local" for this machine or "ray" for a Ray cluster.
-        workers: how many processes work at once; with one, the local engine works in this one.
+        workers: How many processes work at once; with one, the local engine works in this one.
         threads: CPU threads of each worker; its share of this process's if not given.
-        keep_going: whether the other units are finished when one fails.
+        keep_going: Whether the other units are finished when one fails.
 
     Raises:
         SettingsError: if there is no such engine, or a method cannot be sent to another process.
         UndertowError: naming the units that failed, once the others are done.
     """
     check_engine(engine, workers)
-    share = worker_threads(workers, threads)
     methods = [unit.method for unit in units if isinstance(unit, MeasureUnit)]
     crew: Crew
     if engine == "local" and workers == 1:
@@ -46,6 +42,7 @@ def run_units(
     if not units:
         return []
     check_portable({method.name: method for method in methods})
+    share = worker_threads(workers, threads)
     devices = {method.device for method in methods}
     wants_gpu = any(device in (None, "auto") or device.startswith("cuda") for device in devices)
     if engine == "local":
@@ -74,18 +71,8 @@ def worker_threads(workers: int, threads: int | None = None) -> int:
     """
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads}; give 1 or more")
-    return threads or max(1, torch.get_num_threads() // workers)
+    if threads is not None:
+        return threads
+    import torch
 
-
-__all__ = [
-    "ENGINES",
-    "MeasureUnit",
-    "ScoreUnit",
-    "Unit",
-    "UnitFailed",
-    "check_engine",
-    "choose_shard",
-    "parse_shard",
-    "run_units",
-    "worker_threads",
-]
+    return max(1, torch.get_num_threads() // workers)

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from undertow.base import MemoryBudgetError, Progress, SettingsError
+from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.engines.units import Advanced, Failed, Finished, Lost, Message, Unit, UnitFailed
-from undertow.benchmarks.outcomes import Outcome
 
 MOST_TRIES = 3
 MOST_NAMED = 5
@@ -53,11 +53,11 @@ def dispatch(
     A worker that is lost loses the unit it was busy with, which is tried again in a new worker, at most twice.
 
     Args:
-        units: handed out group by group, within a group the most costly first; in their order to a single worker.
-        crew: who does the work; ended before this returns.
-        places: number of workers.
-        progress: told of every step.
-        keep_going: whether the other units are finished when one fails.
+        units: Handed out group by group, within a group the most costly first; in their order to a single worker.
+        crew: Who does the work; ended before this returns.
+        places: Number of workers.
+        progress: Advanced by every step.
+        keep_going: Whether the other units are finished when one fails.
 
     Raises:
         UndertowError: naming the units that failed, once the others are done.

@@ -12,9 +12,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-import torch
-
-from undertow.base import SettingsError
+from undertow.base import SettingsError, set_threads
 from undertow.benchmarks.engines.dispatch import Crew
 from undertow.benchmarks.engines.units import Failed, Finished, Loaded, Lost, Message, Unit, perform
 
@@ -33,9 +31,12 @@ class InProcess(Crew):
 
     def __init__(self, threads: int | None = None) -> None:
         self._loaded = Loaded()
-        self._before = torch.get_num_threads()
+        self._before: int | None = None
         if threads is not None:
-            torch.set_num_threads(threads)
+            import torch
+
+            self._before = torch.get_num_threads()
+            set_threads(threads)
 
     def give(self, place: int, unit: Unit) -> None:
         """Notes the unit; it is worked on while `listen` is iterated over."""
@@ -48,7 +49,7 @@ class InProcess(Crew):
     def close(self) -> None:
         """Forgets what was loaded and sets the number of threads back."""
         self._loaded = Loaded()
-        torch.set_num_threads(self._before)
+        set_threads(self._before)
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Processes(Crew):
 
     Args:
         threads: CPU threads of each.
-        spread: whether to spread them over the GPUs of this machine, one GPU for each process.
+        spread: Whether to spread them over the GPUs of this machine, one GPU for each process.
     """
 
     def __init__(self, threads: int, *, spread: bool = False) -> None:
@@ -129,9 +130,12 @@ class Processes(Crew):
     def _variables(self, place: int) -> dict[str, str]:
         """Returns what a process must find in its environment, as libraries read it when they are imported."""
         variables = dict.fromkeys(THREAD_LIMITS, str(self._threads))
-        if self._spread and (count := torch.cuda.device_count()) > 1:
-            cards = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
-            variables["CUDA_VISIBLE_DEVICES"] = cards[place % len(cards)]
+        if self._spread:
+            import torch
+
+            if (count := torch.cuda.device_count()) > 1:
+                cards = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
+                variables["CUDA_VISIBLE_DEVICES"] = cards[place % len(cards)]
         return variables
 
     def _drop(self, place: int) -> Lost:
@@ -168,8 +172,7 @@ def _serve(connection: "Connection[Any, Unit]", threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Ends like any exit, so that a half-written file is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    torch.set_num_threads(threads)
-    loaded = Loaded()
+    loaded = Loaded(threads)
     # A closed pipe means that the parent is done, or gone.
     with suppress(EOFError, OSError):
         connection.send(READY)

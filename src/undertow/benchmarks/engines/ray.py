@@ -15,8 +15,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from undertow.base import SettingsError
 from undertow.benchmarks.engines.dispatch import Crew
 from undertow.benchmarks.engines.units import Failed, Finished, Loaded, Lost, Message, Unit, UnitFailed, perform
@@ -42,11 +40,11 @@ class Actors(Crew):
 
     Args:
         threads: CPU threads of each.
-        places: how many are wanted.
-        gpu: whether each is to have a GPU of its own, if the cluster has any.
+        places: How many are wanted.
+        gpu: Whether each is to have a GPU of its own, if the cluster has any.
 
     Attributes:
-        places: how many there may be: what is wanted and fits.
+        places: How many there may be: what is wanted and fits.
 
     Raises:
         SettingsError: if Ray is not installed or the cluster cannot be reached, or has no room.
@@ -156,8 +154,7 @@ class _Actor:
     def __init__(self, threads: int, path: list[str]) -> None:
         # Methods of one's own are found where the driver finds them.
         sys.path += [folder for folder in path if folder not in sys.path]
-        torch.set_num_threads(threads)
-        self._loaded = Loaded()
+        self._loaded = Loaded(threads)
 
     def perform(self, unit: Unit) -> Iterator[Message]:
         """Does a unit and yields what there is to tell."""

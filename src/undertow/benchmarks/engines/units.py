@@ -9,13 +9,13 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from undertow.base import MemoryBudgetError, UndertowError
-from undertow.benchmarks.measuring import Steps, measure, score
-from undertow.benchmarks.methods import Method
-from undertow.benchmarks.outcomes import RESULTS, Outcome, outcome_path
-from undertow.benchmarks.protocols import EvaluationProtocol
-from undertow.benchmarks.samples import Sample
-from undertow.benchmarks.tasks import get_task
+from undertow.base import MemoryBudgetError, UndertowError, set_threads
+from undertow.benchmarks.core.measuring import Steps, measure, score
+from undertow.benchmarks.core.methods import Method
+from undertow.benchmarks.core.outcomes import RESULTS, Outcome, outcome_path
+from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.task import get_task
 
 
 class UnitFailed(UndertowError):
@@ -25,9 +25,14 @@ class UnitFailed(UndertowError):
 
 
 class Loaded:
-    """Keeps the predictor that was used last: a model is loaded once per process, and never two at a time."""
+    """Keeps the predictor that was used last: a model is loaded once per process, and never two at a time.
 
-    def __init__(self) -> None:
+    Args:
+        threads: CPU threads that predictors may use; left as they are if not given.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
         self._key: tuple[str, EvaluationProtocol] | None = None
         self._predictor: Callable[..., Any] | None = None
         self._error: Exception | None = None
@@ -38,6 +43,7 @@ class Loaded:
         if self._key != key:
             self._key, self._predictor, self._error = key, None, None
             try:
+                set_threads(self._threads)
                 self._predictor = method.make_predictor(protocol)
             except Exception as error:
                 self._error = error

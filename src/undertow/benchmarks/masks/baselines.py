@@ -13,7 +13,7 @@ with the previous label and 39.6 without a check. The best of each is the defaul
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Bool, Float32, UInt8
 
 from undertow.base import SettingsError
+from undertow.benchmarks.core.methods import Baseline, Method
+from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
 
 Estimator = Literal["farneback", "dis"]
@@ -28,6 +30,12 @@ Fallback = Literal["doubt", "nearest", "previous"]
 FlowField = Float32[np.ndarray, "h w 2"]
 Images = Iterator[UInt8[np.ndarray, "h w 3"]]
 Cues = Mapping[int, LabelMap]
+Predictor = Callable[[Images, Cues], Iterator[LabelMap]]
+"""From the images of one sample and the masks it starts from to a label map per image, at native size.
+
+The masks are label maps of the objects that start at an image, by that image's place among those shown. It is asked
+for one label map at a time and may read ahead by a bounded number of images.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,17 +44,17 @@ class FlowSettings:
 
     Attributes:
         estimator: "farneback" (polynomial expansion) or "dis" (dense inverse search).
-        tokens: size that flow is estimated and labels are carried at, as tokens of `stride` pixels, so that a flow
+        tokens: Size that flow is estimated and labels are carried at, as tokens of `stride` pixels, so that a flow
             baseline sees no finer picture than a model with that budget; `None` for the native size, never above it.
-        stride: pixels per side of a token.
-        tolerance: squared gap in pixels that a forward and backward flow may leave at rest.
-        share: what is allowed beside it, as a share of the two squared flow lengths.
-        fallback: what an inconsistent pixel takes: its warped label with "doubt", the label of the "nearest" consistent
+        stride: Pixels per side of a token.
+        tolerance: Squared gap in pixels that a forward and backward flow may leave at rest.
+        share: What is allowed beside it, as a share of the two squared flow lengths.
+        fallback: What an inconsistent pixel takes: its warped label with "doubt", the label of the "nearest" consistent
             pixel, or the "previous" label of its own place.
-        trust: share of a doubted label that is kept, the rest going to the background; 1 switches the check off.
-        farneback_window: averaging window of Farneback's method, in pixels.
-        farneback_levels: pyramid levels of Farneback's method.
-        dis_preset: speed preset of dense inverse search.
+        trust: Share of a doubted label that is kept, the rest going to the background; 1 switches the check off.
+        farneback_window: Averaging window of Farneback's method, in pixels.
+        farneback_levels: Pyramid levels of Farneback's method.
+        dis_preset: Speed preset of dense inverse search.
     """
 
     estimator: Estimator = "dis"
@@ -97,8 +105,8 @@ def flow_labels(images: Images, cues: Cues, settings: FlowSettings) -> Iterator[
 
     Args:
         images: RGB frames of one size.
-        cues: label map of the objects that start at an image, by the image's place; one for place 0.
-        settings: see `FlowSettings`.
+        cues: Label map of the objects that start at an image, by the image's place; one for place 0.
+        settings: See `FlowSettings`.
 
     Raises:
         SettingsError: if OpenCV is not installed, or there is no mask of the first image.
@@ -142,10 +150,10 @@ def carry(
     """Returns the soft labels of a frame from those of the frame before.
 
     Args:
-        soft: labels of the frame before.
-        backward: flow (x, y in pixels) from each pixel of the frame to its place in the frame before.
-        forward: flow from each pixel of the frame before to its place in the frame.
-        settings: tolerance of the check and what to do where it fails.
+        soft: Labels of the frame before.
+        backward: Flow (x, y in pixels) from each pixel of the frame to its place in the frame before.
+        forward: Flow from each pixel of the frame before to its place in the frame.
+        settings: Tolerance of the check and what to do where it fails.
     """
     cv2 = _opencv()
     rows, columns = np.indices(backward.shape[:2], np.float32)
@@ -193,7 +201,7 @@ def flow_estimator(
 
 
 def _agree(there: FlowField, back: FlowField, settings: FlowSettings) -> Bool[np.ndarray, "h w"]:
-    """Tells where going there and back ends close to the start, with more slack for longer ways."""
+    """Returns where going there and back ends close to the start, with more slack for longer ways."""
     gap = np.square(there + back).sum(-1)
     lengths = np.square(there).sum(-1) + np.square(back).sum(-1)
     agree: Bool[np.ndarray, "h w"] = gap <= settings.tolerance + settings.share * lengths
@@ -226,3 +234,32 @@ def _opencv() -> Any:
     except ImportError as error:
         raise SettingsError("flow baselines need OpenCV; run: pip install 'undertow[bench]'") from error
     return cv2
+
+
+def make_copy(protocol: EvaluationProtocol) -> Predictor:
+    """Returns the predictor that repeats the masks it was given."""
+    return copy_labels
+
+
+@dataclass(frozen=True)
+class MakeFlow:
+    """Makes the predictor of a flow baseline, which sees no finer picture than a model under the same protocol."""
+
+    settings: FlowSettings
+
+    def __call__(self, protocol: EvaluationProtocol) -> Predictor:
+        """Returns the predictor, with the protocol's token budget unless its settings have one."""
+        flow = self.settings
+        budgeted = flow if flow.tokens is not None else replace(flow, tokens=protocol.tokens)
+        return lambda images, cues: flow_labels(images, cues, budgeted)
+
+
+def flow_method(settings: FlowSettings, label: str | None = None) -> Method:
+    """Returns a flow baseline with settings of one's own, for sweeps."""
+    return Baseline(settings.estimator, "masks", MakeFlow(settings), asdict(settings)).method(label)
+
+
+BASELINES = {
+    "copy": Baseline("copy", "masks", make_copy),
+    **{name: Baseline(name, "masks", MakeFlow(flow), asdict(flow)) for name, flow in FLOW_BASELINES.items()},
+}

@@ -1,16 +1,29 @@
-"""DAVIS 2016 and 2017 in their standard trees, or one folder per sequence; the truth is a label map per frame."""
+"""DAVIS in its standard trees, or one folder per sequence: 2016 and 2017 with first masks, 2017 also without."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from undertow.base import SettingsError
-from undertow.benchmarks.datasets.registry import Dataset, register
-from undertow.benchmarks.datasets.trees import pair
-from undertow.benchmarks.samples import MaskSample
+from undertow.benchmarks.core.datasets import Dataset
+from undertow.benchmarks.core.files import pair, read_list
+from undertow.benchmarks.masks.sample import MaskSample
+from undertow.masks import LabelMap
 from undertow.metrics import davis_ids
 
 RESOLUTION = "480p"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalSample(MaskSample):
+    """A video whose objects are to be found: there are no first masks to give."""
+
+    def cues(self) -> dict[int, LabelMap]:
+        """Raises `SettingsError`, since a method that starts from masks is not what is asked for."""
+        raise SettingsError(
+            f"'{self.name}' of {self.dataset} gives no first masks; score a folder of proposals with "
+            "`undertow bench score`, or run on davis-2017"
+        )
 
 
 def recognise(root: Path) -> str:
@@ -30,8 +43,18 @@ def recognise(root: Path) -> str:
     )
 
 
-def mask_sample(dataset: str, name: str, frames: Path, masks: Path, *, merged: bool = False) -> MaskSample:
+def mask_sample(
+    dataset: str, name: str, frames: Path, masks: Path, *, merged: bool = False, kind: type[MaskSample] = MaskSample
+) -> MaskSample:
     """Returns one sequence of frames and label maps, scored as DAVIS does, after checking that it can be.
+
+    Args:
+        dataset: Name of the dataset.
+        name: Name of the sequence.
+        frames: Folder of its frames.
+        masks: Folder of its annotations.
+        merged: Whether all objects count as one.
+        kind: Class of the sample.
 
     Raises:
         SettingsError: naming what is missing.
@@ -45,7 +68,7 @@ def mask_sample(dataset: str, name: str, frames: Path, masks: Path, *, merged: b
             f"sequence '{name}' has {len(files)} annotated frames in '{masks}'; give 3 or more, "
             "as the first and the last do not count"
         )
-    sample = MaskSample(
+    sample = kind(
         dataset=dataset, name=name, video=frames, frames=names, masks=files, ids=(), size=pairs.size, merged=merged
     )
     ids = tuple(davis_ids(sample.load_mask(0)))
@@ -56,64 +79,58 @@ def mask_sample(dataset: str, name: str, frames: Path, masks: Path, *, merged: b
     return replace(sample, ids=ids)
 
 
-def _tree_names(root: Path, year: str, split: str) -> list[str]:
-    """Returns the sequence names of a split; the first release of 2016 lists image and annotation files instead."""
-    for folder in (root / kind / RESOLUTION for kind in ("JPEGImages", "Annotations")):
-        if not folder.is_dir():
-            raise SettingsError(f"'{root}' is not a DAVIS tree: '{folder}' is missing; check --root")
-    path = root / "ImageSets" / year / f"{split}.txt"
-    if year == "2016" and not path.is_file():
-        older = root / "ImageSets" / RESOLUTION / f"{split}.txt"
-        path = older if older.is_file() else path
-    return [Path(word).parent.name if "/" in word else word for word in read_list(path, root)]
+def _sequence(word: str) -> str:
+    """Returns the name that a word stands for; the first release of 2016 lists image and annotation files instead."""
+    return Path(word).parent.name if "/" in word else word
 
 
-def read_list(path: Path, root: Path) -> list[str]:
-    """Returns the first word of every line of a text file that lists samples, each once.
+def _tree(name: str, title: str, archive: str, annotations: str, rules: str, counts: tuple[int, int]) -> Dataset:
+    """Returns a dataset that lies as DAVIS is published.
 
-    Raises:
-        SettingsError: if there is no such file, or it is empty or no text.
+    Args:
+        name: Its name.
+        title: Its name in print.
+        archive: What to fetch.
+        annotations: Folder of the label maps.
+        rules: The way of scoring it.
+        counts: Sequences of the splits val and train.
     """
-    if not path.is_file():
-        raise SettingsError(f"'{root}' has no list of sequences: '{path}' is missing; check --root and the split")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"the list of sequences '{path}' is not text; give one with a name on each line") from error
-    words = list(dict.fromkeys(line.split()[0] for line in text.splitlines() if line.strip()))
-    if not words:
-        raise SettingsError(f"the list of sequences '{path}' is empty; give one with a name on each line")
-    return words
+    year = name.split("-")[1]
 
+    def folders(root: Path) -> tuple[Path, Path]:
+        return root / "JPEGImages" / RESOLUTION, root / annotations / RESOLUTION
 
-def _tree(year: str) -> Dataset:
     def names(root: Path, split: str) -> Sequence[str]:
-        return list(dict.fromkeys(_tree_names(root, year, split)))
+        for folder in folders(root):
+            if not folder.is_dir():
+                raise SettingsError(f"'{root}' is not a DAVIS tree: '{folder}' is missing; check --root")
+        path = root / "ImageSets" / year / f"{split}.txt"
+        older = root / "ImageSets" / RESOLUTION / f"{split}.txt"
+        use_older = year == "2016" and not path.is_file() and older.is_file()
+        return read_list(older if use_older else path, root, _sequence)
 
-    def open_one(root: Path, split: str, name: str) -> MaskSample:
-        frames, masks = (root / kind / RESOLUTION / name for kind in ("JPEGImages", "Annotations"))
-        return mask_sample(f"davis-{year}", name, frames, masks, merged=year == "2016")
+    def open_one(root: Path, split: str, sequence: str) -> MaskSample:
+        frames, masks = folders(root)
+        kind = ProposalSample if rules == "davis-unsupervised" else MaskSample
+        return mask_sample(name, sequence, frames / sequence, masks / sequence, merged=year == "2016", kind=kind)
 
     return Dataset(
-        name=f"davis-{year}",
+        name=name,
         task="masks",
-        title={
-            "2016": "DAVIS 2016, one object (Perazzi et al., CVPR 2016)",
-            "2017": "DAVIS 2017, semi-supervised (Pont-Tuset et al., 2017)",
-        }[year],
-        source=f"https://davischallenge.org, 'DAVIS {year} TrainVal, 480p'; free for research",
-        tree=f"JPEGImages/480p/<sequence>/<frame>.jpg\nAnnotations/480p/<sequence>/<frame>.png\n"
+        title=title,
+        source=f"https://davischallenge.org, '{archive}, 480p'; free for research",
+        tree=f"JPEGImages/480p/<sequence>/<frame>.jpg\n{annotations}/480p/<sequence>/<frame>.png\n"
         f"ImageSets/{year}/<split>.txt",
         names=names,
         open=open_one,
-        rules=(f"davis-{year}",),
+        rules=(rules,),
         splits=("val", "train"),
-        counts={"2016": (("val", 20), ("train", 30)), "2017": (("val", 30), ("train", 60))}[year],
+        counts=(("val", counts[0]), ("train", counts[1])),
     )
 
 
 def _is_sequence(folder: Path) -> bool:
-    """Tells whether a folder claims to be a sequence; half of one is reported later, by name."""
+    """Returns whether a folder claims to be a sequence; half of one is reported later, by name."""
     return (folder / "frames").is_dir() or (folder / "masks").is_dir()
 
 
@@ -129,8 +146,23 @@ def _open_folder(root: Path, split: str, name: str) -> MaskSample:
     return mask_sample("davis-folders", name, folder / "frames", folder / "masks")
 
 
-DAVIS_2016, DAVIS_2017 = register(_tree("2016")), register(_tree("2017"))
-DAVIS_FOLDERS = register(
+DATASETS = (
+    _tree(
+        "davis-2016",
+        "DAVIS 2016, one object (Perazzi et al., CVPR 2016)",
+        "DAVIS 2016 TrainVal",
+        "Annotations",
+        "davis-2016",
+        (20, 30),
+    ),
+    _tree(
+        "davis-2017",
+        "DAVIS 2017, semi-supervised (Pont-Tuset et al., 2017)",
+        "DAVIS 2017 TrainVal",
+        "Annotations",
+        "davis-2017",
+        (30, 60),
+    ),
     Dataset(
         name="davis-folders",
         task="masks",
@@ -141,5 +173,13 @@ DAVIS_FOLDERS = register(
         open=_open_folder,
         rules=("davis-2017",),
         splits=("all",),
-    )
+    ),
+    _tree(
+        "davis-2017-unsupervised",
+        "DAVIS 2017, unsupervised (Caelles et al., The 2019 DAVIS Challenge on VOS, 2019)",
+        "Unsupervised, TrainVal",
+        "Annotations_unsupervised",
+        "davis-unsupervised",
+        (30, 60),
+    ),
 )

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from undertow.base import MaskError
-from undertow.benchmarks.samples import MaskSample
-from undertow.benchmarks.tasks.base import Measurement
+from undertow.benchmarks.core.task import Measurement
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import LabelMap
 from undertow.metrics import MaskRules, ProposalEvaluator, SequenceEvaluator
 
@@ -20,10 +20,10 @@ class MaskEvaluator:
         """Starts a sample.
 
         Args:
-            sample: what is scored.
-            rules: which objects count where.
-            asked: frames whose prediction counts.
-            annotated: frames with an annotation, out of those that are shown.
+            sample: What is scored.
+            rules: Which objects count where.
+            asked: Frames whose prediction counts.
+            annotated: Frames with an annotation, out of those that are shown.
         """
         self._sample, self._asked, self._counted = sample, list(asked), frozenset(asked)
         # Frames that do not count are not fed, but for those that tell when an object begins.

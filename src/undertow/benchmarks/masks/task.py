@@ -8,17 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from undertow.base import MaskError, SettingsError, UndertowError
+from undertow.benchmarks.core.findings import Finding, file_remedy, frame_findings, gap_findings, is_black_and_white
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.core.task import BenchmarkTask, Images
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.benchmarks.masks.scoring import MaskEvaluator, asked_objects
-from undertow.benchmarks.outcomes import Outcome
-from undertow.benchmarks.samples import MaskSample
-from undertow.benchmarks.tasks.base import Finding, Images, Task
-from undertow.benchmarks.tasks.inspection import frame_findings, gap_findings
-from undertow.benchmarks.tasks.results import file_remedy, is_black_and_white
 from undertow.masks import VOID, LabelMap, object_ids, write_label_map
 from undertow.metrics import MASK_RULES, DatasetSummary, MaskRules, YouTubeVosSummary
 
 
-class MaskTask(Task[MaskSample, LabelMap]):
+class MaskTask(BenchmarkTask[MaskSample, LabelMap]):
     """The task "masks": results are `<sample>/<frame>.png`, label maps with the ids of the truth.
 
     Rules are those of `undertow.metrics.rules.MASK_RULES`. With rules that match proposals, ids are the method's own.
@@ -234,3 +233,6 @@ def _objects(ids: Sequence[int]) -> str:
     if list(ids) == list(range(1, len(ids) + 1)):
         return f"objects 1 to {len(ids)}"
     return f"objects {', '.join(map(str, ids))}"
+
+
+TASK = MaskTask()

@@ -1,40 +1,27 @@
-"""Benchmark worlds: clips of the procedural world, drawn into the folder on first use."""
+"""Benchmark worlds: clips of the procedural world, whose objects are followed from their first masks."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from undertow.base import Progress
-from undertow.benchmarks.datasets.registry import Dataset, register
+from undertow.benchmarks.core.datasets import Dataset
+from undertow.benchmarks.core.worlds import world_dataset
 from undertow.benchmarks.masks.davis import mask_sample
-from undertow.benchmarks.samples import MaskSample
-from undertow.benchmarks.worlds import render_world
-from undertow.world import SUITES
+from undertow.benchmarks.masks.sample import MaskSample
+from undertow.world import SUITES, WorldClip
 
 
-def _suite(name: str) -> Dataset:
-    def prepare(root: Path, progress: Progress | None) -> None:
-        render_world(name, root, progress)
+def _suite(suite: str) -> Dataset:
+    def open_clip(clip: WorldClip, folder: Path) -> MaskSample:
+        return mask_sample(suite, clip.name, folder / "frames", folder / "masks")
 
-    def names(root: Path, split: str) -> Sequence[str]:
-        return [clip.name for clip in SUITES[name]]
-
-    def open_one(root: Path, split: str, clip: str) -> MaskSample:
-        folder = root / name / clip
-        return mask_sample(name, clip, folder / "frames", folder / "masks")
-
-    return Dataset(
-        name=name,
+    return world_dataset(
+        suite,
+        suite,
+        open_clip,
         task="masks",
-        title=f"benchmark clips of the procedural world, '{name}'",
-        source="drawn on first use; nothing to fetch",
-        tree=f"{name}/<clip>/frames/<frame>.png\n{name}/<clip>/masks/<frame>.png",
-        names=names,
-        open=open_one,
+        title=f"benchmark clips of the procedural world, '{suite}'",
+        truth="masks/<frame>.png",
         rules=("davis-2017",),
-        splits=("all",),
-        prepare=prepare,
-        may_show=True,
     )
 
 
-WORLDS = tuple(register(_suite(name)) for name in SUITES)
+DATASETS = tuple(_suite(suite) for suite in SUITES)

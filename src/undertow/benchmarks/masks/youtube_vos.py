@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from undertow.base import SettingsError
-from undertow.benchmarks.datasets.reading import read_json
-from undertow.benchmarks.datasets.registry import Dataset, register
-from undertow.benchmarks.datasets.trees import pair, subfolders
-from undertow.benchmarks.samples import MaskSample
-from undertow.benchmarks.tasks import Finding
+from undertow.base import SettingsError, inside, whole
+from undertow.benchmarks.core.datasets import Dataset
+from undertow.benchmarks.core.files import pair, read_json
+from undertow.benchmarks.core.findings import Finding
+from undertow.benchmarks.masks.sample import MaskSample
 
 SPLITS = ("valid", "train", "test")
 
@@ -43,6 +42,8 @@ def _videos(folder: Path) -> Mapping[str, Any]:
     videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict) or not videos:
         raise SettingsError(f"'{folder / 'meta.json'}' names no videos; fetch it again")
+    for name in videos:
+        inside(folder, name, source=folder / "meta.json", single=True)
     return videos
 
 
@@ -57,7 +58,10 @@ def _objects(folder: Path, name: str) -> dict[int, tuple[tuple[str, ...], str | 
     try:
         for number, facts in _videos(folder)[name]["objects"].items():
             category = facts.get("category")
-            objects[int(number)] = tuple(sorted(map(str, facts["frames"]))), None if category is None else str(category)
+            objects[whole(number, "object", least=1, most=254, source=meta)] = (
+                tuple(sorted(map(str, facts["frames"]))),
+                None if category is None else str(category),
+            )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SettingsError(f"'{meta}' does not say which objects '{name}' has, and on which frames") from error
     empty = [number for number, (frames, _) in objects.items() if not frames]
@@ -115,7 +119,7 @@ def _audit(root: Path, split: str) -> Iterator[Finding]:
     folder = _folder(root, split)
     known = _videos(folder)
     for kind in ("JPEGImages", "Annotations"):
-        extra = [name for name in subfolders(folder / kind) if name not in known]
+        extra = sorted(path.name for path in (folder / kind).iterdir() if path.is_dir() and path.name not in known)
         if extra:
             yield Finding(folder / kind / extra[0], "is not named in meta.json, so that it is not used", "odd")
     unnamed = [name for name, facts in known.items() if any("category" not in one for one in _facts(facts))]
@@ -146,4 +150,4 @@ def _release(year: int, valid: int, test: int) -> Dataset:
     )
 
 
-YOUTUBE_VOS_2018, YOUTUBE_VOS_2019 = register(_release(2018, 474, 508)), register(_release(2019, 507, 541))
+DATASETS = (_release(2018, 474, 508), _release(2019, 507, 541))

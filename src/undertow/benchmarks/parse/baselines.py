@@ -9,8 +9,9 @@ import torch.nn.functional as functional
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.benchmarks.methods import Baseline, Predictor, register_baseline
-from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.core.methods import Baseline
+from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.masks.baselines import Predictor
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
 from undertow.refinement.guided import upsample_guided
 
@@ -119,4 +120,4 @@ class MakeColour:
         return lambda images, cues: colour_labels(images, cues, chosen)
 
 
-register_baseline(Baseline("colour", "parse", MakeColour(), asdict(ColourSettings())))
+BASELINES = {"colour": Baseline("colour", "parse", MakeColour(), asdict(ColourSettings()))}

@@ -11,8 +11,9 @@ from jaxtyping import UInt8
 from undertow.affinity import PRESETS
 from undertow.backbones import Backbone, load
 from undertow.base import SettingsError
-from undertow.benchmarks.methods import TASK_METHODS, Method, model_method, weights_facts
-from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.core.methods import Method, weights_facts
+from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.masks import methods as masks
 from undertow.masks import LabelMap
 from undertow.parsing import ParseSettings, predict_classes
 from undertow.parsing.settings import Method as ParsingMethod
@@ -30,7 +31,7 @@ WAYS: Mapping[str, ParseSettings] = {
 
 @dataclass(frozen=True)
 class ParsePredictor:
-    """Makes class maps of the images of one sample; see `undertow.benchmarks.methods.Predictor`.
+    """Makes class maps of the images of one sample; see `undertow.benchmarks.core.methods.Predictor`.
 
     Attributes:
         backbone: The model.
@@ -70,7 +71,7 @@ class MakeParser:
         return ParsePredictor(backbone, budgeted)
 
 
-def parse_method(
+def model_method(
     model: str | Path,
     preset: str | None = None,
     settings: ParseSettings | None = None,
@@ -91,13 +92,13 @@ def parse_method(
 
     Raises:
         SettingsError: if the way or model is unknown.
-        WeightsUnavailable: if the weights are not to be had.
+        WeightsUnavailable: if the weights are unavailable.
     """
     if preset is not None and preset not in WAYS:
         if preset not in PRESETS:
             known = ", ".join((*WAYS, *PRESETS))
             raise SettingsError(f"way of parsing '{preset}' is not one of {known}")
-        return model_method(model, preset, device=device, dtype=dtype, label=label)
+        return masks.model_method(model, preset, device=device, dtype=dtype, label=label)
     chosen = settings or WAYS.get(preset or "", ParseSettings())
     facts = {"model": weights_facts(model), "device": device, "dtype": dtype, "parse": asdict(chosen)}
     name = label or "+".join(part for part in (Path(model).name, preset) if part)
@@ -126,6 +127,3 @@ def _check_words(what: str, given: Iterable[str], known: tuple[str, ...]) -> Non
     stray = [each for each in given if each not in known]
     if stray:
         raise SettingsError(f"{what} '{stray[0]}' is not one of {', '.join(known)}")
-
-
-TASK_METHODS["parse"] = parse_method

@@ -13,7 +13,7 @@ from jaxtyping import Int64, Shaped, UInt8, UInt16
 from PIL import Image
 
 from undertow.base import MaskError, atomic_path
-from undertow.benchmarks.samples import Sample
+from undertow.benchmarks.core.sample import Sample
 from undertow.masks import VOID, LabelMap, palette
 from undertow.metrics.confusion import Averaged
 from undertow.video import Video
@@ -30,9 +30,9 @@ class LabelCoding:
     the official measure of consistency tells them apart; to everything else they are all one.
 
     Attributes:
-        values: by class, its value in grey and palette files.
-        void: values that stand for no class; the first one is what is written.
-        colours: by class and then by void value, its colour in colour files; empty if there are none.
+        values: By class, its value in grey and palette files.
+        void: Values that stand for no class; the first one is what is written.
+        colours: By class and then by void value, its colour in colour files; empty if there are none.
     """
 
     values: tuple[int, ...]
@@ -48,8 +48,8 @@ class LabelCoding:
         """Returns the class of each pixel.
 
         Args:
-            pixels: grey or palette values (h, w), or colours (h, w, 3).
-            source: what to call the file in an error.
+            pixels: Grey or palette values (h, w), or colours (h, w, 3).
+            source: What to call the file in an error.
 
         Raises:
             MaskError: naming a value that is no class of the dataset.
@@ -126,14 +126,14 @@ class SemanticSample(Sample):
     """A video whose pixels have classes, the truth of some frames being given.
 
     Attributes:
-        labels: label file of each annotated frame, by frame name.
-        classes: names of the classes, in the order of their numbers.
-        coding: how files say which class a pixel has; results are written the same way.
-        anchors: numbers of the frames whose truth a method is given.
-        averaged: which classes mIoU is the mean of, see `undertow.metrics.confusion.SemanticScores.mean_iou`.
-        pooled: whether all samples have the same classes, so that counts are added up over a split before dividing;
+        labels: Label file of each annotated frame, by frame name.
+        classes: Names of the classes, in the order of their numbers.
+        coding: How files say which class a pixel has; results are written the same way.
+        anchors: Numbers of the frames whose truth a method is given.
+        averaged: Which classes mIoU is the mean of, see `undertow.metrics.confusion.SemanticScores.mean_iou`.
+        pooled: Whether all samples have the same classes, so that counts are added up over a split before dividing;
             else samples are scored apart and averaged.
-        files: the frames, if `video` is a folder that holds those of other samples too.
+        files: The frames, if `video` is a folder that holds those of other samples too.
     """
 
     task: ClassVar[str] = "parse"

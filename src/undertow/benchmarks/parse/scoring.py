@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from undertow.base import MaskError, SettingsError
+from undertow.benchmarks.core.task import Measurement
 from undertow.benchmarks.parse.sample import SemanticSample
-from undertow.benchmarks.tasks.base import Measurement
 from undertow.masks import VOID, LabelMap
 from undertow.metrics import (
     ConfusionMatrix,

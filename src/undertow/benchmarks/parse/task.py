@@ -9,19 +9,18 @@ import numpy as np
 from jaxtyping import Int64
 
 from undertow.base import MaskError, SettingsError, UndertowError
-from undertow.benchmarks.outcomes import Outcome
+from undertow.benchmarks.core.findings import Finding, file_remedy, frame_findings, gap_findings
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.core.task import BenchmarkTask, Evaluator, Images
 from undertow.benchmarks.parse.sample import SemanticSample, read_values, write_values
 from undertow.benchmarks.parse.scoring import ClusterEvaluator, ParseEvaluator, dense_counts
-from undertow.benchmarks.tasks.base import Evaluator, Finding, Images, Task
-from undertow.benchmarks.tasks.inspection import frame_findings, gap_findings
-from undertow.benchmarks.tasks.results import file_remedy
 from undertow.masks import VOID, LabelMap
 from undertow.metrics import MatchingMode, SemanticScores
 
 MATCHING: tuple[str, ...] = get_args(MatchingMode)
 
 
-class ParseTask(Task[SemanticSample, LabelMap]):
+class ParseTask(BenchmarkTask[SemanticSample, LabelMap]):
     """The task "parse": results are `<sample>/<frame>.png` with the dataset's own values, as its label files are.
 
     Rules: "anchor-excluded" leaves out the frames whose truth was given, "all-frames" counts them as published numbers
@@ -184,3 +183,6 @@ def _both_ways(
 def _nanmean(values: Sequence[float]) -> float:
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else float("nan")
+
+
+TASK = ParseTask()

@@ -1,1 +1,8 @@
-"""Tracks of points: samples, task, methods, baselines and datasets."""
+"""Tracks of points: sample, task, methods, baselines and datasets."""
+
+#: The datasets by the module that describes them.
+DATASETS = {
+    "badja": ("badja", "badja-folders"),
+    "tapvid": ("tapvid-davis", "tapvid-rgb-stacking", "tapvid-kinetics", "robotap"),
+    "worlds": ("world-easy-points", "world-hard-points"),
+}

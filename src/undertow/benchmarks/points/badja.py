@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from undertow.base import SettingsError
-from undertow.benchmarks.datasets.reading import folder_frames, inside, read_json
-from undertow.benchmarks.datasets.registry import Dataset, register
+from undertow.base import SettingsError, inside, whole
+from undertow.benchmarks.core.datasets import Dataset
+from undertow.benchmarks.core.files import folder_frames, read_json
 from undertow.benchmarks.points.sample import PointSample
 
 # The sequences out of DAVIS, on which point trackers are compared.
 DAVIS_SEQUENCES = ("bear", "camel", "cows", "dog", "dog-agility", "horsejump-high", "horsejump-low")
+MOST_FRAME, MOST_TRACKS = 10**6, 10_000
 
 
 def _names(root: Path, split: str) -> Sequence[str]:
@@ -28,17 +29,16 @@ def _open(root: Path, split: str, name: str) -> PointSample:
     if not isinstance(rows, list) or not rows:
         raise SettingsError(f"'{path}' is no list of annotated frames; fetch it again")
     try:
-        images = [inside(root, row["image_path"], path) for row in rows]
-        masks = {
-            image.stem: inside(root, row["segmentation_path"], path) for image, row in zip(images, rows, strict=True)
-        }
+        images = [inside(root, row["image_path"], source=path) for row in rows]
+        files = [inside(root, row["segmentation_path"], source=path) for row in rows]
+        masks = {image.stem: file for image, file in zip(images, files, strict=True)}
         joints = np.array([row["joints"] for row in rows], np.float64)
         shown = np.array([row["visibility"] for row in rows], bool)
     except (KeyError, TypeError, ValueError) as error:
         raise SettingsError(
             f"'{path}' needs image_path, segmentation_path, joints and visibility in every row, of one length ({error})"
         ) from error
-    if joints.shape != (*shown.shape, 2):
+    if shown.ndim != 2 or shown.shape[1] > MOST_TRACKS or joints.shape != (*shown.shape, 2):
         raise SettingsError(f"'{path}' has joints of shape {joints.shape} and visibility of {shown.shape}; fix it")
     # Joints are rows and columns of pixels, and the centre of pixel (0, 0) is at (0.5, 0.5).
     places = joints[..., ::-1] + 0.5
@@ -56,13 +56,20 @@ def _open_folder(root: Path, split: str, name: str) -> PointSample:
     folder = root / f"davis-{name}"
     path = folder / "points.json"
     facts = read_json(path)
+    names, _ = folder_frames(folder / "frames", name)
     try:
-        annotated = [int(frame) for frame in facts["annotated_frames"]]
-        places = np.zeros((len(annotated), len(facts["tracks"]), 2))
+        numbers = [whole(each, "annotated frame", most=MOST_FRAME, source=path) for each in facts["annotated_frames"]]
+        annotated, tracks = {number: row for row, number in enumerate(dict.fromkeys(numbers))}, facts["tracks"]
+        if len(annotated) > len(names) or len(tracks) > MOST_TRACKS:
+            raise SettingsError(
+                f"'{path}' has {len(tracks)} tracks on {len(annotated)} frames; give at most {MOST_TRACKS} on the "
+                f"{len(names)} frames of '{folder / 'frames'}'"
+            )
+        places = np.zeros((len(annotated), len(tracks), 2))
         shown = np.zeros(places.shape[:2], bool)
-        for column, track in enumerate(facts["tracks"]):
+        for column, track in enumerate(tracks):
             for frame, place in track["visible"].items():
-                row = annotated.index(int(frame))
+                row = annotated[int(frame)]
                 # Whole numbers are centres of pixels in this file.
                 places[row, column], shown[row, column] = np.asarray(place, np.float64) + 0.5, True
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -105,7 +112,7 @@ def _sample(
     )
 
 
-BADJA = register(
+DATASETS = (
     Dataset(
         name="badja",
         task="points",
@@ -118,9 +125,7 @@ BADJA = register(
         rules=("badja",),
         splits=("davis", "all"),
         counts=(("davis", len(DAVIS_SEQUENCES)),),
-    )
-)
-BADJA_FOLDERS = register(
+    ),
     Dataset(
         name="badja-folders",
         task="points",
@@ -132,5 +137,5 @@ BADJA_FOLDERS = register(
         open=_open_folder,
         rules=("badja", "first"),
         splits=("all",),
-    )
+    ),
 )

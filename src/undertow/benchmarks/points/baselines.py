@@ -1,16 +1,36 @@
-"""What any point tracker must beat: every point stays where it was asked for."""
+"""What any point tracker must beat: points that stay where they are, and classical trackers.
+
+The classical ones are pyramidal Lucas-Kanade, and dense optical flow chained from frame to frame. Both carry a point
+from each frame to the next, forward and backward in time from the frame it is given on, and check every step by going
+back: a point whose way back misses it by more than `TOLERANCE` pixels counts as hidden from then on, though it is still
+carried. Neither looks at the first frame again, so neither can find a point that was hidden.
+
+Sources: Lucas and Kanade, IJCAI 1981, in Bouguet's pyramids (OpenCV); Kroeger et al., ECCV 2016 (DIS).
+"""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
-from undertow.benchmarks.methods import Baseline, register_baseline
-from undertow.benchmarks.points.sample import Tracks
-from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.core.methods import Baseline
+from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.masks.baselines import FLOW_BASELINES, flow_estimator
+from undertow.benchmarks.points.methods import MakePointTracker, PointPredictor
+from undertow.points.settings import PointSettings, get_point_preset
+from undertow.points.tracks import Tracks
 
-PointPredictor = Callable[[Iterator[UInt8[np.ndarray, "h w 3"]], Float64[np.ndarray, "q 3"]], Tracks]
-"""From the images of one sample and the queries (frame among them, x, y) to tracks on all of them."""
+TOLERANCE = 2.0
+# The patch of Lucas-Kanade, in pixels, and how often the picture is halved.
+PATCH, LEVELS = 21, 4
+
+Grey = UInt8[np.ndarray, "h w"]
+Places = Float32[np.ndarray, "n 2"]
+Mover = Callable[[Grey, Grey, Places], Places]
+"""From two pictures and places (x, y) in the first, pixel centres being whole numbers, to places in the second."""
 
 
 def still_points(images: Iterator[UInt8[np.ndarray, "h w 3"]], queries: Float64[np.ndarray, "q 3"]) -> Tracks:
@@ -30,4 +50,92 @@ def make_still(protocol: EvaluationProtocol) -> PointPredictor:
     return still_points
 
 
-register_baseline(Baseline("still", "points", make_still))
+def carry_points(
+    images: Iterator[UInt8[np.ndarray, "h w 3"]], queries: Float64[np.ndarray, "q 3"], make_mover: Callable[[], Mover]
+) -> Tracks:
+    """Returns the tracks of points carried from frame to frame.
+
+    Args:
+        images: RGB frames.
+        queries: (t, x, y) of every point: frame among `images`, then pixels.
+        make_mover: Makes what carries places from one picture to another.
+
+    Raises:
+        SettingsError: if OpenCV is not installed.
+    """
+    move = make_mover()
+    import cv2
+
+    greys = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
+    tracks = np.repeat(queries[:, None, 1:].astype(np.float32), len(greys), axis=1)
+    visible = np.ones(tracks.shape[:2], bool)
+    starts = queries[:, 0].astype(int)
+    for steps in (range(1, len(greys)), range(len(greys) - 2, -1, -1)):
+        for time in steps:
+            before = time - steps.step
+            going = starts < time if steps.step > 0 else starts > time
+            if not going.any():
+                continue
+            places = tracks[going, before] - 0.5
+            moved = move(greys[before], greys[time], places)
+            returned = move(greys[time], greys[before], moved)
+            good = np.linalg.norm(returned - places, axis=1) <= TOLERANCE
+            tracks[going, time] = moved + 0.5
+            # Once lost, a point stays lost: nothing tells that what is carried on is still the same.
+            visible[going, time] = visible[going, before] & good & _inside(moved, greys[time].shape)
+    return Tracks(tracks, visible)
+
+
+def lucas_kanade() -> Mover:
+    """Returns what carries places by pyramidal Lucas-Kanade."""
+    cv2 = _opencv()
+    window = (PATCH, PATCH)
+
+    def move(first: Grey, second: Grey, places: Places) -> Places:
+        moved, _, _ = cv2.calcOpticalFlowPyrLK(
+            first, second, places[:, None].astype(np.float32), None, winSize=window, maxLevel=LEVELS
+        )
+        return np.asarray(moved[:, 0])
+
+    return move
+
+
+def dense_flow() -> Mover:
+    """Returns what carries places by dense inverse search."""
+    estimate = flow_estimator(FLOW_BASELINES["dis"])
+    cv2 = _opencv()
+
+    def move(first: Grey, second: Grey, places: Places) -> Places:
+        x, y = (places[None, :, axis].astype(np.float32) for axis in (0, 1))
+        flow = estimate(first, second)
+        return np.asarray(places + cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])
+
+    return move
+
+
+def _inside(places: Places, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
+    """Returns which places are in the picture."""
+    return np.asarray(((places >= -0.5) & (places <= np.array([shape[1], shape[0]]) - 0.5)).all(1))
+
+
+def _opencv() -> Any:
+    flow_estimator(FLOW_BASELINES["dis"])  # says how to install OpenCV where it is missing
+    import cv2
+
+    return cv2
+
+
+def _make(mover: Callable[[], Mover], protocol: EvaluationProtocol) -> PointPredictor:
+    return partial(carry_points, make_mover=mover)
+
+
+_PIXELS = MakePointTracker("tiny", PointSettings(preset="pixels"), "cpu")
+BASELINES = {
+    each.name: each
+    for each in (
+        Baseline("still", "points", make_still),
+        Baseline("pixels", "points", _PIXELS, asdict(get_point_preset("pixels"))),
+        Baseline("lucas-kanade", "points", partial(_make, lucas_kanade), {"tolerance": TOLERANCE}),
+        Baseline("chained-dis", "points", partial(_make, dense_flow), {"tolerance": TOLERANCE}),
+    )
+}

@@ -1,6 +1,6 @@
-"""Models as methods of the task "points", and the control that runs the same tracker on plain colours."""
+"""Models as methods of the task "points": points are followed from the frame they are given on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from undertow.backbones import load
-from undertow.benchmarks.methods import TASK_METHODS, Baseline, Method, register_baseline, weights_facts
-from undertow.benchmarks.points.baselines import PointPredictor
-from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.core.methods import Method, weights_facts
+from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.points import PointSettings, PointTracker, Tracks, get_point_preset
 from undertow.video import Video
+
+PointPredictor = Callable[[Iterator[UInt8[np.ndarray, "h w 3"]], Float64[np.ndarray, "q 3"]], Tracks]
+"""From the images of one sample and the queries (frame among them, x, y) to tracks on all of them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class MakePointTracker:
         return predict
 
 
-def point_method(
+def model_method(
     model: str | Path,
     preset: str | None = None,
     settings: PointSettings | None = None,
@@ -50,16 +52,16 @@ def point_method(
     """Returns point tracking with a model, named "model+preset" with what of it is given.
 
     Args:
-        model: name or folder of a model.
+        model: Name or folder of a model.
         preset: a preset of point tracking, `None` for the usual one.
-        settings: options; the protocol's token budget applies unless they name a size.
-        device: where the model runs.
-        dtype: number type of the model.
-        label: method name, if not as above.
+        settings: Options; the protocol's token budget applies unless they name a size.
+        device: Where the model runs.
+        dtype: Number type of the model.
+        label: Method name, if not as above.
 
     Raises:
         SettingsError: if the preset or model is unknown.
-        WeightsUnavailable: if the weights are not to be had.
+        WeightsUnavailable: if the weights are unavailable.
     """
     chosen = settings or PointSettings()
     if preset is not None:
@@ -69,10 +71,3 @@ def point_method(
     facts["preset"] = asdict(get_point_preset(chosen.preset or "points"))
     name = label or "+".join(part for part in (Path(model).name, preset) if part)
     return Method(name, MakePointTracker(model, chosen, device, dtype), facts, "points", device)
-
-
-TASK_METHODS["points"] = point_method
-_PIXELS = PointSettings(preset="pixels")
-register_baseline(
-    Baseline("pixels", "points", MakePointTracker("tiny", _PIXELS, "cpu"), asdict(get_point_preset("pixels")))
-)

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from undertow.base import MaskError
-from undertow.benchmarks.samples import Sample
+from undertow.benchmarks.core.sample import Sample
 from undertow.masks import object_ids, read_label_map
 from undertow.metrics.points import Queries, flip_queries, sample_queries_first, sample_queries_strided
-from undertow.points import Tracks, read_tracks, write_tracks
+from undertow.points.tracks import Tracks, read_tracks, write_tracks
 
 __all__ = ["PointSample", "Tracks", "mask_problem", "read_tracks", "write_tracks"]
 
@@ -23,9 +23,9 @@ class PointSample(Sample):
     """A video with points that are to be followed from where they are given.
 
     Attributes:
-        tracks: true (x, y) of every point on every frame, in pixels of the video; not read where hidden.
-        occluded: where a point is hidden, or nobody has said where it is.
-        masks: label maps of the object the points lie on by frame name, for rules that measure by its size.
+        tracks: True (x, y) of every point on every frame, in pixels of the video; not read where hidden.
+        occluded: Where a point is hidden, or nobody has said where it is.
+        masks: Label maps of the object the points lie on by frame name, for rules that measure by its size.
     """
 
     task: ClassVar[str] = "points"
@@ -77,3 +77,16 @@ def mask_problem(path: Path, size: tuple[int, int]) -> str | None:
     except MaskError as error:
         return str(error)
     return None if object_ids(labels) else "the mask is empty, so that no point of its frame can be right"
+
+
+def back_again(visible: Bool[np.ndarray, "q t"], starts: np.ndarray | None = None) -> Bool[np.ndarray, "q t"]:
+    """Returns on which frames a point is seen after it was hidden on an earlier one, after its query.
+
+    Args:
+        visible: Where each point is seen.
+        starts: The frame on which each is asked for; the first frame if not given.
+    """
+    times = np.arange(visible.shape[1])
+    after = times > (0 if starts is None else np.asarray(starts)[:, None])
+    hidden = np.logical_or.accumulate(~visible & after, axis=1)
+    return visible & after & hidden

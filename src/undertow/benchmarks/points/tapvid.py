@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from undertow.base import SettingsError, VideoError
-from undertow.benchmarks.datasets.registry import Dataset, register
-from undertow.benchmarks.datasets.restricted_pickle import read_pickle
+from undertow.base import SettingsError, VideoError, inside
+from undertow.benchmarks.core.datasets import Dataset
+from undertow.benchmarks.core.pickles import read_pickle
 from undertow.benchmarks.points.sample import PointSample
 from undertow.video import Video
 from undertow.video.frames import RGB, as_rgb, check_same_size
@@ -71,7 +71,7 @@ class PickledPointSample(PointSample):
     """A sample whose frames lie in a pickle.
 
     Attributes:
-        key: its place in the file.
+        key: Its place in the file.
     """
 
     key: str | int
@@ -152,8 +152,7 @@ class _Layout:
             keys: list[str | int] = list(entries) if isinstance(entries, dict) else list(range(len(entries)))
             for key in keys:
                 name = key if isinstance(key, str) else f"{key:05d}"
-                if not name or name.startswith(("/", ".")) or ".." in name.split("/") or "\\" in name or "\0" in name:
-                    raise SettingsError(f"'{path}' has an entry '{name}', which cannot name a file; {_ASK}")
+                inside(root, name, source=path)
                 found[name if len(files) == 1 else f"{path.stem}/{name}"] = (path, key)
         return found
 
@@ -209,36 +208,30 @@ def _dataset(layout: _Layout, title: str, source: str, counts: int) -> Dataset:
 
 
 _PAGE = "https://github.com/google-deepmind/tapnet, section 'TAP-Vid'"
-TAPVID_DAVIS = register(
+DATASETS = (
     _dataset(
         _Layout("tapvid-davis", "tapvid_davis", "tapvid_davis.pkl"),
         "TAP-Vid-DAVIS (Doersch et al., NeurIPS 2022)",
         f"{_PAGE}: tapvid_davis.zip; annotations CC BY 4.0, videos under the terms of DAVIS 2017",
         30,
-    )
-)
-TAPVID_RGB_STACKING = register(
+    ),
     _dataset(
         _Layout("tapvid-rgb-stacking", "tapvid_rgb_stacking", "tapvid_rgb_stacking.pkl"),
         "TAP-Vid-RGB-Stacking, rendered (Doersch et al., NeurIPS 2022)",
         f"{_PAGE}: tapvid_rgb_stacking.zip; CC BY 4.0",
         50,
-    )
-)
-TAPVID_KINETICS = register(
+    ),
     _dataset(
         _Layout("tapvid-kinetics", "tapvid_kinetics", "*_of_0010.pkl"),
         "TAP-Vid-Kinetics (Doersch et al., NeurIPS 2022)",
         f"{_PAGE}: a list of tracks (CC BY 4.0) and a script that makes the ten pickles out of the clips of "
         "Kinetics-700, which every user has to fetch alone; 1189 of them were published, fewer can still be had",
         1189,
-    )
-)
-ROBOTAP = register(
+    ),
     _dataset(
         _Layout("robotap", "robotap", "robotap_split*.pkl"),
         "RoboTAP, real robot arms (Vecerik et al., ICRA 2024)",
         "https://github.com/google-deepmind/tapnet, section 'RoboTAP': robotap.zip; CC BY 4.0",
         265,
-    )
+    ),
 )

@@ -8,12 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from undertow.base import SettingsError
-from undertow.benchmarks.outcomes import Outcome
-from undertow.benchmarks.points.returns import back_again
-from undertow.benchmarks.points.sample import PointSample, Tracks, mask_problem, read_tracks, write_tracks
-from undertow.benchmarks.tasks.base import Finding, Images, Measurement, Task
-from undertow.benchmarks.tasks.inspection import frame_findings
-from undertow.benchmarks.tasks.results import folder_remedy
+from undertow.benchmarks.core.findings import Finding, folder_remedy, frame_findings
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.core.task import BenchmarkTask, Images, Measurement
+from undertow.benchmarks.points.sample import PointSample, Tracks, back_again, mask_problem, read_tracks, write_tracks
 from undertow.metrics.badja import BadjaCounts, count_badja
 from undertow.metrics.points import QueryMode, VideoAverages, evaluated_frames, scale_points
 from undertow.metrics.tapvid import THRESHOLDS, TapVidCounts, count_tapvid, near_points
@@ -97,7 +95,7 @@ class PointEvaluator:
         return self._prediction
 
 
-class PointTask(Task[PointSample, Tracks]):
+class PointTask(BenchmarkTask[PointSample, Tracks]):
     """The task "points": results are `<sample>.npz` with the sample's queries in their order.
 
     `tracks` (q, t, 2) are x, y in pixels of the video as it is in the dataset; they are scaled to the 256 x 256 raster
@@ -137,7 +135,7 @@ class PointTask(Task[PointSample, Tracks]):
             )
 
     def kept(self, folder: Path, sample: PointSample, shown: Sequence[int]) -> bool:
-        """Tells whether a folder of results has a sample's tracks."""
+        """Returns whether a folder of results has a sample's tracks."""
         return (folder / f"{sample.name}.npz").is_file()
 
     def read(self, folder: Path, sample: PointSample, index: int, rules: str) -> Tracks:
@@ -209,3 +207,6 @@ class PointTask(Task[PointSample, Tracks]):
         if not badja and returns:
             found["back"] = float(np.mean([np.mean(each["back_within"]) / float(each["back"]) for each in returns]))
         return found
+
+
+TASK = PointTask()

@@ -1,1 +1,9 @@
-"""Referring expressions: samples, task, baselines, scores and datasets."""
+"""Referring expressions: sample, task, baselines, scoring and datasets."""
+
+#: The datasets by the module that describes them.
+DATASETS = {
+    "burst": ("burst",),
+    "davis": ("davis-expressions", "ref-davis17"),
+    "expressions": ("mevis", "ref-vps", "ref-youtube-vos"),
+    "refcoco": ("refcoco", "refcoco+", "refcocog"),
+}

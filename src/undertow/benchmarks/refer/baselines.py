@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from undertow.benchmarks.methods import Baseline, register_baseline
-from undertow.benchmarks.protocols import EvaluationProtocol
+from undertow.benchmarks.core.methods import Baseline
+from undertow.benchmarks.core.protocols import EvaluationProtocol
 
 Images = Iterator[UInt8[np.ndarray, "h w 3"]]
 ReferPredictor = Callable[[Images, str], Iterator[Bool[np.ndarray, "h w"]]]
@@ -35,5 +35,7 @@ def make_nothing(protocol: EvaluationProtocol) -> ReferPredictor:
     return nothing
 
 
-for _name, _make in (("everything", make_everything), ("nothing", make_nothing)):
-    register_baseline(Baseline(_name, "refer", _make))
+BASELINES = {
+    "everything": Baseline("everything", "refer", make_everything),
+    "nothing": Baseline("nothing", "refer", make_nothing),
+}

@@ -9,14 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from undertow.base import SettingsError
-from undertow.benchmarks.datasets.reading import inside, read_json
-from undertow.benchmarks.datasets.registry import Dataset, register
-from undertow.benchmarks.datasets.restricted_pickle import read_pickle
+from undertow.base import SettingsError, inside, whole
+from undertow.benchmarks.core.datasets import Dataset
+from undertow.benchmarks.core.files import read_json
+from undertow.benchmarks.core.pickles import read_pickle
 from undertow.benchmarks.refer.sample import PolygonTruth, ReferSample, RunTruth, Truth
 
 # Where COCO's images may be, below the folder given.
 IMAGES = ("images/mscoco/images/train2014", "images/train2014", "train2014")
+# COCO's ids have up to 12 digits, the sides of its images are of 640 pixels at most.
+MOST_ID, MOST_SIDE = 10**15, 1 << 14
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class _Rows:
     """The annotations of one dataset.
 
     Attributes:
-        expressions: by expression id: split, text, and the ids of object and image.
-        masks: by object id, its polygons or run lengths.
-        images: by image id, its file name and (height, width).
+        expressions: By expression id: split, text, and the ids of object and image.
+        masks: By object id, its polygons or run lengths.
+        images: By image id, its file name and (height, width).
     """
 
     expressions: Mapping[str, tuple[str, str, int, int]]
@@ -46,10 +48,17 @@ def _rows(root: Path, name: str, author: str) -> _Rows:
 def _read(refs: Path, instances: Path, *changed: int) -> _Rows:
     """Returns the annotations of two files; kept, because every expression asks for them."""
     content = read_json(instances)
+
+    def number(value: object, what: str, path: Path = instances, most: int = MOST_ID) -> int:
+        return whole(value, what, most=most, source=path)
+
     try:
-        masks = {int(each["id"]): each["segmentation"] for each in content["annotations"]}
+        masks = {number(each["id"], "id"): each["segmentation"] for each in content["annotations"]}
         images = {
-            int(each["id"]): (str(each["file_name"]), (int(each["height"]), int(each["width"])))
+            number(each["id"], "id"): (
+                str(each["file_name"]),
+                (number(each["height"], "height", most=MOST_SIDE), number(each["width"], "width", most=MOST_SIDE)),
+            )
             for each in content["images"]
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -60,8 +69,8 @@ def _read(refs: Path, instances: Path, *changed: int) -> _Rows:
         for row in rows:
             for sentence in row["sentences"]:
                 text = str(sentence["raw"] if "raw" in sentence else sentence["sent"]).lower()
-                place = (str(row["split"]), text, int(row["ann_id"]), int(row["image_id"]))
-                expressions[str(int(sentence["sent_id"]))] = place
+                ids = number(row["ann_id"], "ann_id", refs), number(row["image_id"], "image_id", refs)
+                expressions[str(number(sentence["sent_id"], "sent_id", refs))] = (str(row["split"]), text, *ids)
     except (KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"'{refs}' is no list of objects with sentences ({error}); fetch it again") from error
     if not expressions:
@@ -92,11 +101,11 @@ def _dataset(
     """Returns one of the three datasets.
 
     Args:
-        name: its name and folder.
-        title: its name in print.
-        authors: who made each split, by the prefix that its name has here.
-        splits: names of the splits.
-        counts: how many expressions they have.
+        name: Its name and folder.
+        title: Its name in print.
+        authors: Who made each split, by the prefix that its name has here.
+        splits: Names of the splits.
+        counts: How many expressions they have.
     """
 
     def locate(root: Path, split: str) -> tuple[_Rows, str]:
@@ -120,7 +129,7 @@ def _dataset(
             raise SettingsError(f"'{root / name / 'instances.json'}' has no {missing} of expression {number}")
         file, size = rows.images[image_id]
         path = next((root / each for each in IMAGES if (root / each).is_dir()), root / IMAGES[0])
-        image = inside(path, file, root / name / "instances.json")
+        image = inside(path, file, source=root / name / "instances.json")
         if not image.is_file():
             raise SettingsError(f"the image of expression {number} is missing: '{image}'; fetch COCO's train2014")
         source = f"the mask of object {object_id} in '{root / name / 'instances.json'}'"
@@ -151,30 +160,26 @@ def _dataset(
     )
 
 
-REFCOCO = register(
+DATASETS = (
     _dataset(
         "refcoco",
         "RefCOCO, split by UNC (Yu et al., ECCV 2016)",
         {"": "unc"},
         ("val", "testA", "testB", "train"),
         (("val", 10834), ("testA", 5657), ("testB", 5095)),
-    )
-)
-REFCOCO_PLUS = register(
+    ),
     _dataset(
         "refcoco+",
         "RefCOCO+, without words of place, split by UNC (Yu et al., ECCV 2016)",
         {"": "unc"},
         ("val", "testA", "testB", "train"),
         (("val", 10758), ("testA", 5726), ("testB", 4889)),
-    )
-)
-REFCOCOG = register(
+    ),
     _dataset(
         "refcocog",
         "RefCOCOg, split by UMD, or by Google as google-val (Mao et al., CVPR 2016)",
         {"": "umd", "google-": "google"},
         ("val", "test", "train", "google-val", "google-train"),
         (("val", 4896), ("test", 9602)),
-    )
+    ),
 )

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Integer
 from PIL import Image, UnidentifiedImageError
 
 from undertow.base import MaskError, SettingsError
-from undertow.benchmarks.samples import Sample
+from undertow.benchmarks.core.sample import Sample
 from undertow.masks import decode_rle
 from undertow.masks.labels import MOST_PIXELS
 
@@ -43,9 +43,9 @@ class FileTruth:
     """Masks in a file of labels, whose values are taken as they are.
 
     Attributes:
-        path: a grey or palette PNG.
-        values: for each object the values that it has in the file; an empty tuple is everything not 0 and not ignored.
-        ignore: values of pixels that do not count.
+        path: A grey or palette PNG.
+        values: For each object the values that it has in the file; an empty tuple is everything not 0 and not ignored.
+        ignore: Values of pixels that do not count.
     """
 
     path: Path
@@ -70,8 +70,8 @@ class RunTruth:
     """The union of some masks in COCO's run lengths; of none, an empty mask.
 
     Attributes:
-        rles: run lengths, see `decode_rle`.
-        source: where they come from, for messages.
+        rles: Run lengths, see `decode_rle`.
+        source: Where they come from, for messages.
     """
 
     rles: tuple[Mapping[str, Any], ...]
@@ -101,8 +101,8 @@ class PolygonTruth:
     """The union of polygons, filled exactly as COCO's own tool fills them.
 
     Attributes:
-        polygons: x, y, x, y, ... in pixels, one tuple for each.
-        source: where they come from, for messages.
+        polygons: Numbers x, y, x, y, ... in pixels, one tuple for each.
+        source: Where they come from, for messages.
     """
 
     polygons: tuple[tuple[float, ...], ...]
@@ -137,15 +137,15 @@ class ReferSample(Sample):
     """A video, or one image, and what is said of it.
 
     Attributes:
-        texts: the expressions to be answered, one mask each; more than one only where a dataset scores them together.
-        truth: annotation of each annotated frame, by frame name.
-        image: whether it is one image, whose result is a file instead of a folder.
-        objects: how many objects the truth has, for rules that match objects and expressions; 0 where each expression
+        texts: The expressions to be answered, one mask each; more than one only where a dataset scores them together.
+        truth: Annotation of each annotated frame, by frame name.
+        image: Whether it is one image, whose result is a file instead of a folder.
+        objects: How many objects the truth has, for rules that match objects and expressions; 0 where each expression
             is scored alone.
-        annotator: which of the annotators' expressions these are, where the dataset is averaged over them.
-        category: the class that the expression names, for rules that average over classes.
-        exhaustive: whether all instances of the class are annotated.
-        private: whether the truth is kept by a server, so that there is nothing to score.
+        annotator: Which of the annotators' expressions these are, where the dataset is averaged over them.
+        category: The class that the expression names, for rules that average over classes.
+        exhaustive: Whether all instances of the class are annotated.
+        private: Whether the truth is kept by a server, so that there is nothing to score.
     """
 
     task: ClassVar[str] = "refer"
@@ -186,9 +186,9 @@ def read_values(path: Path, size: Size, *, colour: bool = False) -> Integer[np.n
     """Returns the values of a grey, palette or one-bit PNG as they are stored.
 
     Args:
-        path: the file.
+        path: The file.
         size: (height, width) it must have, judged by its header.
-        colour: whether an RGB file is read too, as the largest of its channels.
+        colour: Whether an RGB file is read too, as the largest of its channels.
 
     Raises:
         MaskError: naming the file, if it is missing, damaged, no PNG, of another kind or of another size.

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from undertow.base import MaskError, SettingsError
-from undertow.benchmarks.outcomes import Outcome
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.core.task import Measurement
 from undertow.benchmarks.refer.sample import ReferSample
-from undertow.benchmarks.tasks.base import Measurement
 from undertow.metrics import ObjectScores, contour_accuracy, region_similarity
 from undertow.metrics.ref_davis import VOID, RefDavisEvaluator, compete, independent, separate, summarise_annotators
 from undertow.metrics.referring_image import THRESHOLDS

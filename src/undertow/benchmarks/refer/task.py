@@ -11,13 +11,12 @@ from jaxtyping import Bool, Float, Float32, UInt16
 from PIL import Image
 
 from undertow.base import MaskError, SettingsError, UndertowError, atomic_path
-from undertow.benchmarks.outcomes import Outcome
+from undertow.benchmarks.core.findings import Finding, file_remedy, frame_findings, holds_frames
+from undertow.benchmarks.core.outcomes import Outcome
+from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.task import BenchmarkTask, Evaluator, Images
 from undertow.benchmarks.refer.sample import ReferSample, read_mask, read_values
 from undertow.benchmarks.refer.scoring import ExpressionEvaluator, ImageEvaluator, ObjectsEvaluator, summarise
-from undertow.benchmarks.samples import Sample
-from undertow.benchmarks.tasks.base import Evaluator, Finding, Images, Task
-from undertow.benchmarks.tasks.inspection import frame_findings
-from undertow.benchmarks.tasks.results import file_remedy, holds_frames
 from undertow.masks import write_label_map
 from undertow.metrics.ref_davis import compete
 
@@ -25,7 +24,7 @@ Answer = Bool[np.ndarray, "n h w"] | Float[np.ndarray, "n h w"]
 MATCHED = ("strict", "referformer", "rem")
 
 
-class ReferTask(Task[ReferSample, Answer | None]):
+class ReferTask(BenchmarkTask[ReferSample, Answer | None]):
     """The task "refer".
 
     Results are `<video>/<expression>/<frame>.png`, where everything not black is the mask; `<expression>.png` for
@@ -95,13 +94,13 @@ class ReferTask(Task[ReferSample, Answer | None]):
             )
 
     def holds(self, folder: Path, sample: ReferSample) -> bool:
-        """Tells whether a folder of results has anything for a sample."""
+        """Returns whether a folder of results has anything for a sample."""
         if sample.image:
             return (folder / f"{sample.name}.png").is_file()
         return sample.annotator is not None or holds_frames(folder / sample.name, sample.frames)
 
     def kept(self, folder: Path, sample: ReferSample, shown: Sequence[int]) -> bool:
-        """Tells whether a folder of results has all predictions of a sample that a protocol shows."""
+        """Returns whether a folder of results has all predictions of a sample that a protocol shows."""
         return self.holds(folder, sample) if sample.image else super().kept(folder, sample, shown)
 
     def read(self, folder: Path, sample: ReferSample, index: int, rules: str) -> Answer | None:
@@ -211,3 +210,6 @@ def _stray_values(truth: Any, sample: ReferSample) -> Iterator[Finding]:
     values = np.setdiff1d(read_values(truth.path, sample.size), [0, 1, 255, *truth.ignore])
     if values.size:
         yield Finding(truth.path, f"the mask has the value {values[0]}, where 0, 1 and 255 are expected", "odd")
+
+
+TASK = ReferTask()

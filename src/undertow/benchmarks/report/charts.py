@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from undertow.base import SettingsError
-from undertow.benchmarks.outcomes import Outcome, by_method
+from undertow.benchmarks.core.outcomes import Outcome, by_method
+from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.report.tables import percent
-from undertow.benchmarks.tasks import get_task
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; dashes tell a second round of them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -240,7 +240,7 @@ def _shortened(name: str, most: int) -> str:
 
 
 def _is_sparse(values: Float64[np.ndarray, " t"]) -> bool:
-    """Tells whether most scores stand alone, as those of every fifth frame do; a line with gaps would show none."""
+    """Returns whether most scores stand alone, as those of every fifth frame do; a line with gaps would show none."""
     known = np.isfinite(values)
     joined = known[1:] & known[:-1]
     return bool(2 * np.count_nonzero(joined) < np.count_nonzero(known))

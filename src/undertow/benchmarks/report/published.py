@@ -20,10 +20,10 @@ class Published:
     """One row of a paper.
 
     Attributes:
-        method: as the paper calls it.
-        figures: percent by measure.
-        source: the paper.
-        note: what else decides the row.
+        method: As the paper calls it.
+        figures: Percent by measure.
+        source: The paper.
+        note: What else decides the row.
     """
 
     method: str

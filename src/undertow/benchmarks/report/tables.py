@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from undertow.base import SettingsError
-from undertow.benchmarks.outcomes import Outcome, by_method
+from undertow.benchmarks.core.outcomes import Outcome, by_method
+from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.report.published import published_rows
-from undertow.benchmarks.tasks import get_task
 from undertow.metrics import paired_bootstrap
 
 OBJECT_COLUMNS = (

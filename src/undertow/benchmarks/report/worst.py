@@ -11,11 +11,12 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from undertow.base import UndertowError
-from undertow.benchmarks.datasets import DATASETS
-from undertow.benchmarks.outcomes import RESULTS, Outcome
+from undertow.benchmarks.core.datasets import get_dataset
+from undertow.benchmarks.core.outcomes import RESULTS, Outcome
+from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.task import get_task
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.benchmarks.report.charts import curve
-from undertow.benchmarks.samples import MaskSample, Sample
-from undertow.benchmarks.tasks import get_task
 from undertow.drawing import overlay
 
 WIDTH = 320
@@ -59,7 +60,7 @@ def picture(frame: WorstFrame, samples: Mapping[str, Sample], out: Path) -> str 
     Only datasets that say so (`Dataset.may_show`) are shown, only masks, and predictions only if they were kept.
     """
     sample = samples.get(frame.sequence)
-    if not isinstance(sample, MaskSample) or not DATASETS[sample.dataset].may_show:
+    if not isinstance(sample, MaskSample) or not get_dataset(sample.dataset).may_show:
         return None
     index = sample.frames.index(frame.frame)
     try:
@@ -68,7 +69,7 @@ def picture(frame: WorstFrame, samples: Mapping[str, Sample], out: Path) -> str 
         panels = [overlay(image, sample.load_mask(index))]
         results = out / RESULTS / frame.method
         if (results / sample.name).is_dir():
-            labels = get_task(sample.task).read(results, sample, index, DATASETS[sample.dataset].rules[0])
+            labels = get_task(sample.task).read(results, sample, index, get_dataset(sample.dataset).rules[0])
             panels.append(overlay(image, labels))
     except (UndertowError, OSError):
         return None

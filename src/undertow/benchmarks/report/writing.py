@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from undertow.base import SettingsError, atomic_path, write_text
-from undertow.benchmarks.outcomes import Outcome, by_method
+from undertow.benchmarks.core.outcomes import Outcome, by_method
+from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.report import charts, page
 from undertow.benchmarks.report.tables import (
     Table,
@@ -19,8 +21,6 @@ from undertow.benchmarks.report.tables import (
     sequence_table,
 )
 from undertow.benchmarks.report.worst import picture, worst_frames
-from undertow.benchmarks.samples import Sample
-from undertow.benchmarks.tasks import get_task
 
 INTERVAL = "Mean over sequences, with its 95 % interval from a paired bootstrap over sequences."
 PUBLISHED = "What papers print for this dataset, with their own weights and hardware; not measured by this program."
@@ -37,10 +37,10 @@ def write_report(
     Without matplotlib there are no plots, and the report says what to install.
 
     Args:
-        outcomes: what `run_benchmark`, `read_outcomes` or `score_folder` returned.
-        out: folder to write to.
-        reference: method that the others are compared with; the first one if not given.
-        samples: the dataset, whose worst frames are then shown as pictures if its licence lets them be.
+        outcomes: What `run_benchmark`, `read_outcomes` or `score_folder` returned.
+        out: Folder to write to.
+        reference: Method that the others are compared with; the first one if not given.
+        samples: The dataset, whose worst frames are then shown as pictures if its licence lets them be.
 
     Raises:
         SettingsError: if there are no outcomes, or none of `reference`.

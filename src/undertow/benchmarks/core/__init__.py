@@ -1,0 +1,1 @@
+"""What all tasks of the benchmark share: samples, datasets, methods, the runner, outcomes and submissions."""
