@@ -95,24 +95,13 @@ class VideoFile(Scaling, Source):
             try:
                 return self._find(index, keep)
             except _Misled:
-                self._timeline = _decoded(self._path)
-                self._failed.clear()
-                self._rewind()
+                self._use(_decoded(self._path))
 
     def damaged(self) -> Sequence[int]:
         """Returns the numbers of all frames that cannot be decoded, found by decoding the file."""
-        timeline = self._index()
-        if not timeline.decoded:
-            self._rewind()
-            try:
-                self._forward(len(timeline) - 1, len(timeline))
-            except _Misled:
-                self._timeline = _decoded(self._path)
-                self._failed.clear()
-            else:
-                self._end(timeline)
-            self._rewind()
-        return sorted(number for number in self._failed | self._index().damaged if number < self.count)
+        if not self._index().decoded:
+            self._use(_decoded(self._path))
+        return sorted(self._index().damaged)
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of the file's bytes.
@@ -146,9 +135,17 @@ class VideoFile(Scaling, Source):
     def _index(self) -> Timeline:
         if self._timeline is None:
             with closing(open_file(self._path)) as reel:
-                timeline = by_packets(reel, interlaced=self._interlaced)
-            self._timeline = timeline or _decoded(self._path)
+                self._timeline = by_packets(reel, interlaced=self._interlaced)
+        if self._timeline is None:
+            self._timeline = _decoded(self._path)
+            self._failed = set(self._timeline.damaged)
         return self._timeline
+
+    def _use(self, timeline: Timeline) -> None:
+        """Takes another timeline, and begins anew."""
+        self._timeline = timeline
+        self._failed = set(timeline.damaged)
+        self._rewind()
 
     def _find(self, index: int, keep: int) -> list[tuple[int, RGB]]:
         timeline = self._index()
@@ -158,7 +155,7 @@ class VideoFile(Scaling, Source):
         if near and (read := self._forward(index, index)):
             return read
         for start in (*starts, None):
-            if index in self._failed or index in timeline.damaged:
+            if index in self._failed:
                 raise DamagedFrame(
                     f"frame {index} of {self.label} is damaged; leave such frames out with --skip-damaged "
                     "(skip_damaged=True), start after it, or re-encode the file"
@@ -196,11 +193,13 @@ class VideoFile(Scaling, Source):
             # there; and an edit list hides some frames.
             if number < self._begin:
                 continue
-            if number != self._next and not self._broken:
+            while timeline.decoded and self._next in self._failed:
+                self._next += 1
+            if number != self._next and (timeline.decoded or not self._broken):
                 if not timeline.decoded:
                     raise _Misled
-                if self._begin:
-                    break
+                # Near damage, or in a refreshed picture, decoding from here is not decoding from the beginning.
+                break
             if number < self._next:
                 continue
             self._failed.update(range(self._next, number))

@@ -86,8 +86,8 @@ class Reel:
         self._converter = VideoReformatter()
         self._turn: float | None = None
         self._matrix: bytes | None = None
-        self._begin: Fraction | None = None
-        self._end = Fraction(0)
+        # The end of the last packet of each stream, in its own ticks.
+        self._ends: dict[int, int] = {}
         _OPEN.add(self)
 
     @property
@@ -113,9 +113,9 @@ class Reel:
                 if not packet.size:
                     continue
                 if packet.pts is not None:
-                    time = packet.pts * packet.time_base
-                    self._begin = time if self._begin is None else min(self._begin, time)
-                    self._end = max(self._end, time + (packet.duration or 0) * packet.time_base)
+                    end = packet.pts + (packet.duration or 0)
+                    if end > self._ends.get(packet.stream_index, 0):
+                        self._ends[packet.stream_index] = end
                 if packet.stream_index != self._stream.index:
                     continue
                 # With a part of each packet in the clear, decoders make pictures of what they cannot read.
@@ -145,7 +145,12 @@ class Reel:
             if packet is not None:
                 packet.pts = packet.dts = number
             try:
-                frames = self._stream.decode(packet)
+                try:
+                    frames = self._stream.decode(packet)
+                except BlockingIOError:
+                    # After an error, a decoder may take nothing more until it is reset.
+                    self._codec.flush_buffers()
+                    frames = self._stream.decode(packet)
             except FFmpegError as error:
                 log.debug("packet %d could not be decoded: %s", number, error)
                 if packet is not None:
@@ -225,8 +230,9 @@ class Reel:
         if self._container.format.name == "avi":
             return False
         # Where the clock wraps around, FFmpeg makes it begin below zero.
-        promised = Fraction(self._container.duration or 0, av.time_base)
-        return promised - max(self._end, self._end - (self._begin or 0)) > _MISSED
+        begin = min(0, self._container.start_time or 0)
+        ends = [end * Fraction(self._container.streams[at].time_base or 0) for at, end in self._ends.items()]
+        return Fraction((self._container.duration or 0) + begin, av.time_base) - max(ends, default=0) > _MISSED
 
     def close(self) -> None:
         """Closes the container, and the pipe it came through; in a process forked since it was opened, nothing."""

@@ -151,6 +151,9 @@ def shown(reel: "Reel", packets: Iterable["Part"], clock: Clock) -> Iterator[Sho
             if begun and clock.waiting(number) and not reel.fielded:
                 lost.append(number)
             continue
+        # Some decoders complain and make a picture all the same.
+        if number in lost:
+            lost.remove(number)
         while lost and clock.before(lost[0], number):
             hole = lost.pop(0)
             yield Shot(hole, clock.show(hole), None)

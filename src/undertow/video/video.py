@@ -92,6 +92,8 @@ class Video:
     def frame_count(self) -> int | None:
         """Number of frames; `None` for a stream until it has ended. For a file they are counted on first use."""
         self._check_open()
+        # Looking for damaged frames may tell a file's frames anew.
+        self._find_damaged()
         with self._turn():
             return self._source.count
 
