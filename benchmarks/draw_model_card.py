@@ -28,12 +28,12 @@ def samples(backbone, captions, seed, side=40, guidance=3.0):
     """Returns an image per caption by DDIM with classifier-free guidance, from noise of `side` latents a side."""
     scheduler = DDIMScheduler.from_pretrained(resolve(backbone.card), subfolder="scheduler")
     scheduler.set_timesteps(STEPS)
-    null = backbone.embed("")
+    null = backbone.condition("")
     images = []
     for number, caption in enumerate(captions):
         generator = torch.Generator().manual_seed(seed + number)
         latents = torch.randn(1, 4, side, side, generator=generator)
-        text = backbone.embed(caption)
+        text = backbone.condition(caption)
         for step in scheduler.timesteps:
             free = backbone.denoise(latents, int(step), null)
             told = backbone.denoise(latents, int(step), text)

@@ -53,7 +53,7 @@ class Count:
 def straightforward(backbone, batch, modulation):
     """Yields the maps of each frame as the method is written down: whole forwards, every label, one at a time."""
     given = [backbone.condition(), blank(backbone.condition())]
-    sites, pushed = decoder_sites(backbone.unet, modulation.inject), modulated_sites(backbone.card, modulation)
+    sites, pushed = decoder_sites(backbone, modulation.inject), modulated_sites(backbone.card, modulation)
     masks, steps, schedule = one_hot(batch.soft).to(backbone.device), modulation.steps, backbone.schedule
 
     def guided(latents, step, edits):
@@ -68,7 +68,7 @@ def straightforward(backbone, batch, modulation):
         kept = []
         for text in given:
             # The forward itself is what gives the queries and keys: two forwards per step, as with guidance anyway.
-            with recording(backbone.unet, sites) as seen:
+            with recording(backbone.denoiser, sites) as seen:
                 kept.append((backbone.denoise(here, step, text), seen))
         (yes, first), (no, second) = kept
         clean, noise = backbone.to_x0_eps(no + modulation.guidance * (yes - no), here, step)
@@ -122,20 +122,21 @@ def ways(backbone, memory):
 def narrow(width):
     """Returns the architecture of SD 2.1 with fewer channels and heads, and its card."""
     architecture, card = ARCHITECTURES["sd-2.1-base"], get_card("sd-2.1-base")
-    unet = dict(architecture.unet) | {
+    unet = dict(architecture.denoiser[1]) | {
         "block_out_channels": tuple(channels * width // 320 for channels in (320, 640, 1280, 1280)),
         "attention_head_dim": tuple(max(1, heads * width // 320) for heads in (5, 10, 20, 20)),
         "cross_attention_dim": 64,
     }
     # Normalised in groups of 32 channels.
     channels = tuple(max(1, round(c * width / 320 / 32)) * 32 for c in (128, 256, 512, 512))
-    vae = dict(architecture.vae) | {"block_out_channels": channels}
+    vae = dict(architecture.vae[1]) | {"block_out_channels": channels}
 
     def thinner(site):
         return replace(site, heads=max(1, site.heads * width // 320))
 
     sites = {purpose: tuple(thinner(site) for site in sites) for purpose, sites in card.sites.items()}
-    return replace(architecture, unet=unet, vae=vae), replace(card, sites=sites)
+    networks = {"denoiser": (architecture.denoiser[0], unet), "vae": (architecture.vae[0], vae), "text": (77, 64)}
+    return replace(architecture, **networks), replace(card, sites=sites)
 
 
 def make_batch(backbone, size, frames, labels):
@@ -160,8 +161,8 @@ def counting(backbone, count):
         count.decoded += len(inputs[0])
 
     return (
-        backbone.unet.register_forward_pre_hook(denoised),
-        backbone.vae.decoder.register_forward_pre_hook(decoded),
+        backbone.denoiser.register_forward_pre_hook(denoised),
+        backbone.autoencoder.module.decoder.register_forward_pre_hook(decoded),
     )
 
 
@@ -201,7 +202,7 @@ def full_size(labels, frames, size):
     card = get_card("sd-2.1-base")
     backbone = random_backbone(card, device="meta")
     latents = torch.empty(1, 4, size[0] // 8, size[1] // 8, device="meta")
-    text = replace(backbone.embed(""), tensor=torch.empty(77, 1024, device="meta"))
+    text = replace(backbone.condition(""), tensor=torch.empty(77, 1024, device="meta"))
     block = transformer_path(card.sites["modulate"][0])
 
     def flops(function):
@@ -250,11 +251,11 @@ def main():
     architecture, card = (None, get_card("sd-2.1-base")) if arguments.full else narrow(arguments.width)
     dtype = torch.bfloat16 if arguments.device == "cuda" else torch.float32
     backbone = random_backbone(card, architecture=architecture, device=arguments.device, dtype=dtype)
-    backbone.embed("")
+    backbone.condition("")
     batch = make_batch(backbone, (height, width), frames, arguments.labels)
     if arguments.device == "cpu":
         torch.set_num_threads(1)
-    channels = backbone.unet.config.block_out_channels[0]
+    channels = backbone.denoiser.config.block_out_channels[0]
     print(f"run: {channels} channels, {width}x{height}, {frames} frames, {arguments.labels} labels, {arguments.device}")
     print("  way                          whole suffix decoded     GFLOP   ratio   seconds   ratio    memory")
     first = None

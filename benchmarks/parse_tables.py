@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from undertow.backbones import Site, load
+from undertow.backbones import load
 from undertow.base import BarProgress, UndertowError, set_threads, write_text
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import baseline_method
@@ -65,15 +65,9 @@ def pushed(backbone, settings, **changes):
 
 def pushed_sites(backbone):
     """Returns an attention of every transformer of the decoder; which one of a transformer makes no difference."""
-    sites = {}
-    for name, module in backbone.unet.named_modules():
-        if name.startswith("up_blocks") and name.endswith("attn2"):
-            heads = module.heads
-            dim = module.to_q.weight.shape[0] // heads
-            level = int(name.split(".")[1])
-            # The deepest block is as coarse as the network gets, each further one twice as fine.
-            stride = 2 ** (len(backbone.unet.up_blocks) - 1 - level) * backbone.stride
-            sites[name.split(".transformer_blocks")[0]] = Site(name, "cross", heads, dim, stride)
+    # The last of a transformer stands for it.
+    found = [site for site in backbone.sites("cross") if site.path.startswith("up_blocks")]
+    sites = {site.path.split(".transformer_blocks")[0]: site for site in found}
     return sites
 
 

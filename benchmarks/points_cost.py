@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from undertow.backbones.dit_published import VIDEO_ARCHITECTURES, random_video_backbone
+from undertow.backbones import Site, get_card, random_backbone
+from undertow.backbones.published import ARCHITECTURES
 from undertow.points import PointSettings, PointTracker
 from undertow.points.chunks import cover
 from undertow.video import Video
@@ -32,31 +33,31 @@ BLOCK = 17
 
 def build(full, device, dtype):
     """Returns CogVideoX-2B with random weights, narrow unless `full`, that reads block 17."""
-    architecture = VIDEO_ARCHITECTURES["cogvideox-2b"]
+    architecture = ARCHITECTURES["cogvideox-2b"]
     if not full:
         thin = {"num_attention_heads": 4, "text_embed_dim": 256, "sample_height": 30, "sample_width": 45}
         channels = {"block_out_channels": (16, 32, 32, 64), "norm_num_groups": 8}
         architecture = replace(
             architecture,
-            denoiser={**architecture.denoiser, **thin},
-            vae={**architecture.vae, **channels},
+            denoiser=(architecture.denoiser[0], {**architecture.denoiser[1], **thin}),
+            vae=(architecture.vae[0], {**architecture.vae[1], **channels}),
             text=(226, 256),
         )
-    backbone = random_video_backbone("a CogVideoX-2B", architecture=architecture, device=device, dtype=dtype)
-    card = replace(backbone.card, sites={"track": (backbone.sites()[BLOCK],)})
-    backbone.card = replace(card, noising=replace(card.noising, timestep=19, kind="clean"))
-    return backbone
+    config = {"num_attention_heads": 30, **architecture.denoiser[1]}
+    site = Site(f"transformer_blocks.{BLOCK}.attn1", "joint", config["num_attention_heads"], 64, 16)
+    card = replace(get_card("cogvideox-2b"), sites={"track": (site,)})
+    return random_backbone(card, architecture=architecture, device=device, dtype=dtype)
 
 
 def straightforward(backbone, frames, points, size):
     """Returns the tracks by the published procedure, and how many rows went through the transformer."""
     width, height = size
     (site,), chunk = backbone.card.sites["track"], backbone.card.chunk
-    null, rows = backbone.embed(""), 0
+    null, rows = backbone.condition(""), 0
     sums, seen = {}, {}
     columns, lines = width // site.stride, height // site.stride
     kept = {}
-    attention = backbone.transformer.get_submodule(site.path)
+    attention = backbone.denoiser.get_submodule(site.path)
     norms = (attention.norm_q, attention.norm_k)
     hooks = [
         norm.register_forward_hook(lambda _, __, output, name=name: kept.__setitem__(name, output))
@@ -67,7 +68,7 @@ def straightforward(backbone, frames, points, size):
         clip = latents.to(backbone.dtype)[None].expand(2, -1, -1, -1, -1)
         text = null.tensor.to(backbone.device, backbone.dtype).reshape(1, *null.tensor.shape[-2:]).expand(2, -1, -1)
         told = torch.tensor([19, 19], device=backbone.device)
-        predicted = backbone.transformer(clip, text, told).sample[0].float()
+        predicted = backbone.denoiser(clip, text, told).sample[0].float()
         rows += 2
         clean, _ = backbone.to_x0_eps(predicted, latents, 19)
         # The pipeline decodes and throws the picture away; an odd number of latents is a clip.

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from undertow.backbones import Noising, Site, inversion_steps, load
+from undertow.backbones import Noising, inversion_steps, load
 from undertow.metrics import ConfusionMatrix
 from undertow.parsing.anchors import nearest_labels, token_labels
 from undertow.parsing.classifiers import NearestNeighbours
@@ -42,14 +42,8 @@ def clips(count, frames, step):
 
 
 def self_attentions(backbone):
-    """Returns every self-attention, with its own stride."""
-    sites = []
-    for name, module in backbone.unet.named_modules():
-        # The middle and the outermost coarse block are left out: they see forms, not places.
-        if name.endswith("attn1") and not name.startswith("mid_block"):
-            dim = module.to_q.weight.shape[0] // module.heads
-            sites.append(Site(name, "self", module.heads, dim, 8))
-    return sites
+    """Returns every self-attention but those of the middle block, with the stride of the finest for all."""
+    return [replace(site, stride=8) for site in backbone.sites() if not site.path.startswith("mid_block")]
 
 
 def queries(backbone, images, size, noising, sites):

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from undertow.affinity import get_preset
-from undertow.backbones import Site, load
+from undertow.backbones import load
 from undertow.benchmarks.core.datasets import open_dataset, select_samples
 from undertow.benchmarks.core.protocols import get_protocol
 from undertow.metrics import DatasetSummary, SequenceEvaluator
@@ -68,11 +68,7 @@ def world_clips(count):
 def candidate_sites(backbone, parts):
     """Returns every self-attention at the stride of the card's own site whose path holds one of `parts`."""
     own = backbone.card.sites["track"][0]
-    sites = []
-    for name, module in backbone.unet.named_modules():
-        if name.endswith("attn1") and name.split(".")[:2] in (["up_blocks", "1"], ["down_blocks", "1"]):
-            dim = module.to_q.weight.shape[0] // module.heads
-            sites.append(Site(name, "self", module.heads, dim, own.stride))
+    sites = [site for site in backbone.sites() if site.stride == own.stride]
     return [site for site in sites if not parts or any(part in site.path for part in parts)]
 
 

@@ -46,12 +46,14 @@ def build(asked, dtype):
         model.card = replace(model.card, sites={**model.card.sites, "tuning": (site,)})
         return model
     card, published = get_card(asked.model), ARCHITECTURES[asked.model]
-    channels = [int(width * asked.width) // 64 * 64 for width in published.unet["block_out_channels"]]
+    channels = [int(width * asked.width) // 64 * 64 for width in published.denoiser[1]["block_out_channels"]]
     heads = [width // 64 for width in channels]
-    unet = {**published.unet, "block_out_channels": channels, "attention_head_dim": heads}
+    unet = {**published.denoiser[1], "block_out_channels": channels, "attention_head_dim": heads}
     sites = tuple(replace(site, heads=heads[0], head_dim=64) for site in card.sites["track"])
     small = {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1}
-    architecture = replace(published, unet=unet, vae={**published.vae, **small})
+    architecture = replace(
+        published, denoiser=(published.denoiser[0], unet), vae=(published.vae[0], {**published.vae[1], **small})
+    )
     card = replace(card, sites={"track": sites})
     return random_backbone(card, architecture=architecture, dtype=getattr(torch, dtype))
 
@@ -89,8 +91,8 @@ class Probabilities(AttnProcessor):
 
 def straightforward(model, latents, resolved, states, logits, mask):
     """Returns the loss of one object by the formulas (DRIFT, section 4.2)."""
-    keepers = [model.unet.get_submodule(site.path).processor for site in resolved.sites]
-    model.unet(latents, resolved.noising.timestep, states[None].to(model.dtype))
+    keepers = [model.denoiser.get_submodule(site.path).processor for site in resolved.sites]
+    model.denoiser(latents, resolved.noising.timestep, states[None].to(model.dtype))
     carried = torch.cat([keeper.kept.float() @ mask for keeper in keepers])
     mixed = (logits.softmax(-1)[:, None] * carried).sum(0).clamp(1e-6, 1 - 1e-6)
     return -(mask * mixed.log() + (1 - mask) * (1 - mixed).log()).mean()
@@ -114,7 +116,7 @@ def prepare(model, asked, share=1.0):
     if resolved.noising.kind == "invert":
         # The way to the noise level is the same for all, and not what is measured.
         resolved = replace(resolved, noising=replace(resolved.noising, kind="noise"))
-    null, heads = model.embed("").tensor, sum(site.heads for site in resolved.sites)
+    null, heads = model.condition("").tensor, sum(site.heads for site in resolved.sites)
     latents = model.encode(np.stack([resize(image, resolved.input_size)]))
     latents = model.prepare(latents, resolved.noising, [0]).to(model.dtype)
     tuning = TuningSettings(recomputed="recomputed" in flags, together=asked.objects if "together" in flags else None)
@@ -122,9 +124,9 @@ def prepare(model, asked, share=1.0):
     objective = Objective(model, image, 0, labels, ids, resolved, tuning)
     if kind != "ours":
         if "fused" not in flags:
-            model.unet.set_attn_processor(AttnProcessor())
+            model.denoiser.set_attn_processor(AttnProcessor())
         for site in resolved.sites:
-            model.unet.get_submodule(site.path).set_processor(Probabilities(resolved.kernel.temperature))
+            model.denoiser.get_submodule(site.path).set_processor(Probabilities(resolved.kernel.temperature))
     states = null.expand(asked.objects, -1, -1).clone().requires_grad_()
     logits = torch.zeros(asked.objects, heads, requires_grad=True)
     adam = torch.optim.Adam([states, logits], lr=1e-4)

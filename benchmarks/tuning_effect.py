@@ -72,7 +72,7 @@ def tuned_kernels(backbone, clip, settings, tuning, variant):
                     start=starting_conditioning(backbone, amortised=True)), None  # fmt: skip
     resolved = resolve(settings, backbone, *masks[0].shape, tuned=True)
     objective = Objective(backbone, frames[0].image, 0, masks[0], list(sequence.ids), resolved, tuning)
-    start = backbone.embed(backbone.card.null_text)
+    start = backbone.condition()
     learned = learn(objective, start)
     kernels = {}
     for place, object_id in enumerate(sequence.ids):

@@ -24,43 +24,41 @@ def tiny_like():
     from undertow.backbones.published import Architecture
     from undertow.training.architecture import build_scheduler
 
-    architecture = Architecture(
-        unet={
-            "sample_size": 32,
-            "in_channels": 4,
-            "out_channels": 4,
-            "block_out_channels": (32, 128, 128),
-            "layers_per_block": 1,
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            "attention_head_dim": (1, 1, 1),
-            "cross_attention_dim": 32,
-            "use_linear_projection": True,
-            "norm_num_groups": 16,
-        },
-        vae={
-            "block_out_channels": (8, 8, 8),
-            "down_block_types": ("DownEncoderBlock2D",) * 3,
-            "up_block_types": ("UpDecoderBlock2D",) * 3,
-            "layers_per_block": 1,
-            "latent_channels": 4,
-            "norm_num_groups": 4,
-            "mid_block_add_attention": False,
-        },
-        scheduler=dict(build_scheduler().config),
-        text_length=16,
-    )
+    unet = {
+        "sample_size": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (32, 128, 128),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": (1, 1, 1),
+        "cross_attention_dim": 32,
+        "use_linear_projection": True,
+        "norm_num_groups": 16,
+    }
+    vae = {
+        "block_out_channels": (8, 8, 8),
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+        "layers_per_block": 1,
+        "latent_channels": 4,
+        "norm_num_groups": 4,
+        "mid_block_add_attention": False,
+    }
+    scheduler = dict(build_scheduler().config)
+    architecture = Architecture(("UNet2DConditionModel", unet), ("AutoencoderKL", vae), scheduler, (16, 32))
     backbone = random_backbone(get_card("tiny"), seed=0, architecture=architecture)
-    matcher_start(backbone.unet, seed=0)
+    matcher_start(backbone.denoiser, seed=0)
     return backbone
 
 
 @pytest.fixture(scope="session")
 def tiny_video_like():
     """A video transformer of the shape of `tiny-video`, thinner and untrained: 3 blocks, 2 heads of 16, 13 latents."""
-    from undertow.backbones import random_video_backbone
+    from families import small_backbone
 
-    return random_video_backbone("joint", seed=0)
+    return small_backbone("tiny-video", seed=0)
 
 
 @pytest.fixture(scope="session")
@@ -70,28 +68,36 @@ def small_svd():
 
     import torch
 
-    from undertow.backbones import Site, get_card
-    from undertow.backbones.adapters.svd import ClipArchitecture, random_clip_unet
+    from undertow.backbones import Site, get_card, random_backbone
+    from undertow.backbones.published import Architecture
 
     def site(up: int, index: int, stride: int, inner: str = "transformer_blocks", kind: str = "self") -> Site:
         return Site(f"up_blocks.{up}.attentions.{index}.{inner}.0.attn1", kind, 2, 16 * (2 - up), stride)
 
-    architecture = ClipArchitecture(
-        unet={
-            "block_out_channels": (32, 64),
-            "down_block_types": ("CrossAttnDownBlockSpatioTemporal",) * 2,
-            "up_block_types": ("CrossAttnUpBlockSpatioTemporal",) * 2,
-            "layers_per_block": 1,
-            "num_attention_heads": (2, 2),
-            "cross_attention_dim": 32,
-            "addition_time_embed_dim": 8,
-            "projection_class_embeddings_input_dim": 24,
-        },
-        vae={
-            "block_out_channels": (32, 32),
-            "down_block_types": ("DownEncoderBlock2D",) * 2,
-            "layers_per_block": 1,
-        },
+    architecture = Architecture(
+        (
+            "UNetSpatioTemporalConditionModel",
+            {
+                "block_out_channels": (32, 64),
+                "down_block_types": ("CrossAttnDownBlockSpatioTemporal",) * 2,
+                "up_block_types": ("CrossAttnUpBlockSpatioTemporal",) * 2,
+                "layers_per_block": 1,
+                "num_attention_heads": (2, 2),
+                "cross_attention_dim": 32,
+                "addition_time_embed_dim": 8,
+                "projection_class_embeddings_input_dim": 24,
+            },
+        ),
+        (
+            "AutoencoderKLTemporalDecoder",
+            {
+                "block_out_channels": (32, 32),
+                "down_block_types": ("DownEncoderBlock2D",) * 2,
+                "layers_per_block": 1,
+            },
+        ),
+        {},
+        (1, 32),
         image_encoder={
             "hidden_size": 32,
             "intermediate_size": 32,
@@ -109,9 +115,9 @@ def small_svd():
         "modulate": (site(0, 1, 4), site(0, 1, 4, "temporal_transformer_blocks", "temporal")),
     }
     card = replace(get_card("svd"), latent_stride=2, token_budget=64, sites=sites)
-    model = random_clip_unet(card, seed=0, architecture=architecture)
+    model = random_backbone(card, seed=0, architecture=architecture)
     with torch.no_grad():
-        for name, parameter in model.unet.named_parameters():
+        for name, parameter in model.denoiser.named_parameters():
             # As after training: the mixture of space and time differs from block to block, and attention is sharp.
             if name.endswith("mix_factor"):
                 parameter.fill_(0.3 * len(name) % 2 - 1)

@@ -7,6 +7,7 @@ transformer only three blocks), but thin layers. A folder takes half a second to
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,71 +30,94 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from undertow.backbones import get_card
+from undertow.backbones import Card, ImageUNet, Site, VideoDiT, VideoUNet, get_card, random_backbone
 from undertow.backbones.cards.card_file import write_card_file
+from undertow.backbones.cards.nearest import nearest_card
+from undertow.backbones.published import ARCHITECTURES, Architecture
 
 TEXT = 32  # width of the states of a text, in every family
-Network = tuple[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a folder holds.
+    """One family of models.
 
     Attributes:
         card: Name of the published model's card.
-        denoiser: Class of diffusers, and its arguments.
-        vae: Likewise.
-        scheduler: Class of diffusers, and its arguments.
+        architecture: Shapes of the small networks.
         texts: Writes tokenizers and text encoders, or what the model reads in their place.
-        block: Path of the attention that is read, of a transformer; `None` to keep the card's paths.
+        block: The attention that is read, of a transformer; `None` to keep the card's.
     """
 
     card: str
-    denoiser: Network
-    vae: Network
-    scheduler: Network
+    architecture: Architecture
     texts: Callable[[Path], None]
-    block: str | None = None
+    block: Site | None = None
 
 
-def write_family(name: str, folder: Path, seed: int = 0) -> Path:
+def small_backbone(name: str, seed: int = 0, **options: Any) -> ImageUNet | VideoUNet | VideoDiT:
+    """Returns the small model called `name`, a key of `FAMILIES`, without writing it; `options` as `random_backbone`.
+
+    A transformer has a card of its own: that of a model which nobody knows, on clean latents at timestep 19.
+    """
+    family = FAMILIES[name]
+    like = get_card(family.card)
+    card = _small_card(like, family)
+    if family.block is not None:
+        config = family.architecture.denoiser[1]
+        size = (config["sample_height"], config["sample_width"]) if "sample_height" in config else None
+        card = nearest_card(name, "dit", like.prediction, like.latent_stride, [family.block], size)
+        card = replace(card, positions=like.positions)
+    backbone = random_backbone(card, seed, architecture=family.architecture, **options)
+    with torch.no_grad():
+        for name, parameter in backbone.denoiser.named_parameters():
+            if name.endswith("mix_factor"):
+                # As after training: the mixture of space and time differs from block to block.
+                parameter.fill_(0.3 * len(name) % 2 - 1)
+    return backbone
+
+
+def write_family(name: str, folder: Path, seed: int = 0, **options: Any) -> Path:
     """Writes the small model called `name`, a key of `FAMILIES`, into `folder`, and returns that.
 
     Its `card.json` is the published model's card with the sites of this one, so that both the folder and the card file
-    can be given as --model: the folder alone is read at one generic site.
+    can be given as --model: the folder alone is read at one generic site. `options` are those of `save_pretrained`.
     """
     family = FAMILIES[name]
-    component = "transformer" if "Transformer" in family.denoiser[0] else "unet"
+    save(small_backbone(name, seed), folder, **options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        denoiser = _built(family.denoiser)
-        for path, network in (
-            (component, denoiser),
-            ("vae", _built(family.vae)),
-            ("scheduler", _built(family.scheduler)),
-        ):
-            network.save_pretrained(folder / path)
         family.texts(folder)
-    card = get_card(family.card)
-    sites = {
-        purpose: tuple(_fitted(replace(site, path=family.block or site.path), denoiser) for site in places)
-        for purpose, places in card.sites.items()
-    }
+    scheduler = dict(family.architecture.scheduler)
+    kind = scheduler.pop("_class_name", "DDIMScheduler")
+    getattr(diffusers, kind)(**scheduler).save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "Pipeline", "_diffusers_version": "0.42.0"}))
-    own = replace(card, name=f"small-{name}", hub_ids=(), sites=sites, token_budget=64)
+    card = get_card(family.card)
+    own = replace(_small_card(card, family), name=f"small-{name}", hub_ids=(), embedded="", token_budget=64)
     write_card_file(folder / "card.json", own, like=card, folder=".")
     return folder
 
 
-def _built(network: Network) -> Any:
-    kind, arguments = network
-    return getattr(diffusers, kind)(**arguments)
+def save(backbone: ImageUNet | VideoUNet | VideoDiT, folder: Path, **options: Any) -> None:
+    """Writes the networks of a model, without those that read texts, as `save_pretrained` does."""
+    component = "transformer" if backbone.card.family == "dit" else "unet"
+    backbone.denoiser.save_pretrained(folder / component, **options)
+    backbone.autoencoder.module.save_pretrained(folder / "vae")
 
 
-def _fitted(site: Any, denoiser: Any) -> Any:
-    attention = denoiser.get_submodule(site.path)
-    return replace(site, heads=attention.heads, head_dim=attention.to_q.out_features // attention.heads)
+def _small_card(card: Card, family: Family) -> Card:
+    """Returns the published card with the sites of the small network."""
+    if family.block is not None:
+        return replace(card, sites=dict.fromkeys(card.sites, (family.block,)))
+    kind, arguments = family.architecture.denoiser
+    with torch.device("meta"):
+        unet = getattr(diffusers, kind)(**arguments)
+
+    def fitted(site: Site) -> Site:
+        attention = unet.get_submodule(site.path)
+        return replace(site, heads=attention.heads, head_dim=attention.to_q.out_features // attention.heads)
+
+    return replace(card, sites={purpose: tuple(map(fitted, sites)) for purpose, sites in card.sites.items()})
 
 
 def write_clip(folder: Path, number: str = "", length: int = 10, width: int = TEXT) -> None:
@@ -151,64 +175,60 @@ def write_llama(folder: Path, width: int = TEXT, pooled: int = 8) -> None:
     write_clip(folder, "_2", length=77, width=pooled)
 
 
-_STABLE_DIFFUSION: Mapping[str, Any] = {
-    "sample_size": 8,
-    "block_out_channels": (16, 32, 32, 32),
+_IMAGE_VAE = {
+    "block_out_channels": (8, 8, 8, 8),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
     "layers_per_block": 2,
-    "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
-    "cross_attention_dim": TEXT,
-    "norm_num_groups": 8,
+    "norm_num_groups": 4,
+    "scaling_factor": 0.18215,
 }
-_IMAGE_VAE: Network = (
-    "AutoencoderKL",
-    {
-        "block_out_channels": (8, 8, 8, 8),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 2,
-        "norm_num_groups": 4,
-        "scaling_factor": 0.18215,
-    },
-)
+_VIDEO_VAE = {"block_out_channels": (8,) * 4, "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4}
+_HEADS = {"in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 16}
 
 
 def _stable_diffusion(card: str, prediction: str, **unet: Any) -> Family:
+    denoiser = {
+        "sample_size": 8,
+        "block_out_channels": (16, 32, 32, 32),
+        "layers_per_block": 2,
+        "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+        "cross_attention_dim": TEXT,
+        "norm_num_groups": 8,
+        **unet,
+    }
     levels = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
-    return Family(
-        card,
-        ("UNet2DConditionModel", {**_STABLE_DIFFUSION, **unet}),
-        _IMAGE_VAE,
-        ("DDIMScheduler", {**levels, "prediction_type": prediction, "steps_offset": 1, "set_alpha_to_one": False}),
-        write_clip,
-    )
+    scheduler = {**levels, "prediction_type": prediction, "steps_offset": 1, "set_alpha_to_one": False}
+    shapes = Architecture(("UNet2DConditionModel", denoiser), ("AutoencoderKL", _IMAGE_VAE), scheduler, (10, TEXT))
+    return Family(card, shapes, write_clip)
 
 
-def _cogvideox(card: str, snr_shift_scale: float, **transformer: Any) -> Family:
-    return Family(
-        card,
-        (
-            "CogVideoXTransformer3DModel",
-            {
-                "num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 3, "in_channels": 4,
-                "out_channels": 4, "time_embed_dim": 32, "text_embed_dim": TEXT, "max_text_seq_length": 16,
-                "sample_height": 12, "sample_width": 16, **transformer,
-            },
-        ),
-        (
-            "AutoencoderKLCogVideoX",
-            {"block_out_channels": (8,) * 4, "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4},
-        ),
-        (
-            "CogVideoXDDIMScheduler",
-            {
-                "prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
-                "snr_shift_scale": snr_shift_scale,
-            },
-        ),
-        write_t5,
-        "transformer_blocks.1.attn1",
-    )  # fmt: skip
+def _cogvideox(card: str, snr_shift_scale: float = 1.0, **denoiser: Any) -> Family:
+    network = {
+        **_HEADS,
+        "num_layers": 3,
+        "time_embed_dim": 32,
+        "text_embed_dim": TEXT,
+        "max_text_seq_length": 16,
+        "sample_height": 12,
+        "sample_width": 16,
+        **denoiser,
+    }
+    vae = ("AutoencoderKLCogVideoX", {**_VIDEO_VAE, "scaling_factor": 0.7})
+    scheduler = {**ARCHITECTURES["cogvideox-2b"].scheduler, "snr_shift_scale": snr_shift_scale}
+    shapes = Architecture(("CogVideoXTransformer3DModel", network), vae, scheduler, (16, TEXT))
+    return Family(card, shapes, write_t5, Site("transformer_blocks.1.attn1", "joint", 2, 16, 16))
+
+
+def _tiny_video() -> Family:
+    """An image autoencoder, and rotary embedding by cells."""
+    like = _cogvideox("tiny-video", use_rotary_positional_embeddings=True)
+    levels = {"block_out_channels": (8,) * 3, "down_block_types": ("DownEncoderBlock2D",) * 3}
+    decoder = {"up_block_types": ("UpDecoderBlock2D",) * 3, "layers_per_block": 1, "mid_block_add_attention": False}
+    vae = ("AutoencoderKL", {**_VIDEO_VAE, **levels, **decoder, "scaling_factor": 0.7})
+    texts = partial(write_clip, length=16)
+    return Family("tiny-video", replace(like.architecture, vae=vae), texts, replace(like.block, stride=8))
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -218,62 +238,71 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "svd": Family(
         "svd",
-        (
-            "UNetSpatioTemporalConditionModel",
-            {
-                "block_out_channels": (32,) * 4, "num_attention_heads": (2,) * 4, "layers_per_block": 2,
-                "cross_attention_dim": TEXT, "addition_time_embed_dim": 8,
-                "projection_class_embeddings_input_dim": 24,
+        Architecture(
+            (
+                "UNetSpatioTemporalConditionModel",
+                {
+                    "block_out_channels": (32,) * 4, "num_attention_heads": (2,) * 4, "layers_per_block": 2,
+                    "cross_attention_dim": TEXT, "addition_time_embed_dim": 8,
+                    "projection_class_embeddings_input_dim": 24, "sample_size": 8,
+                },
+            ),
+            (
+                "AutoencoderKLTemporalDecoder",
+                {"block_out_channels": (32,) * 4, "down_block_types": ("DownEncoderBlock2D",) * 4},
+            ),
+            {"_class_name": "EulerDiscreteScheduler", "prediction_type": "v_prediction", "use_karras_sigmas": True},
+            (1, TEXT),
+            image_encoder={
+                "hidden_size": TEXT, "intermediate_size": TEXT, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "image_size": 28, "patch_size": 14, "projection_dim": TEXT,
             },
         ),
-        (
-            "AutoencoderKLTemporalDecoder",
-            {"block_out_channels": (32,) * 4, "down_block_types": ("DownEncoderBlock2D",) * 4, "layers_per_block": 1},
-        ),
-        ("EulerDiscreteScheduler", {"prediction_type": "v_prediction", "use_karras_sigmas": True}),
         write_clip_vision,
     ),
-    "cogvideox-2b": _cogvideox("cogvideox-2b", 3.0),
-    "cogvideox-5b": _cogvideox("cogvideox-5b", 1.0, use_rotary_positional_embeddings=True),
+    "tiny-video": _tiny_video(),
+    "cogvideox-2b": _cogvideox("cogvideox-2b"),
+    "cogvideox-5b": _cogvideox("cogvideox-5b", use_rotary_positional_embeddings=True),
+    "cogvideox-5b-i2v": _cogvideox(
+        "cogvideox-5b-i2v", in_channels=8, use_rotary_positional_embeddings=True,
+        use_learned_positional_embeddings=True,
+    ),
     "hunyuan-video": Family(
         "hunyuan-video",
-        (
-            "HunyuanVideoTransformer3DModel",
-            {
-                "in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 16,
-                "num_layers": 2, "num_single_layers": 2, "num_refiner_layers": 1, "text_embed_dim": TEXT,
-                "pooled_projection_dim": 8, "rope_axes_dim": (4, 6, 6),
-            },
+        Architecture(
+            (
+                "HunyuanVideoTransformer3DModel",
+                {
+                    **_HEADS, "num_layers": 2, "num_single_layers": 2, "num_refiner_layers": 1, "text_embed_dim": TEXT,
+                    "pooled_projection_dim": 8, "rope_axes_dim": (4, 6, 6),
+                },
+            ),
+            ("AutoencoderKLHunyuanVideo", {**_VIDEO_VAE, "mid_block_add_attention": False}),
+            {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 7.0},
+            (5, TEXT),
+            pooled=8,
         ),
-        (
-            "AutoencoderKLHunyuanVideo",
-            {
-                "block_out_channels": (8,) * 4, "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4,
-                "mid_block_add_attention": False,
-            },
-        ),
-        ("FlowMatchEulerDiscreteScheduler", {"shift": 7.0}),
         write_llama,
-        "transformer_blocks.1.attn",
+        Site("single_transformer_blocks.0.attn", "joint", 2, 16, 16),
     ),
     "wan2.1-1.3b": Family(
         "wan2.1-1.3b",
-        (
-            "WanTransformer3DModel",
-            {
-                "in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 16,
-                "num_layers": 3, "ffn_dim": 32, "freq_dim": 16, "text_dim": TEXT, "rope_max_seq_len": 64,
-            },
+        Architecture(
+            (
+                "WanTransformer3DModel",
+                {**_HEADS, "num_layers": 3, "ffn_dim": 32, "freq_dim": 16, "text_dim": TEXT, "rope_max_seq_len": 64},
+            ),
+            (
+                "AutoencoderKLWan",
+                {
+                    "base_dim": 4, "z_dim": 4, "num_res_blocks": 1, "latents_mean": (-0.8, 0.1, 0.4, -0.3),
+                    "latents_std": (2.8, 1.5, 2.3, 2.7),
+                },
+            ),
+            {"_class_name": "UniPCMultistepScheduler", "prediction_type": "flow_prediction"},
+            (12, TEXT),
         ),
-        (
-            "AutoencoderKLWan",
-            {
-                "base_dim": 4, "z_dim": 4, "num_res_blocks": 1, "latents_mean": (-0.8, 0.1, 0.4, -0.3),
-                "latents_std": (2.8, 1.5, 2.3, 2.7),
-            },
-        ),
-        ("UniPCMultistepScheduler", {"prediction_type": "flow_prediction"}),
         write_umt5,
-        "blocks.1.attn1",
+        Site("blocks.1.attn1", "self", 2, 16, 16),
     ),
 }  # fmt: skip

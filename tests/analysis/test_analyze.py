@@ -298,12 +298,12 @@ def test_what_is_seen_afterwards_is_what_was_compared_while_generating(tiny_vide
     def listen(module, inputs, output):
         heard.setdefault("queries", []).append(output.clone())
 
-    hook = tiny_video_like.transformer.get_submodule(sites[1].path).norm_q.register_forward_hook(listen)
+    hook = tiny_video_like.denoiser.get_submodule(sites[1].path).norm_q.register_forward_hook(listen)
     made = sample(tiny_video_like, "a red disc", frames=2, size=(64, 96), settings=settings, keep=[666])
     hook.remove()
-    text = tiny_video_like.embed("a red disc")
+    text = tiny_video_like.condition("a red disc")
     again = []
-    hook = tiny_video_like.transformer.get_submodule(sites[1].path).norm_q.register_forward_hook(
+    hook = tiny_video_like.denoiser.get_submodule(sites[1].path).norm_q.register_forward_hook(
         lambda module, inputs, output: again.append(output.clone())
     )
     tiny_video_like.observe(made.noisy[666], 666, [sites[2]], text)
@@ -315,7 +315,7 @@ def test_what_is_seen_afterwards_is_what_was_compared_while_generating(tiny_vide
     ("clip", "says"),
     [
         (moving_clip(frames=1), "has 1 frame"),
-        (moving_clip(frames=14), "has 14 frames and 'joint' sees 13 together"),
+        (moving_clip(frames=14), "has 14 frames and 'tiny-video' sees 13 together"),
         (replace(moving_clip(), visible=np.zeros((12, 3), bool)), "no point of 'noise' is visible"),
     ],
 )

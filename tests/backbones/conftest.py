@@ -10,23 +10,29 @@ from undertow.backbones.published import Architecture
 
 # The real classes, two levels deep: latents of stride 2, self-attention at strides 2 (two per decoder block) and 4.
 ARCHITECTURE = Architecture(
-    unet={
-        "sample_size": 8,
-        "block_out_channels": (32, 64),
-        "layers_per_block": 1,
-        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
-        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
-        "attention_head_dim": (2, 4),
-        "cross_attention_dim": 32,
-        "norm_num_groups": 8,
-    },
-    vae={
-        "block_out_channels": (8, 16),
-        "down_block_types": ("DownEncoderBlock2D",) * 2,
-        "up_block_types": ("UpDecoderBlock2D",) * 2,
-        "norm_num_groups": 4,
-        "scaling_factor": 0.18215,
-    },
+    denoiser=(
+        "UNet2DConditionModel",
+        {
+            "sample_size": 8,
+            "block_out_channels": (32, 64),
+            "layers_per_block": 1,
+            "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+            "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+            "attention_head_dim": (2, 4),
+            "cross_attention_dim": 32,
+            "norm_num_groups": 8,
+        },
+    ),
+    vae=(
+        "AutoencoderKL",
+        {
+            "block_out_channels": (8, 16),
+            "down_block_types": ("DownEncoderBlock2D",) * 2,
+            "up_block_types": ("UpDecoderBlock2D",) * 2,
+            "norm_num_groups": 4,
+            "scaling_factor": 0.18215,
+        },
+    ),
     scheduler={
         "_class_name": "DDIMScheduler",
         "beta_start": 0.00085,
@@ -37,7 +43,7 @@ ARCHITECTURE = Architecture(
         "set_alpha_to_one": False,
         "clip_sample": False,
     },
-    text_length=9,
+    text=(9, 32),
 )
 FIRST = Site("up_blocks.1.attentions.0.transformer_blocks.0.attn1", "self", 2, 16, 2)
 SECOND = Site("up_blocks.1.attentions.1.transformer_blocks.0.attn1", "self", 2, 16, 2)
@@ -99,8 +105,8 @@ def saved(model: ImageUNet, tmp_path_factory: pytest.TempPathFactory):
 
     folder = tmp_path_factory.mktemp("saved") / "my-model"
     tokenizer, encoder = model._load_text()
-    model.unet.save_pretrained(folder / "unet")
-    model.vae.save_pretrained(folder / "vae")
+    model.denoiser.save_pretrained(folder / "unet")
+    model.autoencoder.module.save_pretrained(folder / "vae")
     encoder.save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
     scheduler = {name: value for name, value in ARCHITECTURE.scheduler.items() if name != "_class_name"}

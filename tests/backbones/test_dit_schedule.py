@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers import CogVideoXDDIMScheduler, DDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-from undertow.backbones import FlowSchedule, Noising, Schedule, get_card, random_video_backbone
-from undertow.backbones.dit_published import VIDEO_ARCHITECTURES
+from families import small_backbone
+from undertow.backbones import FlowSchedule, Noising, Schedule, get_card
+from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.reading.noising import add_noise, ddim_inversion
 from undertow.backbones.sampling.schedule import read_schedule
 from undertow.base import SettingsError
@@ -18,7 +19,7 @@ def pair():
 
 @pytest.mark.parametrize("name", ["cogvideox-2b", "cogvideox-5b"])
 def test_cogvideox_levels(name):
-    config = dict(VIDEO_ARCHITECTURES[name].scheduler)
+    config = dict(ARCHITECTURES[name].scheduler)
     schedule = read_schedule(config)
     scheduler = CogVideoXDDIMScheduler.from_config(config)
     # diffusers works in float64 here, as we do.
@@ -42,7 +43,7 @@ def test_other_schedulers_that_end_in_noise():
 
 
 def test_a_velocity_is_read_back_even_from_pure_noise():
-    config = dict(VIDEO_ARCHITECTURES["cogvideox-2b"].scheduler)
+    config = dict(ARCHITECTURES["cogvideox-2b"].scheduler)
     schedule, scheduler, (clean, noise) = read_schedule(config), CogVideoXDDIMScheduler.from_config(config), pair()
     for timestep in (19, 500, 999):
         at = torch.tensor([timestep] * 2)
@@ -56,7 +57,7 @@ def test_a_velocity_is_read_back_even_from_pure_noise():
 
 def test_cogvideox_inversion_is_the_reverse_of_its_sampler():
     """With a network whose prediction does not depend on its input, sampling undoes inversion exactly."""
-    config = dict(VIDEO_ARCHITECTURES["cogvideox-5b"].scheduler)
+    config = dict(ARCHITECTURES["cogvideox-5b"].scheduler)
     scheduler, (latents, velocity) = CogVideoXDDIMScheduler.from_config(config), pair()
     scheduler.set_timesteps(50)
     noising = Noising("invert", 99, (19, 39, 59, 79, 99))
@@ -75,7 +76,7 @@ def test_cogvideox_inversion_is_the_reverse_of_its_sampler():
 
 @pytest.mark.parametrize("name", ["hunyuan-video", "wan2.1-1.3b"])
 def test_flow_levels(name):
-    schedule = read_schedule(VIDEO_ARCHITECTURES[name].scheduler)
+    schedule = read_schedule(ARCHITECTURES[name].scheduler)
     assert schedule == FlowSchedule(1000) and schedule.prediction == "flow"
     scheduler, (clean, noise) = FlowMatchEulerDiscreteScheduler(shift=7.0), pair()
     scheduler.set_timesteps(sigmas=[1 - i / 30 for i in range(30)])
@@ -113,7 +114,7 @@ def test_wan_visits_the_timestep_of_its_card_last(name):
 
 
 def test_noise_of_a_flow_model_is_a_function_of_the_frame():
-    backbone, (clean, _) = random_video_backbone("self"), pair()
+    backbone, (clean, _) = small_backbone("wan2.1-1.3b"), pair()
     noising = Noising("noise", 250, (250,), seed=3)
     found = backbone.noise(clean, noising, [4, 9])
     assert torch.equal(found[1:], add_noise(clean[1:], FlowSchedule(), noising, [9]))

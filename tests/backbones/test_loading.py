@@ -3,14 +3,14 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from undertow.backbones import ImageUNet, get_card, load
-from undertow.backbones.loading import nearest_card, untrained_denoiser
+from undertow.backbones.cards.nearest import nearest_card
+from undertow.backbones.loading import untrained_denoiser
 from undertow.backbones.weights.locating import embedded_folder
 from undertow.base import SettingsError, WeightsUnavailable
 
@@ -25,7 +25,7 @@ def test_a_saved_model_comes_back_the_same(model, saved, latents, sites):
     loaded = load(saved, device="cpu", dtype="float32")
     assert loaded.card.name == "my-model" and loaded.card.prediction == "v_prediction"
     assert torch.equal(loaded.denoise(latents, 41), model.denoise(latents, 41))
-    assert torch.equal(loaded.embed("a dog").tensor, model.embed("a dog").tensor)
+    assert torch.equal(loaded.condition("a dog").tensor, model.condition("a dog").tensor)
     # No registered card has this network's heads, so its last decoder block is read.
     assert loaded.card.sites["track"] == (sites[0],)
     assert loaded.card.token_budget == 64
@@ -34,19 +34,21 @@ def test_a_saved_model_comes_back_the_same(model, saved, latents, sites):
 
 
 def test_loading_says_nothing(saved, capfd):
-    load(saved, device="cpu").embed("")
+    load(saved, device="cpu").condition("")
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_number_type_is_chosen_at_loading(saved, latents):
     loaded = load(str(saved), device="cpu", dtype="bfloat16")
     assert loaded.dtype == torch.bfloat16
-    assert {weight.dtype for weight in [*loaded.unet.parameters(), *loaded.vae.parameters()]} == {torch.bfloat16}
-    assert loaded.embed("").tensor.dtype == torch.float32
+    assert {weight.dtype for weight in [*loaded.denoiser.parameters(), *loaded.autoencoder.module.parameters()]} == {
+        torch.bfloat16
+    }
+    assert loaded.condition("").tensor.dtype == torch.float32
 
 
 def test_half_precision_and_sharded_copies_load(saved, copied, model, latents):
-    model.unet.save_pretrained(copied / "unet", max_shard_size="300KB")
+    model.denoiser.save_pretrained(copied / "unet", max_shard_size="300KB")
     (copied / UNET).unlink(missing_ok=True)
     assert len(list((copied / "unet").glob("*.safetensors"))) > 1
     assert torch.equal(load(copied, device="cpu", dtype="float32").denoise(latents, 41), model.denoise(latents, 41))
@@ -60,14 +62,14 @@ def test_half_precision_and_sharded_copies_load(saved, copied, model, latents):
 
 def test_a_known_network_gets_its_card(model):
     """Any folder whose network has the sites of a card is read as that card says."""
-    from undertow.backbones import Schedule, random_backbone
+    from undertow.backbones import random_backbone
 
     known = random_backbone(get_card("sd-2.1"), device="meta")
-    found = nearest_card("finetuned", known.unet, known.schedule, 8)
+    sites = known.sites("self", "cross")
+    found = nearest_card("finetuned", "unet-image", "v_prediction", 8, sites)
     assert found.sites == get_card("sd-2.1").sites and found.name == "finetuned" and found.hub_ids == ()
-    epsilon = replace(known.schedule, prediction="epsilon")
-    assert nearest_card("finetuned", known.unet, epsilon, 8).window_grid == get_card("sd-2.1-base").window_grid
-    assert isinstance(epsilon, Schedule)
+    epsilon = nearest_card("finetuned", "unet-image", "epsilon", 8, sites)
+    assert epsilon.window_grid == get_card("sd-2.1-base").window_grid
 
 
 @pytest.mark.parametrize(
@@ -93,14 +95,16 @@ def test_nan_weights_are_named(copied):
 
 
 @pytest.mark.parametrize("component", ["unet", "vae", "text_encoder"])
-def test_missing_weights_are_named(copied, component):
+def test_missing_weights_are_named(copied, component, latents):
     (file,) = (copied / component).glob("*.safetensors")
     weights = load_file(file)
     gone = sorted(weights)[0]
     del weights[gone]
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(WeightsUnavailable, match=f"{component} lacks 1 of its weights, {gone}"):
-        load(copied, device="cpu").embed("")
+        loaded = load(copied, device="cpu")
+        loaded.condition("")
+        loaded.decode(latents)
 
 
 @pytest.mark.parametrize("component", ["unet", "text_encoder"])
@@ -108,7 +112,7 @@ def test_a_truncated_file_is_named(copied, component):
     (file,) = (copied / component).glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(WeightsUnavailable, match=f"{component} do not load"):
-        load(copied, device="cpu").embed("")
+        load(copied, device="cpu").condition("")
 
 
 def test_weights_of_another_shape_are_named(copied):
@@ -140,7 +144,7 @@ def test_broken_json_is_named(copied):
 
 def test_the_untrained_denoiser_is_a_function_of_its_shape(model):
     state = torch.random.get_rng_state()
-    one, two = untrained_denoiser(model.unet.config), untrained_denoiser(model.unet.config)
+    one, two = untrained_denoiser(model.denoiser.config), untrained_denoiser(model.denoiser.config)
     assert torch.equal(torch.random.get_rng_state(), state)
     weights = dict(two.named_parameters())
     assert all(torch.equal(weight, weights[name]) for name, weight in one.named_parameters())
@@ -159,8 +163,8 @@ def test_the_embedded_model_and_its_control():
     path = sites[0].path
     one, two = (model.observe(latents, 41, sites).keys[path] for model in (trained, control))
     assert one.shape == two.shape and not torch.allclose(one, two)
-    assert torch.equal(trained.embed("").tensor, control.embed("").tensor)
-    assert trained.embed("a red disc").tensor.isfinite().all()
+    assert torch.equal(trained.condition("").tensor, control.condition("").tensor)
+    assert trained.condition("a red disc").tensor.isfinite().all()
 
 
 def test_importing_the_room_needs_no_video():

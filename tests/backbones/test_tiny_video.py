@@ -37,8 +37,8 @@ def test_it_finds_points_better_than_raw_latents_and_standing_still():
     backbone = load("tiny-video", dtype=torch.float32)
     validation = VideoValidation(families=("plain", "camera", "mixed"), frames=4)
     clips = validation_clips(validation)
-    vae, text = backbone.vae, backbone.embed("").tensor[None]
-    scores = validate_video(backbone.transformer, vae, text.reshape(1, -1, text.shape[-1]), clips, validation)
+    vae, text = backbone.autoencoder.module, backbone.condition("").tensor[None]
+    scores = validate_video(backbone.denoiser, vae, text.reshape(1, -1, text.shape[-1]), clips, validation)
     controls = control_scores(vae, clips)
     best = scores[int(get_card("tiny-video").sites["track"][0].path.split(".")[1])]
     assert best > controls["still"] and best > controls["latents"]

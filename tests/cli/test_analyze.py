@@ -10,7 +10,6 @@ from PIL import Image
 
 from undertow import cli
 from undertow.backbones import load
-from undertow.backbones.sampling.guidance import denoiser_of
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def test_analyze_writes_a_card_that_works(run, tmp_path):
     backbone = load(out / "card.json", device="cpu", dtype="float32")
     assert backbone.card.name == "mine" and backbone.card.noising.timestep == int(best["timestep"])
     (site,) = backbone.card.sites["points"]
-    assert site.path == best["site"] and hasattr(denoiser_of(backbone).get_submodule(site.path), "to_q")
+    assert site.path == best["site"] and hasattr(backbone.denoiser.get_submodule(site.path), "to_q")
     for name in ("layers-timesteps.png", "layers-timesteps-harmonic.png", "timesteps.png"):
         assert np.asarray(Image.open(out / name)).std() > 10
     # One head per site: a picture of heads would show nothing.

@@ -8,7 +8,7 @@ from huggingface_hub import constants
 
 from undertow import cli
 from undertow.backbones import get_card
-from undertow.backbones.cards import registry
+from undertow.backbones.cards import card_file
 from undertow.backbones.weights.locating import embedded_folder
 
 
@@ -97,7 +97,7 @@ def test_the_doctor_asks_the_hub_and_says_what_it_answers(run, monkeypatch):
 
 
 def test_the_doctor_ends_with_3_if_the_embedded_model_cannot_run(run, monkeypatch):
-    monkeypatch.setitem(registry._CARDS, "tiny", replace(get_card("tiny"), embedded="no-such-folder"))
+    monkeypatch.setitem(card_file._CARDS, "tiny", replace(get_card("tiny"), embedded="no-such-folder"))
     code, out, _ = run("doctor", "--offline", "--json", "--device", "cpu")
     report = json.loads(out)
     assert code == 3 and not report["ok"] and report["models"]["tiny"]["weights"] == "not here"

@@ -27,7 +27,7 @@ def test_it_writes_a_file_that_track_takes(monkeypatch, capsys, tmp_path):
     code, err = run(monkeypatch, capsys, "--out", out, "--worlds", 1, "--steps", 1, "--threads", 1)
     assert code == 0 and "the conditioning is in" in err
     tiny = load("tiny")
-    assert read_kernel(out, tiny).conditioning.tensor.shape == tiny.embed("").tensor.shape
+    assert read_kernel(out, tiny).conditioning.tensor.shape == tiny.condition("").tensor.shape
 
 
 def test_other_names_are_refused(monkeypatch, capsys, tmp_path):

@@ -205,7 +205,7 @@ def test_anchors_are_read_as_classes(scene, tmp_path):
 def test_an_estimate_counts_passes_and_measures(scene, tiny_like):
     images, labels = scene
     passes = []
-    hook = tiny_like.unet.conv_in.register_forward_hook(lambda module, given, out: passes.append(len(given[0])))
+    hook = tiny_like.denoiser.conv_in.register_forward_hook(lambda module, given, out: passes.append(len(given[0])))
     found = estimate_parsing(Video(images), {0: labels}, tiny_like, FAST)
     hook.remove()
     assert (found.frames, found.classes, found.measured) == (FRAMES, 3, 3)

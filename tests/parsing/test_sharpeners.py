@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from undertow.backbones import get_card, random_clip_unet
+from undertow.backbones import get_card, random_backbone
 from undertow.base import SettingsError
 from undertow.parsing import ParseSettings, resolve_parse
 from undertow.parsing.protocols import CoarseBatch
@@ -63,7 +63,7 @@ def test_hundreds_of_labels_are_pushed_a_frame_at_a_time(tiny_like, batch, monke
 
 def test_exact_maps_are_read_as_written_down(tiny_like, batch):
     modulation = Modulation(steps=(121, 41), sites=SITES, outside=0.7)
-    pushes = Pushes(tiny_like, batch.latents[:2], batch.indices[:2], tiny_like.embed(""), modulation)
+    pushes = Pushes(tiny_like, batch.latents[:2], batch.indices[:2], tiny_like.condition(""), modulation)
     masks = one_hot(batch.soft)[:, :2]
     maps = torch.zeros(3, 2, 32, 64)
     for answer in pushes.answers(masks):
@@ -130,15 +130,12 @@ def test_the_reach_of_upsampling_is_kept_in_pixels(tiny_like):
 
 def test_the_published_clip_model_has_its_sites():
     """On shapes alone, at full size; building it checks every site of the card."""
-    model = random_clip_unet(get_card("svd"), device="meta")
+    model = random_backbone(get_card("svd"), device="meta")
     spatial, temporal = model.card.sites["modulate"]
     assert transformer_path(spatial) == transformer_path(temporal) == "up_blocks.2.attentions.2"
-    assert sum(weight.numel() for weight in model.unet.parameters()) == 1_524_623_082
+    assert sum(weight.numel() for weight in model.denoiser.parameters()) == 1_524_623_082
 
 
-def test_a_model_that_is_no_unet_is_refused():
-    class Other:
-        card = get_card("tiny")
-
+def test_a_model_that_is_no_unet_is_refused(tiny_video_like):
     with pytest.raises(SettingsError, match="use turbo"):
-        make_fast(Other(), None)
+        make_fast(tiny_video_like, None)

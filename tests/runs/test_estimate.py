@@ -65,7 +65,7 @@ def test_references_are_as_large_as_the_formulas_say(tiny_like, clip, preset):
 
 
 def test_weights_are_those_of_both_networks(tiny_like):
-    networks = [*tiny_like.unet.parameters(), *tiny_like.vae.parameters()]
+    networks = [*tiny_like.denoiser.parameters(), *tiny_like.autoencoder.module.parameters()]
     assert weights_bytes(tiny_like) == sum(parameter.numel() for parameter in networks) * 4
 
 
@@ -120,7 +120,7 @@ def test_passes_are_counted(tiny_like, clip, noising, preset, passes):
     assert found.passes_per_frame == passes and found.passes == passes * FRAMES
     # What is counted is calls of the network itself.
     calls = []
-    hook = tiny_like.unet.conv_in.register_forward_hook(lambda *_: calls.append(1))
+    hook = tiny_like.denoiser.conv_in.register_forward_hook(lambda *_: calls.append(1))
     MaskTracker(tiny_like, settings).step(clip[0][0], clip[1])
     hook.remove()
     assert len(calls) == passes

@@ -38,14 +38,14 @@ def test_the_map_is_the_mean_attention_to_the_words_pieces(speller, image):
     assert len(speller.pieces("a red disc.")) == len(pieces)
     places = range(2, 2 + len(speller.pieces("red disc")))
     seen, handles = {}, []
-    sites = [name for name, _ in speller.unet.named_modules() if name.startswith("up") and name.endswith("attn2")]
+    sites = [name for name, _ in speller.denoiser.named_modules() if name.startswith("up") and name.endswith("attn2")]
     assert [site.path for site in cross_sites(speller)] == sites
     for name in sites:
-        module = speller.unet.get_submodule(name)
+        module = speller.denoiser.get_submodule(name)
         for key, part in (("q", module.to_q), ("k", module.to_k)):
             handles.append(part.register_forward_hook(lambda _, __, out, at=(name, key): seen.__setitem__(at, out[0])))
     latents = speller.encode(np.stack([resize(image, resolved.input_size)]))
-    speller.denoise(latents, resolved.noising.timestep, speller.embed("a red disc."))
+    speller.denoise(latents, resolved.noising.timestep, speller.condition("a red disc."))
     for handle in handles:
         handle.remove()
     maps = []

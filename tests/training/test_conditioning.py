@@ -36,4 +36,4 @@ def test_a_start_is_fitted_and_kept_with_its_facts(tiny_like, tmp_path):
     assert after < before and facts["best_step"] > 0 and facts["recipe"]["worlds"] == 2
     kept = read_kernel(tmp_path / "start.safetensors", tiny_like)
     assert torch.equal(kept.conditioning.tensor, learned.tensor)
-    assert learned.tensor.shape == tiny_like.embed("").tensor.shape
+    assert learned.tensor.shape == tiny_like.condition("").tensor.shape

@@ -191,7 +191,7 @@ def analyze(
         height, width = clip.images.shape[1:3]
         shown = (height, width) if clip.noisy else _shown(backbone, height, width, settings)
         latents = None if clip.noisy else backbone.encode(clip.images, shown)
-        conditioning = backbone.embed(clip.prompt) if clip.noisy and clip.prompt is not None else None
+        conditioning = backbone.condition(clip.prompt) if clip.noisy and clip.prompt is not None else None
         moments = [(t, clip.noisy[t]) for t in sorted(clip.noisy)] or [
             (level.timestep, backbone.prepare(latents, level, range(len(latents))))  # type: ignore[arg-type]
             for level in levels

@@ -1,12 +1,8 @@
 """Where a loaded network could be read: every attention that compares visual tokens, in running order."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import torch
 
 from undertow.backbones import Backbone, Site
-from undertow.backbones.sampling.guidance import denoiser_of
 from undertow.base import SettingsError
 
 
@@ -18,8 +14,7 @@ def candidate_sites(backbone: Backbone) -> tuple[Site, ...]:
     Raises:
         SettingsError: if the network has none that is known.
     """
-    own = getattr(backbone, "sites", None)
-    sites = tuple(own() if own is not None else _of_unet(backbone, denoiser_of(backbone)))
+    sites = backbone.sites()
     if not sites:
         raise SettingsError(f"'{backbone.card.name}' has no attention that is known here; give another model")
     return sites
@@ -46,25 +41,3 @@ def groups(sites: Sequence[Site], frames: int, grid_cells: int, itemsize: int, b
             group.append(site)
             held += size
         yield group
-
-
-def _of_unet(backbone: Backbone, network: Any) -> Iterator[Site]:
-    stride = backbone.stride
-    if not hasattr(network, "up_blocks"):
-        return
-    for index, block in enumerate(network.down_blocks):
-        yield from _attentions(network, f"down_blocks.{index}", stride)
-        stride *= 2 if getattr(block, "downsamplers", None) is not None else 1
-    if network.mid_block is not None:
-        yield from _attentions(network, "mid_block", stride)
-    for index, block in enumerate(network.up_blocks):
-        yield from _attentions(network, f"up_blocks.{index}", stride)
-        stride //= 2 if getattr(block, "upsamplers", None) is not None else 1
-
-
-def _attentions(network: torch.nn.Module, prefix: str, stride: int) -> Iterator[Site]:
-    parent = network.get_submodule(prefix)
-    for name, module in parent.named_modules(prefix=prefix):
-        attention: Any = module
-        if name.endswith(".attn1") and hasattr(attention, "to_q"):
-            yield Site(name, "self", attention.heads, attention.to_q.out_features // attention.heads, stride)

@@ -1,24 +1,49 @@
 """Frozen diffusion models behind one protocol: what is known of each, loading it, and observing its attention."""
 
-# The cards register themselves when their module is imported, and are listed in this order.
-from undertow.backbones.cards import image_cards as _cards  # noqa: F401, I001
-from undertow.backbones.cards import video_cards as _dit_cards  # noqa: F401
-from undertow.backbones.adapters import svd as _svd  # noqa: F401
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from undertow.backbones.adapters.dit import VideoDiT
-from undertow.backbones.adapters.svd import random_clip_unet
-from undertow.backbones.adapters.unet import ImageUNet
-from undertow.backbones.adapters.unet_video import VideoUNet
-from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
-from undertow.backbones.cards.registry import get_card, list_cards, register_card
-from undertow.backbones.dit_published import random_video_backbone
-from undertow.backbones.initialisation import matcher_start
-from undertow.backbones.loading import load
-from undertow.backbones.observation import Backbone, Conditioning, Observation
-from undertow.backbones.published import random_backbone
-from undertow.backbones.reading.sizes import fit_size
-from undertow.backbones.sampling.schedule import FlowSchedule, Schedule
-from undertow.backbones.weights.locating import Located, locate, pins, resolve, weights_state
+if TYPE_CHECKING:
+    from undertow.backbones.adapters.dit import VideoDiT
+    from undertow.backbones.adapters.unet import ImageUNet
+    from undertow.backbones.adapters.unet_video import VideoUNet
+    from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
+    from undertow.backbones.cards.card_file import get_card, list_cards, register_card
+    from undertow.backbones.initialisation import matcher_start
+    from undertow.backbones.loading import load
+    from undertow.backbones.protocol import Backbone, Conditioning, Observation
+    from undertow.backbones.published import random_backbone
+    from undertow.backbones.reading.sizes import fit_size
+    from undertow.backbones.sampling.schedule import FlowSchedule, Schedule
+    from undertow.backbones.weights.locating import Located, locate, pins, resolve, weights_state
+
+# Names are looked up when first used, so that the cards are known without torch and the libraries of networks.
+_HOMES = {
+    "Backbone": "protocol",
+    "Card": "cards.card",
+    "Conditioning": "protocol",
+    "FlowSchedule": "sampling.schedule",
+    "ImageUNet": "adapters.unet",
+    "Located": "weights.locating",
+    "Noising": "cards.card",
+    "Observation": "protocol",
+    "Schedule": "sampling.schedule",
+    "Site": "cards.card",
+    "VideoDiT": "adapters.dit",
+    "VideoUNet": "adapters.unet_video",
+    "fit_size": "reading.sizes",
+    "get_card": "cards.card_file",
+    "inversion_steps": "cards.card",
+    "list_cards": "cards.card_file",
+    "load": "loading",
+    "locate": "weights.locating",
+    "matcher_start": "initialisation",
+    "pins": "weights.locating",
+    "random_backbone": "published",
+    "register_card": "cards.card_file",
+    "resolve": "weights.locating",
+    "weights_state": "weights.locating",
+}
 
 __all__ = [
     "Backbone",
@@ -42,9 +67,17 @@ __all__ = [
     "matcher_start",
     "pins",
     "random_backbone",
-    "random_clip_unet",
-    "random_video_backbone",
     "register_card",
     "resolve",
     "weights_state",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'undertow.backbones' has no attribute '{name}'")
+    return getattr(import_module(f"undertow.backbones.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

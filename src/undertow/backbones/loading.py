@@ -1,32 +1,44 @@
-"""From a name or a folder to a running backbone."""
+"""From a name or a folder to a running backbone, of which only what will be used is read."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from undertow.backbones.adapters.dit import VideoDiT
-from undertow.backbones.adapters.dit_loading import load_video_dit
-from undertow.backbones.adapters.svd import load_svd
-from undertow.backbones.adapters.unet import ImageUNet
+from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
+from undertow.backbones.adapters.dit import VideoDiT, transformer_sites
+from undertow.backbones.adapters.dit_kinds import require_kind
+from undertow.backbones.adapters.dit_text import keeping_null_text, null_text_file, text_reader
+from undertow.backbones.adapters.unet import ImageUNet, unet_sites
+from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.cards.card import Card, Site
-from undertow.backbones.cards.registry import get_card, list_cards
+from undertow.backbones.cards.card_file import get_card
+from undertow.backbones.cards.nearest import nearest_card, read_like
 from undertow.backbones.initialisation import matcher_start
 from undertow.backbones.published import ARCHITECTURES
-from undertow.backbones.reading.capture import attention_at
-from undertow.backbones.sampling.schedule import Schedule
-from undertow.backbones.weights.layout import is_video_transformer, is_video_unet
+from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
+from undertow.backbones.weights.configs import read_config
+from undertow.backbones.weights.layout import is_video_transformer, is_video_unet, low_noise_denoiser
 from undertow.backbones.weights.locating import locate
-from undertow.backbones.weights.networks import read_network
-from undertow.backbones.weights.single_file import published_names, read_networks, text_loader
-from undertow.base import SettingsError, WeightsUnavailable, resolve_device, resolve_dtype
+from undertow.backbones.weights.networks import Network, read_network, read_tokenizer, stored_network
+from undertow.backbones.weights.single_file import published_names, stored_networks, text_loader
+from undertow.base import SettingsError, resolve_device, resolve_dtype
 
 UNTRAINED_SEED = 0
+AUTOENCODERS = ("AutoencoderKL", "AutoencoderKLCogVideoX", "AutoencoderKLHunyuanVideo", "AutoencoderKLWan")
+# Wan's autoencoder is run in float32 by its authors.
+FLOAT32_AUTOENCODERS = ("AutoencoderKLWan",)
+BLOCKS = {
+    "UNet2DConditionModel": ("CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "UNetSpatioTemporalConditionModel": (
+        *("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        *("CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"),
+    ),
+}
 
 
 def load(
@@ -34,19 +46,20 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    sites: str | Sequence[Site] | None = None,
-) -> ImageUNet | VideoDiT:
+    sites: str | Sequence[str | Site] | None = None,
+) -> ImageUNet | VideoUNet | VideoDiT:
     """Returns a running backbone.
 
     Args:
-        model: the name of a card (`tiny`, `sd-2.1`, ...), a local folder in the diffusers layout, a safetensors file
+        model: The name of a card (`tiny`, `sd-2.1`, ...), a local folder in the diffusers layout, a safetensors file
             of a whole Stable Diffusion 1 or 2 model, or NAME=PATH for a folder or file that holds the model called
             NAME. A folder without a name is given the card whose sites and prediction type its network has, and a
             generic one if there is none.
-        sites: where it will be observed: some sites, or a purpose of `Card.sites` such as "points". Of a video
-            transformer, blocks after the last of them are then not read; image models are always read whole.
-        device: where to run; `None` or "auto" for the best there is.
-        dtype: number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
+        device: Where to run; `None` or "auto" for the best there is.
+        dtype: Number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
+        sites: What it will be used for: a purpose such as "track" (see `Card.places`), a site, or several of either.
+            Weights behind the last of these sites are read only if something needs them after all. `None` reads the
+            whole denoiser at once.
 
     Raises:
         WeightsUnavailable: if the weights are absent, incomplete, damaged, or not those that the card pins.
@@ -56,15 +69,16 @@ def load(
     where = device if isinstance(device, torch.device) else resolve_device(device)
     kind = dtype if isinstance(dtype, torch.dtype) else resolve_dtype(dtype, where)
     located = locate(model)
+    backbone: ImageUNet | VideoUNet | VideoDiT
     if located.path.is_file():
-        return _load_file(located.path, located.card, where, kind)
-    if is_video_transformer(located.path):
-        parts = {"transformer": "config", "vae": "config", "scheduler": "scheduler_config"}
-        configs = {part: _read_json(located.path / part / f"{name}.json") for part, name in parts.items()}
-        return load_video_dit(located.path, configs, located.card, where, kind, sites=sites)
-    if is_video_unet(located.path):
-        return load_svd(located.path, located.card, where, kind)
-    return _load_folder(located.path, located.card, where, kind)
+        backbone = _load_file(located.path, located.card, where, kind)
+    elif is_video_transformer(located.path):
+        backbone = load_transformer(located.path, located.card, where, kind)
+    else:
+        backbone = _load_unet(located.path, located.card, where, kind)
+    wanted = [sites] if isinstance(sites, str) else sites
+    backbone.read(None if wanted is None else backbone.card.places(*wanted))
+    return backbone
 
 
 def _load_file(path: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> ImageUNet:
@@ -73,16 +87,16 @@ def _load_file(path: Path, card: Card | None, device: torch.device, dtype: torch
     if card is None:
         if len(fitting) != 1:
             raise SettingsError(_which(path, fitting))
-        card = _like(get_card(fitting[0]), path.stem)
+        card = read_like(get_card(fitting[0]), path.stem)
         name = fitting[0]
     else:
         name = card.name
         if name not in fitting:
             raise SettingsError(_which(path, fitting, f"not '{name}'"))
     architecture = ARCHITECTURES[name]
-    unet, vae = read_networks(path, architecture, dtype)
-    schedule = Schedule.from_config(architecture.scheduler)
-    return ImageUNet(card, unet, vae, schedule, text_loader(path, name, architecture), device=device, dtype=dtype)
+    network, vae = stored_networks(path, architecture, device, dtype)
+    schedule = read_schedule(architecture.scheduler)
+    return ImageUNet(card, network, ImageAutoencoder(vae), schedule, text_loader(path, name, architecture.text[0]))
 
 
 def _which(path: Path, fitting: list[str], wrong: str = "one model only") -> str:
@@ -93,28 +107,90 @@ def _which(path: Path, fitting: list[str], wrong: str = "one model only") -> str
     return f"the weights of {path} fit {' and '.join(fitting)}, {wrong}; say which it is with {choice}"
 
 
-def _load_folder(folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> ImageUNet:
-    _check_family(folder)
-    schedule = Schedule.from_config(_read_json(folder / "scheduler" / "scheduler_config.json"))
-    vae = read_network(AutoencoderKL, folder, "vae", dtype)
+def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> ImageUNet | VideoUNet:
+    """Returns the UNet in a folder, of images or of clips."""
+    clips = is_video_unet(folder)
+    kind, vae_kind = (
+        ("UNetSpatioTemporalConditionModel", "AutoencoderKLTemporalDecoder")
+        if clips
+        else ("UNet2DConditionModel", "AutoencoderKL")
+    )
+    config, vae_config = (read_config(folder / component / "config.json") for component in ("unet", "vae"))
+    _check_family(folder, config, vae_config, kind, vae_kind)
     if card is not None and card.untrained:
-        unet = untrained_denoiser(_read_json(folder / "unet" / "config.json"))
+        network = Network(untrained_denoiser(config), device, dtype)
     else:
-        unet = read_network(UNet2DConditionModel, folder, "unet", dtype)
-    latent_stride = 2 ** (len(vae.config.block_out_channels) - 1)
-    if card is None:
-        card = nearest_card(folder.resolve().name, unet, schedule, latent_stride)
-    elif (card.prediction, card.latent_stride) != (schedule.prediction, latent_stride):
+        network = stored_network(kind, config, folder, "unet", device, dtype)
+    vae = stored_network(vae_kind, vae_config, folder, "vae", device, dtype)
+    autoencoder = ClipAutoencoder(vae) if clips else ImageAutoencoder(vae)
+    own = network.module.config
+    if own.in_channels != autoencoder.channels * (2 if clips else 1):
         raise SettingsError(
-            f"{folder} has {schedule.prediction} and latents of stride {latent_stride}, where '{card.name}' has "
-            f"{card.prediction} and {card.latent_stride}; it is another model"
+            f"the denoiser of {folder} reads {own.in_channels} channels and its latents have {autoencoder.channels} "
+            "(an inpainting model?); give a plain text-to-image model"
         )
+    sites = unet_sites(network.module, autoencoder.stride)
+    size = (own.sample_size,) * 2 if isinstance(own.sample_size, int) else own.sample_size
+    if clips:
+        card = card or nearest_card(_name(folder), "unet-video", "v_prediction", autoencoder.stride, sites, size)
 
-    def load_text() -> tuple[CLIPTokenizer, CLIPTextModel]:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        return tokenizer, read_network(CLIPTextModel, folder, "text_encoder", torch.float32)
+        def load_image_encoder() -> Any:
+            return read_network(CLIPVisionModelWithProjection, folder, "image_encoder", torch.float32)
 
-    return ImageUNet(card, unet, vae, schedule, load_text, device=device, dtype=dtype)
+        return VideoUNet(card, network, autoencoder, load_image_encoder)
+    schedule = Schedule.from_config(read_config(folder / "scheduler" / "scheduler_config.json"))
+    if card is None:
+        card = nearest_card(_name(folder), "unet-image", schedule.prediction, autoencoder.stride, sites, size)
+    _check_card(folder, card, schedule, autoencoder)
+
+    def load_text() -> tuple[Any, Any]:
+        encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32)
+        most = encoder.config.max_position_embeddings
+        return read_tokenizer(CLIPTokenizer, folder / "tokenizer", most=most), encoder
+
+    return ImageUNet(card, network, autoencoder, schedule, load_text)
+
+
+def load_transformer(
+    folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype, *, cache: Path | str | None = None
+) -> VideoDiT:
+    """Returns the video transformer in a folder.
+
+    Args:
+        folder: In the diffusers layout.
+        card: Of the model, or `None` if nothing is known of it.
+        device: Where to run.
+        dtype: Number type of the weights.
+        cache: Folder where the states of the empty text are kept; `None` for the user's.
+
+    Raises:
+        WeightsUnavailable: if weights are damaged.
+        SettingsError: if the model is of a kind that undertow does not read, or is not that of `card`.
+    """
+    component, below = low_noise_denoiser(folder) or ("transformer", inf)
+    config, vae_config = (read_config(folder / each / "config.json") for each in (component, "vae"))
+    schedule = read_schedule(read_config(folder / "scheduler" / "scheduler_config.json"))
+    name = card.name if card else _name(folder)
+    kind = require_kind(str(config.get("_class_name")), str(folder))
+    network = stored_network(str(config["_class_name"]), config, folder, component, device, dtype)
+    require_kind(type(network.module).__name__, f"'{name}'", network.module.config).restore_tables(network.module)
+    vae_kind = str(vae_config.get("_class_name"))
+    if vae_kind not in AUTOENCODERS:
+        raise SettingsError(f"{folder} holds a {vae_kind} where undertow reads one of {', '.join(AUTOENCODERS)}")
+    own = torch.float32 if vae_kind in FLOAT32_AUTOENCODERS else dtype
+    autoencoder = Autoencoder(stored_network(vae_kind, vae_config, folder, "vae", device, own))
+    if card is None:
+        sites = transformer_sites(kind, network.module, autoencoder.stride)
+        size = (network.module.config.get("sample_height"), network.module.config.get("sample_width"))
+        card = nearest_card(name, "dit", schedule.prediction, autoencoder.stride, sites, size if all(size) else None)
+    _check_card(folder, card, schedule, autoencoder)
+    read_text = text_reader(folder, name, kind.text_length(network.module.config))
+    if not card.embedded:
+        # What reads the text says which text encoder it was trained with; it is in none of the blocks.
+        network.read(lambda weight: weight.split(".")[0] not in kind.stacks(network.module.config))
+        reader = kind.text_reader(network.module)
+        read_text = keeping_null_text(read_text, card.null_text, null_text_file(reader, card.null_text, cache))
+    return VideoDiT(card, network, autoencoder, schedule, read_text, below=below)
 
 
 def untrained_denoiser(config: Mapping[str, Any]) -> UNet2DConditionModel:
@@ -126,86 +202,34 @@ def untrained_denoiser(config: Mapping[str, Any]) -> UNet2DConditionModel:
     return unet
 
 
-def nearest_card(name: str, unet: UNet2DConditionModel, schedule: Schedule, latent_stride: int) -> Card:
-    """Returns a card called `name` for a model that has none.
-
-    It is a copy of the first registered card of the same prediction type and latent stride whose sites are all in
-    `unet` with the same heads. For other networks it reads the first self-attention of the last decoder block that
-    has one, after inversion to timestep 41.
-    """
-    for card in list_cards():
-        if (card.prediction, card.latent_stride) == (schedule.prediction, latent_stride) and _fits(card, unet):
-            return _like(card, name)
-    site = _last_decoder_site(unet, latent_stride)
-    side = max(1, int(unet.config.sample_size or 64) * latent_stride // site.stride)
-    return Card(
-        name=name,
-        hub_ids=(),
-        licence="unknown",
-        prediction=schedule.prediction,
-        token_budget=side * side,
-        latent_stride=latent_stride,
-        sites={"track": (site,)},
-        # DRIFT's window of 14 tokens on a grid of 96.
-        window_radius=max(1, round(side * 14 / 96)),
-        window_grid=(side, side),
-        notes="no known model has these sites: the last decoder self-attention is read",
-    )
+def _name(folder: Path) -> str:
+    return folder.resolve().name
 
 
-def _like(card: Card, name: str) -> Card:
-    """Returns a card called `name` for a model of unknown origin that is read like that of `card`."""
-    own = replace(card, name=name, hub_ids=(), sha256={}, embedded="", untrained=False, calibrated=())
-    return replace(own, notes=f"read like {card.name}")
+def _check_card(folder: Path, card: Card, schedule: NoiseSchedule, autoencoder: Autoencoder) -> None:
+    """Raises SettingsError unless the model in a folder can be that of `card`."""
+    if (card.prediction, card.latent_stride) != (schedule.prediction, autoencoder.stride):
+        raise SettingsError(
+            f"{folder} has {schedule.prediction} and latents of stride {autoencoder.stride}, where '{card.name}' has "
+            f"{card.prediction} and {card.latent_stride}; it is another model"
+        )
 
 
-def _fits(card: Card, unet: UNet2DConditionModel) -> bool:
-    try:
-        for site in card.sites["track"]:
-            attention_at(unet, site)
-    except SettingsError:
-        return False
-    return True
-
-
-def _last_decoder_site(unet: UNet2DConditionModel, latent_stride: int) -> Site:
-    for index in reversed(range(len(unet.up_blocks))):
-        path = f"up_blocks.{index}.attentions.0.transformer_blocks.0.attn1"
-        try:
-            attention: Any = unet.get_submodule(path)
-        except AttributeError:
-            continue
-        upsamplings_after = sum(block.upsamplers is not None for block in list(unet.up_blocks)[index:])
-        stride = latent_stride * 2**upsamplings_after
-        return Site(path, "self", attention.heads, attention.to_q.out_features // attention.heads, stride)
-    raise SettingsError("the denoiser has no self-attention in its decoder, so there is nothing to match with")
-
-
-def _check_family(folder: Path) -> None:
-    """Raises SettingsError unless the networks are those that `ImageUNet` runs."""
-    unet, vae = (_read_json(folder / component / "config.json") for component in ("unet", "vae"))
-    for config, wanted in ((unet, "UNet2DConditionModel"), (vae, "AutoencoderKL")):
+def _check_family(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], unet_kind: str, vae_kind: str) -> None:
+    """Raises SettingsError unless the networks are those that the adapters of UNets run."""
+    for config, wanted in ((unet, unet_kind), (vae, vae_kind)):
         if config.get("_class_name") != wanted:
             raise SettingsError(
                 f"{folder} holds a {config.get('_class_name')} where undertow reads a {wanted}; "
-                "give a Stable Diffusion 1 or 2 model"
+                "give a Stable Diffusion 1 or 2 model, or Stable Video Diffusion"
             )
     if unet.get("addition_embed_type") or unet.get("class_embed_type") or unet.get("encoder_hid_dim"):
         raise SettingsError(
             f"the denoiser of {folder} needs more than a text (as SDXL does); give a Stable Diffusion 1 or 2 model"
         )
-    if unet.get("in_channels") != vae.get("latent_channels"):
+    blocks = [*(unet.get("down_block_types") or ()), *(unet.get("up_block_types") or ())]
+    if strange := [each for each in blocks if each not in BLOCKS[unet_kind]]:
         raise SettingsError(
-            f"the denoiser of {folder} reads {unet.get('in_channels')} channels and its latents have "
-            f"{vae.get('latent_channels')} (an inpainting model?); give a plain text-to-image model"
+            f"the denoiser of {folder} has a block of type {strange[0]}, not one of {', '.join(BLOCKS[unet_kind])}; "
+            "give a Stable Diffusion 1 or 2 model, or Stable Video Diffusion"
         )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsUnavailable(f"{path} is not valid JSON ({error}); download the model again") from error
-    if not isinstance(content, dict):
-        raise WeightsUnavailable(f"{path} holds no JSON object; download the model again")
-    return content

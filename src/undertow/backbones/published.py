@@ -1,75 +1,141 @@
-"""The published shapes of Stable Diffusion, from which models with random weights can be built for tests and timing."""
+"""The published shapes of models, from which ones with random weights can be built for tests and timing.
 
+The configurations are those of the repositories that the cards name.
+"""
+
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
+from undertow.backbones.adapters.dit import VideoDiT
 from undertow.backbones.adapters.unet import ImageUNet
+from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.cards.card import Card
-from undertow.backbones.sampling.schedule import Schedule
+from undertow.backbones.protocol import Conditioning
+from undertow.backbones.sampling.schedule import read_schedule
+from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Constructor arguments of a model's networks; what they leave out is diffusers' default."""
+    """The networks of a model, as class names of diffusers with what their constructors are given.
 
-    unet: Mapping[str, Any]
-    vae: Mapping[str, Any]
+    Attributes:
+        denoiser: Class and arguments; what they leave out is diffusers' default.
+        vae: Class and arguments of the autoencoder.
+        scheduler: Configuration of the scheduler, with its class if it is not one of Stable Diffusion's.
+        text: (tokens, width) of the text states.
+        pooled: Width of the vector for the whole text; 0 if there is none.
+        image_encoder: Configuration of CLIP's image encoder, of models that continue an image.
+    """
+
+    denoiser: tuple[str, Mapping[str, Any]]
+    vae: tuple[str, Mapping[str, Any]]
     scheduler: Mapping[str, Any]
-    text_length: int = 77
+    text: tuple[int, int]
+    pooled: int = 0
+    image_encoder: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _stable_diffusion(prediction: str, sample_size: int, **unet: Any) -> Architecture:
-    return Architecture(
-        unet={
-            "sample_size": sample_size,
-            "in_channels": 4,
-            "out_channels": 4,
-            "block_out_channels": (320, 640, 1280, 1280),
-            "layers_per_block": 2,
-            "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
-            **unet,
-        },
-        vae={
-            "block_out_channels": (128, 256, 512, 512),
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "layers_per_block": 2,
-            "latent_channels": 4,
-            "sample_size": sample_size * 8,
-            "scaling_factor": 0.18215,
-        },
-        scheduler={
-            "beta_start": 0.00085,
-            "beta_end": 0.012,
-            "beta_schedule": "scaled_linear",
-            "num_train_timesteps": 1000,
-            "prediction_type": prediction,
-            "steps_offset": 1,
-            "set_alpha_to_one": False,
-            "clip_sample": False,
-        },
-    )
-
-
-# `attention_head_dim` is diffusers' historical name for the number of heads.
-_SD2 = {
-    "attention_head_dim": (5, 10, 20, 20),
-    "cross_attention_dim": 1024,
-    "use_linear_projection": True,
-    "upcast_attention": True,
+_VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
 }
+# `attention_head_dim` is diffusers' historical name for the number of heads.
+_SD2 = {"attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True, "upcast_attention": True}
+
+
+def _stable_diffusion(prediction: str, sample_size: int, width: int, **unet: Any) -> Architecture:
+    denoiser = {
+        "sample_size": sample_size,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (320, 640, 1280, 1280),
+        "layers_per_block": 2,
+        "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+        "cross_attention_dim": width,
+        **unet,
+    }
+    vae = {"up_block_types": ("UpDecoderBlock2D",) * 4, "sample_size": sample_size * 8, "scaling_factor": 0.18215}
+    scheduler = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "prediction_type": prediction,
+        "steps_offset": 1,
+        "set_alpha_to_one": False,
+        "clip_sample": False,
+    }
+    return Architecture(("UNet2DConditionModel", denoiser), ("AutoencoderKL", {**_VAE, **vae}), scheduler, (77, width))
+
+
+def _cogvideox(scaling_factor: float, snr_shift_scale: float, **denoiser: Any) -> Architecture:
+    scheduler = {
+        "_class_name": "CogVideoXDDIMScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "set_alpha_to_one": True,
+        "snr_shift_scale": snr_shift_scale,
+        "timestep_spacing": "trailing",
+    }
+    vae = ("AutoencoderKLCogVideoX", {"scaling_factor": scaling_factor})
+    return Architecture(("CogVideoXTransformer3DModel", denoiser), vae, scheduler, (226, 4096))
+
+
+def _wan(**denoiser: Any) -> Architecture:
+    scheduler = {"_class_name": "UniPCMultistepScheduler", "prediction_type": "flow_prediction"}
+    transformer = ("WanTransformer3DModel", {"text_dim": 4096, **denoiser})
+    return Architecture(transformer, ("AutoencoderKLWan", {}), scheduler, (512, 4096))
+
+
+_5B = {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True}
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "sd-2.1": _stable_diffusion("v_prediction", 96, **_SD2),
-    "sd-2.1-base": _stable_diffusion("epsilon", 64, **(_SD2 | {"upcast_attention": False})),
-    "sd-1.5": _stable_diffusion("epsilon", 64, attention_head_dim=8, cross_attention_dim=768),
+    "sd-2.1": _stable_diffusion("v_prediction", 96, 1024, **_SD2),
+    "sd-2.1-base": _stable_diffusion("epsilon", 64, 1024, **(_SD2 | {"upcast_attention": False})),
+    "sd-1.5": _stable_diffusion("epsilon", 64, 768, attention_head_dim=8),
+    "svd": Architecture(
+        ("UNetSpatioTemporalConditionModel", {}),
+        ("AutoencoderKLTemporalDecoder", _VAE),
+        {},
+        (1, 1024),
+        image_encoder={
+            "hidden_size": 1280,
+            "intermediate_size": 5120,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 16,
+            "patch_size": 14,
+            "projection_dim": 1024,
+        },
+    ),
+    "cogvideox-2b": _cogvideox(1.15258426, 3.0),
+    "cogvideox-5b": _cogvideox(0.7, 1.0, **_5B),
+    "cogvideox-5b-i2v": _cogvideox(0.7, 1.0, in_channels=32, use_learned_positional_embeddings=True, **_5B),
+    "hunyuan-video": Architecture(
+        ("HunyuanVideoTransformer3DModel", {}),
+        ("AutoencoderKLHunyuanVideo", {}),
+        {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 7.0},
+        # The pipeline reads at most 256 tokens; the empty text has few.
+        (4, 4096),
+        pooled=768,
+    ),
+    "wan2.1-1.3b": _wan(num_attention_heads=12, num_layers=30, ffn_dim=8960),
+    "wan2.1-14b": _wan(num_attention_heads=40, num_layers=40, ffn_dim=13824),
 }
 
 
@@ -80,64 +146,74 @@ def random_backbone(
     architecture: Architecture | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> ImageUNet:
+    rotary: bool = True,
+) -> ImageUNet | VideoUNet | VideoDiT:
     """Returns a model of the shape of `card` with random weights.
 
-    The denoiser and the autoencoder are as published. The text encoder is a one-layer stand-in that gives states of
-    the right number and width.
+    Denoiser and autoencoder are the real classes. The text encoder of an image model is a one-layer stand-in that gives
+    states of the right number and width; for that of a video transformer there are random states, a function of the
+    text.
 
     Args:
-        card: of the model; its sites must be in the architecture.
-        seed: of the weights.
-        architecture: shapes of the networks; `None` for the published ones of `card`.
-        device: where to build it; on "meta" nothing is allocated, and only shapes come out.
-        dtype: number type of the weights.
+        card: Of the model; its sites must be in the architecture.
+        seed: Of the weights.
+        architecture: Shapes of the networks; `None` for the published ones of `card`.
+        device: Where to build it; on "meta" nothing is allocated, and only shapes come out.
+        dtype: Number type of the weights.
+        rotary: See `VideoDiT`.
 
     Raises:
         SettingsError: if no architecture is published under the name of `card`.
     """
-    architecture = architecture or ARCHITECTURES.get(card.name)
-    if architecture is None:
+    shapes = architecture or ARCHITECTURES.get(card.name)
+    if shapes is None:
         raise SettingsError(f"no architecture is known for '{card.name}'; known are {', '.join(ARCHITECTURES)}")
+    where = torch.device(device)
+
+    def built(network: tuple[str, Mapping[str, Any]]) -> Network:
+        kind, arguments = network
+        with where:
+            return Network(getattr(diffusers, kind)(**arguments), where, dtype)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        with torch.device(device):
-            unet = UNet2DConditionModel(**architecture.unet)
-            vae = AutoencoderKL(**architecture.vae)
-        text = random_text(architecture)
-    return ImageUNet(
-        card,
-        unet,
-        vae,
-        Schedule.from_config(architecture.scheduler),
-        lambda: text,
-        device=torch.device(device),
-        dtype=dtype,
-    )
+        denoiser, vae = built(shapes.denoiser), built(shapes.vae)
+        if card.family == "unet-video":
+            with where:
+                encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**shapes.image_encoder))
+            return VideoUNet(card, denoiser, ClipAutoencoder(vae), lambda: encoder)
+        schedule = read_schedule(shapes.scheduler)
+        if card.family == "dit":
+            states = lambda text: _random_states(text, shapes)  # noqa: E731
+            return VideoDiT(card, denoiser, Autoencoder(vae), schedule, states, rotary=rotary)
+        text = _random_text(*shapes.text)
+    return ImageUNet(card, denoiser, ImageAutoencoder(vae), schedule, lambda: text)
 
 
-def random_text(architecture: Architecture) -> tuple[CLIPTokenizer, CLIPTextModel]:
+def _random_text(length: int, width: int) -> tuple[CLIPTokenizer, CLIPTextModel]:
     """Returns a tokenizer that spells every word and an untrained one-layer text encoder, on the CPU."""
     letters = [chr(code) for code in range(33, 127)]
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
     tokenizer = CLIPTokenizer(
-        vocab={entry: number for number, entry in enumerate(entries)},
-        merges=[],
-        model_max_length=architecture.text_length,
+        vocab={entry: number for number, entry in enumerate(entries)}, merges=[], model_max_length=length
     )
-    width = architecture.unet["cross_attention_dim"]
-    encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=width,
-            intermediate_size=width,
-            projection_dim=width,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            max_position_embeddings=architecture.text_length,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=width,
+        projection_dim=width,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        max_position_embeddings=length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
-    return tokenizer, encoder
+    return tokenizer, CLIPTextModel(config)
+
+
+def _random_states(text: str, shapes: Architecture) -> Conditioning:
+    """Returns states that are a function of the text, of unit variance."""
+    generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big"))
+    pooled = torch.randn(shapes.pooled, generator=generator) if shapes.pooled else None
+    return Conditioning(torch.randn(shapes.text, generator=generator), "text", text, pooled)

@@ -189,7 +189,6 @@ def named_masks(
     texts: list[str], masks: "dict[int, LabelMap]", clip: "Clip", backbone: "Backbone", settings: "TrackSettings"
 ) -> "dict[int, LabelMap]":
     """Returns the label map of each frame that words are on, by the model's own attention to them."""
-    from undertow.backbones import ImageUNet
     from undertow.runs import parse_words, worded_masks
     from undertow.tracking.words import word_mask
 
@@ -199,7 +198,7 @@ def named_masks(
     both = sorted(masks.keys() & {prompt.frame for prompt in prompts})
     if both:
         raise CueError(f"frame {both[0]} has a word, and a mask, boxes or points too; give one of them")
-    if not isinstance(backbone, ImageUNet):
+    if backbone.card.family != "unet-image":
         raise SettingsError(
             f"words are found by image models, and '{backbone.card.name}' is none; give --box or --point"
         )
@@ -236,7 +235,6 @@ def tuned_kernels(
     A text or file to be conditioned on, in `given`, is where tuning starts; without tuning it is used as it is. So are
     the captions of a captioner, one for each object.
     """
-    from undertow.backbones import ImageUNet
     from undertow.tracking.tuning import get_tuning, starting_conditioning, tune
 
     chosen = get_tuning(tuning)
@@ -244,7 +242,7 @@ def tuned_kernels(
         if captioner is None and all(value is None for value in given.values()):
             return None
         chosen = get_tuning("amortised")
-    if not isinstance(backbone, ImageUNet):
+    if backbone.card.family != "unet-image":
         raise SettingsError(f"'{backbone.card.name}' is no image model; tuning and texts are for those, leave them out")
     start: Conditioning | dict[int, Conditioning]
     if captioner is None:

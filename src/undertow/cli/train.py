@@ -79,14 +79,14 @@ def train_conditioning(
     json: Json = False,
 ) -> None:
     """Fit a conditioning once on procedural worlds, for `undertow track --conditioning FILE`."""
-    from undertow.backbones import ImageUNet, load
+    from undertow.backbones import load
     from undertow.training.conditioning import StartRecipe, fit_starting_tensor
 
     set_threads(threads)
     if out.suffix != ".safetensors":
         raise SettingsError(f"--out is '{out}'; give a file name that ends in .safetensors")
     backbone = load(model, device=device, dtype=dtype)
-    if not isinstance(backbone, ImageUNet):
+    if backbone.card.family != "unet-image":
         raise SettingsError(f"'{model}' is no image model; its conditioning cannot be fitted")
     with shown_progress(json) as progress:
         fit_starting_tensor(backbone, out, StartRecipe(worlds=worlds, steps=steps), progress)

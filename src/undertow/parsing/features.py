@@ -70,8 +70,7 @@ def _extract(
     latents = backbone.encode(np.stack(images), resolved.input_size)
     noisy = backbone.prepare(latents, resolved.noising, indices)
     # Models of clips are conditioned on their first picture; image models on the null text.
-    condition = getattr(backbone, "condition", None)
-    conditioning = None if condition is None else condition(np.stack(images), resolved.input_size)
+    conditioning = backbone.condition(images=np.stack(images), size=resolved.input_size)
     sites = [*resolved.sites, resolved.correspond]
     seen = backbone.observe(noisy, resolved.noising.timestep, sites, conditioning)
     queries = [_joined(seen.queries[site.path]) for site in resolved.sites]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerFast
 
-from undertow.backbones import Conditioning, ImageUNet
+from undertow.backbones import Backbone, Conditioning
 from undertow.backbones.adapters.unet_video import CLIP_MEAN, CLIP_STD
 from undertow.backbones.weights.layout import find_problem
 from undertow.backbones.weights.networks import quiet, read_network
@@ -83,7 +83,7 @@ class Captioner:
         return pixels.to(self.model.device, self.model.vision_model.dtype)
 
 
-def embed_caption(backbone: ImageUNet, sentence: str) -> Conditioning:
+def embed_caption(backbone: Backbone, sentence: str) -> Conditioning:
     """Returns the conditioning of a caption, without its last words where the model does not read as many.
 
     Raises:
@@ -92,7 +92,7 @@ def embed_caption(backbone: ImageUNet, sentence: str) -> Conditioning:
     words = sentence.split()
     while True:
         try:
-            return backbone.embed(" ".join(words))
+            return backbone.condition(" ".join(words))
         except SettingsError:
             if len(words) < 2:
                 raise

@@ -5,9 +5,6 @@ the interpreter and what the network takes while it runs, comes in from outside 
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from undertow.affinity.denominators import CPU_BLOCK
 from undertow.affinity.windows import TILE_SIDE
@@ -108,8 +105,7 @@ def footprint(work: Work, resolved: ResolvedSettings) -> Footprint:
 
 def weights_bytes(backbone: Backbone) -> int:
     """Returns the bytes of the networks that stay loaded."""
-    networks: list[Any] = [getattr(backbone, name, None) for name in ("unet", "vae")]
-    return sum(p.nbytes for network in networks if network is not None for p in network.parameters())
+    return sum(backbone.parts().values())
 
 
 def network_bytes_per_pixel(backbone: Backbone) -> float:
@@ -118,10 +114,7 @@ def network_bytes_per_pixel(backbone: Backbone) -> float:
     The widest place is the autoencoder's first block, at full resolution: its input, kept for the shortcut, and three
     versions of it on their way through norm, activation and convolution; and the input itself as float32, twice.
     """
-    vae: Any = getattr(backbone, "vae", None)
-    channels = 0 if vae is None else int(vae.config.block_out_channels[0])
-    size = torch.empty(0, dtype=backbone.dtype).element_size()
-    return 4.0 * channels * size + 2 * 3 * FLOAT
+    return 4.0 * backbone.encoder_width * backbone.dtype.itemsize + 2 * 3 * FLOAT
 
 
 def references(work: Work, resolved: ResolvedSettings) -> int:

@@ -13,7 +13,7 @@ import torch.nn.functional as functional
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import ImageUNet, Noising, Site
+from undertow.backbones import Backbone, Noising, Site
 from undertow.base import CueError, SettingsError
 from undertow.masks import LabelMap
 from undertow.tracking.features import extract, resize
@@ -47,7 +47,7 @@ class WordSettings:
 
 
 def word_mask(
-    backbone: ImageUNet,
+    backbone: Backbone,
     image: UInt8[np.ndarray, "h w 3"],
     word: str,
     settings: TrackSettings | None = None,
@@ -80,7 +80,7 @@ def word_mask(
 
 @torch.no_grad()
 def word_map(
-    backbone: ImageUNet,
+    backbone: Backbone,
     image: UInt8[np.ndarray, "h w 3"],
     word: str,
     settings: TrackSettings | None = None,
@@ -109,11 +109,11 @@ def word_map(
 
 @torch.no_grad()
 def cross_attention_map(
-    backbone: ImageUNet, image: UInt8[np.ndarray, "h w 3"], word: str, resolved: ResolvedSettings, how: WordSettings
+    backbone: Backbone, image: UInt8[np.ndarray, "h w 3"], word: str, resolved: ResolvedSettings, how: WordSettings
 ) -> Float[Tensor, "gh gw"]:
     """Returns the mean attention of the image's tokens to the pieces of a word, over the decoder's cross-attentions."""
     places = _places(backbone, how.sentence, word)
-    conditioning = backbone.embed(how.sentence.format(word.strip()))
+    conditioning = backbone.condition(how.sentence.format(word.strip()))
     noising = _told(resolved.noising, how.timestep)
     latents = backbone.encode(np.stack([resize(image, resolved.input_size)]))
     noisy = backbone.prepare(latents, noising, [0])
@@ -129,18 +129,12 @@ def cross_attention_map(
     return torch.stack(maps).mean(0).cpu()
 
 
-def cross_sites(backbone: ImageUNet) -> tuple[Site, ...]:
+def cross_sites(backbone: Backbone) -> tuple[Site, ...]:
     """Returns the cross-attentions of the decoder, in order."""
-    blocks = backbone.unet.up_blocks
-    found = []
-    for path, module in backbone.unet.named_modules():
-        if path.startswith("up_blocks.") and path.endswith("attn2"):
-            level = int(path.split(".")[1])
-            stride = backbone.stride * 2 ** (len(blocks) - 1 - level)
-            found.append(Site(path, "cross", module.heads, module.to_q.out_features // module.heads, stride))
+    found = tuple(site for site in backbone.sites("cross") if site.path.startswith("up_blocks."))
     if not found:
         raise SettingsError(f"'{backbone.card.name}' has no cross-attention in its decoder; give a --box or a --point")
-    return tuple(found)
+    return found
 
 
 def otsu(values: Float[Tensor, "gh gw"], bins: int = 256) -> float:
@@ -162,7 +156,7 @@ def otsu(values: Float[Tensor, "gh gw"], bins: int = 256) -> float:
     return low + (float(best) + 1) * (high - low) / bins
 
 
-def _places(backbone: ImageUNet, sentence: str, word: str) -> list[int]:
+def _places(backbone: Backbone, sentence: str, word: str) -> list[int]:
     """Returns where the pieces of a word stand among the states of the sentence.
 
     Raises:

@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones import Conditioning, ImageUNet
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.masks import object_ids, soft_one_hot
 from undertow.tracking import TrackSettings, resolve
@@ -54,7 +54,7 @@ class StartRecipe:
 
 
 def fit_starting_tensor(
-    backbone: ImageUNet, out: Path | str, recipe: StartRecipe | None = None, progress: Progress | None = None
+    backbone: Backbone, out: Path | str, recipe: StartRecipe | None = None, progress: Progress | None = None
 ) -> Conditioning:
     """Returns a conditioning from which masks of unseen worlds are carried better, and writes it as a kernel file.
 
@@ -73,7 +73,7 @@ def fit_starting_tensor(
     kept_apart = [_view(backbone, FIRST_VALIDATION_SEED + n, recipe, progress) for n in range(recipe.held_out)]
     if not training[0].reached:
         raise SettingsError("no text reaches the tracking site of this model, so there is no conditioning to fit")
-    null = backbone.embed(backbone.card.null_text).tensor.float()
+    null = backbone.condition().tensor.float()
     states = null[None].clone().requires_grad_()
     adam = torch.optim.Adam([states], lr=recipe.rate)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, recipe.steps))
@@ -120,7 +120,7 @@ def _settings(recipe: StartRecipe) -> TrackSettings:
     return TrackSettings(tokens=recipe.tokens)
 
 
-def _view(backbone: ImageUNet, seed: int, recipe: StartRecipe, progress: Progress) -> FrameView:
+def _view(backbone: Backbone, seed: int, recipe: StartRecipe, progress: Progress) -> FrameView:
     """Returns the first picture of a world with its masks on the token grid."""
     picture = make_scene(seed, recipe.world).picture(0.0)
     resolved = resolve(_settings(recipe), backbone, *picture.labels.shape, tuned=True)

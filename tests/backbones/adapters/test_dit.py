@@ -1,5 +1,6 @@
 """Video transformers as backbones: frames in and out, forwards as the stock pipelines do them, what is refused."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +9,13 @@ import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 
-from undertow.backbones import Noising, get_card, list_cards, random_video_backbone
+from families import small_backbone
+from undertow.backbones import Noising, get_card, list_cards, random_backbone
 from undertow.backbones.adapters.dit_joint import rotary_tables
-from undertow.backbones.dit_published import VIDEO_ARCHITECTURES
+from undertow.backbones.published import ARCHITECTURES
 from undertow.base import SettingsError
 
-SMALL = ("joint", "joint-sine", "dual", "self")
+SMALL = ("tiny-video", "cogvideox-2b", "hunyuan-video", "wan2.1-1.3b")
 # Heads, head dimension, blocks; parameters of the whole transformer in millions.
 PUBLISHED = {
     "cogvideox-2b": (30, 64, 30, 1694),
@@ -27,7 +29,7 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module", params=SMALL)
 def backbone(request):
-    return random_video_backbone(request.param, seed=2)
+    return small_backbone(request.param, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +47,19 @@ def test_each_frame_is_encoded_alone(backbone, frames, monkeypatch):
     assert together.shape == (3, 4, 2, 4) and together.dtype == torch.float32
     one = torch.cat([backbone.encode(frame[None]) for frame in frames])
     torch.testing.assert_close(together, one, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr("undertow.backbones.adapters.video_autoencoder.BATCH", 2)
+    monkeypatch.setattr("undertow.backbones.adapters.autoencoder.BATCH", 2)
     torch.testing.assert_close(backbone.encode(frames[::-1]), one.flip(0), rtol=1e-4, atol=1e-5)
 
 
 def test_encoding_is_the_scaled_posterior_mode(backbone, frames):
     pixels = torch.from_numpy(frames[:1]).permute(0, 3, 1, 2) / 127.5 - 1
-    config = backbone.vae.config
+    config = backbone.autoencoder.module.config
     with torch.no_grad():
-        if type(backbone.vae).__name__ == "AutoencoderKL":
-            mode = backbone.vae.encode(pixels).latent_dist.mode()
+        if type(backbone.autoencoder.module).__name__ == "AutoencoderKL":
+            mode = backbone.autoencoder.module.encode(pixels).latent_dist.mode()
         else:
-            mode = backbone.vae.encode(pixels[:, :, None]).latent_dist.mode()[:, :, 0]
-    if type(backbone.vae).__name__ == "AutoencoderKLWan":
+            mode = backbone.autoencoder.module.encode(pixels[:, :, None]).latent_dist.mode()[:, :, 0]
+    if type(backbone.autoencoder.module).__name__ == "AutoencoderKLWan":
         mean, std = (torch.tensor(each).view(1, 4, 1, 1) for each in (config.latents_mean, config.latents_std))
         expected = (mode - mean) / std
     else:
@@ -71,21 +73,21 @@ def test_decoding_undoes_the_scale_of_encoding(backbone, frames):
     assert images.shape == frames.shape and images.dtype == np.uint8
     assert np.abs(backbone.decode(latents[1:2])[0].astype(int) - images[1]).max() <= 1
     clip = backbone.decode_clip(latents)
-    video = type(backbone.vae).__name__ != "AutoencoderKL"
+    video = type(backbone.autoencoder.module).__name__ != "AutoencoderKL"
     assert len(clip) == (9 if video else 3)
     mean, std = backbone.autoencoder._statistics(latents.device)
     unscaled = latents * std + mean
     with torch.no_grad():
         if video:
-            pixels = backbone.vae.decode(unscaled.movedim(0, 1)[None]).sample[0].movedim(0, 1)
+            pixels = backbone.autoencoder.module.decode(unscaled.movedim(0, 1)[None]).sample[0].movedim(0, 1)
         else:
-            pixels = backbone.vae.decode(unscaled).sample
+            pixels = backbone.autoencoder.module.decode(unscaled).sample
     expected = ((pixels + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).numpy()
     assert np.abs(clip - expected).max() <= 0.5 + 1e-3
 
 
 def test_sizes(backbone):
-    assert backbone.stride == (4 if type(backbone.vae).__name__ == "AutoencoderKL" else 8)
+    assert backbone.stride == (4 if type(backbone.autoencoder.module).__name__ == "AutoencoderKL" else 8)
     assert backbone.multiple == 2 * backbone.stride
     assert backbone.input_size(480, 854, size=(32, 64)) == (32, 64)
     height, width = backbone.input_size(480, 854, tokens=2 * 15)
@@ -107,33 +109,33 @@ def test_clips_that_are_too_long_are_refused(backbone):
 
 
 def test_weights_decide_the_fingerprint(backbone):
-    same = random_video_backbone(SMALL[0], seed=2)
+    same = small_backbone(SMALL[0], seed=2)
     if backbone.card.name == SMALL[0]:
         assert backbone.fingerprint() == same.fingerprint()
-    assert backbone.fingerprint() != random_video_backbone(SMALL[0], seed=3).fingerprint()
+    assert backbone.fingerprint() != small_backbone(SMALL[0], seed=3).fingerprint()
 
 
 def test_joint_forward_is_the_pipelines():
     """With the pipeline's own fitting of the grid, for grids of other aspects than the trained one."""
-    backbone = random_video_backbone("joint-rotary")
-    config = backbone.transformer.config
+    backbone = small_backbone("cogvideox-5b")
+    config = backbone.denoiser.config
     for height, width in ((12, 16), (8, 6), (4, 12)):
         latents = torch.randn(3, 4, height, width, generator=torch.Generator().manual_seed(0))
         grid, base = (height // 2, width // 2), (config.sample_height // 2, config.sample_width // 2)
         crop = get_resize_crop_region_for_grid(grid, base[1], base[0])
         rotary = get_3d_rotary_pos_embed(config.attention_head_dim, crop, grid, 3)
         with torch.no_grad():
-            expected = backbone.transformer(
+            expected = backbone.denoiser(
                 hidden_states=latents[None],
-                encoder_hidden_states=backbone.embed("a kite").tensor[None],
+                encoder_hidden_states=backbone.condition("a kite").tensor[None],
                 timestep=torch.tensor([19]),
                 image_rotary_emb=rotary,
             ).sample[0]
-        torch.testing.assert_close(backbone.denoise(latents, 19, backbone.embed("a kite")), expected)
+        torch.testing.assert_close(backbone.denoise(latents, 19, backbone.condition("a kite")), expected)
 
 
 def test_cells_are_whole_numbers_whatever_the_size(tiny_video_like):
-    head_dim = tiny_video_like.transformer.config.attention_head_dim
+    head_dim = tiny_video_like.denoiser.config.attention_head_dim
     assert tiny_video_like.card.positions == "cells"
     small, large = (rotary_tables(2, grid, grid, head_dim) for grid in ((3, 4), (6, 9)))
     for one, other in zip(small, large, strict=True):
@@ -145,7 +147,7 @@ def test_cells_are_whole_numbers_whatever_the_size(tiny_video_like):
 
 
 def test_an_image_to_video_model_is_given_the_clean_first_frame():
-    backbone = random_video_backbone("joint-image")
+    backbone = small_backbone("cogvideox-5b-i2v")
     latents = torch.randn(3, 4, 12, 16, generator=torch.Generator().manual_seed(0))
     first = latents.flip(0)[0] + 1
     condition = torch.cat([latents[:1], torch.zeros_like(latents[1:])])
@@ -153,13 +155,13 @@ def test_an_image_to_video_model_is_given_the_clean_first_frame():
 
     def stock(condition):
         # Three latents: the first three frames of the learned positions, as diffusers itself only does for thirteen.
-        embed = backbone.transformer.patch_embed
+        embed = backbone.denoiser.patch_embed
         whole, embed.pos_embedding, embed.sample_frames = embed.pos_embedding, embed.pos_embedding[:, : 16 + 3 * 48], 9
         try:
             with torch.no_grad():
-                return backbone.transformer(
+                return backbone.denoiser(
                     hidden_states=torch.cat([latents, condition], dim=1)[None],
-                    encoder_hidden_states=backbone.embed("").tensor[None],
+                    encoder_hidden_states=backbone.condition("").tensor[None],
                     timestep=torch.tensor([19]),
                     image_rotary_emb=rotary,
                 ).sample[0]
@@ -168,14 +170,14 @@ def test_an_image_to_video_model_is_given_the_clean_first_frame():
 
     assert backbone.image_to_video
     torch.testing.assert_close(backbone.denoise(latents, 19), stock(condition))
-    given = replace(backbone.embed(""), first_frame=first)
+    given = replace(backbone.condition(""), first_frame=first)
     condition[0] = first
     torch.testing.assert_close(backbone.denoise(latents, 19, given), stock(condition))
-    assert backbone.transformer.patch_embed.sample_frames == 49
+    assert backbone.denoiser.patch_embed.sample_frames == 49
 
 
 def test_learned_positions_are_for_one_size():
-    backbone = random_video_backbone("joint-image")
+    backbone = small_backbone("cogvideox-5b-i2v")
     assert backbone.fixed_size == (96, 128) == backbone.input_size(480, 854)
     with pytest.raises(SettingsError, match=r"128x64 cannot be read .* learned for 128x96 only"):
         backbone.encode(np.zeros((1, 64, 128, 3), np.uint8))
@@ -185,12 +187,12 @@ def test_learned_positions_are_for_one_size():
 
 def test_text_without_padding_is_text_with_its_padding_masked():
     """HunyuanVideo's pipeline pads texts to 256 tokens and masks them; leaving them away changes nothing."""
-    backbone = random_video_backbone("dual")
-    latents, text = clip_of(backbone), backbone.embed("a kite")
+    backbone = small_backbone("hunyuan-video")
+    latents, text = clip_of(backbone), backbone.condition("a kite")
     padded = torch.cat([text.tensor, torch.randn(4, 32)])[None]
     mask = torch.tensor([[1] * 5 + [0] * 4])
     with torch.no_grad():
-        expected = backbone.transformer(
+        expected = backbone.denoiser(
             hidden_states=latents.movedim(0, 1)[None],
             timestep=torch.tensor([194.0]),
             encoder_hidden_states=padded,
@@ -203,10 +205,10 @@ def test_text_without_padding_is_text_with_its_padding_masked():
 
 
 def test_self_forward_is_the_pipelines():
-    backbone = random_video_backbone("self")
-    latents, text = clip_of(backbone), backbone.embed("a kite")
+    backbone = small_backbone("wan2.1-1.3b")
+    latents, text = clip_of(backbone), backbone.condition("a kite")
     with torch.no_grad():
-        expected = backbone.transformer(
+        expected = backbone.denoiser(
             hidden_states=latents.movedim(0, 1)[None],
             timestep=torch.tensor([58]),
             encoder_hidden_states=text.tensor[None],
@@ -232,14 +234,14 @@ def test_ways_to_the_observed_level(backbone):
 
 
 def test_half_precision_keeps_what_the_class_wants_whole():
-    backbone = random_video_backbone("self", dtype=torch.bfloat16)
-    kinds = {name: weight.dtype for name, weight in backbone.transformer.named_parameters()}
+    backbone = small_backbone("wan2.1-1.3b", dtype=torch.bfloat16)
+    kinds = {name: weight.dtype for name, weight in backbone.denoiser.named_parameters()}
     assert (
         kinds["blocks.0.scale_shift_table"] == torch.float32 and kinds["blocks.0.attn1.to_q.weight"] == torch.bfloat16
     )
     site = backbone.sites()[1]
     half = backbone.observe(clip_of(backbone), 58, [site]).queries[site.path]
-    whole = random_video_backbone("self").observe(clip_of(backbone), 58, [site]).queries[site.path]
+    whole = small_backbone("wan2.1-1.3b").observe(clip_of(backbone), 58, [site]).queries[site.path]
     assert half.dtype == torch.bfloat16
     assert torch.nn.functional.cosine_similarity(half.float(), whole, dim=-1).min() > 0.99
 
@@ -248,10 +250,10 @@ def test_half_precision_keeps_what_the_class_wants_whole():
 def test_published_shapes(name):
     """On the meta device the whole path runs, at full size, without numbers."""
     heads, head_dim, blocks, millions = PUBLISHED[name]
-    backbone = random_video_backbone(name, device="meta")
     card = get_card(name)
-    assert backbone.card is card and card.family == "dit" and card.chunk == 13
-    assert round(sum(weight.numel() for weight in backbone.transformer.parameters()) / 1e6) == millions
+    backbone = random_backbone(card, device="meta")
+    assert card.family == "dit" and card.chunk == 13
+    assert round(sum(weight.numel() for weight in backbone.denoiser.parameters()) / 1e6) == millions
     assert len(backbone.sites()) == blocks
     assert backbone.input_size(480, 720) == (480, 720) and backbone.multiple == 16
     latents = torch.empty(13, 16, 60, 90, device="meta")
@@ -260,16 +262,15 @@ def test_published_shapes(name):
     assert site in backbone.sites()
     assert seen.grid == (30, 45)
     assert seen.queries[site.path].shape == seen.keys[site.path].shape == (13, heads, 1350, head_dim)
-    length = VIDEO_ARCHITECTURES[name].text[0]
+    length = ARCHITECTURES[name].text[0]
     if site.kind == "joint":
         assert seen.text_keys[site.path].shape == (heads, length, head_dim)
     assert backbone.encode(np.zeros((1, 480, 720, 3), np.uint8)).shape == (1, 16, 60, 90)
-    first = random_video_backbone(name, device="meta", last_block=backbone._paths.index(site.path))
-    assert first.partial and first.sites()[-1] == site
-    with pytest.raises(SettingsError, match="enough to observe but not to denoise"):
-        first.denoise(latents, 19)
-    with pytest.raises(SettingsError, match=f"is not among the .* of {blocks} blocks"):
-        first.observe(latents, 19, [backbone.sites()[-1]])
+    # What the notes say of how much tracking reads.
+    count, whole = (int(number) for number in re.search(r"reads (\d+) of (\d+) blocks", card.notes).groups())
+    assert (backbone.sites().index(site) + 1, blocks) == (count, whole)
+    backbone = random_backbone(card, device="meta", dtype=torch.bfloat16)
+    assert f"{backbone.parts([site])['denoiser'] / 1e9:.1f} GB" in card.notes
 
 
 def test_every_published_card_names_a_real_site():
@@ -278,5 +279,3 @@ def test_every_published_card_names_a_real_site():
             (site,) = card.sites["points"]
             assert (site.stride, card.chunk, card.token_budget) == (16, 13, 1350)
             assert card.noising.kind == "clean" and not card.gated
-    with pytest.raises(SettingsError, match=r"no video transformer is called 'cogvideox-9b'; known are cogvideox-2b"):
-        random_video_backbone("cogvideox-9b")

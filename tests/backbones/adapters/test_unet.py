@@ -11,7 +11,7 @@ from undertow.base import SettingsError
 def test_encoding_is_the_scaled_posterior_mode(model, images):
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
-        expected = model.vae.encode(pixels).latent_dist.mean * 0.18215
+        expected = model.autoencoder.module.encode(pixels).latent_dist.mean * 0.18215
     found = model.encode(images)
     assert found.shape == (3, 4, 8, 12) and found.dtype == torch.float32
     torch.testing.assert_close(found, expected)
@@ -29,7 +29,12 @@ def test_decoding_undoes_the_scale_of_encoding(model, images):
     decoded = model.decode(latents)
     assert decoded.shape == images.shape and decoded.dtype == np.uint8
     with torch.no_grad():
-        expected = ((model.vae.decode(latents / 0.18215).sample + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).numpy()
+        expected = (
+            ((model.autoencoder.module.decode(latents / 0.18215).sample + 1) * 127.5)
+            .clamp(0, 255)
+            .permute(0, 2, 3, 1)
+            .numpy()
+        )
     assert np.abs(decoded - expected).max() <= 0.5
 
 
@@ -75,20 +80,22 @@ def test_texts_follow_stable_diffusion(model):
     ids = tokenizer("a dog", padding="max_length", max_length=9, return_tensors="pt").input_ids
     with torch.no_grad():
         expected = encoder(ids)[0][0]
-    found = model.embed("a dog")
+    found = model.condition("a dog")
     assert found.tensor.shape == (9, 32) and found.text == "a dog" and found.provenance == "text"
     torch.testing.assert_close(found.tensor, expected)
-    assert model.embed("a dog") is found
-    assert model.embed("").provenance == "null"
-    assert model.embed("").tensor.isfinite().all()
+    assert model.condition("a dog") is found
+    assert model.condition("").provenance == "null"
+    assert model.condition("").tensor.isfinite().all()
 
 
 def test_long_texts_are_refused(model):
     with pytest.raises(SettingsError, match="12 tokens and the model reads 9"):
-        model.embed("four score a")
+        model.condition("four score a")
 
 
 def test_no_gradients_and_no_training_mode(model, latents):
-    assert not model.unet.training and not model.vae.training
-    assert not any(weight.requires_grad for weight in [*model.unet.parameters(), *model.vae.parameters()])
+    assert not model.denoiser.training and not model.autoencoder.module.training
+    assert not any(
+        weight.requires_grad for weight in [*model.denoiser.parameters(), *model.autoencoder.module.parameters()]
+    )
     assert not model.denoise(latents, 41).requires_grad

@@ -61,10 +61,10 @@ def test_published_shapes(name):
     seen = model.observe(latents, card.noising.timestep, card.sites["track"])
     assert len(seen.keys) == layers and seen.grid == (side, side)
     assert all(keys.shape == (2, heads, side * side, head_dim) for keys in seen.keys.values())
-    assert model.embed("").tensor.shape == (77, ARCHITECTURES[name].unet["cross_attention_dim"])
+    assert model.condition("").tensor.shape == (77, ARCHITECTURES[name].text[1])
     assert model.schedule.prediction == card.prediction
     # SD 1.5's autoencoder and text width, SD 2's depth: parameter counts are public (860 and 866 million).
-    millions = sum(weight.numel() for weight in model.unet.parameters()) / 1e6
+    millions = sum(weight.numel() for weight in model.denoiser.parameters()) / 1e6
     assert round(millions) == (860 if name == "sd-1.5" else 866)
 
 
@@ -79,10 +79,10 @@ def test_random_weights_are_a_function_of_the_seed(card, model, latents):
     from undertow.backbones.published import Architecture
 
     shape = Architecture(
-        unet=dict(model.unet.config) | {"sample_size": 8},
-        vae=dict(model.vae.config),
-        scheduler={"prediction_type": "v_prediction"},
-        text_length=9,
+        ("UNet2DConditionModel", dict(model.denoiser.config) | {"sample_size": 8}),
+        ("AutoencoderKL", dict(model.autoencoder.module.config)),
+        {"prediction_type": "v_prediction"},
+        (9, 32),
     )
     state = torch.random.get_rng_state()
     models = [random_backbone(change(card, name="x"), seed, architecture=shape) for seed in (1, 1, 2)]

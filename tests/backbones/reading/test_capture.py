@@ -15,22 +15,22 @@ def whole_forward(model, latents, timestep, sites):
     """The obvious reference: run the denoiser to its end and record the inputs of the sites' attentions."""
     seen, handles = {}, []
     for site in sites:
-        attention = model.unet.get_submodule(site.path)
-        block = model.unet.get_submodule(site.path.removesuffix(".attn1"))
+        attention = model.denoiser.get_submodule(site.path)
+        block = model.denoiser.get_submodule(site.path.removesuffix(".attn1"))
         handles.append(
             attention.register_forward_pre_hook(lambda _, args, path=site.path: seen.__setitem__(path, args[0]))
         )
         handles.append(
             block.register_forward_pre_hook(lambda _, args, path=site.path: seen.__setitem__("in " + path, args[0]))
         )
-    states = model.embed("").tensor.expand(len(latents), -1, -1)
+    states = model.condition("").tensor.expand(len(latents), -1, -1)
     with torch.no_grad():
-        model.unet(latents, timestep, states)
+        model.denoiser(latents, timestep, states)
     for handle in handles:
         handle.remove()
     queries, keys = {}, {}
     for site in sites:
-        attention, entered = model.unet.get_submodule(site.path), seen[site.path]
+        attention, entered = model.denoiser.get_submodule(site.path), seen[site.path]
         shape = (len(entered), entered.shape[1], site.heads, site.head_dim)
         with torch.no_grad():
             queries[site.path] = attention.to_q(entered).reshape(shape).permute(0, 2, 1, 3)
@@ -61,7 +61,7 @@ def test_the_forward_ends_at_the_last_site_and_its_values_are_never_computed(mod
     ran = []
     watched = {"first": sites[0].path + ".to_v", "last": sites[1].path + ".to_v", "output": "conv_out"}
     handles = [
-        model.unet.get_submodule(path).register_forward_hook(lambda *_, name=name: ran.append(name))
+        model.denoiser.get_submodule(path).register_forward_hook(lambda *_, name=name: ran.append(name))
         for name, path in watched.items()
     ]
     try:
@@ -87,7 +87,7 @@ def test_coarser_grids_and_cross_attention(model, latents):
 
 def test_norms_of_queries_and_keys_are_applied(model, latents, sites):
     plain = model.observe(latents, 41, sites[:1])
-    attention = model.unet.get_submodule(sites[0].path)
+    attention = model.denoiser.get_submodule(sites[0].path)
     assert attention.norm_q is None
     attention.norm_q, attention.norm_k = torch.nn.LayerNorm(16), torch.nn.RMSNorm(16)
     try:
@@ -100,7 +100,7 @@ def test_norms_of_queries_and_keys_are_applied(model, latents, sites):
 
 
 def test_the_text_reaches_the_queries(model, latents, sites):
-    null, text = model.observe(latents, 41, sites), model.observe(latents, 41, sites, model.embed("a dog"))
+    null, text = model.observe(latents, 41, sites), model.observe(latents, 41, sites, model.condition("a dog"))
     assert not torch.allclose(null.queries[sites[0].path], text.queries[sites[0].path], atol=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_bfloat16_agrees_with_float32(model, bf16_model, latents, sites):
 
 def test_an_exception_inside_leaves_the_model_as_it_was(model, latents, sites):
     before = model.observe(latents, 41, sites)
-    processors = {name: id(processor) for name, processor in model.unet.attn_processors.items()}
+    processors = {name: id(processor) for name, processor in model.denoiser.attn_processors.items()}
 
     class Trouble(Exception):
         pass
@@ -136,15 +136,15 @@ def test_an_exception_inside_leaves_the_model_as_it_was(model, latents, sites):
 
     # One breaks before the first site, one between the sites.
     for path in ("mid_block", sites[0].path + ".to_v"):
-        handle = model.unet.get_submodule(path).register_forward_hook(trouble)
+        handle = model.denoiser.get_submodule(path).register_forward_hook(trouble)
         with pytest.raises(Trouble):
             model.observe(latents, 41, sites, features=True)
         handle.remove()
-        assert hook_count(model.unet) == 0
-        assert {name: id(processor) for name, processor in model.unet.attn_processors.items()} == processors
+        assert hook_count(model.denoiser) == 0
+        assert {name: id(processor) for name, processor in model.denoiser.attn_processors.items()} == processors
     after = model.observe(latents, 41, sites)
     assert all(torch.equal(before.keys[site.path], after.keys[site.path]) for site in sites)
-    assert hook_count(model.unet) == 0
+    assert hook_count(model.denoiser) == 0
 
 
 def test_threads_take_turns(model, latents, sites):
@@ -186,7 +186,7 @@ def test_wrong_sites_are_named(model, latents, sites, wanted, message):
 
 
 def test_a_site_that_takes_no_part_is_an_error(model, latents, sites):
-    attention = model.unet.get_submodule(sites[0].path)
+    attention = model.denoiser.get_submodule(sites[0].path)
     processor = attention.processor
 
     def passive(attn, hidden_states, encoder_hidden_states=None, attention_mask=None):
@@ -201,7 +201,7 @@ def test_a_site_that_takes_no_part_is_an_error(model, latents, sites):
             model.observe(latents, 41, sites[:1])
     finally:
         attention.processor = processor
-    assert hook_count(model.unet) == 0
+    assert hook_count(model.denoiser) == 0
 
 
 def test_observation_is_repeatable(model, images, sites):

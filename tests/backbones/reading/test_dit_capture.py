@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from undertow.backbones import Site, random_video_backbone
+from families import FAMILIES, small_backbone
+from undertow.backbones import Site
 from undertow.base import SettingsError
 
-KINDS = ("joint", "joint-sine", "joint-rotary", "joint-image", "dual", "self")
+KINDS = tuple(name for name, family in FAMILIES.items() if family.block is not None)
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def backbone(request):
-    return random_video_backbone(request.param, seed=1)
+    return small_backbone(request.param, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def compared(monkeypatch, backbone, clip):
     with monkeypatch.context() as patch:
         patch.setattr(torch.nn.functional, "scaled_dot_product_attention", recording)
         for site in backbone.sites():
-            attention = backbone.transformer.get_submodule(site.path)
+            attention = backbone.denoiser.get_submodule(site.path)
             handles += [
                 attention.register_forward_pre_hook(lambda *_, path=site.path: current.append(path)),
                 attention.register_forward_hook(lambda *_: current.clear()),
@@ -51,7 +52,7 @@ def compared(monkeypatch, backbone, clip):
 def parts(backbone, tokens, visual):
     """The visual and the text tokens of one sequence (a, tokens, d): CogVideoX has its text first, others last."""
     count = tokens.shape[1] - visual
-    if type(backbone.transformer).__name__.startswith("CogVideoX"):
+    if type(backbone.denoiser).__name__.startswith("CogVideoX"):
         return tokens[:, count:], tokens[:, :count]
     return tokens[:, :visual], tokens[:, visual:]
 
@@ -96,10 +97,10 @@ def test_the_forward_ends_at_the_last_site(backbone, clip, features):
     first, last = backbone.sites()[0], backbone.sites()[1]
     paths = [site.path for site in backbone.sites()]
     ran, handles = [], []
-    values = backbone.transformer.get_submodule(f"{last.path}.to_v")
+    values = backbone.denoiser.get_submodule(f"{last.path}.to_v")
     handles.append(values.register_forward_hook(lambda *_: ran.append("values")))
     for path in paths:
-        block = backbone.transformer.get_submodule(path.rpartition(".")[0])
+        block = backbone.denoiser.get_submodule(path.rpartition(".")[0])
         handles.append(block.register_forward_pre_hook(lambda *_, path=path: ran.append(path)))
     backbone.observe(clip, 100, [last, first], features=features)
     for handle in handles:
@@ -108,19 +109,19 @@ def test_the_forward_ends_at_the_last_site(backbone, clip, features):
 
 
 def test_nothing_stays_on_the_network(backbone, clip):
-    state, hooks = backbone.transformer.state_dict(), hook_count(backbone.transformer)
+    state, hooks = backbone.denoiser.state_dict(), hook_count(backbone.denoiser)
     before = backbone.denoise(clip, 100)
     backbone.observe(clip, 100, backbone.sites()[:2], features=True)
     with pytest.raises(ZeroDivisionError):
         _fails(backbone, clip)
-    assert hook_count(backbone.transformer) == hooks
-    assert all(torch.equal(state[name], now) for name, now in backbone.transformer.state_dict().items())
+    assert hook_count(backbone.denoiser) == hooks
+    assert all(torch.equal(state[name], now) for name, now in backbone.denoiser.state_dict().items())
     assert torch.equal(backbone.denoise(clip, 100), before)
 
 
 def _fails(backbone, clip):
     """Runs an observation in which a block after the first site raises."""
-    block = backbone.transformer.get_submodule(backbone.sites()[1].path.rpartition(".")[0])
+    block = backbone.denoiser.get_submodule(backbone.sites()[1].path.rpartition(".")[0])
     handle = block.register_forward_pre_hook(lambda *_: 1 / 0)
     try:
         backbone.observe(clip, 100, backbone.sites()[:2])
@@ -130,9 +131,9 @@ def _fails(backbone, clip):
 
 def test_without_rotary_embedding_place_says_nothing(clip, backbone):
     """Equal latents everywhere: queries differ from token to token by rotation alone, the outermost blocks aside."""
-    if not getattr(backbone.transformer.config, "use_rotary_positional_embeddings", True):
+    if not getattr(backbone.denoiser.config, "use_rotary_positional_embeddings", True):
         pytest.skip("this one has no rotary embedding")
-    if getattr(backbone.transformer.config, "use_learned_positional_embeddings", False):
+    if getattr(backbone.denoiser.config, "use_learned_positional_embeddings", False):
         pytest.skip("this one has positions at the input too")
     same = clip[:1, :, :1, :1].expand_as(clip)
     site = backbone.sites()[0]

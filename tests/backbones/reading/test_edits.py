@@ -18,7 +18,7 @@ def _untouched(unet):
 
 
 def _recorded(model, latents, *paths):
-    with recording(model.unet, [Site(path, "self", 2, 16, 2) for path in paths]) as kept:
+    with recording(model.denoiser, [Site(path, "self", 2, 16, 2) for path in paths]) as kept:
         prediction = model.denoise(latents, 41)
     return prediction, kept
 
@@ -27,7 +27,7 @@ def test_own_queries_and_keys_change_nothing(model, latents):
     prediction, kept = _recorded(model, latents, SELF, CROSS)
     edits = [Inject(path, kept.queries[path], kept.keys[path]) for path in (SELF, CROSS)]
     assert torch.equal(model.denoise(latents, 41, edits=edits), prediction)
-    assert _untouched(model.unet)
+    assert _untouched(model.denoiser)
 
 
 def test_injected_keys_are_what_is_observed_and_attended_to(model, latents):
@@ -38,10 +38,10 @@ def test_injected_keys_are_what_is_observed_and_attended_to(model, latents):
     torch.testing.assert_close(seen.keys[SELF], other.unflatten(2, (2, 16)).transpose(1, 2), rtol=0, atol=0)
     assert not torch.allclose(model.denoise(latents, 41, edits=edits), prediction)
     # Flipping the values too would undo it: the values stay the attention's own, in their order.
-    attention = model.unet.get_submodule(SELF)
+    attention = model.denoiser.get_submodule(SELF)
     hidden = torch.randn(1, 24, 32, generator=torch.Generator().manual_seed(0))
     keys = attention.to_k(hidden).flip(1)
-    with edited(model.unet, [Inject(SELF, keys=keys)]):
+    with edited(model.denoiser, [Inject(SELF, keys=keys)]):
         found = attention(hidden)
     query, key, value = (
         each.unflatten(2, (2, 16)).transpose(1, 2) for each in (attention.to_q(hidden), keys, attention.to_v(hidden))
@@ -57,24 +57,24 @@ def test_a_map_is_added_to_an_attention_and_to_a_block(model, latents, direction
     def keep(module, _, output):
         seen[module] = output[0] if isinstance(output, tuple) else output
 
-    attention, block = model.unet.get_submodule(SELF), model.unet.get_submodule(BLOCK)
+    attention, block = model.denoiser.get_submodule(SELF), model.denoiser.get_submodule(BLOCK)
     amounts = torch.arange(len(latents) * 96.0).view(len(latents), 96) / 96
     vector = torch.ones(32) if direction is None else direction
     for path, module in ((SELF, attention), (BLOCK, block)):
         edits = [AddMap(path, amounts, direction)]
         outputs = []
         for chosen in ([], edits):
-            with edited(model.unet, chosen):
+            with edited(model.denoiser, chosen):
                 # Registered last, so that it sees the output after the edit.
                 handle = module.register_forward_hook(keep)
-                model.unet(latents, 41, model.embed("").tensor.expand(len(latents), -1, -1))
+                model.denoiser(latents, 41, model.condition("").tensor.expand(len(latents), -1, -1))
                 handle.remove()
             outputs.append(seen[module].clone())
         change = outputs[1] - outputs[0]
         if change.ndim == 4:
             change = change.flatten(2).transpose(1, 2)
         torch.testing.assert_close(change, amounts[..., None] * vector, rtol=1e-4, atol=1e-4)
-    assert _untouched(model.unet)
+    assert _untouched(model.denoiser)
 
 
 def test_a_temporal_map_turns_frames_into_the_sequence():
@@ -89,11 +89,11 @@ def test_a_temporal_map_turns_frames_into_the_sequence():
 
 
 def test_a_restricted_key_is_not_attended_to(model, latents):
-    attention = model.unet.get_submodule(SELF)
+    attention = model.denoiser.get_submodule(SELF)
     hidden = torch.randn(2, 24, 32, generator=torch.Generator().manual_seed(1))
     bias = torch.zeros(1, 1, 24)
     bias[..., 10:] = -torch.inf
-    with edited(model.unet, [Restrict(SELF, bias)]):
+    with edited(model.denoiser, [Restrict(SELF, bias)]):
         found = attention(hidden)
     query = attention.to_q(hidden).unflatten(2, (2, 16)).transpose(1, 2)
     key, value = (p(hidden)[:, :10].unflatten(2, (2, 16)).transpose(1, 2) for p in (attention.to_k, attention.to_v))
@@ -114,4 +114,4 @@ def test_wrong_edits_are_refused_and_put_back(model, latents):
     ):
         with pytest.raises(SettingsError, match=words):
             model.denoise(latents, 41, edits=[edit])
-        assert _untouched(model.unet)
+        assert _untouched(model.denoiser)

@@ -56,7 +56,7 @@ def test_outputs_and_gradients_are_the_same_for_less_memory(module_and_inputs, m
 
 
 def test_the_network_as_a_whole_keeps_less(model, latents, sites, monkeypatch):
-    states = torch.stack([model.embed("a dog").tensor] * 2).requires_grad_()
+    states = torch.stack([model.condition("a dog").tensor] * 2).requires_grad_()
     observer = model.observer(latents[:1], 41, [sites[-1]])
     _, spared = kept_by(lambda: observer(states))
     monkeypatch.setattr("undertow.backbones.reading.prefix.frugal_forwards", lambda modules: {})

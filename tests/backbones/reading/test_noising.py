@@ -76,12 +76,12 @@ def test_inversion_agrees_with_diffusers(backbone, latents, timestep):
     scheduler = DDIMInverseScheduler(**SCHEDULER, prediction_type=backbone.card.prediction)
     scheduler.set_timesteps(50)
     expected = latents
-    states = backbone.embed("").tensor.expand(len(latents), -1, -1)
+    states = backbone.condition("").tensor.expand(len(latents), -1, -1)
     for step in scheduler.timesteps:
         if step > timestep:
             break
         with torch.no_grad():
-            prediction = backbone.unet(expected, step, states).sample
+            prediction = backbone.denoiser(expected, step, states).sample
         expected = scheduler.step(prediction, int(step), expected).prev_sample
     found = backbone.invert(latents, Noising("invert", timestep, inversion_steps(timestep)))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -102,7 +102,7 @@ def test_inversion_then_sampling_comes_back(backbone, latents):
 
 def test_source_and_destination_labels_tell_the_network_different_timesteps(backbone, latents):
     told = []
-    handle = backbone.unet.register_forward_pre_hook(lambda _, args: told.append(int(args[1])))
+    handle = backbone.denoiser.register_forward_pre_hook(lambda _, args: told.append(int(args[1])))
     try:
         ends = [backbone.invert(latents, Noising(label=label)) for label in ("destination", "source")]
     finally:
@@ -112,7 +112,9 @@ def test_source_and_destination_labels_tell_the_network_different_timesteps(back
 
 
 def test_inversion_takes_a_conditioning(model, latents):
-    assert not torch.allclose(model.invert(latents, Noising(), model.embed("a dog")), model.invert(latents, Noising()))
+    assert not torch.allclose(
+        model.invert(latents, Noising(), model.condition("a dog")), model.invert(latents, Noising())
+    )
 
 
 def test_noise_does_not_depend_on_the_batch(model, latents):

@@ -4,11 +4,11 @@ import torch
 
 
 def test_it_shows_what_observing_shows(model, latents, sites):
-    states = torch.stack([model.embed("").tensor, model.embed("a dog").tensor])
+    states = torch.stack([model.condition("").tensor, model.condition("a dog").tensor])
     observer = model.observer(latents[:1], 41, sites, features=True)
     seen = observer(states)
     for place, text in enumerate(("", "a dog")):
-        expected = model.observe(latents[:1], 41, sites, model.embed(text), features=True)
+        expected = model.observe(latents[:1], 41, sites, model.condition(text), features=True)
         for site in sites:
             for mine, theirs in (
                 (seen.queries, expected.queries),
@@ -20,17 +20,17 @@ def test_it_shows_what_observing_shows(model, latents, sites):
 
 def test_gradients_are_those_of_a_whole_forward(model, latents, sites):
     site = sites[-1]
-    states = torch.stack([model.embed("a dog").tensor] * 2).requires_grad_()
+    states = torch.stack([model.condition("a dog").tensor] * 2).requires_grad_()
     seen = model.observer(latents[:1], 41, [site])(states)
     (ours,) = torch.autograd.grad((seen.queries[site.path] * seen.keys[site.path]).sum(), states)
 
     kept = {}
-    attention = model.unet.get_submodule(site.path)
+    attention = model.denoiser.get_submodule(site.path)
     handles = [
         attention.to_q.register_forward_hook(lambda _, __, out: kept.__setitem__("q", out)),
         attention.to_k.register_forward_hook(lambda _, __, out: kept.__setitem__("k", out)),
     ]
-    model.unet(latents[:1].expand(2, -1, -1, -1), 41, states)
+    model.denoiser(latents[:1].expand(2, -1, -1, -1), 41, states)
     for handle in handles:
         handle.remove()
     (theirs,) = torch.autograd.grad((kept["q"] * kept["k"]).sum(), states)
@@ -40,23 +40,27 @@ def test_gradients_are_those_of_a_whole_forward(model, latents, sites):
 
 def test_what_comes_before_the_text_runs_once_and_all_is_put_back(model, latents, sites):
     calls = []
-    handle = model.unet.conv_in.weight.register_hook(calls.append) if model.unet.conv_in.weight.requires_grad else None
+    handle = (
+        model.denoiser.conv_in.weight.register_hook(calls.append)
+        if model.denoiser.conv_in.weight.requires_grad
+        else None
+    )
     assert handle is None, "the network is frozen"
     observer = model.observer(latents[:1], 41, [sites[-1]])
-    before = model.unet.conv_in.forward
-    model.unet.conv_in.register_forward_hook(lambda *_: calls.append(1))
+    before = model.denoiser.conv_in.forward
+    model.denoiser.conv_in.register_forward_hook(lambda *_: calls.append(1))
     try:
-        first = observer(model.embed("").tensor[None])
-        bias = model.unet.conv_in.bias.clone()
-        model.unet.conv_in.bias += 1  # remembered outputs do not notice
-        second = observer(model.embed("").tensor[None])
-        model.unet.conv_in.bias.copy_(bias)
+        first = observer(model.condition("").tensor[None])
+        bias = model.denoiser.conv_in.bias.clone()
+        model.denoiser.conv_in.bias += 1  # remembered outputs do not notice
+        second = observer(model.condition("").tensor[None])
+        model.denoiser.conv_in.bias.copy_(bias)
     finally:
-        model.unet.conv_in._forward_hooks.clear()
+        model.denoiser.conv_in._forward_hooks.clear()
     assert torch.equal(first.keys[sites[-1].path], second.keys[sites[-1].path])
-    assert model.unet.conv_in.forward == before
-    assert not any("forward" in vars(module) for module in model.unet.modules())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.unet.modules())
+    assert model.denoiser.conv_in.forward == before
+    assert not any("forward" in vars(module) for module in model.denoiser.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.denoiser.modules())
 
 
 def test_a_site_before_any_text_is_constant(tiny_like):
@@ -64,7 +68,7 @@ def test_a_site_before_any_text_is_constant(tiny_like):
     latents = torch.randn(1, 4, 24, 40, generator=torch.Generator().manual_seed(0))
     observer = tiny_like.observer(latents, 201, card.sites["track"])
     assert not observer.reached
-    seen = observer(tiny_like.embed("").tensor.expand(3, -1, -1))
+    seen = observer(tiny_like.condition("").tensor.expand(3, -1, -1))
     (site,) = card.sites["track"]
     assert torch.equal(
         seen.keys[site.path], tiny_like.observe(latents, 201, [site]).keys[site.path].expand(3, -1, -1, -1)
@@ -79,9 +83,9 @@ def test_compiled_blocks_show_the_same(model, latents, sites, monkeypatch):
         return forward
 
     monkeypatch.setattr(torch, "compile", eager)
-    states = model.embed("a dog").tensor[None]
+    states = model.condition("a dog").tensor[None]
     site = sites[-1]
     observer = model.observer(latents[:1], 41, [site], compiled=True)
-    assert compiled and not any(module.__self__ is model.unet for module in compiled)
+    assert compiled and not any(module.__self__ is model.denoiser for module in compiled)
     expected = model.observer(latents[:1], 41, [site])(states).keys[site.path]
     torch.testing.assert_close(observer(states).keys[site.path], expected)

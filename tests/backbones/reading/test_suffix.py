@@ -47,7 +47,7 @@ def test_the_rest_equals_a_whole_forward(model, latents, block):
 @pytest.mark.parametrize("block", PATHS[1:3])
 def test_later_attention_is_that_of_the_recorded_frames(model, latents, block):
     sites = _sites()
-    with recording(model.unet, sites) as kept:
+    with recording(model.denoiser, sites) as kept:
         model.denoise(latents, 41)
     rows = torch.tensor([1, 2])
     # Before the block, injection of a forward's own queries and keys changes nothing, so all sites may be injected.
@@ -68,7 +68,7 @@ def test_only_what_follows_is_computed(model, latents):
     ran = []
     handles = [
         module.register_forward_hook(lambda *_, name=name: ran.append(name))
-        for name, module in model.unet.named_modules()
+        for name, module in model.denoiser.named_modules()
         if isinstance(module, torch.nn.Conv2d) and name != "conv_in"  # that one answers from memory
     ]
     trace.rest(torch.tensor([0]))
@@ -80,7 +80,7 @@ def test_only_what_follows_is_computed(model, latents):
     # One skip connection of this block lies ahead and two of the next: of the others only the shape is kept.
     held = [skip for skips in trace._memory._skips.values() for skip in skips if skip.stride() != (0,) * 4]
     assert len(held) == 3
-    assert not any("forward" in vars(module) or module._forward_hooks for module in model.unet.modules())
+    assert not any("forward" in vars(module) or module._forward_hooks for module in model.denoiser.modules())
 
 
 def test_blocks_that_are_none_are_refused(model, latents):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from diffusers import CogVideoXDDIMScheduler, DDIMScheduler
 
-from undertow.backbones import get_card, random_video_backbone
+from families import small_backbone
+from undertow.backbones import get_card
 from undertow.backbones.sampling.guidance import (
     SamplingSettings,
     decode_sample,
@@ -40,9 +41,9 @@ def test_one_step_is_the_formula(tiny_video_like):
     settings = SamplingSettings(steps=1, text_scale=3.0, guidance="temporal", scale=0.7, seed=2)
     made = sample(tiny_video_like, "a red disc", frames=3, size=SIZE, settings=settings, keep=[999])
     noisy = made.noisy[999]
-    text, null = tiny_video_like.embed("a red disc"), tiny_video_like.embed("")
+    text, null = tiny_video_like.condition("a red disc"), tiny_video_like.condition("")
     towards, without = (tiny_video_like.denoise(noisy, 999, states) for states in (text, null))
-    with frames_apart(tiny_video_like.transformer, guided_sites(tiny_video_like.card), 3):
+    with frames_apart(tiny_video_like.denoiser, guided_sites(tiny_video_like.card), 3):
         apart = tiny_video_like.denoise(noisy, 999, text)
     guided = without + 3.0 * (towards - without) + 0.7 * (towards - apart)
     clean, _ = tiny_video_like.to_x0_eps(guided, noisy, 999)
@@ -67,16 +68,16 @@ def test_sites_are_those_asked_for(tiny_video_like):
     assert not torch.equal(one.latents, other.latents)
 
 
-@pytest.mark.parametrize("kind", ["dual", "self"])
+@pytest.mark.parametrize("kind", ["hunyuan-video", "wan2.1-1.3b"])
 def test_flow_models_are_sampled_at_whole_timesteps(kind):
-    backbone = random_video_backbone(kind)
+    backbone = small_backbone(kind)
     settings = SamplingSettings(steps=4, guidance="temporal", scale=1.0)
     timesteps = sampling_timesteps(backbone, settings)
-    shift = 7 if kind == "dual" else 3
+    shift = 7 if kind == "hunyuan-video" else 3
     assert timesteps == [round(1000 * shift * s / (1 + (shift - 1) * s)) for s in (1, 0.75, 0.5, 0.25)]
     made = sample(backbone, "a disc", frames=2, size=SIZE, settings=settings, keep=timesteps[:1])
     # HunyuanVideo is distilled: no branch for the empty text.
-    assert made.calls == (8 if kind == "dual" else 12)
+    assert made.calls == (8 if kind == "hunyuan-video" else 12)
     assert made.latents.isfinite().all()
     images = decode_sample(backbone, made.latents)
     assert images.shape == (5, *SIZE, 3)
@@ -84,7 +85,7 @@ def test_flow_models_are_sampled_at_whole_timesteps(kind):
 
 def test_euler_steps_follow_the_flow():
     """With a network that always returns noise − clean of one clean latent, Euler's method ends at that latent."""
-    backbone = random_video_backbone("self")
+    backbone = small_backbone("wan2.1-1.3b")
     clean = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(1))
     backbone.denoise = lambda latents, timestep, conditioning: (latents - clean) / (timestep / 1000)
     made = sample(backbone, "", frames=2, size=SIZE, settings=SamplingSettings(steps=5))
@@ -106,7 +107,7 @@ def test_ddim_is_that_of_the_published_configuration(tiny_like):
 
 
 def test_cogvideox_is_sampled_as_its_own_scheduler_does():
-    backbone = random_video_backbone("joint-rotary")
+    backbone = small_backbone("cogvideox-5b")
     stock = CogVideoXDDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
         rescale_betas_zero_snr=True, snr_shift_scale=1.0, timestep_spacing="trailing", clip_sample=False,
@@ -133,7 +134,7 @@ def test_image_models_make_pictures(tiny_like):
 
 
 def test_image_to_video_models_need_a_picture(tiny_video_like):
-    backbone = random_video_backbone("joint-image")
+    backbone = small_backbone("cogvideox-5b-i2v")
     size = backbone.fixed_size
     with pytest.raises(SettingsError, match="give --image"):
         sample(backbone, "", frames=2, size=size)

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from undertow.backbones import load, resolve, weights_state
-from undertow.backbones.cards import registry
+from undertow.backbones.cards import card_file
 from undertow.backbones.weights import hub as client
 from undertow.base import WeightsUnavailable
 
@@ -231,7 +231,7 @@ def test_a_wrong_hash_is_never_loaded(place, hub, offered, get, card, saved, cop
         text = sentence(lambda: get(pinned, offline=True))
         assert "where 'test' pins" in text
     else:
-        monkeypatch.setitem(registry._CARDS, "test", pinned)
+        monkeypatch.setitem(card_file._CARDS, "test", pinned)
         assert load(f"test={copied}", device="cpu").card == pinned
         corrupt(copied / UNET)
         text = sentence(lambda: load(f"test={copied}", device="cpu"))
@@ -243,8 +243,8 @@ def test_the_command_fetches_and_tells_where(hub, offered, tmp_path, saved):
     """The whole way, in a process of its own, since HF_ENDPOINT and HF_HOME are read when it starts."""
     code = (
         "import sys; from dataclasses import replace; from undertow.backbones import get_card;"
-        "from undertow.backbones.cards import registry;"
-        f"registry._CARDS['test'] = replace(get_card('sd-2.1'), name='test', hub_ids=({FIRST!r},));"
+        "from undertow.backbones.cards import card_file;"
+        f"card_file._CARDS['test'] = replace(get_card('sd-2.1'), name='test', hub_ids=({FIRST!r},));"
         "from undertow import cli; sys.argv = ['undertow', 'models', 'fetch', 'test', '--pin']; cli.main()"
     )
     environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from undertow.backbones import Located, get_card, locate, pins, resolve, weights_state
-from undertow.backbones.cards import registry
+from undertow.backbones.cards import card_file
 from undertow.backbones.weights.locating import find_problem, weight_variant
 from undertow.base import SettingsError, WeightsUnavailable
 
@@ -114,7 +114,7 @@ def test_pins_are_what_a_card_accepts(card, saved, tmp_path):
 
 
 def test_a_path_may_be_given_with_the_name_of_its_model(card, saved, copied, monkeypatch):
-    monkeypatch.setitem(registry._CARDS, "test", card)
+    monkeypatch.setitem(card_file._CARDS, "test", card)
     assert locate(f"test={saved}") == Located(saved, card)
     assert locate(saved) == Located(saved, None)
     odd = copied.rename(copied.with_name("a=b"))

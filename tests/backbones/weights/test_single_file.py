@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from undertow.backbones import load, published
-from undertow.backbones.cards import registry
+from undertow.backbones.cards import card_file
 from undertow.backbones.published import ARCHITECTURES, Architecture
 from undertow.backbones.weights import single_file
 from undertow.backbones.weights.single_file import (
@@ -119,10 +120,11 @@ def original_open_clip(state):
 def original(model, encoder, layout=CLIP):
     """Returns a model's weights the way one file in the original layout holds them."""
     unet = {
-        UNET + original_unet_name(name, 1, attending={0, 1}): weight for name, weight in model.unet.state_dict().items()
+        UNET + original_unet_name(name, 1, attending={0, 1}): weight
+        for name, weight in model.denoiser.state_dict().items()
     }
     text = {CLIP: original_clip, OPEN_CLIP: original_open_clip}[layout](encoder.state_dict())
-    whole = unet | original_vae(model.vae.state_dict(), 2) | text
+    whole = unet | original_vae(model.autoencoder.module.state_dict(), 2) | text
     return {name: weight.clone().contiguous() for name, weight in whole.items()}
 
 
@@ -134,14 +136,14 @@ def known(request, model, card, saved, monkeypatch):
     layout = getattr(request, "param", CLIP)
     tokenizer, encoder = model._load_text()
     architecture = Architecture(
-        unet=dict(model.unet.config),
-        vae=dict(model.vae.config),
-        scheduler=DDIMScheduler.load_config(saved / "scheduler"),
-        text_length=tokenizer.model_max_length,
+        ("UNet2DConditionModel", dict(model.denoiser.config)),
+        ("AutoencoderKL", dict(model.autoencoder.module.config)),
+        DDIMScheduler.load_config(saved / "scheduler"),
+        (tokenizer.model_max_length, 32),
     )
     config = encoder.config.to_dict()
     config.pop("max_position_embeddings")
-    monkeypatch.setitem(registry._CARDS, "small", replace(card, name="small"))
+    monkeypatch.setitem(card_file._CARDS, "small", replace(card, name="small"))
     monkeypatch.setitem(published.ARCHITECTURES, "small", architecture)
     monkeypatch.setitem(single_file.TEXT_ENCODERS, "small", TextEncoder(config, tokenizer.pad_token_id, layout=layout))
     return original(model, encoder, layout)
@@ -153,10 +155,10 @@ def test_a_file_is_the_model_it_was_made_from(known, model, latents, sites, tmp_
     save_file(known, path)
     loaded = load(f"small={path}" if named else path, device="cpu", dtype="float32")
     assert loaded.card.name == ("small" if named else "my.model")
-    assert torch.equal(loaded.embed("").tensor, model.embed("").tensor)
+    assert torch.equal(loaded.condition("").tensor, model.condition("").tensor)
     assert torch.equal(loaded.denoise(latents, 41), model.denoise(latents, 41))
-    found = loaded.vae.state_dict()
-    for name, weight in model.vae.state_dict().items():
+    found = loaded.autoencoder.module.state_dict()
+    for name, weight in model.autoencoder.module.state_dict().items():
         assert torch.equal(found[name], weight), name
     path = sites[0].path
     assert torch.equal(loaded.observe(latents, 41, sites).keys[path], model.observe(latents, 41, sites).keys[path])
@@ -168,9 +170,9 @@ def test_other_texts_need_a_tokenizer_beside_the_file(known, model, saved, tmp_p
     with pytest.raises(
         SettingsError, match=f"to use 'a dog', put the model's tokenizer folder beside it, as {tmp_path}"
     ):
-        load(path, device="cpu").embed("a dog")
+        load(path, device="cpu").condition("a dog")
     (tmp_path / "tokenizer").symlink_to(saved / "tokenizer")
-    assert torch.equal(load(path, device="cpu").embed("a dog").tensor, model.embed("a dog").tensor)
+    assert torch.equal(load(path, device="cpu").condition("a dog").tensor, model.condition("a dog").tensor)
 
 
 @pytest.mark.parametrize("prefix", [UNET, VAE, "cond_stage_model."])
@@ -179,13 +181,13 @@ def test_missing_and_broken_weights_are_named(known, tmp_path, prefix):
     name = max(each for each in known if each.startswith(prefix) and known[each].is_floating_point())
     save_file({each: weight for each, weight in known.items() if each != name}, path)
     with pytest.raises(WeightsUnavailable, match=r"lacks [123] of its weights"):
-        load(path, device="cpu").embed("")
+        load(path, device="cpu").condition("")
     save_file({**known, name: torch.full_like(known[name], torch.nan)}, path)
     with pytest.raises(WeightsUnavailable, match="NaN or infinite"):
-        load(path, device="cpu").embed("")
+        load(path, device="cpu").condition("")
     save_file({**known, name: torch.zeros(3, 3, 3)}, path)
     with pytest.raises(WeightsUnavailable, match="do not load"):
-        load(path, device="cpu").embed("")
+        load(path, device="cpu").condition("")
 
 
 def outline(path, width, channels=4):
@@ -208,9 +210,9 @@ def test_shapes_tell_stable_diffusion_1_but_not_which_2(tmp_path):
         load(path)
     with pytest.raises(SettingsError, match=r"fit sd-2\.1 and sd-2\.1-base, not 'sd-1\.5'"):
         load(f"sd-1.5={path}")
-    with pytest.raises(WeightsUnavailable, match=r"two\.safetensors \(denoiser\) lacks 6\d\d of its weights"):
+    with pytest.raises(WeightsUnavailable, match=r"two\.safetensors \(autoencoder\) lacks 1\d\d of its weights"):
         load(f"sd-2.1={path}")
-    with pytest.raises(WeightsUnavailable, match=r"one\.safetensors \(denoiser\) lacks 6\d\d of its weights"):
+    with pytest.raises(WeightsUnavailable, match=r"one\.safetensors \(autoencoder\) lacks 1\d\d of its weights"):
         load(outline(tmp_path / "one.safetensors", 768))
     with pytest.raises(SettingsError, match="a shape that is not known here"):
         load(outline(tmp_path / "strange.safetensors", 99))
@@ -292,9 +294,9 @@ def test_published_shapes_have_the_published_number_of_weights(name, denoiser, t
 
     architecture = ARCHITECTURES[name]
     with torch.device("meta"):
-        assert count(UNet2DConditionModel(**architecture.unet)) == denoiser
-        assert count(AutoencoderKL(**architecture.vae)) == 83_653_863
-        config = CLIPTextConfig(**TEXT_ENCODERS[name].config, max_position_embeddings=architecture.text_length)
+        assert count(UNet2DConditionModel(**architecture.denoiser[1])) == denoiser
+        assert count(AutoencoderKL(**architecture.vae[1])) == 83_653_863
+        config = CLIPTextConfig(**TEXT_ENCODERS[name].config, max_position_embeddings=architecture.text[0])
         assert count(CLIPTextModel(config)) == text
 
 
@@ -311,9 +313,9 @@ def test_every_published_weight_finds_its_place(name):
     """The full-size networks without memory: each of their weights comes back from its name in the original layout."""
     architecture = ARCHITECTURES[name]
     with torch.device("meta"):
-        unet, vae = UNet2DConditionModel(**architecture.unet), AutoencoderKL(**architecture.vae)
+        unet, vae = UNet2DConditionModel(**architecture.denoiser[1]), AutoencoderKL(**architecture.vae[1])
     state = {UNET + original_unet_name(each, 2, {1, 2, 3}): weight for each, weight in unet.state_dict().items()}
-    back = single_file.convert_ldm_unet_checkpoint(state, unet.config)
+    back = convert_ldm_unet_checkpoint(state, unet.config)
     assert {each: weight.shape for each, weight in back.items()} == {k: v.shape for k, v in unet.state_dict().items()}
-    back = single_file.convert_ldm_vae_checkpoint(original_vae(vae.state_dict(), 4), vae.config)
+    back = convert_ldm_vae_checkpoint(original_vae(vae.state_dict(), 4), vae.config)
     assert {each: weight.shape for each, weight in back.items()} == {k: v.shape for k, v in vae.state_dict().items()}

@@ -25,7 +25,11 @@ def model_folder(tiny_like, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random model as files, the way a user's own would lie there."""
     folder = tmp_path_factory.mktemp("models") / "mine"
     tokenizer, encoder = tiny_like._load_text()
-    for name, part in [("unet", tiny_like.unet), ("vae", tiny_like.vae), ("text_encoder", encoder)]:
+    for name, part in [
+        ("unet", tiny_like.denoiser),
+        ("vae", tiny_like.autoencoder.module),
+        ("text_encoder", encoder),
+    ]:
         part.save_pretrained(folder / name)
     tokenizer.save_pretrained(folder / "tokenizer")
     DDIMScheduler(prediction_type="v_prediction", clip_sample=False).save_pretrained(folder / "scheduler")
@@ -89,15 +93,15 @@ def test_settings_change_with_options_and_weights(model_folder: Path, tiny_like)
     assert model_method(model_folder, "pixels").settings == first
     assert model_method(model_folder, "latents").settings != first
     assert model_method(model_folder, "pixels", TrackSettings(topk=3)).settings != first
-    weight = next(tiny_like.vae.parameters())
+    weight = next(tiny_like.autoencoder.module.parameters())
     before = weight.detach().clone()
     with torch.no_grad():
         weight.add_(0.01)
-    tiny_like.vae.save_pretrained(model_folder / "vae")
+    tiny_like.autoencoder.module.save_pretrained(model_folder / "vae")
     assert model_method(model_folder, "pixels").settings != first
     with torch.no_grad():
         weight.copy_(before)
-    tiny_like.vae.save_pretrained(model_folder / "vae")
+    tiny_like.autoencoder.module.save_pretrained(model_folder / "vae")
     assert model_method(model_folder, "pixels").settings == first
 
 

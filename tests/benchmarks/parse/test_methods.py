@@ -26,7 +26,11 @@ def model_folder(tiny_like, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("models") / "mine"
     tokenizer, encoder = tiny_like._load_text()
-    for name, part in [("unet", tiny_like.unet), ("vae", tiny_like.vae), ("text_encoder", encoder)]:
+    for name, part in [
+        ("unet", tiny_like.denoiser),
+        ("vae", tiny_like.autoencoder.module),
+        ("text_encoder", encoder),
+    ]:
         part.save_pretrained(folder / name)
     tokenizer.save_pretrained(folder / "tokenizer")
     DDIMScheduler(prediction_type="v_prediction", clip_sample=False).save_pretrained(folder / "scheduler")

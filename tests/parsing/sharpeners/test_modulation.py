@@ -55,7 +55,7 @@ def test_a_push_is_a_rank_one_change_of_the_block(tiny_like, latents, site):
     size = trace.output.shape[2] * trace.output.shape[3]
     push = 50.0 * (torch.rand(3, size, generator=torch.Generator().manual_seed(1)) > 0.5)
     long = tiny_like.denoise(latents, 121, edits=[AddMap(site.path, push)])
-    direction = push_direction(module_at(tiny_like.unet, block), [site])
+    direction = push_direction(module_at(tiny_like.denoiser, block), [site])
     short = trace.rest(torch.arange(3), AddMap(block, push, direction), inject=False)
     assert (long - trace.prediction).abs().max() > 0.1, "the push matters"
     torch.testing.assert_close(short, long, rtol=0, atol=CLOSE)
@@ -88,7 +88,7 @@ def test_space_and_time_share_a_push(small_svd, kinds):
     push = 20 * torch.rand(3, 24, generator=torch.Generator().manual_seed(3))
     edits = [AddMap(site.path, push, clip=3 if site.kind == "temporal" else None) for site in sites]
     long = small_svd.denoise(clip, 294, edits=edits)
-    direction = push_direction(module_at(small_svd.unet, block), sites)
+    direction = push_direction(module_at(small_svd.denoiser, block), sites)
     short = trace.rest(torch.arange(3), AddMap(block, push, direction), inject=False)
     assert (long - trace.prediction).abs().max() > 0.05, "the push matters"
     torch.testing.assert_close(short, long, rtol=0, atol=CLOSE)
@@ -96,7 +96,7 @@ def test_space_and_time_share_a_push(small_svd, kinds):
 
 def _straight(backbone, modulation, latents, masks, label, frames, sign, conditioning):
     """VidSeg's part 2 as it is written down: whole forwards, attention pushed where it is, one label at a time."""
-    sites = decoder_sites(backbone.unet, modulation.inject)
+    sites = decoder_sites(backbone, modulation.inject)
     pushed = modulated_sites(backbone.card, modulation)
     schedule, steps = backbone.schedule, modulation.steps
     here = backbone.noise(latents, modulation.level(), range(len(latents)))[frames]
@@ -107,7 +107,7 @@ def _straight(backbone, modulation, latents, masks, label, frames, sign, conditi
         for changed, latent in ((False, original), (True, here)):
             answers = []
             for text in given:
-                with recording(backbone.unet, sites) as kept:
+                with recording(backbone.denoiser, sites) as kept:
                     answer = backbone.denoise(original, step, text)
                 if changed:
                     edits = [Inject(site.path, kept.queries[site.path], kept.keys[site.path]) for site in sites]
@@ -137,7 +137,7 @@ def _straight(backbone, modulation, latents, masks, label, frames, sign, conditi
     ids=["vidseg", "guided", "one step"],
 )
 def test_pushes_equal_the_straightforward_loop(tiny_like, latents, masks, modulation):
-    text = tiny_like.embed("a stone")
+    text = tiny_like.condition("a stone")
     pushes = Pushes(tiny_like, latents, range(3), text, modulation)
     found = {}
     for answer in pushes.answers(masks):
@@ -167,7 +167,7 @@ def test_pushes_of_clips_equal_the_straightforward_loop(small_svd):
 
 
 def test_memory_only_changes_how_many_go_together(tiny_like, latents, masks):
-    text, modulation = tiny_like.embed(""), Modulation(steps=(121,), sites=(CROSS,))
+    text, modulation = tiny_like.condition(""), Modulation(steps=(121,), sites=(CROSS,))
     whole, small = (
         list(Pushes(tiny_like, latents, range(3), text, replace(modulation, memory=memory)).answers(masks))
         for memory in (1 << 30, 1)
@@ -177,7 +177,7 @@ def test_memory_only_changes_how_many_go_together(tiny_like, latents, masks):
 
 
 def test_one_side_is_half_of_the_pushes(tiny_like, latents, masks):
-    text, modulation = tiny_like.embed(""), Modulation(steps=(121,), sites=(CROSS,), blended=0)
+    text, modulation = tiny_like.condition(""), Modulation(steps=(121,), sites=(CROSS,), blended=0)
     (both,) = Pushes(tiny_like, latents, range(3), text, modulation).answers(masks)
     (one,) = Pushes(tiny_like, latents, range(3), text, replace(modulation, one_sided=True)).answers(masks)
     torch.testing.assert_close(one.plus, both.plus, rtol=0, atol=CLOSE)

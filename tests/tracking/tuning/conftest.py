@@ -64,10 +64,10 @@ def plain():
 
         handles = []
         for site in resolved.sites:
-            attention = model.unet.get_submodule(site.path)
+            attention = model.denoiser.get_submodule(site.path)
             handles += [attention.to_q.register_forward_hook(keep(site.path, "q"))]
             handles += [attention.to_k.register_forward_hook(keep(site.path, "k"))]
-        model.unet(latents, resolved.noising.timestep, states[None])
+        model.denoiser(latents, resolved.noising.timestep, states[None])
         for handle in handles:
             handle.remove()
         carried = []

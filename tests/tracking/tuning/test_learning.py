@@ -35,7 +35,7 @@ def objective(tunable, clip, resolved):
 def test_the_loss_falls_and_the_best_is_kept(tunable, objective):
     diary = Diary()
     made = objective()
-    learned = learn(made, tunable.embed(""), diary)
+    learned = learn(made, tunable.condition(""), diary)
     assert (learned.loss[1] < learned.loss[0] - 1e-3).all()
     assert [set(line) for line in diary.lines] == [{"loss"}] * 6
     torch.testing.assert_close(learned.head_weights.sum(-1), torch.ones(2))
@@ -46,29 +46,29 @@ def test_the_loss_falls_and_the_best_is_kept(tunable, objective):
 
 
 def test_objects_of_a_batch_learn_what_they_would_alone(tunable, objective):
-    together = learn(objective(replace(QUICK, together=2)), tunable.embed(""))
-    alone = learn(objective(ids=(2,)), tunable.embed(""))
+    together = learn(objective(replace(QUICK, together=2)), tunable.condition(""))
+    alone = learn(objective(ids=(2,)), tunable.condition(""))
     torch.testing.assert_close(together.states[1:], alone.states, atol=2e-3, rtol=1e-2)
     torch.testing.assert_close(together.head_weights[1:], alone.head_weights, atol=1e-3, rtol=1e-2)
 
 
 def test_head_weights_alone(tunable, objective):
-    learned = learn(objective(replace(QUICK, learned="heads", steps=20)), tunable.embed(""))
+    learned = learn(objective(replace(QUICK, learned="heads", steps=20)), tunable.condition(""))
     assert learned.states is None and (learned.loss[1] < learned.loss[0]).all()
-    tensors = learn(objective(replace(QUICK, learned="tensor")), tunable.embed(""))
+    tensors = learn(objective(replace(QUICK, learned="tensor")), tunable.condition(""))
     torch.testing.assert_close(tensors.head_weights, torch.full((2, 2), 0.5))
 
 
 def test_altered_copies_decide_and_stop_it(tunable, objective):
     tuning = replace(QUICK, steps=40, rate=3.0, held_out=True, every=2, patience=2)
-    learned = learn(objective(tuning), tunable.embed(""))
+    learned = learn(objective(tuning), tunable.condition(""))
     before, after = learned.held_out
     assert (after >= before).all() and all(step % 2 == 0 for step in learned.best)
     assert learned.steps == max(learned.best) + 4 < 40, "two checks without a gain end it"
 
 
 def test_an_interruption_keeps_the_best_so_far(tunable, objective):
-    learned = learn(objective(), tunable.embed(""), Diary(interrupt_after=3))
+    learned = learn(objective(), tunable.condition(""), Diary(interrupt_after=3))
     assert learned.interrupted and learned.steps == 3
     assert (learned.loss[1] < learned.loss[0]).all()
 
@@ -79,13 +79,13 @@ def test_what_cannot_be_learned_is_said(tunable, clip, resolved):
         tuning = TuningSettings(steps=2, learned=learned)
         made = Objective(tunable, clip[0][0], 0, clip[1][0], [1], before_text, tuning)
         with pytest.raises(SettingsError, match=message):
-            learn(made, tunable.embed(""))
+            learn(made, tunable.condition(""))
 
 
 def test_numbers_that_are_not_finite_end_it_with_what_was_good(tunable, objective, caplog):
-    learned = learn(objective(replace(QUICK, rate=10.0, steps=5, learned="tensor")), tunable.embed(""))
+    learned = learn(objective(replace(QUICK, rate=10.0, steps=5, learned="tensor")), tunable.condition(""))
     assert learned.states.isfinite().all()
-    start = replace(tunable.embed(""), tensor=torch.full_like(tunable.embed("").tensor, torch.nan))
+    start = replace(tunable.condition(""), tensor=torch.full_like(tunable.condition("").tensor, torch.nan))
     with pytest.raises(SettingsError, match="not finite at the start"):
         learn(objective(), start)
 

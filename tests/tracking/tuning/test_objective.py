@@ -15,7 +15,7 @@ from undertow.tracking.tuning.views import altered_views, soft_iou
 
 def states_of(model, count):
     generator = torch.Generator().manual_seed(2)
-    null = model.embed("").tensor
+    null = model.condition("").tensor
     return null + 0.3 * torch.randn(count, *null.shape, generator=generator)
 
 

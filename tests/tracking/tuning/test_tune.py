@@ -37,7 +37,7 @@ def maps(results):
 
 def test_every_object_has_a_kernel_of_its_own(tuned, tunable):
     assert set(tuned.objects) == {1, 2} and len(tuned.conditionings) == 2
-    null = tunable.embed("").tensor
+    null = tunable.condition("").tensor
     for kernel in tuned.objects.values():
         assert kernel.conditioning.provenance == "learned" and kernel.conditioning.tensor.shape == null.shape
         assert not torch.equal(kernel.conditioning.tensor, null)
@@ -59,7 +59,7 @@ def test_a_tuned_clip_is_tracked(tuned, tunable, clip, settings):
 
 def test_kernels_that_are_all_one_are_the_untuned_tracker(tunable, clip, settings):
     images, truth = clip
-    one = ObjectKernel(tunable.embed(""), torch.full((2,), 0.5))
+    one = ObjectKernel(tunable.condition(""), torch.full((2,), 0.5))
     expected = tunable.card.sites["tuning"]
     card = tunable.card
     tunable.card = replace(
@@ -203,8 +203,8 @@ def test_wrong_files_are_refused_in_a_sentence(tuned, tunable, tmp_path):
 
 
 def test_where_a_conditioning_starts(tuned, tunable, tmp_path):
-    assert starting_conditioning(tunable) is tunable.embed("")
-    assert starting_conditioning(tunable, class_name="dog") is tunable.embed("dog")
+    assert starting_conditioning(tunable) is tunable.condition("")
+    assert starting_conditioning(tunable, class_name="dog") is tunable.condition("dog")
     write_kernel(tmp_path / "k.safetensors", tuned.objects[2], {"model": tunable.fingerprint()})
     found = starting_conditioning(tunable, file=tmp_path / "k.safetensors")
     assert torch.equal(found.tensor, tuned.objects[2].conditioning.tensor)
@@ -218,7 +218,7 @@ def test_where_a_conditioning_starts(tuned, tunable, tmp_path):
 
 
 def test_without_steps_one_kernel_serves_all(tunable, clip, settings):
-    start = tunable.embed("a dog")
+    start = tunable.condition("a dog")
     shared = tune(Video(clip[0]), {0: clip[1][0]}, tunable, settings, TuningSettings(steps=0), start=start)
     assert not shared.objects and shared.conditionings == [start]
 

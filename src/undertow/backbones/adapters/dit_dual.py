@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.adapters.dit_kinds import Heads, Rotary, split_heads
-from undertow.backbones.observation import Conditioning
+from undertow.backbones.protocol import Conditioning
 
 # The guidance the distilled model is told of: the pipeline's default, times 1000 as it does. It is an input of one
 # forward, not a second one.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.adapters.dit_kinds import Heads, Rotary, split_heads
-from undertow.backbones.observation import Conditioning
+from undertow.backbones.protocol import Conditioning
 
 
 class JointKind:

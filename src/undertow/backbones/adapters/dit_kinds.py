@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones.observation import Conditioning
+from undertow.backbones.protocol import Conditioning
 from undertow.base import SettingsError
 
 Rotary = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]
@@ -96,8 +96,17 @@ class Kind(Protocol):
         """Returns the module that reads text states, which tells text encoders apart."""
 
 
-def kind_of(class_name: str) -> Kind | None:
-    """Returns the kind of a transformer class of diffusers, or `None` for classes that are not supported."""
+def require_kind(class_name: str, whose: str, config: Mapping[str, Any] | None = None) -> Kind:
+    """Returns the kind of a transformer class of diffusers.
+
+    Args:
+        class_name: Of the network.
+        whose: What to call the model in errors.
+        config: Of the network, if it is known whole.
+
+    Raises:
+        SettingsError: if it is of none that is known here, or needs something that undertow does not do.
+    """
     from undertow.backbones.adapters.dit_dual import DualKind
     from undertow.backbones.adapters.dit_joint import JointKind
     from undertow.backbones.adapters.dit_self import SelfKind
@@ -107,7 +116,11 @@ def kind_of(class_name: str) -> Kind | None:
         "HunyuanVideoTransformer3DModel": DualKind(),
         "WanTransformer3DModel": SelfKind(),
     }
-    return kinds.get(class_name)
+    if class_name not in kinds:
+        raise SettingsError(f"{whose} holds a {class_name}; undertow reads CogVideoX, HunyuanVideo and Wan 2.1")
+    if config is not None and (problem := kinds[class_name].problem(config)):
+        raise SettingsError(f"{whose} {problem}, which undertow does not do; choose another model")
+    return kinds[class_name]
 
 
 def block_paths(kind: Kind, config: Mapping[str, Any]) -> list[str]:
@@ -117,23 +130,6 @@ def block_paths(kind: Kind, config: Mapping[str, Any]) -> list[str]:
         for stack, length in kind.stacks(config).items()
         for index in range(int(config[length]))
     ]
-
-
-def first_blocks(kind: Kind, config: Mapping[str, Any], last: int | None) -> dict[str, Any]:
-    """Returns a configuration with the blocks up to number `last` in running order only; all for `None`.
-
-    Raises:
-        SettingsError: if there are not so many.
-    """
-    total = len(block_paths(kind, config))
-    if last is not None and not 0 <= last < total:
-        raise SettingsError(f"block {last} is outside 0 to {total - 1}")
-    left = total if last is None else last + 1
-    shorter = dict(config)
-    for length in kind.stacks(config).values():
-        shorter[length] = min(left, int(config[length]))
-        left -= shorter[length]
-    return shorter
 
 
 def split_heads(projected: Float[Tensor, "1 tokens c"], heads: int) -> Float[Tensor, "1 a tokens d"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.adapters.dit_kinds import Heads, Rotary
-from undertow.backbones.observation import Conditioning
+from undertow.backbones.protocol import Conditioning
 
 
 class SelfKind:

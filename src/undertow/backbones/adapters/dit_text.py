@@ -7,7 +7,6 @@ Encoders run on the CPU whatever the device, the large ones in bfloat16, so that
 
 import hashlib
 import html
-import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,8 +30,9 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from undertow.backbones.observation import Conditioning
-from undertow.backbones.weights.networks import read_network
+from undertow.backbones.protocol import Conditioning
+from undertow.backbones.weights.configs import read_config
+from undertow.backbones.weights.networks import read_network, read_tokenizer
 from undertow.base import SettingsError, WeightsUnavailable, atomic_path
 
 ReadText = Callable[[str], Conditioning]
@@ -64,7 +64,7 @@ def text_reader(folder: Path, name: str, longest: int) -> ReadText:
                 f"{folder} has no text encoder and the states of this text are not kept here; fetch the whole model "
                 f"(`undertow models fetch {name}`) and use it once"
             )
-        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+        kind = read_config(config, text=True).get("model_type")
         if kind not in readers:
             raise SettingsError(f"{config.parent} holds a text encoder of type '{kind}', not {', '.join(readers)}")
         with torch.no_grad():
@@ -113,8 +113,8 @@ def null_text_file(reader: torch.nn.Module, null_text: str, cache: Path | str | 
 
 def _read_clip(folder: Path, text: str, longest: int) -> Conditioning:
     """`tiny-video`: last hidden states, padded to the tokenizer's length."""
-    ids = _clip_ids(folder / "tokenizer", text)
     encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32).eval()
+    ids = _clip_ids(folder / "tokenizer", text, encoder)
     return Conditioning(encoder(ids).last_hidden_state[0], "text", text)
 
 
@@ -140,18 +140,18 @@ def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
     """HunyuanVideo: a late layer of a language model, without padding, and CLIP's pooled state."""
     from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tokenizer = read_tokenizer(PreTrainedTokenizerFast, folder / "tokenizer")
     ids = tokenizer(DEFAULT_PROMPT_TEMPLATE["template"].format(text), return_tensors="pt").input_ids
     _check_length(ids.shape[1] - HUNYUAN_PREAMBLE, longest)
     language = read_network(LlamaModel, folder, "text_encoder", torch.bfloat16).eval()
     states: Tensor = language(input_ids=ids, output_hidden_states=True).hidden_states[HUNYUAN_LAYER][0].float()
     clip = read_network(CLIPTextModel, folder, "text_encoder_2", torch.float32).eval()
-    pooled: Tensor = clip(_clip_ids(folder / "tokenizer_2", text)).pooler_output[0]
+    pooled: Tensor = clip(_clip_ids(folder / "tokenizer_2", text, clip)).pooler_output[0]
     return Conditioning(states[HUNYUAN_PREAMBLE:], "text", text, pooled)
 
 
-def _clip_ids(folder: Path, text: str) -> Int[Tensor, "1 tokens"]:
-    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+def _clip_ids(folder: Path, text: str, encoder: Any) -> Int[Tensor, "1 tokens"]:
+    tokenizer = read_tokenizer(CLIPTokenizer, folder, most=encoder.config.max_position_embeddings)
     longest = tokenizer.model_max_length
     ids: Tensor = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt").input_ids
     _check_length(ids.shape[1], longest)
@@ -170,7 +170,7 @@ def _t5_ids(folder: Path, text: str, config: Any, longest: int) -> Int[Tensor, "
             f"{where} has no tokenizer.json, so that only the empty text is known; if it has a spiece.model, run "
             "`pip install sentencepiece protobuf`"
         )
-    tokenizer = T5TokenizerFast.from_pretrained(where, local_files_only=True)
+    tokenizer = read_tokenizer(T5TokenizerFast, where)
     ids: Tensor = tokenizer(text, return_tensors="pt").input_ids
     _check_length(ids.shape[1], longest)
     return ids

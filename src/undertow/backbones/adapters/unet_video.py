@@ -1,33 +1,34 @@
 """The adapter of Stable Video Diffusion: a UNet that sees clips and continues an image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from transformers import CLIPVisionModelWithProjection
 
+from undertow.backbones.adapters.autoencoder import Autoencoder
+from undertow.backbones.adapters.base import Adapter
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.cards.card import Card, Site
-from undertow.backbones.observation import Conditioning, Observation
+from undertow.backbones.cards.video_cards import SVD_STEPS
+from undertow.backbones.protocol import Conditioning, Observation
 from undertow.backbones.reading.edits import Edit
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import Schedule
+from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 
 # What the model is told beside the image: frames per second less one, how much motion, and the noise on the image.
 CONDITIONS = (14.0, 127.0, 0.02)
 # Karras's sigmas (2022, eq. 5) from the least noise to the most. The model knows any of them; 1009 make the sampler's
 # 25 steps whole numbers: 0, 42, 84, ..., 1008.
-STEPS = 24 * 42 + 1
 SIGMAS = (0.002, 700.0)
 RHO = 7.0
-# Mean and deviation of the pixels that CLIP was trained on, and the size it sees.
+# Mean and deviation of the pixels that CLIP was trained on.
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -40,49 +41,41 @@ class VideoUNet(ImageUNet):
     """
 
     def __init__(
-        self,
-        card: Card,
-        unet: UNetSpatioTemporalConditionModel,
-        vae: AutoencoderKLTemporalDecoder,
-        load_image_encoder: Callable[[], CLIPVisionModelWithProjection],
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
+        self, card: Card, network: Network, autoencoder: Autoencoder, load_image_encoder: Callable[[], Any]
     ) -> None:
         """Takes over the networks.
 
         Args:
-            card: names the sites and defaults.
-            unet: the denoiser.
-            vae: the autoencoder, whose decoder sees clips too.
-            load_image_encoder: returns the network that describes the image to be continued; called when one first
+            card: Names the sites and defaults.
+            network: The denoiser.
+            autoencoder: Of its latents; its decoder sees clips too.
+            load_image_encoder: Returns the network that describes the image to be continued; called when one first
                 is.
-            device: where to run.
-            dtype: number type of the weights.
 
         Raises:
             SettingsError: if the card's sites are not in the denoiser.
         """
-        denoiser: Any = unet
-        autoencoder: Any = vae
-        super().__init__(card, denoiser, autoencoder, karras_schedule(), _no_text, device=device, dtype=dtype)
+        super().__init__(card, network, autoencoder, karras_schedule(), _no_text)
         self._load_image_encoder = load_image_encoder
         self._image_encoder: Any = None
 
-    def embed(self, text: str) -> Conditioning:
-        """Returns no conditioning, zeros, for the null text: the model reads no other.
+    @property
+    def image_to_video(self) -> bool:
+        """Whether the model continues a given first frame: it does."""
+        return True
 
-        Raises:
-            SettingsError: if there is a text.
-        """
-        if text != self.card.null_text:
-            raise SettingsError(f"'{self.card.name}' reads an image and no text; leave the text out")
-        width = self.unet.config.cross_attention_dim
-        return Conditioning(torch.zeros(1, width, device=self.device), "null", text)
+    def parts(self, sites: Sequence[Site] | None = None) -> Mapping[str, int]:
+        """Returns the bytes of the weights that are loaded now, by network, see `Adapter.parts`."""
+        encoder = 0 if self._image_encoder is None else sum(each.nbytes for each in self._image_encoder.parameters())
+        return {**super().parts(sites), "image encoder": encoder}
 
     @torch.no_grad()
     def condition(
-        self, images: UInt8[np.ndarray, "f h w 3"] | None = None, size: tuple[int, int] | None = None
+        self,
+        text: str | None = None,
+        *,
+        images: UInt8[np.ndarray, "f h w 3"] | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Conditioning:
         """Returns what a clip that begins with the first of `images` is conditioned on; without images, nothing.
 
@@ -90,13 +83,20 @@ class VideoUNet(ImageUNet):
         noise (of a fixed seed). Sources: Stable Video Diffusion (Blattmann et al. 2023) and diffusers' pipeline.
 
         Args:
-            images: of one size; only the first is read.
+            text: Nothing but the null text.
+            images: Of one size; only the first is read.
             size: (height, width) of the model's input; `None` if they have it already.
+
+        Raises:
+            SettingsError: if there is a text: the model reads none.
         """
+        if text not in (None, self.card.null_text):
+            raise SettingsError(f"'{self.card.name}' reads an image and no text; leave the text out")
         if images is None or len(images) == 0:
-            return self.embed(self.card.null_text)
+            width = self._network.module.config.cross_attention_dim
+            return Conditioning(torch.zeros(1, width, device=self.device), "null", self.card.null_text)
         if self._image_encoder is None:
-            encoder: Any = self._load_image_encoder()
+            encoder = self._load_image_encoder()
             self._image_encoder = torch.nn.Module.to(encoder, device=self.device).float().eval().requires_grad_(False)
         pixels = torch.from_numpy(images[:1].copy()).to(self.device).movedim(-1, 1).float() / 127.5 - 1
         side = self._image_encoder.config.image_size
@@ -106,17 +106,12 @@ class VideoUNet(ImageUNet):
         if size is not None:
             pixels = functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(-1, 1)
         noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-        latent = self.vae.encode((pixels + CONDITIONS[2] * noise).to(self.dtype)).latent_dist.mode()[0].float()
-        return Conditioning(described, "learned", None, first_frame=latent)
+        return Conditioning(described, "learned", None, first_frame=self._unscaled(pixels + CONDITIONS[2] * noise))
 
-    @torch.no_grad()
-    def decode_float(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
-        """Returns the RGB images of the clean `latents` of a clip before rounding: black is -1 and white 1."""
-        scaled = latents.to(self.device, self.dtype) / self.vae.config.scaling_factor
-        pixels: Tensor = self.vae.decode(scaled, num_frames=len(scaled), return_dict=False)[0].float()
-        return pixels
+    def pieces(self, text: str) -> list[str]:
+        """Raises SettingsError: the model reads no text."""
+        return Adapter.pieces(self, text)
 
-    @torch.no_grad()
     def observe(
         self,
         latents: Float[Tensor, "f c h w"],
@@ -126,18 +121,21 @@ class VideoUNet(ImageUNet):
         *,
         features: bool = False,
         edits: Sequence[Edit] = (),
+        grad: bool = False,
     ) -> Observation:
         """Returns the queries and keys of `sites` for a clip, see `ImageUNet.observe`.
 
         At a temporal site (frames, heads, tokens, dim) hold what each token asks of the same place in other frames.
         """
-        seen = super().observe(latents, timestep, sites, conditioning, features=features, edits=edits)
+        seen = super().observe(latents, timestep, sites, conditioning, features=features, edits=edits, grad=grad)
         temporal = {site.path for site in sites if site.kind == "temporal"}
 
-        def turned(kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        def turned(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {path: each.transpose(0, 2) if path in temporal else each for path, each in kept.items()}
 
-        return replace(seen, queries=turned(dict(seen.queries)), keys=turned(dict(seen.keys)))
+        return replace(seen, queries=turned(seen.queries), keys=turned(seen.keys))
+
+    observer = Adapter.observer
 
     @torch.no_grad()
     def trace(
@@ -156,7 +154,12 @@ class VideoUNet(ImageUNet):
         def forward(copies: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
             return self._predict_clips(copies.unflatten(0, (-1, len(latents))), timestep, states).flatten(0, 1)
 
-        return Trace(self.unet, latents, forward, self._turn, sites=sites, block=block, clip=len(latents))
+        return Trace(self.denoiser, latents, forward, self._turn, sites=sites, block=block, clip=len(latents))
+
+    def _unscaled(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "c lh lw"]:
+        """Returns the latent of an image without the autoencoder's scaling factor."""
+        mode: Tensor = self.autoencoder.network.module.encode(pixels.to(self.dtype)).latent_dist.mode()
+        return mode[0].float()
 
     def _predict(
         self, latents: Float[Tensor, "f c h w"], timestep: int, conditioning: Conditioning
@@ -173,7 +176,7 @@ class VideoUNet(ImageUNet):
         told = torch.tensor(0.25 * np.log(sigma_at(timestep)), dtype=torch.float32, device=self.device)
         facts = torch.tensor(CONDITIONS, dtype=self.dtype, device=self.device).expand(len(latents), -1)
         both = torch.cat([latents, image], dim=2)
-        return cast(Tensor, self.unet(both, told, states, facts, return_dict=False)[0].float())
+        return cast(Tensor, self._network.module(both, told, states, facts, return_dict=False)[0].float())
 
 
 def sigma_at(timestep: int) -> float:
@@ -182,20 +185,15 @@ def sigma_at(timestep: int) -> float:
     Raises:
         SettingsError: if there is no such level.
     """
-    if not 0 <= timestep < STEPS:
-        raise SettingsError(f"timestep {timestep} is outside 0 to {STEPS - 1}")
+    if not 0 <= timestep < SVD_STEPS:
+        raise SettingsError(f"timestep {timestep} is outside 0 to {SVD_STEPS - 1}")
     least, most = (sigma ** (1 / RHO) for sigma in SIGMAS)
-    return float((least + timestep / (STEPS - 1) * (most - least)) ** RHO)
+    return float((least + timestep / (SVD_STEPS - 1) * (most - least)) ** RHO)
 
 
 def karras_schedule() -> Schedule:
     """Returns the levels as shares of the signal in the variance, ᾱ = 1 / (1 + σ²)."""
-    return Schedule(tuple(1 / (1 + sigma_at(step) ** 2) for step in range(STEPS)), 1.0, "v_prediction")
-
-
-def clip_steps(first: int = 17, count: int = 25) -> tuple[int, ...]:
-    """Returns the timesteps of the sampler from its step `first` on, falling: 294, 252, ..., 0 from step 17 of 25."""
-    return tuple(round((STEPS - 1) * (1 - place / (count - 1))) for place in range(first, count))
+    return Schedule(tuple(1 / (1 + sigma_at(step) ** 2) for step in range(SVD_STEPS)), 1.0, "v_prediction")
 
 
 def _no_text() -> Any:

@@ -6,6 +6,9 @@ from typing import Literal
 
 from undertow.base import SettingsError
 
+Family = Literal["unet-image", "unet-video", "dit"]
+Prediction = Literal["epsilon", "v_prediction", "flow"]
+
 
 @dataclass(frozen=True)
 class Site:
@@ -77,6 +80,10 @@ def inversion_steps(timestep: int, step: int = 20, first: int = 1) -> tuple[int,
     return (*range(first, timestep, step), timestep)
 
 
+# What a card may name sites for; without any of its own, a purpose is served by the sites of "track".
+PURPOSES = ("track", "features", "points", "parse", "correspond", "modulate", "emerdiff", "tuning", "guidance")
+
+
 @dataclass(frozen=True)
 class Card:
     """What is known of one model before any weight is read.
@@ -96,8 +103,9 @@ class Card:
             noise − clean.
         token_budget: default number of tokens per frame at the tracking site.
         latent_stride: image pixels per side of one latent cell.
-        sites: where to look, by purpose: "track" for masks, "features" for hidden states where that is another place,
-            "points" for points, "parse", "correspond" and "modulate" for semantic segmentation, "tuning".
+        sites: where to look, by purpose (see `PURPOSES`): "track" for masks, "features" for hidden states where that is
+            another place, "points" for points, "parse", "correspond", "modulate" and "emerdiff" for semantic
+            segmentation, "tuning" of conditionings, "guidance" of sampling.
         noising: default way to the observed noise level.
         levels: that of other purposes than tracking, by the names of `sites`, where it differs.
         preset: default propagation preset.
@@ -120,7 +128,7 @@ class Card:
     name: str
     hub_ids: tuple[str, ...]
     licence: str
-    prediction: Literal["epsilon", "v_prediction", "flow"]
+    prediction: Prediction
     token_budget: int
     latent_stride: int
     sites: Mapping[str, tuple[Site, ...]]
@@ -131,7 +139,7 @@ class Card:
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     gated: bool = False
-    family: Literal["unet-image", "unet-video", "dit"] = "unet-image"
+    family: Family = "unet-image"
     chunk: int = 1
     preset: str = "drift"
     temperatures: Mapping[str, float] = field(default_factory=dict)
@@ -154,3 +162,16 @@ class Card:
     def memory_per_frame(self) -> int:
         """Bytes of the queries and keys of one frame at the default budget, in bfloat16."""
         return sum(2 * 2 * self.token_budget * site.heads * site.head_dim for site in self.sites["track"])
+
+    def places(self, *wanted: "str | Site") -> tuple[Site, ...]:
+        """Returns the sites of some purposes (see `PURPOSES`), and sites that are given themselves.
+
+        Raises:
+            SettingsError: if there is no such purpose.
+        """
+        found: list[Site] = []
+        for each in wanted:
+            if isinstance(each, str) and each not in (*self.sites, *PURPOSES):
+                raise SettingsError(f"'{each}' is no purpose of a model; give one of {', '.join(PURPOSES)}")
+            found += [each] if isinstance(each, Site) else self.sites.get(each, self.sites["track"])
+        return tuple(dict.fromkeys(found))

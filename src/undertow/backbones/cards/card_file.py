@@ -1,9 +1,10 @@
-"""Cards in files: how anybody tells undertow of a model, or of another place to look in a known one.
+"""The models that are known by name: registered by one decorator, or described in card files.
 
-A card file is JSON. It has a `name` of its own; `like`, the card that it starts from; and any attribute of `Card` that
-differs. The weights are those of the card it is like, unless it names `hub_ids` or a `folder` in the diffusers layout
-(relative to the file). `undertow analyze` writes such files. One is used as `--model FILE.json`, or by its name if it
-lies in the folder that UNDERTOW_CARDS names.
+A card file tells undertow of a model, or of another place to look in a known one. It is JSON, with a `name` of its
+own; `like`, the card that it starts from; and any attribute of `Card` that differs. The weights are those of the card
+it is like, unless it names `hub_ids` or a `folder` in the diffusers layout (relative to the file). `undertow analyze`
+writes such files. One is used as `--model FILE.json`, or by its name if it lies in the folder that
+UNDERTOW_CARDS names.
 
     {"name": "my-model", "like": "sd-2.1", "folder": "weights",
      "sites": {"points": [{"path": "up_blocks.2.attentions.1.transformer_blocks.0.attn1", "kind": "self",
@@ -13,7 +14,7 @@ lies in the folder that UNDERTOW_CARDS names.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
 from undertow.base import SettingsError, write_json
 
 FOLDER_VARIABLE = "UNDERTOW_CARDS"
+_CARDS: dict[str, Card] = {}
 # Entries of a file that are not attributes of the card: what it starts from, where weights are, and remarks.
 _EXTRA = ("like", "folder", "measured")
 
@@ -43,15 +45,60 @@ class UserCard:
     path: Path
 
 
+def register_card(make: Callable[[], Card]) -> Callable[[], Card]:
+    """Adds the card that `make` returns to the registry; use as a decorator.
+
+    Raises:
+        SettingsError: if another card already has the name.
+    """
+    card = make()
+    if card.name in _CARDS:
+        raise SettingsError(f"a model called '{card.name}' is registered already; choose another name")
+    _CARDS[card.name] = card
+    return make
+
+
+def get_card(name: str) -> Card:
+    """Returns the card called `name`: a registered one, or one in the user's folder of cards.
+
+    Raises:
+        SettingsError: if there is none.
+    """
+    known = {card.name: card for card in list_cards()}
+    if name not in known:
+        raise SettingsError(f"no model is called '{name}'; known are {', '.join(known)}")
+    return known[name]
+
+
+def registered_card(name: str) -> Card:
+    """Returns the registered card called `name`, whatever lies in the user's folder.
+
+    Raises:
+        SettingsError: if there is none.
+    """
+    if name not in _CARDS:
+        raise SettingsError(f"no registered model is called '{name}'; see `undertow models` for those that are")
+    return _CARDS[name]
+
+
+def list_cards() -> list[Card]:
+    """Returns every registered card, in order of registration, and then those in the user's folder of cards.
+
+    Raises:
+        SettingsError: if a file in that folder is no card, or has the name of a registered one.
+    """
+    users = user_cards()
+    for name in users.keys() & _CARDS.keys():
+        raise SettingsError(f"card '{users[name].path}' has the name of another model, '{name}'; change it")
+    return [*_CARDS.values(), *(user.card for user in users.values())]
+
+
 def read_card_file(path: Path | str) -> UserCard:
     """Returns the card in a JSON file.
 
     Raises:
         SettingsError: naming the file, if it cannot be read, has unknown or missing entries, or one of a wrong kind.
     """
-    # The registry itself asks for the cards in files.
-    from undertow.backbones.cards.registry import registered_card
-
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ of the last decoder block for 2.1, all three of that block for 1.5, at timestep 
 from dataclasses import replace
 
 from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
-from undertow.backbones.cards.registry import register_card
+from undertow.backbones.cards.card_file import register_card
 
 
 def _decoder_site(block: int, index: int, heads: int, head_dim: int, stride: int) -> Site:

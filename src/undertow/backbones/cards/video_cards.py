@@ -1,33 +1,31 @@
-"""The cards of video diffusion transformers.
+"""The cards of video models: Stable Video Diffusion, and video diffusion transformers.
 
 Blocks, timesteps and the size of 480x720 follow the published tracking procedure of DiffTrack (arXiv 2506.17220): block
 17 of both CogVideoX models and block 16 of HunyuanVideo, on clean latents, the network being told the last timestep of
 its sampler. Block 14 of Wan 14B is the default of DiTracker (arXiv 2512.20606). What is not from there says so.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
 
-from undertow.backbones.adapters.dit_kinds import Kind, block_paths
-from undertow.backbones.cards.card import Card, Noising, Site
-from undertow.backbones.cards.registry import register_card
-from undertow.backbones.sampling.schedule import NoiseSchedule
+from undertow.backbones.cards.card import Card, Noising, Prediction, Site
+from undertow.backbones.cards.card_file import register_card
 
 # 480x720 in tokens of 16 pixels.
 GRID = (30, 45)
+# Noise levels of Stable Video Diffusion, such that its sampler's 25 steps are whole numbers: 0, 42, 84, ..., 1008.
+SVD_STEPS = 24 * 42 + 1
 
 
-def _card(
+def transformer_card(
     name: str,
     hub_ids: tuple[str, ...],
     licence: str,
-    prediction: Literal["v_prediction", "flow"],
+    prediction: Prediction,
     site: Site,
     timestep: int,
     notes: str,
 ) -> Card:
-    """Returns a card that reads one site on clean latents."""
+    """Returns the card of a video transformer that is read at one site, on clean latents at 480x720."""
     return Card(
         name=name,
         hub_ids=hub_ids,
@@ -53,7 +51,7 @@ def _cogvideox(block: int, heads: int) -> Site:
 @register_card
 def cogvideox_2b() -> Card:
     """Returns the card of CogVideoX 2B, text to video."""
-    return _card(
+    return transformer_card(
         "cogvideox-2b",
         # The organisation THUDM was renamed zai-org; caches may hold either.
         ("zai-org/CogVideoX-2b", "THUDM/CogVideoX-2b"),
@@ -80,7 +78,7 @@ def cogvideox_2b_i2v() -> Card:
 @register_card
 def cogvideox_5b() -> Card:
     """Returns the card of CogVideoX 5B, text to video."""
-    return _card(
+    return transformer_card(
         "cogvideox-5b",
         ("zai-org/CogVideoX-5b", "THUDM/CogVideoX-5b"),
         "CogVideoX LICENSE",
@@ -98,14 +96,14 @@ def cogvideox_5b_i2v() -> Card:
         cogvideox_5b(),
         name="cogvideox-5b-i2v",
         hub_ids=("zai-org/CogVideoX-5b-I2V", "THUDM/CogVideoX-5b-I2V"),
-        notes="480x720 and no other size, the first frame being the condition; tracking reads 18 of 42 blocks, 4.8 GB",
+        notes="480x720 and no other size, the first frame being the condition; tracking reads 18 of 42 blocks, 4.9 GB",
     )
 
 
 @register_card
 def hunyuan_video() -> Card:
     """Returns the card of HunyuanVideo, text to video."""
-    return _card(
+    return transformer_card(
         "hunyuan-video",
         ("hunyuanvideo-community/HunyuanVideo",),
         "Tencent Hunyuan Community",
@@ -120,7 +118,7 @@ def hunyuan_video() -> Card:
 @register_card
 def wan_1_3b() -> Card:
     """Returns the card of Wan 2.1 1.3B, text to video."""
-    return _card(
+    return transformer_card(
         "wan2.1-1.3b",
         ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers",),
         "Apache-2.0",
@@ -136,14 +134,14 @@ def wan_1_3b() -> Card:
 @register_card
 def wan_14b() -> Card:
     """Returns the card of Wan 2.1 14B, text to video."""
-    return _card(
+    return transformer_card(
         "wan2.1-14b",
         ("Wan-AI/Wan2.1-T2V-14B-Diffusers",),
         "Apache-2.0",
         "flow",
         Site("blocks.14.attn1", "self", 40, 128, 16),
         60,
-        "tracking reads 15 of 40 blocks, 11.0 GB in bfloat16",
+        "tracking reads 15 of 40 blocks, 11.1 GB in bfloat16",
     )
 
 
@@ -154,7 +152,7 @@ def tiny_video() -> Card:
     Block and timestep are the best on validation worlds (docs/training-video.md).
     """
     site = Site("transformer_blocks.3.attn1", "joint", 4, 48, 8)
-    card = _card("tiny-video", (), "Apache-2.0", "v_prediction", site, 150, "trained on procedural clips")
+    card = transformer_card("tiny-video", (), "Apache-2.0", "v_prediction", site, 150, "trained on procedural clips")
     return replace(
         card,
         token_budget=36 * 20,
@@ -166,35 +164,41 @@ def tiny_video() -> Card:
     )
 
 
-def middle_card(name: str, kind: Kind, config: Mapping[str, Any], schedule: NoiseSchedule, latent_stride: int) -> Card:
-    """Returns a card for a video transformer of which nothing is known: its middle block, on clean latents.
+def _svd_site(up: int, index: int, heads: int, stride: int, *, temporal: bool = False) -> Site:
+    inner = "temporal_transformer_blocks" if temporal else "transformer_blocks"
+    path = f"up_blocks.{up}.attentions.{index}.{inner}.0.attn1"
+    return Site(path, "temporal" if temporal else "self", heads, 64, stride)
 
-    Args:
-        name: what to call it.
-        kind: of its attention.
-        config: of its transformer.
-        schedule: of the model; the timestep is the last of 50 steps.
-        latent_stride: image pixels per side of a latent cell.
+
+@register_card
+def svd() -> Card:
+    """Returns the card of Stable Video Diffusion for 14 frames.
+
+    Sites and levels are VidSeg's (supplementary, table 1): features of blocks 6, 7 and 8 at the last of 25 steps,
+    spatial and temporal self-attention of block 8 pushed.
     """
-    paths = block_paths(kind, config)
-    stride = latent_stride * kind.patch(config)
-    site = Site(
-        paths[len(paths) // 2],
-        kind.site_kind,
-        int(config["num_attention_heads"]),
-        int(config["attention_head_dim"]),
-        stride,
+    return Card(
+        name="svd",
+        hub_ids=("stabilityai/stable-video-diffusion-img2vid",),
+        licence="Stability AI Community License",
+        prediction="v_prediction",
+        token_budget=72 * 128,
+        latent_stride=8,
+        sites={
+            "track": (_svd_site(3, 0, heads=5, stride=8),),
+            "parse": tuple(_svd_site(2, index, heads=10, stride=16) for index in range(3)),
+            "correspond": (_svd_site(2, 1, heads=10, stride=16),),
+            "modulate": (_svd_site(2, 2, heads=10, stride=16), _svd_site(2, 2, heads=10, stride=16, temporal=True)),
+        },
+        noising=Noising(kind="noise", timestep=0, steps_grid=(0,)),
+        window_radius=14,
+        window_grid=(72, 128),
+        family="unet-video",
+        chunk=14,
+        notes="sees 14 frames together; its timesteps are 0 (least noise) to 1008, 42 per step of its sampler",
     )
-    height, width = config.get("sample_height"), config.get("sample_width")
-    grid = (height // kind.patch(config), width // kind.patch(config)) if height and width else GRID
-    card = _card(
-        name, (), "unknown", "v_prediction", site, 19, "no known model has these blocks: the middle one is read"
-    )
-    return replace(
-        card,
-        prediction=schedule.prediction,
-        token_budget=grid[0] * grid[1],
-        window_grid=grid,
-        window_radius=max(1, round(grid[1] * 14 / 96)),
-        latent_stride=latent_stride,
-    )
+
+
+def clip_steps(first: int = 17, count: int = 25) -> tuple[int, ...]:
+    """Returns the timesteps of SVD's sampler from its step `first` on, falling: 294, 252, ..., 0 from step 17 of 25."""
+    return tuple(round((SVD_STEPS - 1) * (1 - place / (count - 1))) for place in range(first, count))

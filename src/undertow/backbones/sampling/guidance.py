@@ -21,13 +21,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from undertow.backbones.cards.card import Card
-from undertow.backbones.observation import Backbone
+from undertow.backbones.protocol import Backbone
+from undertow.backbones.sampling.schedule import FlowSchedule
 from undertow.backbones.sampling.temporal import frames_apart
 from undertow.base import Progress, SettingsError, SilentProgress
 
 MOST_STEPS, MOST_SCALE, MOST_FRAMES = 1000, 100.0, 10_000
-# Timestep shifts of the published pipelines, by class of the network.
-_SHIFTS = {"HunyuanVideoTransformer3DModel": 7.0, "WanTransformer3DModel": 3.0}
+# Text scale and timestep shift of the published pipelines, by class of the network. HunyuanVideo was distilled to need
+# no second branch.
+_USUAL = {"HunyuanVideoTransformer3DModel": (1.0, 7.0), "WanTransformer3DModel": (6.0, 3.0)}
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,12 @@ def sample(
     settings, progress = settings or SamplingSettings(), progress or SilentProgress()
     _check(backbone, frames, size, settings, first)
     sites = settings.sites or guided_sites(backbone.card)
-    network: Any = denoiser_of(backbone)
     scheduler = make_sampler(backbone, settings)
-    text_scale = settings.text_scale
-    if text_scale is None:
-        text_scale = 1.0 if network.config.get("guidance_embeds") else 6.0
-    shape = (frames, network.config.out_channels, size[0] // backbone.stride, size[1] // backbone.stride)
+    text_scale = _usual(backbone)[0] if settings.text_scale is None else settings.text_scale
+    shape = (frames, backbone.channels, size[0] // backbone.stride, size[1] // backbone.stride)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(settings.seed), dtype=torch.float32)
     latents = noise.to(backbone.device)
-    text, null = backbone.embed(prompt), backbone.embed(backbone.card.null_text)
+    text, null = backbone.condition(prompt), backbone.condition()
     if first is not None:
         text, null = (replace(states, first_frame=first.to(backbone.device)) for states in (text, null))
     noisy: dict[int, Float[Tensor, "f c h w"]] = {}
@@ -153,7 +152,7 @@ def sample(
             without = backbone.denoise(latents, timestep, null)
             guided = without + text_scale * (towards - without)
         if settings.perturbed:
-            with frames_apart(network, sites, frames):
+            with frames_apart(backbone.denoiser, sites, frames):
                 apart = backbone.denoise(latents, timestep, text)
             guided = guided + settings.scale * (towards - apart)
         calls += 1 + (text_scale != 1) + settings.perturbed
@@ -173,11 +172,11 @@ def make_sampler(backbone: Backbone, settings: SamplingSettings) -> Any:
     It is made of the model's own noise schedule: DDIM with trailing timesteps (999, 979, ... of 50 steps), as
     CogVideoX is sampled, or Euler's method for models of flow, at levels that are whole timesteps.
     """
-    schedule = backbone.schedule  # type: ignore[attr-defined]
-    if schedule.prediction == "flow":
+    schedule = backbone.schedule
+    if isinstance(schedule, FlowSchedule):
         euler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=schedule.steps)
         levels = torch.linspace(1, 1 / settings.steps, settings.steps, dtype=torch.float64)
-        shift = settings.shift or _SHIFTS.get(type(denoiser_of(backbone)).__name__, 1.0)
+        shift = settings.shift or _usual(backbone)[1]
         levels = shift * levels / (1 + (shift - 1) * levels)
         euler.set_timesteps(sigmas=((levels * schedule.steps).round() / schedule.steps).tolist())
         return euler
@@ -200,9 +199,7 @@ def make_sampler(backbone: Backbone, settings: SamplingSettings) -> Any:
 
 def decode_sample(backbone: Backbone, latents: Float[Tensor, "f c h w"]) -> UInt8[np.ndarray, "t h w 3"]:
     """Returns the frames of a sample; the published video models make several of each latent after the first."""
-    decode = getattr(backbone, "decode_clip", backbone.decode)
-    images: UInt8[np.ndarray, "t h w 3"] = decode(latents)
-    return images
+    return backbone.decode_clip(latents)
 
 
 def guided_sites(card: Card) -> tuple[str, ...]:
@@ -211,17 +208,9 @@ def guided_sites(card: Card) -> tuple[str, ...]:
     return tuple(site.path for site in card.sites[purpose])
 
 
-def denoiser_of(backbone: Backbone) -> torch.nn.Module:
-    """Returns the network that a backbone asks, which holds its attentions.
-
-    Raises:
-        SettingsError: if the backbone has none that is known.
-    """
-    for name in ("transformer", "unet", "network"):
-        network = getattr(backbone, name, None)
-        if isinstance(network, torch.nn.Module):
-            return network
-    raise SettingsError(f"'{backbone.card.name}' shows no network to look into; give another model")
+def _usual(backbone: Backbone) -> tuple[float, float]:
+    """Returns the text scale and the timestep shift of the published pipeline."""
+    return _USUAL.get(type(backbone.denoiser).__name__, (6.0, 1.0))
 
 
 def _check(
@@ -232,6 +221,10 @@ def _check(
     first: Float[Tensor, "c h w"] | None,
 ) -> None:
     name = backbone.card.name
+    if backbone.card.family == "unet-video":
+        raise SettingsError(
+            f"undertow reads '{name}' and does not sample from it; give an image model or a transformer"
+        )
     if not 1 <= frames <= MOST_FRAMES:
         raise SettingsError(f"--frames is {frames}; give 1 to {MOST_FRAMES}")
     if backbone.card.chunk == 1 and frames > 1:
@@ -242,7 +235,7 @@ def _check(
         )
     if backbone.card.chunk == 1 and settings.guidance == "temporal":
         raise SettingsError(f"'{name}' makes single pictures, which have no other frames; leave --guidance out")
-    if getattr(backbone, "image_to_video", False) != (first is not None):
+    if backbone.image_to_video != (first is not None):
         needs = "continues a picture; give --image" if first is None else "takes no first picture; leave --image out"
         raise SettingsError(f"'{name}' {needs}")
     backbone.input_size(*size, size=size)

@@ -7,12 +7,17 @@ transformer; that of transformers is one network, with its config and weights at
 from pathlib import Path
 from typing import Literal
 
+from undertow.backbones.weights.configs import read_config
+from undertow.base import SettingsError
+
 Layout = Literal["diffusers", "transformers"]
 
 # Each component of the diffusers layout that holds weights, with the stem of its weight file.
 WEIGHT_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 # Those of a video transformer; its text encoders, the heaviest, may be absent where only the empty text is used.
 _VIDEO_STEMS = {"transformer": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+# The second denoiser of models that have one for the lower noise levels (Wan 2.2 A14B).
+LOW_NOISE = "transformer_2"
 _VIDEO_TEXT_STEMS = {"text_encoder": "model", "text_encoder_2": "model"}
 _PLAIN_FILES = (
     *(f"{component}/config.json" for component in WEIGHT_STEMS),
@@ -86,6 +91,24 @@ def is_video_unet(folder: Path) -> bool:
     return (folder / "unet").is_dir() and (folder / "image_encoder").is_dir()
 
 
+def low_noise_denoiser(folder: Path) -> tuple[str, float] | None:
+    """Returns the component that knows the lower noise levels and the timestep it ends below, if there are two.
+
+    Raises:
+        WeightsUnavailable: if the model's index is damaged.
+        SettingsError: if it does not say which noise levels each of them knows.
+    """
+    if not (folder / LOW_NOISE).is_dir():
+        return None
+    boundary = read_config(folder / "model_index.json").get("boundary_ratio")
+    if not isinstance(boundary, int | float) or not 0 < boundary <= 1:
+        raise SettingsError(
+            f"{folder} has two denoisers and {folder / 'model_index.json'} no boundary_ratio between them; "
+            f"remove {LOW_NOISE}, or correct it"
+        )
+    return LOW_NOISE, 1000 * boundary
+
+
 def _unet_stems(folder: Path) -> dict[str, str]:
     return _CLIP_STEMS if is_video_unet(folder) else WEIGHT_STEMS
 
@@ -100,7 +123,11 @@ def weight_variant(folder: Path, component: str) -> str | None:
     Returns:
         "" for plain safetensors (one file or shards), "fp16" if there is only a half-precision copy, `None` if neither.
     """
-    stem = folder / component / (WEIGHT_STEMS | _VIDEO_STEMS).get(component, "model")
+    stem = (
+        folder
+        / component
+        / (WEIGHT_STEMS | _VIDEO_STEMS | {LOW_NOISE: _VIDEO_STEMS["transformer"]}).get(component, "model")
+    )
     for variant, endings in {
         "": (".safetensors", ".safetensors.index.json"),
         "fp16": (".fp16.safetensors", ".safetensors.index.fp16.json"),
@@ -119,6 +146,7 @@ def weight_files(folder: Path, layout: Layout = "diffusers") -> list[str]:
     stems = {"": "model"}
     if layout == "diffusers":
         stems = _VIDEO_STEMS | _VIDEO_TEXT_STEMS if is_video_transformer(folder) else _unet_stems(folder)
+        stems |= {LOW_NOISE: _VIDEO_STEMS["transformer"]} if (folder / LOW_NOISE).is_dir() else {}
     for component, stem in stems.items():
         variant = weight_variant(folder, component)
         infix = f".{variant}" if variant else ""

@@ -7,8 +7,7 @@ from pathlib import Path
 import huggingface_hub
 
 from undertow.backbones.cards.card import Card
-from undertow.backbones.cards.card_file import folder_of, read_card_file, user_cards
-from undertow.backbones.cards.registry import get_card, list_cards
+from undertow.backbones.cards.card_file import folder_of, get_card, list_cards, read_card_file, user_cards
 from undertow.backbones.weights import hub
 from undertow.backbones.weights.digests import digests_of, find_mismatch
 from undertow.backbones.weights.layout import Layout, weight_files

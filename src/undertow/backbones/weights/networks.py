@@ -1,60 +1,263 @@
 """Reading one network from files: whole, finite, and without the libraries' own noise."""
 
+import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from undertow.backbones.weights.configs import read_config
 from undertow.backbones.weights.layout import weight_files, weight_variant
-from undertow.base import WeightsUnavailable
+from undertow.base import SettingsError, WeightsUnavailable
+
+# What the first autoencoders call the projections of their attentions.
+_OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def read_network(kind: Any, folder: Path, component: str, dtype: torch.dtype) -> Any:
-    """Returns one network of a `folder` in the diffusers layout.
+    """Returns one network of transformers in a `folder` of the diffusers layout.
 
     Args:
-        kind: class of the network.
-        folder: of the model.
-        component: name of the network's folder inside it.
-        dtype: number type of the weights.
+        kind: Class of the network.
+        folder: Of the model.
+        component: Name of the network's folder inside it; "" for the layout of transformers.
+        dtype: Number type of the weights.
 
     Raises:
         WeightsUnavailable: if weights are missing, of another shape, damaged or not finite.
+        SettingsError: if a number in its configuration is out of bounds.
     """
-    options: dict[str, Any] = {"variant": weight_variant(folder, component) or None, "use_safetensors": True}
-    if kind.__module__.startswith("transformers."):
-        options |= {"dtype": dtype}
-    else:
-        options |= {"torch_dtype": dtype, "low_cpu_mem_usage": False}
-    where = str(folder / component)
+    where = folder / component
+    read_config(where / "config.json", text=True)
     try:
         with quiet():
             network, report = kind.from_pretrained(
-                folder / component, local_files_only=True, output_loading_info=True, **options
+                where,
+                variant=weight_variant(folder, component) or None,
+                dtype=dtype,
+                # Said here, since a configuration may ask for one that is fetched from elsewhere.
+                attn_implementation="sdpa" if kind._supports_sdpa else "eager",
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _unreadable(where, error) from error
-    _require_all(report["missing_keys"], where)
-    _require_finite(network, where)
+    except Exception as error:  # a configuration can be wrong in as many ways as the libraries have lines
+        raise _unreadable(str(where), error) from error
+    _require_all(report["missing_keys"], str(where))
+    _require_finite(dict(network.named_parameters()), str(where))
     return network
+
+
+def read_tokenizer(kind: Any, folder: Path, *, most: int | None = None) -> Any:
+    """Returns a tokenizer of transformers.
+
+    Args:
+        kind: Class of the tokenizer.
+        folder: That holds it.
+        most: Tokens that the model reads; `None` where the tokenizer is not asked for its own number.
+
+    Raises:
+        WeightsUnavailable: if it is absent or damaged, or makes more tokens than the model reads.
+    """
+    try:
+        with quiet():
+            tokenizer = kind.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        reason = textwrap.shorten(str(error) or type(error).__name__, 160)
+        raise WeightsUnavailable(
+            f"the tokenizer in {folder} does not load ({reason}); download the model again"
+        ) from error
+    if most is not None and not 2 <= tokenizer.model_max_length <= most:
+        raise WeightsUnavailable(
+            f"the tokenizer in {folder} makes {tokenizer.model_max_length} tokens and the model reads {most}; "
+            "download the model again"
+        )
+    return tokenizer
+
+
+class StoredWeights:
+    """Weights in safetensors files by name, read when they are asked for.
+
+    Args:
+        files: Where each weight is.
+        stored: What a weight is called in its file, where that is another name.
+    """
+
+    def __init__(self, files: Mapping[str, Path], stored: Mapping[str, str] | None = None) -> None:
+        self._files, self._stored = files, stored or {}
+
+    @classmethod
+    def of(cls, folder: Path, component: str) -> "StoredWeights":
+        """Returns the weights of one component of a `folder` in the diffusers layout.
+
+        Raises:
+            WeightsUnavailable: if a file is damaged.
+        """
+        files: dict[str, Path] = {}
+        for file in weight_files(folder):
+            if file.rpartition("/")[0] == component and folder / file not in files.values():
+                try:
+                    with safe_open(folder / file, "pt") as opened:
+                        files |= dict.fromkeys(opened.keys(), folder / file)
+                except (OSError, SafetensorError) as error:
+                    raise _unreadable(str(folder / component), error) from error
+        stored = {_renamed(name): name for name in files}
+        return cls({new: files[name] for new, name in stored.items()}, stored)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def tensors(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Yields some weights with their names, file by file."""
+        for file, group in groupby(sorted(names, key=lambda name: self._files[name]), self._files.__getitem__):
+            with safe_open(file, "pt") as opened:
+                for name in group:
+                    yield name, opened.get_tensor(self._stored.get(name, name))
+
+    def head(self, name: str, count: int) -> Tensor:
+        """Returns the first numbers of a weight, without reading all of it."""
+        with safe_open(self._files[name], "pt") as opened:
+            part = opened.get_slice(self._stored.get(name, name))
+            shape = part.get_shape()
+            if not shape:
+                return opened.get_tensor(self._stored.get(name, name)).flatten()
+            rows = -(-count // max(1, math.prod(shape[1:])))
+            return part[:rows].flatten()[:count]
+
+
+class Network:
+    """A frozen network whose weights are read when they are needed, and moved to where it runs.
+
+    Weights that were not read are on the "meta" device: they have shapes and no memory.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        device: torch.device,
+        dtype: torch.dtype,
+        stored: StoredWeights | None = None,
+        where: str = "",
+    ) -> None:
+        """Takes over a module: freezes it, and moves the weights it has.
+
+        Args:
+            module: The network.
+            device: Where it is to run.
+            dtype: Number type of the weights, but for those that its class wants in float32.
+            stored: Where the weights on the "meta" device come from; `None` if the module has all of its own.
+            where: What to call their origin in errors.
+        """
+        self.module = (hollow(module) if device.type == "meta" else module).eval().requires_grad_(False)
+        self.device, self.dtype, self._stored, self._where = device, dtype, stored, where
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            if stored is None or not tensor.is_meta:
+                tensor.data = self._placed(name, tensor.data)
+
+    def nbytes(self, wanted: Callable[[str], bool] | None = None) -> int:
+        """Returns the bytes of the weights that have been read, or of those with names that are `wanted`."""
+        total = 0
+        for name, each in self.module.state_dict().items():
+            waiting = self._stored is not None and each.is_meta
+            size = weight_dtype(self.module, name, self.dtype).itemsize if waiting else each.itemsize
+            total += each.numel() * size if (not waiting if wanted is None else wanted(name)) else 0
+        return total
+
+    def read(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
+        """Reads the weights with names that are `wanted`, unless they were read before.
+
+        Raises:
+            WeightsUnavailable: if one is missing, of another shape or not finite, or a file is damaged.
+        """
+        if self._stored is None:
+            return
+        shapes = {n: each.shape for n, each in self.module.state_dict().items() if each.is_meta and wanted(n)}
+        _require_all({name for name in shapes if name not in self._stored}, self._where)
+        try:
+            chosen = {}
+            for name, stored in self._stored.tensors(shapes):
+                # A copy, since a view of the file has another alignment in memory, and rounds otherwise.
+                weight = self._placed(name, stored, copy=True)
+                # Files of the first layout keep some matrices as convolutions of one pixel.
+                dimensions = len(shapes[name])
+                chosen[name] = weight.flatten(dimensions - 1) if weight.ndim > dimensions > 0 else weight
+            self.module.load_state_dict(chosen, strict=False, assign=True)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise _unreadable(self._where, error) from error
+        _require_finite(chosen, self._where)
+
+    def heads(self, count: int) -> Iterator[tuple[str, tuple[int, ...], torch.dtype, Tensor]]:
+        """Yields name, shape, number type and first numbers of every weight, of those not read from their files.
+
+        A weight whose file is not there has no numbers.
+        """
+        for name, tensor in self.module.state_dict().items():
+            dtype, head = tensor.dtype, tensor.flatten()[:count]
+            if self._stored is not None and tensor.is_meta:
+                dtype = weight_dtype(self.module, name, self.dtype)
+                head = self._stored.head(name, count).to(dtype) if name in self._stored else torch.empty(0)
+            yield name, tuple(tensor.shape), dtype, head
+
+    def _placed(self, name: str, tensor: Tensor, copy: bool = False) -> Tensor:
+        dtype = weight_dtype(self.module, name, self.dtype) if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self.device, dtype, copy=copy)
+
+
+def stored_network(
+    kind: str, config: Mapping[str, Any], folder: Path, component: str, device: torch.device, dtype: torch.dtype
+) -> Network:
+    """Returns a network of a class of diffusers, of which nothing has been read yet.
+
+    Args:
+        kind: Name of the class.
+        config: Its configuration.
+        folder: Of the model, in the diffusers layout.
+        component: Name of the network's folder inside it.
+        device: Where to run.
+        dtype: Number type of the weights.
+
+    Raises:
+        WeightsUnavailable: if a file is damaged.
+    """
+    where = str(folder / component)
+    try:
+        with quiet(), torch.device("meta"):
+            module = getattr(diffusers, kind).from_config(dict(config))
+    except Exception as error:  # a configuration can be wrong in as many ways as the libraries have lines
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 160)
+        raise SettingsError(f"{where} describes no network that can be built ({reason}); give another model") from error
+    return Network(hollow(module), device, dtype, StoredWeights.of(folder, component), where)
+
+
+def hollow(module: Any) -> Any:
+    """Returns a module that was built on the "meta" device without those weights that were made elsewhere all the same.
+
+    Where a class makes a weight out of numbers, it is on no device but the CPU, and would pass for one that was read.
+    """
+    for part in module.modules():
+        for name, weight in part.named_parameters(recurse=False):
+            if not weight.is_meta:
+                setattr(part, name, torch.nn.Parameter(weight.to("meta"), requires_grad=False))
+    return module
 
 
 def fill_network(network: Any, weights: Mapping[str, Tensor], where: str, dtype: torch.dtype) -> Any:
     """Returns `network` with `weights` in the place of its own; what else `weights` holds is ignored.
 
     Args:
-        network: any, also one without memory on the "meta" device.
-        weights: tensors by parameter name.
-        where: what to call their origin in errors.
-        dtype: number type they are brought to.
+        network: Any, also one without memory on the "meta" device.
+        weights: Tensors by parameter name.
+        where: What to call their origin in errors.
+        dtype: Number type they are brought to.
 
     Raises:
         WeightsUnavailable: if weights are missing, of another shape or not finite.
@@ -66,55 +269,7 @@ def fill_network(network: Any, weights: Mapping[str, Tensor], where: str, dtype:
         network.load_state_dict(chosen, assign=True)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise _unreadable(where, error) from error
-    _require_finite(network, where)
-    return network
-
-
-class StoredWeights(Mapping[str, Tensor]):
-    """The weights of one component of a folder by name, each read from its file when it is asked for.
-
-    Args:
-        folder: Of the model, in the diffusers layout.
-        component: Name of the network's folder inside it.
-
-    Raises:
-        WeightsUnavailable: If there are none.
-    """
-
-    def __init__(self, folder: Path, component: str) -> None:
-        self._prefix = ""
-        self._files: dict[str, Path] = {}
-        for file in weight_files(folder):
-            if file.rpartition("/")[0] == component and folder / file not in self._files.values():
-                try:
-                    with safe_open(folder / file, "pt") as stored:
-                        self._files |= dict.fromkeys(stored.keys(), folder / file)
-                except (OSError, SafetensorError) as error:
-                    raise _unreadable(str(folder / component), error) from error
-
-    def below(self, prefix: str) -> "StoredWeights":
-        """Returns the weights whose names begin with `prefix`, without it."""
-        view = copy(self)
-        view._prefix = self._prefix + prefix
-        return view
-
-    def __getitem__(self, name: str) -> Tensor:
-        with safe_open(self._files[self._prefix + name], "pt") as stored:
-            return stored.get_tensor(self._prefix + name)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name.removeprefix(self._prefix) for name in self._files if name.startswith(self._prefix))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def cast(network: Any, dtype: torch.dtype) -> Any:
-    """Returns `network` with its weights in `dtype`, but for those that its class wants in float32."""
-    for name, module in network.named_modules():
-        for own, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            if tensor.is_floating_point():
-                tensor.data = tensor.data.to(weight_dtype(network, f"{name}.{own}", dtype))
+    _require_finite(chosen, where)
     return network
 
 
@@ -154,10 +309,17 @@ def _require_all(missing: Any, where: str) -> None:
         )
 
 
-def _require_finite(network: Any, where: str) -> None:
-    for name, weight in network.named_parameters():
+def _renamed(name: str) -> str:
+    """Returns the name that a weight has now; old autoencoders call the parts of an attention otherwise."""
+    path, _, own = name.rpartition(".")
+    parent, _, part = path.rpartition(".")
+    return f"{parent}.{_OLD_NAMES[part]}.{own}" if part in _OLD_NAMES and ".attentions." in path else name
+
+
+def _require_finite(weights: Mapping[str, Tensor], where: str) -> None:
+    for name, weight in weights.items():
         # A sum is not finite if any term is not, and is much cheaper than looking at each.
-        if not weight.sum(dtype=torch.float32).isfinite():
+        if weight.is_floating_point() and not weight.sum(dtype=torch.float32).isfinite():
             raise WeightsUnavailable(
                 f"{where} has NaN or infinite numbers in {name}; the file is damaged, download it again"
             )

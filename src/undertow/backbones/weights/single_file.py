@@ -8,23 +8,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.loaders.single_file_utils import (
-    convert_ldm_clip_checkpoint,
-    convert_ldm_unet_checkpoint,
-    convert_ldm_vae_checkpoint,
-    convert_open_clip_checkpoint,
-)
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from undertow.backbones.published import ARCHITECTURES, Architecture
-from undertow.backbones.weights.networks import fill_network, quiet
 from undertow.base import SettingsError, WeightsUnavailable
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
+
+    from undertow.backbones.published import Architecture
+    from undertow.backbones.weights.networks import Network
 
 UNET, VAE, CLIP, OPEN_CLIP = (
     "model.diffusion_model.",
@@ -112,34 +108,45 @@ def find_file_problem(path: Path) -> str | None:
     return f"{path} seems to be {_resemblance(shapes)}"
 
 
-def published_names(path: Path, architectures: Mapping[str, Architecture] = ARCHITECTURES) -> list[str]:
+def published_names(path: Path, architectures: "Mapping[str, Architecture] | None" = None) -> list[str]:
     """Returns the published models whose weights have the shapes of those in the file.
 
     Weights do not tell what the denoiser predicts, so that there may be several.
     """
+    from undertow.backbones.published import ARCHITECTURES
+
     width = _shapes(path)[_TEXT_KEYS][1]
-    return [name for name, known in architectures.items() if known.unet["cross_attention_dim"] == width]
+    known = ARCHITECTURES if architectures is None else architectures
+    return [name for name, each in known.items() if name in TEXT_ENCODERS and each.text[1] == width]
 
 
-def read_networks(
-    path: Path, architecture: Architecture, dtype: torch.dtype
-) -> tuple[UNet2DConditionModel, AutoencoderKL]:
-    """Returns the denoiser and the autoencoder of the file.
+def stored_networks(
+    path: Path, architecture: "Architecture", device: torch.device, dtype: torch.dtype
+) -> "tuple[Network, Network]":
+    """Returns the denoiser and the autoencoder of the file, of which nothing has been read yet."""
+    import diffusers
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
-    Raises:
-        WeightsUnavailable: if weights are missing, of other shapes than `architecture` says, or not finite.
-    """
-    # Without memory of their own, since the file's tensors take the places of their weights.
-    with torch.device("meta"):
-        unet, vae = UNet2DConditionModel(**architecture.unet), AutoencoderKL(**architecture.vae)
-    with quiet():
-        converted = convert_ldm_unet_checkpoint(_tensors(path, UNET), unet.config)
-        unet = fill_network(unet, converted, f"{path} (denoiser)", dtype)
-        converted = convert_ldm_vae_checkpoint(_tensors(path, VAE), vae.config)
-        return unet, fill_network(vae, converted, f"{path} (autoencoder)", dtype)
+    from undertow.backbones.weights.networks import Network, StoredWeights, hollow, quiet
+
+    found = []
+    for (kind, arguments), convert, prefix, what in (
+        (architecture.denoiser, convert_ldm_unet_checkpoint, UNET, "denoiser"),
+        (architecture.vae, convert_ldm_vae_checkpoint, VAE, "autoencoder"),
+    ):
+        names = [name for name in _shapes(path) if name.startswith(prefix)]
+        with quiet(), torch.device("meta"):
+            module = getattr(diffusers, kind)(**arguments)
+        # The weights are only renamed, so that numbers in their place say which is which.
+        with quiet():
+            renamed = convert({name: torch.tensor(place) for place, name in enumerate(names)}, module.config)
+        stored = {new: names[int(place)] for new, place in renamed.items()}
+        weights = StoredWeights(dict.fromkeys(stored, path), stored)
+        found.append(Network(hollow(module), device, dtype, weights, f"{path} ({what})"))
+    return found[0], found[1]
 
 
-def read_text(path: Path, text: TextEncoder, length: int) -> tuple[Any, CLIPTextModel]:
+def read_text(path: Path, text: TextEncoder, length: int) -> "tuple[Any, CLIPTextModel]":
     """Returns a tokenizer and the text encoder of the file.
 
     The tokenizer is that of a folder `tokenizer` beside the file, or else one that knows the empty text only.
@@ -152,6 +159,11 @@ def read_text(path: Path, text: TextEncoder, length: int) -> tuple[Any, CLIPText
     Raises:
         WeightsUnavailable: if weights are missing, of other shapes, or not finite.
     """
+    from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    from undertow.backbones.weights.networks import fill_network, quiet, read_tokenizer
+
     with quiet():
         encoder = CLIPTextModel(CLIPTextConfig(**text.config, max_position_embeddings=length))
         weights = _tensors(path, text.layout)
@@ -164,7 +176,7 @@ def read_text(path: Path, text: TextEncoder, length: int) -> tuple[Any, CLIPText
     encoder = fill_network(encoder, named, f"{path} (text encoder)", torch.float32)
     beside = path.parent / "tokenizer"
     if beside.is_dir():
-        return CLIPTokenizer.from_pretrained(beside, local_files_only=True), encoder
+        return read_tokenizer(CLIPTokenizer, beside, most=length), encoder
     config = encoder.config
     return EmptyTextTokenizer((config.bos_token_id, config.eos_token_id), text.padding, length, path), encoder
 
@@ -191,9 +203,9 @@ class EmptyTextTokenizer:
         return SimpleNamespace(input_ids=torch.tensor([self._ids]))
 
 
-def text_loader(path: Path, name: str, architecture: Architecture) -> Callable[[], tuple[Any, CLIPTextModel]]:
+def text_loader(path: Path, name: str, length: int) -> "Callable[[], tuple[Any, CLIPTextModel]]":
     """Returns what loads the text encoder of the file, which holds the published model `name`, when it is needed."""
-    return lambda: read_text(path, TEXT_ENCODERS[name], architecture.text_length)
+    return lambda: read_text(path, TEXT_ENCODERS[name], length)
 
 
 def _resemblance(names: Iterable[str]) -> str:

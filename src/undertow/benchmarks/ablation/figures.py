@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from undertow.backbones import Conditioning, ImageUNet
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError, atomic_path
 from undertow.benchmarks.ablation.methods import Seconds
 from undertow.benchmarks.ablation.tables import PAPER, SETTING, Found, Row, titled
@@ -205,7 +205,7 @@ def _dressed(figure: Any, axes: Any, grid: str) -> Any:
 
 
 def gather_conditionings(
-    backbone: ImageUNet, folder: Path, texts: Sequence[Mapping[int, ObjectTexts]]
+    backbone: Backbone, folder: Path, texts: Sequence[Mapping[int, ObjectTexts]]
 ) -> dict[str, Float[np.ndarray, "n d"]]:
     """Returns whole conditionings as vectors, by what they are: the null text, class names, captions, and learned ones.
 
@@ -215,10 +215,10 @@ def gather_conditionings(
         texts: Of the objects of each sequence.
     """
     objects = [one for each in texts for one in each.values()]
-    groups: dict[str, list[Conditioning]] = {"null text": [backbone.embed(backbone.card.null_text)]}
+    groups: dict[str, list[Conditioning]] = {"null text": [backbone.condition()]}
     for kind, title in (("class", "class names"), ("caption", "captions")):
         words = dict.fromkeys(one.of(kind) for one in objects)
-        groups[title] = [backbone.embed(text) for text in words]
+        groups[title] = [backbone.condition(text) for text in words]
     for path in sorted(folder.glob("*.safetensors")):
         try:
             facts, kernel = read_facts(path), read_kernel(path, backbone)

@@ -84,7 +84,7 @@ class MakeVariant:
         words = {number: known[number].of(self.variant.text) for number in object_ids(labels) if number in known}
         heads = alone.others.head_weights
         return TunedKernels(
-            {number: ObjectKernel(backbone.embed(text), heads) for number, text in words.items()}, alone.others
+            {number: ObjectKernel(backbone.condition(text), heads) for number, text in words.items()}, alone.others
         )
 
 

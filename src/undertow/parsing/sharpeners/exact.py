@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ import torch.nn.functional as functional
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from undertow.backbones import Backbone
 from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import ResolvedParse
 from undertow.parsing.sharpeners.difference import blur, difference, enlarge, favour, normalise, probabilities
@@ -30,7 +30,7 @@ class ExactSharpener:
         modulation: How labels are pushed and answers read.
     """
 
-    backbone: Any
+    backbone: Backbone
     modulation: Modulation = field(default_factory=Modulation)
     needs_latents: bool = True
 
@@ -78,7 +78,7 @@ class ExactSharpener:
 
 
 def pushed_batch(
-    backbone: Any, batch: CoarseBatch, modulation: Modulation
+    backbone: Backbone, batch: CoarseBatch, modulation: Modulation
 ) -> Iterator[tuple[range, Pushes, Bool[Tensor, "m f gh gw"]]]:
     """Yields parts of a batch, with their frames ready to be pushed and the masks of their labels.
 
@@ -86,8 +86,8 @@ def pushed_batch(
     """
     assert batch.latents is not None, "modulation needs latents"
     masks = one_hot(batch.soft).to(backbone.device)
-    size = tuple(cells * backbone.stride for cells in batch.latents.shape[2:])
-    conditioning = backbone.condition(np.stack(batch.images), size)
+    height, width = (cells * backbone.stride for cells in batch.latents.shape[2:])
+    conditioning = backbone.condition(images=np.stack(batch.images), size=(height, width))
     count = len(batch.images)
     if backbone.card.chunk == 1:
         # A remembered step holds less than half of what a forward takes.
@@ -105,7 +105,7 @@ def pushed_batch(
         )
 
 
-def make_sharpener(backbone: Any, resolved: ResolvedParse) -> ExactSharpener:
+def make_sharpener(backbone: Backbone, resolved: ResolvedParse) -> ExactSharpener:
     """Returns the stage a run's settings ask for.
 
     Raises:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from undertow.backbones import Backbone
 from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import ResolvedParse
 from undertow.parsing.sharpeners.difference import difference, enlarge, favour, normalise, probabilities
@@ -29,7 +29,7 @@ class FastSharpener:
         guided: Reach and scales of the upsampling, in cells of the latent.
     """
 
-    backbone: Any
+    backbone: Backbone
     modulation: Modulation = field(default_factory=Modulation)
     guided: GuidedSettings = field(default_factory=GuidedSettings)
     needs_latents: bool = True
@@ -69,7 +69,7 @@ def latent_differences(
     return maps
 
 
-def make_sharpener(backbone: Any, resolved: ResolvedParse) -> FastSharpener:
+def make_sharpener(backbone: Backbone, resolved: ResolvedParse) -> FastSharpener:
     """Returns the stage a run's settings ask for.
 
     Raises:

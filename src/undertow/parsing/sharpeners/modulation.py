@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from undertow.backbones import Card, Noising, Site
+from undertow.backbones import Backbone, Card, Noising, Site
 from undertow.base import SettingsError
 
 
@@ -105,16 +105,9 @@ def push_direction(transformer: Any, sites: Sequence[Site]) -> Float[Tensor, "c"
     return cast(Tensor, rows * share)
 
 
-def decoder_sites(denoiser: Any, kinds: Sequence[str]) -> tuple[Site, ...]:
-    """Returns the attentions of the decoder that are of one of `kinds`; their strides are left 0."""
-    sites = []
-    for name, module in denoiser.up_blocks.named_modules(prefix="up_blocks"):
-        if name.endswith(("attn1", "attn2")) and hasattr(module, "to_q"):
-            temporal = ".temporal_transformer_blocks." in name
-            kind: Any = "temporal" if temporal else "self" if name.endswith("attn1") else "cross"
-            if kind in kinds:
-                sites.append(Site(name, kind, module.heads, module.to_q.out_features // module.heads, 0))
-    return tuple(sites)
+def decoder_sites(backbone: Backbone, kinds: Sequence[str]) -> tuple[Site, ...]:
+    """Returns the attentions of the decoder that are of one of `kinds`."""
+    return tuple(site for site in backbone.sites(*kinds) if site.path.startswith("up_blocks.")) if kinds else ()
 
 
 def one_hot(soft: Float[Tensor, "f m gh gw"]) -> Bool[Tensor, "m f gh gw"]:

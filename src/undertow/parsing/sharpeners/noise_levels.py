@@ -9,7 +9,7 @@ import torch.nn.functional as functional
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from undertow.backbones import Conditioning, Site
+from undertow.backbones import Backbone, Conditioning, Site
 from undertow.backbones.reading.edits import AddMap, module_at
 from undertow.backbones.reading.suffix import Trace
 from undertow.base import SettingsError
@@ -33,7 +33,7 @@ class Level:
 
     def __init__(
         self,
-        backbone: Any,
+        backbone: Backbone,
         latents: Float[Tensor, "f c h w"],
         timestep: int,
         conditioning: Conditioning,
@@ -43,8 +43,8 @@ class Level:
         self._block = None if sites is None else transformer_path(sites[0])
         self._vector = None
         if self._block is not None and sites is not None:
-            self._vector = push_direction(module_at(backbone.unet, self._block), sites)
-        recorded = decoder_sites(backbone.unet, modulation.inject)
+            self._vector = push_direction(module_at(backbone.denoiser, self._block), sites)
+        recorded = decoder_sites(backbone, modulation.inject)
         self._guidance = guidance_weights(modulation.guidance, len(latents), latents.device)
         states = [conditioning] if self._guidance is None else [conditioning, blank(conditioning)]
         self._traces: list[Trace] = [

@@ -7,13 +7,12 @@ together, as many as memory allows.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from undertow.backbones import Conditioning
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError
 from undertow.parsing.sharpeners.difference import blend
 from undertow.parsing.sharpeners.modulation import Modulation, modulated_sites, present
@@ -55,7 +54,7 @@ class Pushes:
 
     def __init__(
         self,
-        backbone: Any,
+        backbone: Backbone,
         latents: Float[Tensor, "f c h w"],
         indices: Sequence[int],
         conditioning: Conditioning,
@@ -116,15 +115,14 @@ class Pushes:
         return advanced
 
 
-def sample_bytes(backbone: Any, latents: Float[Tensor, "f c h w"]) -> int:
+def sample_bytes(backbone: Backbone, latents: Float[Tensor, "f c h w"]) -> int:
     """Returns about how many bytes one latent takes in a forward of the denoiser."""
-    width = max(backbone.unet.config.block_out_channels[:2])
-    return int(WIDEST * width * latents.shape[2] * latents.shape[3] * backbone.dtype.itemsize)
+    return int(WIDEST * backbone.denoiser_width * latents.shape[2] * latents.shape[3] * backbone.dtype.itemsize)
 
 
-def check_modulated(backbone: Any) -> None:
+def check_modulated(backbone: Backbone) -> None:
     """Raises SettingsError unless the model is a UNet, whose decoder can be pushed."""
-    if not hasattr(backbone, "trace"):
+    if backbone.card.family == "dit":
         raise SettingsError(
             f"'{backbone.card.name}' is no UNet, and qualities fast and exact push a UNet's decoder; use turbo"
         )

@@ -8,7 +8,7 @@ import torch.nn.functional as functional
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import Conditioning, ImageUNet
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError
 from undertow.masks import LabelMap, soft_one_hot
 from undertow.tracking.features import resize
@@ -39,7 +39,7 @@ class FrameView:
 
     def __init__(
         self,
-        backbone: ImageUNet,
+        backbone: Backbone,
         image: UInt8[np.ndarray, "h w 3"],
         index: int,
         masks: Float[Tensor, "o s"],
@@ -94,7 +94,7 @@ class Objective:
 
     def __init__(
         self,
-        backbone: ImageUNet,
+        backbone: Backbone,
         image: UInt8[np.ndarray, "h w 3"],
         index: int,
         labels: LabelMap,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from undertow.backbones import Conditioning, ImageUNet
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import CueError, Progress
 from undertow.masks import LabelMap, object_ids
 from undertow.tracking.kernels import ObjectKernel, TunedKernels
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def tune(
     video: Video | Clip,
     masks: Mapping[int, LabelMap],
-    backbone: ImageUNet,
+    backbone: Backbone,
     settings: TrackSettings | None = None,
     tuning: TuningSettings | None = None,
     *,
@@ -56,7 +56,7 @@ def tune(
     if not video.again:
         raise CueError("a stream cannot be tuned for, since its first frame can be read only once; save it to a file")
     resolved = resolve(settings or TrackSettings(), backbone, video.height, video.width, tuned=True)
-    begins = _Begins(start or backbone.embed(backbone.card.null_text))
+    begins = _Begins(start or backbone.condition())
     if tuning.steps == 0:
         heads = 1 if resolved.preset.source == "features" else sum(site.heads for site in resolved.sites)
         weights = torch.full((heads,), 1 / heads)
@@ -106,7 +106,7 @@ class _Begins:
 
 
 def _begun(
-    left: Mapping[int, Path], objects: Sequence[int], backbone: ImageUNet, begins: "_Begins", objective: Objective
+    left: Mapping[int, Path], objects: Sequence[int], backbone: Backbone, begins: "_Begins", objective: Objective
 ) -> Begun | None:
     """Returns where an interruption left the kernels of some objects, None if it left none.
 
@@ -138,7 +138,7 @@ def _facts(
     index: int,
     labels: LabelMap,
     object_id: int,
-    backbone: ImageUNet,
+    backbone: Backbone,
     resolved: ResolvedSettings,
     tuning: TuningSettings,
     begin: Conditioning,

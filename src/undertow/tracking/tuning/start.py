@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from undertow.backbones import Conditioning, ImageUNet
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError
 from undertow.tracking.tuning.store import read_kernel
 
@@ -10,7 +10,7 @@ STARTS = Path(__file__).parent / "starts"
 
 
 def starting_conditioning(
-    backbone: ImageUNet,
+    backbone: Backbone,
     *,
     class_name: str | None = None,
     caption: str | None = None,
@@ -37,9 +37,9 @@ def starting_conditioning(
     if text is not None:
         if not text.strip():
             raise SettingsError(f"{asked[0]} is empty; leave it out to start from the null text")
-        return backbone.embed(text)
+        return backbone.condition(text)
     if amortised:
         file = STARTS / f"{backbone.card.name}.safetensors"
         if not file.exists():
             raise SettingsError(f"no learned start ships for '{backbone.card.name}'; use the tuning preset fast")
-    return backbone.embed(backbone.card.null_text) if file is None else read_kernel(file, backbone).conditioning
+    return backbone.condition() if file is None else read_kernel(file, backbone).conditioning

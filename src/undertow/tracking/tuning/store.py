@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from undertow.backbones import Conditioning, ImageUNet
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError, atomic_path, write_json
 from undertow.masks import LabelMap
 from undertow.tracking.kernels import ObjectKernel
@@ -64,7 +64,7 @@ def read_facts(path: Path | str) -> dict[str, Any]:
     return facts
 
 
-def read_kernel(path: Path | str, backbone: ImageUNet) -> ObjectKernel:
+def read_kernel(path: Path | str, backbone: Backbone) -> ObjectKernel:
     """Returns a kernel, after checking that it was learned for this very model.
 
     Raises:
@@ -80,7 +80,7 @@ def read_kernel(path: Path | str, backbone: ImageUNet) -> ObjectKernel:
     if set(tensors) != {"conditioning", "head_weights"}:
         raise SettingsError(f"'{path}' holds {', '.join(sorted(tensors)) or 'nothing'}, not a kernel; tune anew")
     states, weights = tensors["conditioning"], tensors["head_weights"]
-    wanted = tuple(backbone.embed(backbone.card.null_text).tensor.shape)
+    wanted = tuple(backbone.condition().tensor.shape)
     if tuple(states.shape) != wanted:
         raise SettingsError(f"'{path}' has a conditioning of shape {tuple(states.shape)}, not {wanted}; tune anew")
     if weights.ndim != 1 or not bool((weights >= 0).all() and (weights.sum() - 1).abs() < 1e-4):

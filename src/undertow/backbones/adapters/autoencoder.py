@@ -1,0 +1,126 @@
+"""Frames to latents and back, by the autoencoder of an image or a video model.
+
+The autoencoders of video models are causal: a clip of one frame is an image to them, and becomes one latent. So each
+frame keeps a latent of its own, and no time is lost to compression.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.backbones.weights.networks import Network
+
+# Frames that go through the network of a video model together; more of them gain little and hold much.
+BATCH = 8
+
+
+class Autoencoder:
+    """One interface to diffusers' autoencoders of images and videos; the decoder is read when it is first used."""
+
+    def __init__(self, network: Network) -> None:
+        """Takes over a network, and reads all of it but the decoder."""
+        self.network, self.config = network, network.module.config
+        network.read(lambda name: not name.startswith("decoder."))
+
+    @property
+    def module(self) -> Any:
+        """The network itself, with all of its weights."""
+        self.network.read()
+        return self.network.module
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent."""
+        return int(self.config.get("latent_channels") or self.config["z_dim"])
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per side of a latent cell."""
+        for name in ("spatial_compression_ratio", "scale_factor_spatial"):
+            if self.config.get(name) is not None:
+                return int(self.config[name])
+        return int(2 ** (len(self.config["block_out_channels"]) - 1))
+
+    @property
+    def width(self) -> int:
+        """Channels at full resolution."""
+        return int(self.config.get("base_dim") or self.config["block_out_channels"][0])
+
+    def encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Float[Tensor, "f c lh lw"]:
+        """Returns the mode of the posterior of each frame alone, scaled as the denoiser reads it, float32.
+
+        Args:
+            pixels: RGB in [-1, 1].
+        """
+        return torch.cat([self._encode(batch) for batch in pixels.split(BATCH)])
+
+    def decode(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+        """Returns the RGB frames of latents that stand for one frame each, float32, about [-1, 1]."""
+        return torch.cat([self._decode(batch, clip=False) for batch in latents.split(BATCH)])
+
+    def decode_clip(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "t 3 h w"]:
+        """Returns the RGB frames of the latents of one clip: one of the first, several of each other."""
+        return self._decode(latents, clip=True)
+
+    def _encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Float[Tensor, "f c lh lw"]:
+        module = self.network.module
+        images = pixels.to(self.network.dtype)
+        mode: Tensor = module.encode(images[:, :, None] if self._video else images).latent_dist.mode().float()
+        mean, std = self._statistics(mode.device)
+        return ((mode[:, :, 0] if self._video else mode) - mean) / std
+
+    def _decode(self, latents: Float[Tensor, "f c lh lw"], *, clip: bool) -> Float[Tensor, "t 3 h w"]:
+        decode = self.module.decode
+        mean, std = self._statistics(latents.device)
+        states = (latents * std + mean).to(self.network.dtype)
+        if not self._video:
+            return decode(states, return_dict=False)[0].float()
+        if clip:
+            return decode(states.movedim(0, 1)[None], return_dict=False)[0][0].movedim(1, 0).float()
+        return decode(states[:, :, None], return_dict=False)[0][:, :, 0].float()
+
+    @property
+    def _video(self) -> bool:
+        return type(self.network.module).__name__ != "AutoencoderKL"
+
+    def _statistics(self, device: torch.device) -> tuple[Float[Tensor, "c 1 1"], Float[Tensor, "c 1 1"]]:
+        """Returns what latents are shifted and divided by: per channel (Wan), or one number for all."""
+        if self.config.get("latents_mean") is not None and self.config.get("latents_std") is not None:
+            mean, std = (torch.tensor(self.config[name], device=device) for name in ("latents_mean", "latents_std"))
+        else:
+            mean = torch.tensor([float(self.config.get("shift_factor") or 0.0)], device=device)
+            std = 1 / torch.tensor([float(self.config["scaling_factor"])], device=device)
+        return mean[:, None, None], std[:, None, None]
+
+
+class ImageAutoencoder(Autoencoder):
+    """That of an image model, whose frames go through it together."""
+
+    def encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Float[Tensor, "f c lh lw"]:
+        """Returns the mode of the posterior, shifted and times the scaling factor, float32."""
+        mode: Tensor = self.network.module.encode(pixels.to(self.network.dtype)).latent_dist.mode().float()
+        return (mode - self._shift) * self.config.scaling_factor
+
+    def decode(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+        """Returns the RGB frames of latents, float32, about [-1, 1]."""
+        states = (latents / self.config.scaling_factor + self._shift).to(self.network.dtype)
+        return self.module.decode(states, return_dict=False)[0].float()
+
+    def decode_clip(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "t 3 h w"]:
+        """Returns the RGB frames of latents, one of each."""
+        return self.decode(latents)
+
+    @property
+    def _shift(self) -> float:
+        return float(self.config.get("shift_factor") or 0.0)
+
+
+class ClipAutoencoder(ImageAutoencoder):
+    """That of Stable Video Diffusion, whose decoder sees all frames of a clip."""
+
+    def decode(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+        """Returns the RGB frames of the latents of one clip, float32, about [-1, 1]."""
+        states = latents.to(self.network.dtype) / self.config.scaling_factor
+        return self.module.decode(states, num_frames=len(states), return_dict=False)[0].float()

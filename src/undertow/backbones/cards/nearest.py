@@ -1,0 +1,102 @@
+"""Cards for models that have none: that of a known network of the same shape, or one that reads a likely place."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from undertow.backbones.cards.card import Card, Family, Prediction, Site
+from undertow.backbones.cards.card_file import get_card, list_cards
+from undertow.backbones.cards.video_cards import GRID, transformer_card
+from undertow.base import SettingsError
+
+
+def nearest_card(
+    name: str,
+    family: Family,
+    prediction: Prediction,
+    latent_stride: int,
+    sites: Sequence[Site],
+    size: tuple[int, int] | None = None,
+) -> Card:
+    """Returns a card called `name` for a model that has none.
+
+    It is a copy of the first known card of the same family, prediction type and latent stride whose sites are all in
+    the network with the same heads. For other networks it reads one site: of a UNet the first self-attention of the
+    last decoder block that has one, of a transformer the middle block.
+
+    Args:
+        name: What to call it.
+        family: Of the adapter that runs it.
+        prediction: What the denoiser returns.
+        latent_stride: Image pixels per side of a latent cell.
+        sites: Every attention of the network, in running order.
+        size: (height, width) in latent cells that the network was trained at, if it says so.
+
+    Raises:
+        SettingsError: if the network has no self-attention to match with.
+    """
+    shapes = {(site.path, site.heads, site.head_dim) for site in sites}
+    for card in list_cards():
+        if (card.family, card.prediction, card.latent_stride) == (family, prediction, latent_stride):
+            own = [site for places in card.sites.values() for site in places]
+            if all((site.path, site.heads, site.head_dim) in shapes for site in own):
+                return read_like(card, name)
+    if family == "dit":
+        return _of_transformer(name, prediction, latent_stride, sites, size)
+    return _of_unet(name, family, prediction, latent_stride, sites, size)
+
+
+def read_like(card: Card, name: str) -> Card:
+    """Returns a card called `name` for a model of unknown origin that is read like that of `card`."""
+    own = replace(card, name=name, hub_ids=(), sha256={}, embedded="", untrained=False, calibrated=())
+    return replace(own, licence="unknown", notes=f"read like {card.name}")
+
+
+def _of_unet(
+    name: str,
+    family: Family,
+    prediction: Prediction,
+    latent_stride: int,
+    sites: Sequence[Site],
+    size: tuple[int, int] | None,
+) -> Card:
+    decoder = [site for site in sites if site.kind == "self" and site.path.startswith("up_blocks.")]
+    if not decoder:
+        raise SettingsError("the denoiser has no self-attention in its decoder, so there is nothing to match with")
+    last = decoder[-1].path.split(".")[1]
+    site = next(each for each in decoder if each.path.split(".")[1] == last)
+    grid = tuple(max(1, side * latent_stride // site.stride) for side in size or (64, 64))
+    card = Card(
+        name=name,
+        hub_ids=(),
+        licence="unknown",
+        prediction=prediction,
+        token_budget=grid[0] * grid[1],
+        latent_stride=latent_stride,
+        sites={"track": (site,)},
+        # DRIFT's window of 14 tokens on a grid of 96.
+        window_radius=max(1, round(grid[1] * 14 / 96)),
+        window_grid=(grid[0], grid[1]),
+        notes="no known model has these sites: the last decoder self-attention is read",
+    )
+    if family == "unet-video":
+        known = get_card("svd")
+        return replace(card, family=family, noising=known.noising, chunk=known.chunk)
+    return card
+
+
+def _of_transformer(
+    name: str, prediction: Prediction, latent_stride: int, sites: Sequence[Site], size: tuple[int, int] | None
+) -> Card:
+    site = sites[len(sites) // 2]
+    patch = site.stride // latent_stride
+    grid = (size[0] // patch, size[1] // patch) if size else GRID
+    notes = "no known model has these blocks: the middle one is read"
+    # The last of 50 steps.
+    card = transformer_card(name, (), "unknown", prediction, site, 19, notes)
+    return replace(
+        card,
+        token_budget=grid[0] * grid[1],
+        window_grid=grid,
+        window_radius=max(1, round(grid[1] * 14 / 96)),
+        latent_stride=latent_stride,
+    )
