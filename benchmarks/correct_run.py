@@ -18,7 +18,8 @@ from undertow.masks import read_written_map
 from undertow.metrics import score_objects
 from undertow.runs import execute
 from undertow.tracking import TrackSettings
-from undertow.tracking.task import TASK, given_masks
+from undertow.tracking.cues import given_masks
+from undertow.tracking.task import TASK
 from undertow.video import Video
 
 

@@ -20,7 +20,8 @@ from undertow.backbones import load
 from undertow.base import SilentProgress, set_threads
 from undertow.runs import execute
 from undertow.tracking import TrackSettings
-from undertow.tracking.task import TASK, given_masks
+from undertow.tracking.cues import given_masks
+from undertow.tracking.task import TASK
 from undertow.video import Video
 from undertow.world import crossing_scene
 

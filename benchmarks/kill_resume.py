@@ -26,7 +26,8 @@ from undertow.backbones import load
 from undertow.runs import execute
 from undertow.runs.journal import Journal
 from undertow.tracking import TrackSettings
-from undertow.tracking.task import TASK, given_masks
+from undertow.tracking.cues import given_masks
+from undertow.tracking.task import TASK
 from undertow.video import Video, write_video
 from undertow.world import crossing_scene
 

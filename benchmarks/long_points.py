@@ -16,7 +16,10 @@ import numpy as np
 from undertow.backbones import load
 from undertow.base.memory import PeakMeter
 from undertow.points import PointSettings, grid_points
-from undertow.points.job import track_points_into
+from undertow.points.cues import given_points
+from undertow.points.job import read_run
+from undertow.points.task import TASK
+from undertow.runs import execute
 from undertow.video import Video, write_video
 
 SIZE = (96, 128)
@@ -32,11 +35,11 @@ def picture(time):
 
 def follow(video, out):
     """Follows a grid of points with features in 8 MB of memory, and returns the tracks and the peak."""
-    settings = PointSettings(size=(SIZE[1], SIZE[0]))
+    settings = PointSettings(size=(SIZE[1], SIZE[0]), feature_memory=8 << 20)
     backbone = load("tiny", device="cpu", dtype="float32")
     with Video(video) as clip, PeakMeter() as meter:
-        tracks = track_points_into(out, clip, grid_points(8, SIZE), backbone, settings, memory=8 << 20, overlay=False)
-    return tracks, meter
+        execute(TASK, out, clip, given_points(clip, grid_points(8, SIZE)), backbone, settings)
+    return read_run(out), meter
 
 
 def main():

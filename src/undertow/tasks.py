@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from undertow.runs.task import Task
 
 # Each module has its `Task` under the name TASK.
-_HOMES = {"track": "undertow.tracking.task"}
+_HOMES = {
+    "track": "undertow.tracking.task",
+    "points": "undertow.points.task",
+    "parse": "undertow.parsing.task",
+}
 
 
 class _Tasks(Mapping[str, "Task"]):

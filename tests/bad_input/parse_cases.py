@@ -78,7 +78,7 @@ CASES = [
         lambda k: parse(k, "--namer", k.folder, "--vocabulary", k.at("words.txt")),
         "has no words",
     ),
-    Case("--render of nothing", lambda k: parse(k, "--render"), "holds no parsing run"),
-    Case("--render of a tracking run", tracked, "holds no parsing run"),
+    Case("--render of nothing", lambda k: parse(k, "--render"), "holds no run of parse"),
+    Case("--render of a tracking run", tracked, "holds no run of parse"),
     Case("parse --max-memory 1MB", lambda k: parse(k, "--max-memory", "1MB"), "parsing needs about", code=4),
 ]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .kitchen import Case, Kitchen
+from .output_cases import finished
 
 SMALL = ("--preset", "pixels", "--size", "tokens=192", "--no-overlay", "--threads", "2")
 
@@ -18,7 +19,7 @@ def saved(kitchen: Kitchen, name: str = "queries.npz", **arrays: np.ndarray) -> 
 
 
 def other_run(kitchen: Kitchen) -> list[object]:
-    kitchen.at("out/run.json", '{"format": "undertow run"}')
+    finished(kitchen)
     return points(kitchen, "--grid", 2)
 
 
@@ -54,5 +55,5 @@ CASES = [
     Case("a preset of masks for points",
          lambda k: [*points(k, "--grid", 2), "--preset", "drift"], "which follow points"),
     Case("points of a stream", lambda k: ["points", "-", "--out", k.out, "--grid", 2, *SMALL], "comes once"),
-    Case("points into a run of masks", other_run, "no run of points"),
+    Case("points into a run of masks", other_run, "holds a run of track"),
 ]  # fmt: skip

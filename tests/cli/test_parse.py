@@ -69,8 +69,8 @@ def test_parse_name_render_and_estimate(clip, undertow):
 def test_ctrl_c_ends_with_130_and_keeps_what_is_done(clip, undertow, monkeypatch):
     whole = Parser.run
 
-    def interrupted(self, video):
-        for result in whole(self, video):
+    def interrupted(self, video, frames):
+        for result in whole(self, video, frames):
             if result.index == 3:
                 raise KeyboardInterrupt
             yield result

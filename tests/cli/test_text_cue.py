@@ -46,7 +46,7 @@ def test_words_of_no_use_are_refused(track, tmp_path):
         (("--text", "12"), "give a word"),
         (("--text", "disc@50"), "cannot be used"),
         (("--text", "disc", "--mask", tmp_path / "first.png"), "give one of them"),
-        (("--mask", tmp_path / "first.png", "--feed-back"), "goes with --refine sam"),
+        (("--mask", tmp_path / "first.png", "--feed-back"), "goes with refine sam"),
     ):
         code, err = track(*cues)
         assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err

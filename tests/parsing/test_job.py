@@ -1,6 +1,7 @@
 """Parsing runs that are interrupted and go on, are named, edited and drawn anew, and are estimated."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from undertow.base import CueError, MaskError, MemoryBudgetError, SettingsError,
 from undertow.masks import VOID, read_written_map
 from undertow.parsing import ParseSettings, parse
 from undertow.parsing.estimate import check_parsing, estimate_parsing
-from undertow.parsing.job import parse_into, read_anchors, render_parsed
 from undertow.parsing.naming import ClassEntry, NameTable
+from undertow.parsing.task import TASK, gather, given_anchors, render_again
+from undertow.runs import execute, read_cue
 from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 
@@ -29,6 +31,11 @@ def scene():
     labels[labels == 2] = 300
     labels[:4, :4] = VOID
     return np.stack([picture.image for picture in pictures]), labels
+
+
+def parse_into(out, video, anchors, backbone, settings, views=TASK.views[:1], **options):
+    """Parses into a folder with an overlay; returns the folder."""
+    return execute(TASK, out, video, given_anchors(video, anchors), backbone, settings, views=views, **options).path
 
 
 class StopAt(SilentProgress):
@@ -116,14 +123,15 @@ def test_names_are_edited_and_drawn_without_the_model(scene, tiny_like, tmp_path
     images, labels = scene
     video, out = Video(images, fps=24), tmp_path / "out"
     given = NameTable((ClassEntry(300, "ball", "#ff0000"),))
-    parse_into(out, video, {0: labels}, tiny_like, FAST, names=given, views=("overlay",))
+    given.write(tmp_path / "given.json")
+    parse_into(out, video, {0: labels}, tiny_like, replace(FAST, names=tmp_path / "given.json"))
     masks = {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
     assert NameTable.read(out / "names.json").names == {0: "class 0", 1: "class 1", 300: "ball"}
     first = contents(out)["overlay.mp4"]
 
     table = [{"id": 0, "name": "ground"}, {"id": 1, "name": "other", "merge": 300}, {"id": 300, "name": "ball"}]
     (out / "names.json").write_text(json.dumps(table))
-    render_parsed(out, video, ("contours",))
+    render_again(out, video, ("contours.mp4",))
     assert not (out / "overlay.mp4").exists() and (out / "contours.mp4").exists()
     assert {path.name: path.read_bytes() for path in (out / "masks").iterdir()} == masks
     for name in masks:
@@ -138,27 +146,27 @@ def test_names_are_edited_and_drawn_without_the_model(scene, tiny_like, tmp_path
     assert rows[300]["pixels"] == pixels and rows[300]["confidence"] == pytest.approx(sure, abs=1e-5)
 
     # Nothing is lost: with the first names it is the first run again.
-    render_parsed(out, video, ("overlay",), names=NameTable((*given.entries, *NameTable.of([0, 1], "class").entries)))
+    render_again(out, video, names=NameTable((*given.entries, *NameTable.of([0, 1], "class").entries)))
     assert contents(out)["overlay.mp4"] == first and not list((out / "edited").iterdir())
 
 
 def test_what_cannot_be_drawn_anew_is_refused(scene, tiny_like, tmp_path, whole):
     images, labels = scene
-    with pytest.raises(SettingsError, match="holds no parsing run"):
-        render_parsed(tmp_path, Video(images, fps=24))
+    with pytest.raises(SettingsError, match="holds no run of parse"):
+        render_again(tmp_path, Video(images, fps=24))
     with pytest.raises(SettingsError, match="is of another video"):
-        render_parsed(whole, Video(images[:, ::-1].copy(), fps=24))
+        render_again(whole, Video(images[:, ::-1].copy(), fps=24))
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         parse_into(out, Video(images, fps=24), {0: labels}, tiny_like, FAST, progress=StopAt(frame=2))
     with pytest.raises(SettingsError, match="is not finished"):
-        render_parsed(out, Video(images, fps=24))
+        render_again(out, Video(images, fps=24))
 
 
 def test_clusters_soft_maps_and_clips(scene, tiny_like, tmp_path):
     images, _ = scene
     settings = ParseSettings(method="vidseg", tokens=240, batch=2, clusters=3, probabilities=True)
-    out = parse_into(tmp_path / "out", Clip(Video(images), 1, 6, 2), {}, tiny_like, settings, views=("sidebyside",))
+    out = parse_into(tmp_path / "out", Clip(Video(images), 1, 6, 2), {}, tiny_like, settings, views=("sidebyside.mp4",))
     assert sorted(path.name for path in (out / "masks").iterdir()) == ["00001.png", "00003.png", "00005.png"]
     assert NameTable.read(out / "names.json").names[2] == "cluster 2"
     with np.load(out / "soft" / "00003.npz") as soft:
@@ -174,12 +182,17 @@ def test_a_stream_is_parsed_but_not_drawn(scene, tiny_like, tmp_path, caplog):
     images, labels = scene
     out = parse_into(tmp_path / "out", Video(iter(images)), {0: labels}, tiny_like, FAST)
     assert len(list((out / "masks").iterdir())) == FRAMES and not (out / "overlay.mp4").exists()
-    assert "nothing is drawn" in caplog.text
+    assert "overlay.mp4 cannot be drawn while frames come" in caplog.text
 
 
 def test_anchors_are_read_as_classes(scene, tmp_path):
     images, labels = scene
-    video = Video(images, fps=24)
+    clip = Clip(Video(images, fps=24))
+
+    def read(texts):
+        cues = [read_cue("anchor", text, clip) for text in texts]
+        return gather(cues, clip, lambda: pytest.fail("loaded"), FAST).value
+
     for name, values, wanted in (
         (
             "grey.png",
@@ -189,17 +202,17 @@ def test_anchors_are_read_as_classes(scene, tmp_path):
         ("deep.png", labels, labels),
     ):
         Image.fromarray(values).save(tmp_path / name)
-        anchors = read_anchors([f"{tmp_path / name}@3"], video)
+        anchors = read([f"{tmp_path / name}@3"])
         assert list(anchors) == [3]
         np.testing.assert_array_equal(anchors[3], wanted)
     with pytest.raises(CueError, match="frame 0 has two anchors"):
-        read_anchors([str(tmp_path / "deep.png")] * 2, video)
+        read([str(tmp_path / "deep.png")] * 2)
     Image.fromarray(labels[::2]).save(tmp_path / "small.png")
     with pytest.raises(MaskError, match="is 80x24 but the video is 80x48"):
-        read_anchors([str(tmp_path / "small.png")], video)
+        read([str(tmp_path / "small.png")])
     Image.fromarray(images[0]).save(tmp_path / "picture.png")
     with pytest.raises(MaskError, match="is RGB-coded"):
-        read_anchors([str(tmp_path / "picture.png")], video)
+        read([str(tmp_path / "picture.png")])
 
 
 def test_an_estimate_counts_passes_and_measures(scene, tiny_like):

@@ -18,6 +18,7 @@ from undertow.runs import calibration, execute
 from undertow.runs.budget import parse_memory, shown_memory
 from undertow.runs.estimate import check_budget, estimate
 from undertow.tracking import MaskTracker, TrackSettings, resolve
+from undertow.tracking.cues import given_masks
 from undertow.tracking.footprint import (
     Work,
     footprint,
@@ -27,7 +28,7 @@ from undertow.tracking.footprint import (
     references,
     weights_bytes,
 )
-from undertow.tracking.task import TASK, given_masks
+from undertow.tracking.task import TASK
 from undertow.video import Video
 from undertow.world import crossing_scene
 

@@ -285,14 +285,17 @@ def test_a_change_that_is_not_whole_is_forgotten(tmp_path):
     assert {name: data for name, data in before.items() if name != ".lock"} == contents(run.path)
 
 
-def test_complete_runs_are_opened_whatever_they_are_of(tmp_path):
-    for prepare, words in ((lambda: None, "holds no run"), (lambda: opened(tmp_path / "out").close(), "not finished")):
-        prepare()
-        with pytest.raises(SettingsError, match=words):
-            Folder.reopen(tmp_path / "out")
+def test_complete_runs_are_opened_again(tmp_path):
+    with pytest.raises(SettingsError, match="no run of dots"):
+        Folder.reopen(tmp_path / "out", "dots")
+    opened(tmp_path / "out").close()
+    with pytest.raises(SettingsError, match="not finished"):
+        Folder.reopen(tmp_path / "out", "dots")
     with opened(tmp_path / "out") as run:
         finish(run)
-    with Folder.reopen(tmp_path / "out") as run:
+    with pytest.raises(SettingsError, match="no run of lines"):
+        Folder.reopen(tmp_path / "out", "lines")
+    with Folder.reopen(tmp_path / "out", "dots") as run:
         assert run.record == replace(Record(**FACTS), complete={"dots/*.json": 4})
 
 

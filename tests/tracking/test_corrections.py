@@ -11,7 +11,8 @@ from undertow.base import SettingsError, SilentProgress
 from undertow.masks import decode_rle, read_written_map
 from undertow.runs import execute, folder
 from undertow.tracking import TrackSettings
-from undertow.tracking.task import TASK, given_masks
+from undertow.tracking.cues import given_masks
+from undertow.tracking.task import TASK
 from undertow.video import Clip, Video, ranges
 from undertow.world import crossing_scene
 

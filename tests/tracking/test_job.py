@@ -11,7 +11,8 @@ from undertow.base import SettingsError, SilentProgress
 from undertow.masks import read_written_map
 from undertow.runs import Latency, execute
 from undertow.tracking import TrackSettings
-from undertow.tracking.task import TASK, given_masks
+from undertow.tracking.cues import given_masks
+from undertow.tracking.task import TASK
 from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 

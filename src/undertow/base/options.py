@@ -24,6 +24,7 @@ def option(
     help: str,
     *,
     expert: bool = False,
+    decides: bool = True,
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,
@@ -34,11 +35,15 @@ def option(
         default: Its default; a class stands for what it makes without arguments.
         help: What it is, in one or two sentences.
         expert: Whether it is left out of the usual help.
+        decides: Whether results depend on it by itself; a run may be continued with another value of one that does
+            not.
         least: The smallest number it takes; of a tuple, the smallest in it.
         most: The largest number it takes.
         above: What its numbers have to be larger than.
     """
-    about = {"help": help, "expert": expert, "least": least, "most": most, "above": above}
+    about = {
+        "help": help, "expert": expert, "decides": decides, "least": least, "most": most, "above": above,
+    }  # fmt: skip
     if isinstance(default, type):
         return field(default_factory=default, metadata=about)
     return field(default=default, metadata=about)
@@ -56,6 +61,7 @@ class Option:
         optional: Whether it takes `None`.
         help: What it is, in one or two sentences.
         expert: Whether it is left out of the usual help.
+        decides: Whether results depend on it by itself.
         least: The smallest number it takes; of a tuple, the smallest in it.
         most: The largest number it takes.
         above: What its numbers have to be larger than.
@@ -68,6 +74,7 @@ class Option:
     optional: bool
     help: str
     expert: bool = False
+    decides: bool = True
     least: float | None = None
     most: float | None = None
     above: float | None = None

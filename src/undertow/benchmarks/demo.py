@@ -12,7 +12,8 @@ from undertow.masks import LabelMap, object_ids, read_written_map, write_label_m
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.runs import execute
 from undertow.tracking import TrackSettings, track
-from undertow.tracking.task import TASK, given_masks
+from undertow.tracking.cues import given_masks
+from undertow.tracking.task import TASK
 from undertow.video import Video, VideoWriter
 from undertow.world import crossing_scene
 

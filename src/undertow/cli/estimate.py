@@ -56,11 +56,12 @@ def estimate(
 ) -> None:
     """Say what `track` would take: passes of the network, time, peak memory and disk."""
     from undertow.backbones import load
-    from undertow.runs import read_masks
+    from undertow.runs import read_cue
     from undertow.runs.budget import parse_memory
     from undertow.runs.estimate import check_budget
     from undertow.runs.estimate import estimate as estimate_run
     from undertow.tracking import TrackSettings
+    from undertow.tracking.cues import read_masks
 
     set_threads(threads)
     budget = None if max_memory is None else parse_memory(max_memory)
@@ -68,7 +69,8 @@ def estimate(
         raise CueError("give either --mask FILE or --objects N, so that the number of objects is known")
     settings = TrackSettings(preset=preset, noising=noising, softmax_scope=softmax_scope, batch=batch, **sizes(size))
     with opened(video, None, start, end, every, skip_damaged) as clip:
-        given = objects if objects is not None else read_masks(mask or [], clip, mask_colors=mask_colors)[0]
+        cues = [read_cue("mask", each, clip) for each in mask or []]
+        given = objects if objects is not None else read_masks(cues, clip, mask_colors=mask_colors)
         backbone = load(model, device=device, dtype=dtype)
         found = estimate_run(clip, given, backbone, settings, overlay=overlay, max_memory=budget)
     if json:

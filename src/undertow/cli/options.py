@@ -94,3 +94,16 @@ def check_free(out: Path, first: str, others: Sequence[str], what: str, *, overw
             raise SettingsError(
                 f"'{out / name}' exists already; give --overwrite to replace it, or choose another --out"
             )
+
+
+def choose_views(words: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
+    """Returns those of the files of views whose names were typed, such as "overlay.mp4"; "none" for none.
+
+    Raises:
+        SettingsError: for a word that is no view.
+    """
+    names = {file.partition(".")[0]: file for file in files}
+    stray = [word for word in words if word not in (*names, "none")]
+    if stray:
+        raise SettingsError(f"view '{stray[0]}' is not one of {', '.join((*names, 'none'))}")
+    return tuple(file for name, file in names.items() if name in words)

@@ -1,7 +1,7 @@
 """`undertow parse`."""
 
 import json as json_text
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from undertow.cli.options import (
     SkipDamaged,
     Start,
     Threads,
+    choose_views,
     listed,
     sizes,
 )
@@ -31,7 +32,6 @@ from undertow.cli.track import opened
 
 if TYPE_CHECKING:
     from undertow.parsing.estimate import ParseEstimate
-    from undertow.parsing.naming import NameTable
 
 Views = Annotated[str, typer.Option(help="Pictures to draw: overlay,contours,sidebyside, or none.")]
 
@@ -111,17 +111,14 @@ def parse(
     from undertow.backbones import load
     from undertow.parsing import ParseSettings
     from undertow.parsing.estimate import check_parsing, estimate_parsing
-    from undertow.parsing.job import parse_into, read_anchors, render_parsed
     from undertow.parsing.naming import NameTable
-    from undertow.parsing.views import choose_views
+    from undertow.parsing.task import TASK, render_again
     from undertow.refinement.crf import CrfSettings
-    from undertow.runs import Latency
+    from undertow.runs import Latency, execute, read_cue
     from undertow.runs.budget import parse_memory
 
     set_threads(threads)
-    drawn = choose_views(listed(views))
-    table = None if names is None else NameTable.read(names)
-    words = None if namer is None and vocabulary is None else _words(namer, vocabulary)
+    drawn = choose_views(listed(views), TASK.views)
     asked: dict[str, Any] = {
         "quality": quality, "method": method, "classifier": classifier, "memory": memory, "discover": discover,
         "novelty": novelty, "place": place, "balance": balance, "refine": agree, "batch": batch,
@@ -132,35 +129,33 @@ def parse(
         asked["method"] = "vidseg"
     asked = {name: value for name, value in asked.items() if value is not None} | sizes(size)
     settings = ParseSettings(
-        **asked, clusters=_clusters(clusters), crf=CrfSettings() if crf else None, probabilities=soft, seed=seed
-    )
+        **asked, clusters=_clusters(clusters), crf=CrfSettings() if crf else None, probabilities=soft, seed=seed,
+        names=names, namer=namer, vocabulary=vocabulary,
+    )  # fmt: skip
     allowed = None if max_memory is None else parse_memory(max_memory)
     with opened(video, raw, start, end, every, skip_damaged) as clip:
         if render:
+            table = None if names is None else NameTable.read(names)
             with shown_progress(json) as progress:
-                if namer is not None and words is not None:
-                    table = _named(out, clip, namer, words, table, device)
-                render_parsed(out, clip, drawn, names=table, progress=progress)
-            say(f"names of {out / 'names.json'} are applied" + (f"; drawn: {', '.join(drawn)}" if drawn else ""))
+                render_again(out, clip, drawn, names=table, namer=namer, vocabulary=vocabulary, progress=progress)
+            shown = f"; drawn: {', '.join(drawn)}" if drawn else ""
+            say(f"names of {out / 'names.json'} are applied{shown}")
             return
-        anchors = read_anchors(anchor, clip)
-        backbone = load(model, device=device, dtype=dtype)
+        loaded = cache(lambda: load(model, device=device, dtype=dtype))
+        given = TASK.gather([read_cue("anchor", each, clip) for each in anchor], clip, loaded, settings)
         if estimate or allowed is not None:
-            found = estimate_parsing(clip, anchors, backbone, settings)
+            found = estimate_parsing(clip, given.value, loaded(), settings)
             if estimate:
                 _show(found, json)
-            check_parsing(found, backbone, allowed)
+            check_parsing(found, loaded(), allowed)
             if estimate:
                 return
         latency = Latency()
         with shown_progress(json) as progress:
-            parse_into(
-                out, clip, anchors, backbone, settings, cues=[{"anchor": cue} for cue in anchor], names=table,
-                views=() if namer is not None else drawn, overwrite=overwrite, progress=progress, latency=latency,
+            execute(
+                TASK, out, clip, given, loaded(), settings, views=drawn, overwrite=overwrite, progress=progress,
+                latency=latency,
             )  # fmt: skip
-            if namer is not None and words is not None:
-                table = _named(out, clip, namer, words, table, device)
-                render_parsed(out, clip, drawn, names=table, progress=progress)
     if latency.count:
         say(f"{latency}")
     say(f"class maps, labels.json and names.json are in {out}")
@@ -173,25 +168,6 @@ def _clusters(text: str) -> int | Literal["auto"]:
     if not text.isdecimal() or len(text) > 9:
         raise SettingsError(f"--clusters is '{text}'; give a whole number, or auto")
     return int(text)
-
-
-def _words(namer: Path | None, vocabulary: Path | None) -> list[str]:
-    """Returns the words to name clusters by."""
-    from undertow.parsing.namer import read_vocabulary
-
-    if namer is None or vocabulary is None:
-        raise SettingsError("clusters are named by --namer FOLDER and --vocabulary FILE together; give both")
-    return read_vocabulary(vocabulary)
-
-
-def _named(
-    out: Path, clip: object, namer: Path, words: Sequence[str], table: "NameTable | None", device: str | None
-) -> "NameTable":
-    """Returns the table with what a CLIP model calls the clusters that have no name of their own yet."""
-    from undertow.parsing.apply_names import name_clusters
-    from undertow.parsing.namer import ClipNamer
-
-    return name_clusters(out, clip, ClipNamer.load(namer, words, device=device), table)  # type: ignore[arg-type]
 
 
 def _show(found: "ParseEstimate", json: bool) -> None:

@@ -127,25 +127,6 @@ class ClipNamer:
         return (pixels - mean) / deviation
 
 
-def read_vocabulary(path: Path | str) -> list[str]:
-    """Returns the words in a text file, one a line; empty lines and those after a # are left out.
-
-    Raises:
-        SettingsError: naming the file, if it cannot be read, or has no words or one twice.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"vocabulary '{path}' cannot be read; give a text file with one word a line") from error
-    words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not words:
-        raise SettingsError(f"vocabulary '{path}' has no words; give one a line")
-    twice = next((word for word in words if words.count(word) > 1), None)
-    if twice is not None:
-        raise SettingsError(f"vocabulary '{path}' has '{twice}' twice; leave one of them out")
-    return words
-
-
 def crop_of(image: UInt8[np.ndarray, "h w 3"], inside: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "_ _ 3"]:
     """Returns the part of a frame around a cluster, with what is not of the cluster dimmed towards grey."""
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))

@@ -159,6 +159,25 @@ class NameTable:
         return ends
 
 
+def read_vocabulary(path: Path | str) -> list[str]:
+    """Returns the words in a text file, one a line; empty lines and those after a # are left out.
+
+    Raises:
+        SettingsError: naming the file, if it cannot be read, or has no words or one twice.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"vocabulary '{path}' cannot be read; give a text file with one word a line") from error
+    words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not words:
+        raise SettingsError(f"vocabulary '{path}' has no words; give one a line")
+    twice = next((word for word in words if words.count(word) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"vocabulary '{path}' has '{twice}' twice; leave one of them out")
+    return words
+
+
 def _entries(value: Any) -> Iterator[ClassEntry]:
     """Yields the rows that a JSON value stands for."""
     if isinstance(value, dict) and isinstance(value.get("classes"), list):

@@ -1,8 +1,8 @@
 """From a video and its anchors to the class of every pixel: batches through the stages, both ways in time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +82,12 @@ class Parser:
         if self.settings.method == "propagate" and not self.anchors:
             raise CueError("method 'propagate' moves the labels of anchors, and none was given; give one, or vidseg")
 
-    def run(self, video: Video | Clip) -> Iterator[ParseResult]:
+    def run(self, video: Video | Clip, frames: Iterable[Frame] | None = None) -> Iterator[ParseResult]:
         """Yields the frames from `next` on.
+
+        Args:
+            video: A video, or a clip of one.
+            frames: Its frames from `next` on, if they are not to be read from the video.
 
         Raises:
             CueError, MaskError: if an anchor does not fit the video.
@@ -102,20 +106,23 @@ class Parser:
             self._look_ahead(_Batches(video, self.settings.batch), anchors, labeller)
         first = min(anchors, default=-1)
         size = self.settings.batch
-        for place, frames in enumerate(_batches(video, self.next, size), self.next // size):
-            given = {frame.index: anchors[frame.index] for frame in frames if frame.index in anchors}
+        left = iter(_left(video, self.next) if frames is None else frames)
+        for place in count(self.next // size):
+            if not (batch := list(islice(left, size))):
+                return
+            given = {frame.index: anchors[frame.index] for frame in batch if frame.index in anchors}
             if place in self._early:
                 soft = self._early.pop(place).float()
-                coarse = CoarseBatch([f.index for f in frames], [f.image for f in frames], soft, labeller.ids)
-            elif frames[-1].index < first:
+                coarse = CoarseBatch([f.index for f in batch], [f.image for f in batch], soft, labeller.ids)
+            elif batch[-1].index < first:
                 coarse = None
             else:
-                coarse = labeller.label(frames, given)
-            results = self._results(frames, coarse, given, sharpen, resolved, shares)
+                coarse = labeller.label(batch, given)
+            results = self._results(batch, coarse, given, sharpen, resolved, shares)
             for number, result in enumerate(results, start=1):
-                if number == len(frames):
+                if number == len(batch):
                     # What comes after this frame does not depend on it any more.
-                    self.next += len(frames)
+                    self.next += len(batch)
                     self._border = self._packed(labeller)
                 yield result
 
@@ -253,20 +260,11 @@ class _Batches:
         return [self.video.frame(n) for n in self.numbers()[place * self.size : (place + 1) * self.size]]
 
 
-def _batches(video: Video | Clip, start: int, size: int) -> Iterator[list[Frame]]:
-    """Yields the frames from place `start` on, some at a time; the last batch may be short."""
-    if video.again:
-        batches = _Batches(video, size)
-        # A state that was made after a short last batch has nothing left to do.
-        if start < len(batches.numbers()):
-            for place in range(start // size, -(-len(batches.numbers()) // size)):
-                yield batches.read(place)
-        return
-    frames = iter(video)
-    for _ in islice(frames, start):
-        pass
-    while batch := list(islice(frames, size)):
-        yield batch
+def _left(video: Video | Clip, start: int) -> Iterator[Frame]:
+    """Returns the frames from place `start` on; those of a stream before it are read and dropped."""
+    if not video.again:
+        return islice(video, start, None)
+    return (video.video if isinstance(video, Clip) else video).frames((video.numbers or range(0))[start:])
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,10 +1,11 @@
 """What a parser may be told, and how that and the model's card become the numbers one run uses."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from undertow.backbones import Backbone, Site
-from undertow.base import option
+from undertow.base import SettingsError, option, options_of
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 from undertow.parsing.sharpeners.modulation import Modulation
 from undertow.refinement.crf import CrfSettings
@@ -112,6 +113,14 @@ class ParseSettings(FrameSettings):
         expert=True,
     )
     probabilities: bool = option(False, "Whether results hold the probabilities of every pixel.", expert=True)
+    names: Path | None = option(None, "JSON file of what ids are called.", decides=False)
+    namer: Path | None = option(None, "Folder of a CLIP model that names clusters.", decides=False)
+    vocabulary: Path | None = option(None, "File of the words it chooses from, one a line.", decides=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.namer is None) != (self.vocabulary is None):
+            raise SettingsError("clusters are named by namer FOLDER and vocabulary FILE together; give both")
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,14 @@ class ResolvedParse(ResolvedFrames):
     settings: ParseSettings
     correspond: Site
     place: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the numbers as plain values for `run.json`, those that decide nothing left out."""
+        numbers = super().as_dict()
+        for each in options_of(ParseSettings):
+            if not each.decides:
+                del numbers["settings"][each.name]
+        return numbers
 
 
 def resolve_parse(

@@ -1,156 +1,220 @@
-"""Following points into a Run folder: what the command line and the app do with a video and its points."""
+"""One video whose points are followed: what is written of them, and pictures.
 
-from collections.abc import Sequence
+tracks.npz        tracks (q, t, 2), visibility (q, t), confidence (q, t), queries (q, 3) as frame, x, y, frames (t)
+tracks.csv        point, frame, time, x, y, visible, confidence
+tapvid.npz        the same as TAP-Vid has it: points in [0, 1], occluded, query_points (t, y, x) of 256 x 256
+trajectories.png  their paths on one frame
+features/         what the network saw of every frame, while the run is unfinished or if it is to be kept
+"""
+
+import csv
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
-from PIL import Image
+import torch
+from jaxtyping import Bool, Float32, Float64, UInt8
+from torch import Tensor
 
 from undertow.backbones import Backbone
-from undertow.base import CueError, MemoryBudgetError, Progress, SilentProgress, atomic_path
-from undertow.base import memory as machine
+from undertow.base import Progress, SettingsError, atomic_path
 from undertow.drawing.tracks import draw_tracks, draw_trajectories, point_colours
-from undertow.observing.store import MEMORY
 from undertow.points import PointSettings, PointTracker, Tracks
-from undertow.points.folder import OVERLAY, PICTURE, PointsFolder, described_points
-from undertow.runs.budget import shown_memory
-from undertow.runs.render import DEFAULT_FPS
-from undertow.video import Clip, Video, VideoWriter
+from undertow.runs.folder import Folder, decimal_seconds
+from undertow.runs.task import Amendment, Given
+from undertow.video import Clip, Frame
 
-# Tracks, visibility, confidence, and as much again while tables are made of them.
-BYTES_PER_PLACE = 40
+log = logging.getLogger(__name__)
+
+TRACKS, TABLE, TAPVID, FEATURES = "tracks.npz", "tracks.csv", "tapvid.npz", "features"
+RASTER = 256
+_PARTS = ("tracks", "visibility", "confidence", "queries")
 
 
-def track_points_into(
-    out: Path,
-    video: Video | Clip,
-    points: Float64[np.ndarray, "q 3"],
-    backbone: Backbone,
-    settings: PointSettings | None = None,
-    *,
-    overwrite: bool = False,
-    overlay: bool = True,
-    keep_features: bool = False,
-    memory: int = MEMORY,
-    progress: Progress | None = None,
-) -> Tracks:
-    """Returns the tracks of all points of the run in a folder, with tables and pictures written there.
+@dataclass(frozen=True)
+class PointsResult:
+    """Where the points of a run are on one frame.
 
-    Called again after an interruption, however hard, it goes on with the frames that the network has not seen, and the
-    run becomes what it would have been. Called with other points on a complete run, it adds them; the network does
-    not run again if the features were kept.
+    Attributes:
+        index: Frame number.
+        time: Seconds, exact.
+        name: Stem of files made of the frame.
+        positions: (x, y) of each point, in pixels.
+        visible: Whether each can be seen.
+        confidence: How sure that is, in [0, 1].
+    """
 
-    Args:
-        out: the folder to make, or of the run to continue.
-        video: a video, or a clip of one, that can be read again.
-        points: (t, x, y), the frame counted among those of `video`.
-        backbone: the model.
-        settings: options.
-        overwrite: whether to replace a run that is there.
-        overlay: whether to render overlay.mp4.
-        keep_features: whether the features stay in the folder, so that points can be added at once.
-        memory: most bytes of features kept in memory.
-        progress: told of every frame.
+    index: int
+    time: Fraction
+    name: str
+    positions: Float32[np.ndarray, "q 2"]
+    visible: Bool[np.ndarray, " q"]
+    confidence: Float32[np.ndarray, " q"]
+
+
+class PointsJob:
+    """One video whose points are followed: all frames are observed before the first result is known."""
+
+    def __init__(
+        self,
+        settings: PointSettings,
+        backbone: Backbone,
+        clip: Clip,
+        points: Float64[np.ndarray, "q 3"],
+        out: Path | None,
+        earlier: Tracks | None = None,
+    ) -> None:
+        """Begins before the first frame.
+
+        Args:
+            settings: Options.
+            backbone: The model.
+            clip: The video.
+            points: (t, x, y), the frame counted among those of `clip`.
+            out: Folder of the run, in which features are kept; `None` for a temporary one.
+            earlier: Tracks that the run has already, which come before those of `points`.
+        """
+        self.batch = settings.batch
+        self.facts: Mapping[str, Any] = {}
+        self.points, self.earlier = points, earlier
+        self._settings, self._backbone, self._clip, self._out = settings, backbone, clip, out
+        self._followed: Tracks | None = None
+        self._drawn: tuple[Path, Tracks] | None = None
+
+    def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[PointsResult]:
+        """Yields each frame's positions, once all frames have been observed."""
+        seen: Iterable[tuple[int, Fraction, str]] = ((each.index, each.time, each.name) for each in frames)
+        if self._followed is None:
+            shown: list[tuple[int, Fraction, str]] = []
+
+            def noted() -> Iterator[Frame]:
+                for frame in frames:
+                    shown.append((frame.index, frame.time, frame.name))
+                    yield frame
+
+            folder = None if self._out is None else self._out / FEATURES
+            memory = self._settings.feature_memory
+            with PointTracker(self._backbone, self._settings, folder=folder, memory=memory) as tracker:
+                points = tracker.ask(self._clip, self.points)
+                tracker.observe(self._clip, anchors=tracker.anchors(points), frames=noted(), progress=progress)
+                self._followed = tracker.follow(points, progress)
+            progress.start("write", len(shown))
+            seen = shown
+        tracks, places = self._followed, {number: place for place, number in enumerate(self._clip.numbers or ())}
+        assert tracks.confidence is not None
+        for index, time, name in seen:
+            at = places[index]
+            yield PointsResult(
+                index, time, name, tracks.tracks[:, at], tracks.visibility[:, at], tracks.confidence[:, at]
+            )
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Returns the tracks once they are known; until then an interrupted run goes on from the features it kept."""
+        if self._followed is None:
+            return {}
+        return {name: torch.from_numpy(getattr(self._followed, name)).contiguous() for name in _PARTS}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on with tracks that are known.
+
+        Raises:
+            SettingsError: if the tensors are not the state of such a job.
+        """
+        if set(tensors) != set(_PARTS):
+            raise SettingsError("this is not the state of a run of points; start the run anew")
+        self._followed = Tracks(*(tensors[name].numpy() for name in _PARTS))
+
+    def write(self, run: Folder, result: PointsResult) -> Mapping[str, Any]:
+        """Writes nothing: the tables are by point, and made at the end."""
+        return {}
+
+    def draw(self, run: Folder, frame: Frame, view: str) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Returns a frame with its points ("overlay"), or the first frame that has a query with all "trajectories"."""
+        if self._drawn is None or self._drawn[0] != run.path:
+            self._drawn = run.path, read_run(run.path)
+        tracks = self._drawn[1]
+        assert tracks.queries is not None
+        numbers, starts = self._clip.numbers or (), tracks.queries[:, 0].astype(int).tolist()
+        colours = point_colours(tracks.queries[:, 1:], frame.image.shape[:2])
+        if view == "trajectories":
+            if frame.index != numbers[min(starts)]:
+                return None
+            return draw_trajectories(frame.image, tracks.tracks, tracks.visibility, colours, starts)
+        return draw_tracks(frame.image, tracks.tracks, tracks.visibility, numbers.index(frame.index), colours)
+
+    def finish(self, run: Folder, progress: Progress) -> None:
+        """Writes the tables of all points of the run, earlier ones first."""
+        assert self._followed is not None
+        tracks = self._followed
+        if self.earlier is not None:
+            pairs = [(getattr(self.earlier, name), getattr(tracks, name)) for name in _PARTS]
+            tracks = Tracks(*(np.concatenate(pair) for pair in pairs))
+        write_run(run.path, tracks, self._clip)
+        self._drawn = None
+        if self._out is not None and not self._settings.keep_features:
+            shutil.rmtree(self._out / FEATURES, ignore_errors=True)
+        count, length = tracks.visibility.shape
+        shown = f"{count} points on {length} frames" if count > 1 else f"1 point on {length} frames"
+        log.info("%s, seen on %.0f%% of them", shown, 100 * tracks.visibility.mean())
+
+
+def added_points(
+    run: Folder, clip: Clip, given: Given[Float64[np.ndarray, "q 3"]], start: Callable[[], PointsJob]
+) -> Iterator[Amendment] | None:
+    """Returns the change that adds points to a complete run, if there are new ones.
+
+    The network does not run again if the features were kept.
+    """
+    earlier = read_run(run.path)
+    assert earlier.queries is not None
+    known = {tuple(row) for row in earlier.queries.tolist()}
+    new = [row for row in given.value.tolist() if tuple(row) not in known]
+    if not new:
+        return iter(())
+    job = start()
+    job.points, job.earlier = np.array(new), earlier
+    return iter([Amendment(clip.numbers or (), job, tuple(cue for cue in given.log if cue not in run.record.cues))])
+
+
+def read_run(out: Path) -> Tracks:
+    """Returns the tracks of a complete run.
 
     Raises:
-        CueError: if a point is no number or outside the video, or the video cannot be read again.
-        SettingsError: if the folder holds another run or other files.
-        MemoryBudgetError: if the tracks would not fit in memory.
+        SettingsError: if they cannot be read.
     """
-    settings, progress = settings or PointSettings(), progress or SilentProgress()
-    if not video.again:
-        raise CueError(f"points need a video that can be read again, and {video.label} comes once; record it to a file")
-    length = len(video.numbers or ())
-    with PointTracker(backbone, settings, folder=None) as checking:
-        points = checking.ask(video, points)
-        resolved = checking.resolved
-    check_room_for(len(points), length)
-    record: dict[str, Any] = {
-        "video": video.fingerprint(),
-        "model": f"{resolved.model} {backbone.fingerprint()}",
-        "settings": resolved.as_dict() | _selection(video),
-        "cues": [described_points(points)],
-    }
-    with PointsFolder.open(out, record, overwrite=overwrite) as run:
-        new = _new_points(points, run.earlier)
-        if not len(new) and not run.unfinished and (not overlay or (out / OVERLAY).exists()):
-            assert run.earlier is not None
-            return run.earlier
-        run.begin()
-        numbers = list(video.numbers or ())
-        tracks = run.earlier
-        if len(new):
-            check_room_for(len(new) + (0 if tracks is None else len(tracks.tracks)), length)
-            with PointTracker(backbone, settings, folder=run.features, memory=memory) as tracker:
-                tracker.ask(video, new)
-                tracker.observe(video, anchors=tracker.anchors(new), progress=progress)
-                tracks = _joined(run.earlier, tracker.follow(new, progress))
-        assert tracks is not None
-        run.write(tracks, [video.time_of(number) for number in numbers], numbers, (video.height, video.width))
-        run.log(described_points(points))
-        _picture(out / PICTURE, video, tracks, numbers)
-        if overlay:
-            progress.start("overlay", length)
-            _overlay(out / OVERLAY, video, tracks, progress)
-        else:
-            (out / OVERLAY).unlink(missing_ok=True)
-        run.complete(keep_features=keep_features)
-        return tracks
+    try:
+        with (out / TRACKS).open("rb") as handle, np.load(handle) as arrays:
+            return Tracks(*(arrays[name] for name in _PARTS))
+    except Exception as error:  # whatever a damaged file makes numpy and zipfile raise
+        raise SettingsError(f"'{out / TRACKS}' cannot be read ({error}); add --overwrite to make it again") from error
 
 
-def check_room_for(points: int, frames: int) -> None:
-    """Raises MemoryBudgetError if the tracks of so many points on so many frames would not fit in memory."""
-    needed, there = points * frames * BYTES_PER_PLACE, machine.available_memory()
-    if needed > there:
-        raise MemoryBudgetError(
-            f"{points} points on {frames} frames would need about {shown_memory(needed)} for their tracks, and there "
-            f"is {shown_memory(there)}; give fewer points, or a part of the video with --start and --end"
-        )
-
-
-def _new_points(points: Float64[np.ndarray, "q 3"], earlier: Tracks | None) -> Float64[np.ndarray, "q 3"]:
-    """Returns the points that a run does not have."""
-    if earlier is None or earlier.queries is None:
-        return points
-    known = {tuple(row) for row in earlier.queries.tolist()}
-    return points[[tuple(row) not in known for row in points.tolist()]]
-
-
-def _joined(earlier: Tracks | None, later: Tracks) -> Tracks:
-    """Returns the tracks of the points of both, earlier ones first."""
-    if earlier is None:
-        return later
-    parts = []
-    for name in ("tracks", "visibility", "confidence", "queries"):
-        first, second = getattr(earlier, name), getattr(later, name)
-        parts.append(np.concatenate([first, second]))
-    return Tracks(*parts)
-
-
-def _picture(path: Path, video: Video | Clip, tracks: Tracks, numbers: Sequence[int]) -> None:
-    """Draws all paths on the first frame that has a query."""
-    assert tracks.queries is not None
-    starts = tracks.queries[:, 0].astype(int).tolist()
-    image = video.frame(numbers[min(starts)]).image
-    colours = point_colours(tracks.queries[:, 1:], image.shape[:2])
-    drawn = draw_trajectories(image, tracks.tracks, tracks.visibility, colours, starts)
-    with atomic_path(path) as temporary:
-        Image.fromarray(drawn).save(temporary)
-
-
-def _overlay(path: Path, video: Video | Clip, tracks: Tracks, progress: Progress) -> None:
-    """Renders the video with its points."""
-    assert tracks.queries is not None
-    colours = point_colours(tracks.queries[:, 1:], (video.height, video.width))
-    with VideoWriter(path, fps=video.fps or DEFAULT_FPS, width=video.width, height=video.height) as writer:
-        for time, frame in enumerate(video):
-            writer.write(draw_tracks(frame.image, tracks.tracks, tracks.visibility, time, colours), frame.time)
-            progress.advance()
-
-
-def _selection(video: Video | Clip) -> dict[str, Any]:
-    """Returns which frames of a video are looked at, for run.json."""
-    chosen = (video.start, video.end, video.every) if isinstance(video, Clip) else (0, None, 1)
-    return {"frames": dict(zip(("start", "end", "every"), chosen, strict=True))}
+def write_run(out: Path, tracks: Tracks, clip: Clip) -> None:
+    """Writes tables of all tracks of a run, each atomically; frames are named by their numbers in the video."""
+    queries, numbers = tracks.queries, list(clip.numbers or ())
+    assert queries is not None and tracks.confidence is not None
+    with atomic_path(out / TRACKS) as temporary:
+        np.savez_compressed(
+            temporary, allow_pickle=False, tracks=tracks.tracks, visibility=tracks.visibility,
+            confidence=tracks.confidence, queries=queries, frames=np.asarray(numbers),
+        )  # fmt: skip
+    scale = np.array([1 / clip.width, 1 / clip.height])
+    asked = np.column_stack([queries[:, 0], queries[:, 2] * scale[1] * RASTER, queries[:, 1] * scale[0] * RASTER])
+    with atomic_path(out / TAPVID) as temporary:
+        np.savez_compressed(
+            temporary, allow_pickle=False, points=(tracks.tracks * scale).astype(np.float32),
+            occluded=~tracks.visibility, query_points=asked.astype(np.float32),
+        )  # fmt: skip
+    seconds = [decimal_seconds(clip.time_of(number)) for number in numbers]
+    with atomic_path(out / TABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        table = csv.writer(handle, lineterminator="\n")
+        table.writerow(["point", "frame", "time", "x", "y", "visible", "confidence"])
+        for point in range(len(queries)):
+            rows = zip(tracks.tracks[point], tracks.visibility[point], tracks.confidence[point], strict=True)
+            for number, second, ((x, y), seen, sure) in zip(numbers, seconds, rows, strict=True):
+                table.writerow([point, number, second, f"{x:.3f}", f"{y:.3f}", int(seen), f"{sure:.4f}"])

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from undertow.backbones import Backbone
 from undertow.base import SettingsError, option
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
+from undertow.observing.store import MEMORY
 from undertow.points.chunks import Cover
 from undertow.points.positions import Decoding
 
@@ -91,6 +92,13 @@ class PointSettings(FrameSettings):
         expert=True,
     )
     visible: float = option(0.5, "Confidence from which a point counts as visible.", expert=True, least=0, most=1)
+    mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
+    feature_memory: int = option(
+        MEMORY, "Most bytes of features held in memory; the rest goes to disk.", expert=True, decides=False, least=1
+    )
+    keep_features: bool = option(
+        False, "Keep what the network saw, so that points can be added at once.", decides=False
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 DiffTrack (arXiv 2506.17220) for video models, DIFT (arXiv 2306.03881) for image models, behind the same calls.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -142,13 +142,21 @@ class PointTracker:
             return ()
         return (0,) if self.resolved.anchor == "first" else tuple(np.unique(points[:, 0]).astype(int).tolist())
 
-    def observe(self, video: Video | Clip, *, anchors: Sequence[int] = (), progress: Progress | None = None) -> None:
+    def observe(
+        self,
+        video: Video | Clip,
+        *,
+        anchors: Sequence[int] = (),
+        frames: Iterable[Frame] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         """Shows the network every frame of a video, each encoded once.
 
         Args:
             video: a video that can be read again or a stream, which is read to its end.
             anchors: frames that a video model's chunks are to begin with; others are added when they are needed. Image
                 models have none.
+            frames: its frames, if they are not to be read from the video.
             progress: told of every frame.
 
         Raises:
@@ -161,8 +169,8 @@ class PointTracker:
             self._store.forget()
         self._numbers, self._anchored = [], {}
         progress.start("observe" if settings.chunk == 1 else "encode", video.frame_count)
-        frames = iter(video)
-        while batch := list(islice(frames, settings.batch)):
+        left = iter(video if frames is None else frames)
+        while batch := list(islice(left, settings.batch)):
             start = len(self._numbers)
             self._numbers += [frame.index for frame in batch]
             self._show(batch, range(start, len(self._numbers)))

@@ -1,17 +1,107 @@
-"""Cues as a user types them: `FILE@F` for masks, F being a frame number or seconds with the suffix s."""
+"""Cues as people type them, the same for every task: what is said, on which frame, of which object.
+
+    mask, anchor  FILE[@F]                  grid     N[@F]
+    box           x0,y0,x1,y1[@F][#ID]      queries  FILE
+    point         x,y[,+|-][@F][#ID]        text     WORD[@F][#ID]
+
+F is a frame number, or seconds with the suffix s; without it, the first frame of the clip is meant. Coordinates are
+pixels of the video, x to the right and y down.
+"""
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from undertow.base import CueError, VideoError
-from undertow.masks import LabelMap, colour_table, read_label_map, read_object_masks
+from undertow.masks import LabelMap
 from undertow.video import Clip, Video
 
+Kind = Literal["mask", "anchor", "box", "point", "text", "grid", "queries"]
+
 _AT = re.compile(r"^(?P<file>.+)@(?P<frame>\d{1,18}|\d{1,18}(\.\d{1,18})?s)$", re.DOTALL)
+_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+))"
+# How the value of a kind is written, and what to say of one that is written otherwise.
+_FORMS = {
+    "box": (
+        re.compile(",".join([_NUMBER] * 4)),
+        "give x0,y0,x1,y1 in pixels, such as 120,80,260,300 or 120,80,260,300@4#2",
+    ),
+    "point": (
+        re.compile(rf"{_NUMBER},{_NUMBER}(?:,([+-]))?"),
+        "give x,y in pixels, such as 190,200 or 190,200@4, or 190,200,-@4#2 for one outside an object",
+    ),
+    "text": (
+        re.compile(r"\s*([^\W\d_]+(?:[ '-][^\W\d_]+)*)\s*"),
+        'give a word or a few, such as disc, "red disc" or disc@4#2',
+    ),
+    "grid": (re.compile(r"(\d{1,5})"), "give the number of points across, such as 20 or 20@4"),
+}
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One thing that a user says.
+
+    Attributes:
+        kind: What it is.
+        value: The path of a file, (x0, y0, x1, y1) of a box, (x, y, inside) of a point, a word, or the number of points
+            across a grid.
+        frame: Number of the frame it is on, in the whole video.
+        object_id: The object it is of; `None` if not said.
+        typed: The text it was read from.
+    """
+
+    kind: Kind
+    value: Any
+    frame: int
+    object_id: int | None = None
+    typed: str = ""
+
+    @property
+    def log(self) -> Mapping[str, Any]:
+        """What run.json keeps of it."""
+        return {self.kind: self.typed}
+
+
+def read_cue(kind: str, text: str, video: Video | Clip) -> Cue:
+    """Returns what a text such as "120,80,260,300@4#2" says; files are not opened.
+
+    Args:
+        kind: What it is of, such as "box".
+        text: As it was typed.
+        video: The video, which knows its frames.
+
+    Raises:
+        CueError: if it is not written as it should be, or the video has no such frame.
+    """
+    known: Any = kind
+    if kind not in get_args(Kind):
+        raise CueError(f"'{kind}' is not a kind of cue; give one of {', '.join(get_args(Kind))}")
+    if kind == "queries":
+        return Cue(known, Path(text), video.start if isinstance(video, Clip) else 0, None, text)
+    if kind in ("mask", "anchor"):
+        name, frame = split_cue(text, video)
+        return Cue(known, Path(name), frame, None, text)
+    form, remedy = _FORMS[kind]
+    body, mark, number = text.partition("#") if kind != "grid" else (text, "", "")
+    if mark and not re.fullmatch(r"\d{1,5}", number):
+        raise CueError(f"'{text}' has '#{number}' for an object; give a number from 1 on")
+    body, frame = split_cue(body, video)
+    match = form.fullmatch(body)
+    if match is None:
+        raise CueError(f"--{kind} is '{text}'; {remedy}")
+    value: Any = match[1]
+    if kind == "box":
+        value = tuple(map(float, match.groups()))
+    elif kind == "point":
+        value = float(match[1]), float(match[2]), match[3] != "-"
+    elif kind == "grid":
+        value = int(value)
+    return Cue(known, value, frame, int(number) if mark else None, text)
 
 
 def split_cue(cue: str, video: Video | Clip) -> tuple[str, int]:
@@ -32,37 +122,7 @@ def split_cue(cue: str, video: Video | Clip) -> tuple[str, int]:
     return match["file"], index
 
 
-def read_masks(
-    cues: Sequence[str], video: Video | Clip, *, mask_colors: bool = False
-) -> tuple[dict[int, LabelMap], dict[tuple[int, int, int], int]]:
-    """Returns the label map of each frame that mask cues name, and the colour table of RGB-coded ones (else empty).
-
-    Several files for one frame are one binary mask per object.
-
-    Raises:
-        CueError: if there is no cue, or a frame does not exist.
-        MaskError: if a file is not a label map of the video's size.
-    """
-    if not cues:
-        raise CueError(
-            "no mask was given; add --mask FILE with objects painted on the first frame, or --box or --point"
-        )
-    files: dict[int, list[Path]] = {}
-    for cue in cues:
-        name, index = split_cue(cue, video)
-        files.setdefault(index, []).append(Path(name))
-    table = colour_table(*[file for group in files.values() for file in group]) if mask_colors else {}
-    size = (video.height, video.width)
-    maps = {}
-    for index, group in files.items():
-        if len(group) == 1:
-            maps[index] = read_label_map(group[0], size=size, mask_colors=table or False)
-        else:
-            maps[index] = read_object_masks(group, size=size)
-    return maps, table
-
-
 def described(index: int, labels: LabelMap) -> dict[str, Any]:
-    """Returns what run.json keeps of a mask: its frame and the SHA-256 of its ids, by which a run is known again."""
+    """Returns what run.json keeps of a map: its frame and the SHA-256 of its ids, by which a run is known again."""
     height, width = labels.shape
     return {"frame": index, "sha256": hashlib.sha256(f"{width}x{height}".encode() + labels.tobytes()).hexdigest()}

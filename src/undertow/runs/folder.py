@@ -102,15 +102,16 @@ class Folder:
             return cls._prepared(path, earlier or record, stack)
 
     @classmethod
-    def reopen(cls, out: Path | str) -> Self:
-        """Returns the complete run in a folder, whatever it is of, to be looked at or drawn anew.
+    def reopen(cls, out: Path | str, task: str) -> Self:
+        """Returns the complete run of a task in a folder, to be looked at or drawn anew.
 
         Raises:
-            SettingsError: if there is no complete run, or another process is writing to it.
+            SettingsError: if there is no complete run of it, or another process is writing to it.
         """
         path = Path(out)
-        if not path.is_dir() or owned_files(path) is None:
-            raise SettingsError(f"'{out}' holds no run; name the --out of one")
+        found = read_record(path) if path.is_dir() else None
+        if found is None or found.task != task:
+            raise SettingsError(f"'{out}' holds no run of {task}; name the --out of one")
         with ExitStack() as stack:
             stack.enter_context(exclusive(path))
             _settle(path)

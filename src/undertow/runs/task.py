@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from undertow.backbones import Backbone
     from undertow.base import Progress
+    from undertow.runs.cues import Cue
     from undertow.runs.folder import Folder
     from undertow.video import Clip, Frame
 
@@ -166,7 +167,8 @@ class Task:
         views: Files of the pictures that can be drawn, such as "overlay.mp4", the usual one first; what comes before
             the suffix names the view.
         live: Those of them that can be drawn while frames come, as those of a stream have to be.
-        gather: From cues to `Given`, for settings, model and clip; asks the model or a segmenter where it has to.
+        gather: From cues (see `undertow.runs.cues`), the clip, what returns the model, and settings to `Given`; asks
+            the model or a segmenter where it has to.
         resolve: From settings, model, (height, width) of the frames and `Given` to the numbers of a run.
         start: From settings, model, clip, `Given` and the folder of the run (`None` without one), which may not be
             there yet, to a job; reports progress where that takes long.
@@ -182,7 +184,7 @@ class Task:
     cues: tuple[str, ...]
     files: tuple[str, ...]
     views: tuple[str, ...]
-    gather: Callable[[Sequence[Any], "Clip", "Backbone", Any], Given[Any]]
+    gather: Callable[[Sequence["Cue"], "Clip", Callable[[], "Backbone"], Any], Given[Any]]
     resolve: Callable[[Any, "Backbone", tuple[int, int], Given[Any]], Any]
     start: Callable[[Any, "Backbone", "Clip", Given[Any], Path | None, "Progress"], Job]
     amend: Callable[["Folder", "Clip", Given[Any], Callable[[], Any]], Iterator[Amendment] | None] | None = None

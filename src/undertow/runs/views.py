@@ -3,17 +3,25 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from undertow.base import Progress, VideoError, atomic_path
 from undertow.runs.folder import Folder
-from undertow.runs.task import Job
 from undertow.video import Clip, Frame, VideoWriter
 
 # Of a video whose frame rate is not known (a folder, an array).
 DEFAULT_FPS = Fraction(24)
+
+
+class Draws(Protocol):
+    """The part of a job that views need."""
+
+    def draw(self, run: Folder, frame: Frame, view: str) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Returns a picture of a frame's result; see `undertow.runs.task.Job`."""
 
 
 class Views:
@@ -23,7 +31,7 @@ class Views:
     that is drawn. The files appear, whole, with `finish`, and not at all without it.
     """
 
-    def __init__(self, run: Folder, job: Job, clip: Clip, files: Sequence[str]) -> None:
+    def __init__(self, run: Folder, job: Draws, clip: Clip, files: Sequence[str]) -> None:
         """Prepares to draw.
 
         Args:
@@ -87,7 +95,7 @@ class Views:
                 writer.discard()
 
 
-def render(run: Folder, job: Job, clip: Clip, files: Sequence[str], progress: Progress) -> None:
+def render(run: Folder, job: Draws, clip: Clip, files: Sequence[str], progress: Progress) -> None:
     """Draws views of a run whose results are all there, in one pass over the video.
 
     Args:

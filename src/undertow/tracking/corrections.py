@@ -24,7 +24,8 @@ from undertow.runs.folder import Folder
 from undertow.runs.record import digests
 from undertow.runs.task import Amendment, Given
 from undertow.tracking import TrackResult, propagate
-from undertow.tracking.job import FIGURES, MASKS, RLES, SCORES, TrackCues, TrackJob, write_tables
+from undertow.tracking.cues import Masks
+from undertow.tracking.job import FIGURES, MASKS, RLES, SCORES, TrackJob, write_tables
 from undertow.video import Clip, Frame, ranges
 
 log = logging.getLogger(__name__)
@@ -41,15 +42,15 @@ class Correction(TrackJob):
 
     def __init__(self, fresh: TrackJob, run: Folder, clip: Clip, numbers: Sequence[int]) -> None:
         """Takes a job before its first frame, with every given mask, the new one included."""
-        super().__init__(fresh.tracker, fresh.cues)
+        super().__init__(fresh.tracker, fresh.masks, fresh.refiner)
         self.corrected, self.numbers, self.changed = run, numbers, list[int]()
         self._clip = clip
 
     def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[TrackResult]:
         """Yields the label maps from the corrected frame on."""
         self._catch_up()
-        masks = {self.numbers[0]: self.cues.masks[self.numbers[0]]}
-        for _, result in propagate(frames, masks, self.tracker, self.cues.refiner):
+        masks = {self.numbers[0]: self.masks[self.numbers[0]]}
+        for _, result in propagate(frames, masks, self.tracker, self.refiner):
             yield result
 
     def write(self, run: Folder, result: TrackResult) -> Mapping[str, Any]:
@@ -69,7 +70,7 @@ class Correction(TrackJob):
 
     def _catch_up(self) -> None:
         """Shows the tracker the given masks before the frame, and the run's masks of the frames just before it."""
-        tracker, masks = self.tracker, self.cues.masks
+        tracker, masks = self.tracker, self.masks
         before = [number for number in self._clip.numbers or () if number < self.numbers[0]]
         anchors = [number for number in before if number in masks]
         for frame in self._clip.video.frames(anchors):
@@ -85,7 +86,7 @@ class Correction(TrackJob):
 
 
 def corrections(
-    run: Folder, clip: Clip, given: Given[TrackCues], start: Callable[[], TrackJob]
+    run: Folder, clip: Clip, given: Given[Masks], start: Callable[[], TrackJob]
 ) -> Iterator[Amendment] | None:
     """Returns the corrections that make a complete run one of the masks given now, in the order of their frames.
 
@@ -98,8 +99,8 @@ def corrections(
     return (_correction(run, clip, given, start(), frame) for frame in fresh)
 
 
-def _correction(run: Folder, clip: Clip, given: Given[TrackCues], job: TrackJob, frame: int) -> Amendment:
-    masks = given.value.masks
+def _correction(run: Folder, clip: Clip, given: Given[Masks], job: TrackJob, frame: int) -> Amendment:
+    masks = given.value
     named = set(object_ids(masks[frame]))
     # Only a mask that gives all of the corrected objects ends what the correction says of them.
     ends = [later for later in given.frames if later > frame and named <= set(object_ids(masks[later]))]

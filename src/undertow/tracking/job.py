@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +13,7 @@ from undertow.base import Progress, atomic_path
 from undertow.drawing import overlay
 from undertow.masks import LabelMap, label_map_rles, object_ids, read_written_map, write_label_map
 from undertow.runs.folder import Folder, decimal_seconds
-from undertow.tracking import MaskTracker, Refiner, TrackResult, TunedKernels, propagate
+from undertow.tracking import MaskTracker, Refiner, TrackResult, propagate
 from undertow.video import Frame
 
 FIGURES = ("margin", "mass", "presence")
@@ -22,37 +21,28 @@ COLUMNS = "frame,time,object,area,margin,mass,presence,lost"
 MASKS, SCORES, RLES = "masks", "scores.csv", "masks.json"
 
 
-@dataclass(frozen=True)
-class TrackCues:
-    """What a run is given.
-
-    Attributes:
-        masks: Label maps by frame number.
-        tuned: Kernels of objects; see `undertow.tracking.tuning`.
-        refiner: What makes better masks of the tracker's; see `undertow.tracking.refining`.
-    """
-
-    masks: Mapping[int, LabelMap]
-    tuned: TunedKernels | None = None
-    refiner: Refiner | None = None
-
-
 class TrackJob:
     """One video being tracked."""
 
-    def __init__(self, tracker: MaskTracker, cues: TrackCues) -> None:
-        """Begins before the first frame."""
-        self.tracker, self.cues = tracker, cues
+    def __init__(self, tracker: MaskTracker, masks: Mapping[int, LabelMap], refiner: Refiner | None = None) -> None:
+        """Begins before the first frame.
+
+        Args:
+            tracker: Before its first frame, too.
+            masks: Label maps by frame number.
+            refiner: What makes better masks of the tracker's.
+        """
+        self.tracker, self.masks, self.refiner = tracker, masks, refiner
         self.batch = tracker.settings.batch
         self.facts: dict[str, Any] = {}
-        if cues.tuned is not None:
-            self.facts["tuned"] = cues.tuned.fingerprint()
-        if cues.refiner is not None:
-            self.facts["refiner"] = cues.refiner.facts()
+        if tracker.tuned is not None:
+            self.facts["tuned"] = tracker.tuned.fingerprint()
+        if refiner is not None:
+            self.facts["refiner"] = refiner.facts()
 
     def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[TrackResult]:
         """Yields each frame's label map."""
-        for _, result in propagate(frames, self.cues.masks, self.tracker, self.cues.refiner):
+        for _, result in propagate(frames, self.masks, self.tracker, self.refiner):
             yield result
 
     def state(self) -> Mapping[str, Tensor]:

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones import Backbone
-from undertow.base import CueError, MaskError, VideoError
+from undertow.backbones import Backbone, load
+from undertow.base import CueError, MaskError, SilentProgress, VideoError
 from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map
 from undertow.refinement import SoftFrame
+from undertow.tracking.conditions import asked_kernels, asked_refiner
 from undertow.tracking.kernels import TunedKernels
 from undertow.tracking.refining import Refiner, refined
 from undertow.tracking.results import TrackResult
@@ -37,8 +38,8 @@ def track(
         mask: Label map (array or file) of the first frame, or several by frame number; see `MaskTracker.step`.
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
-        tuned: Kernels of objects; see `undertow.tracking.tuning`.
-        refiner: What makes better masks of the tracker's; see `undertow.tracking.refining`.
+        tuned: Kernels of objects, in place of those that the settings ask for; see `undertow.tracking.tuning`.
+        refiner: What makes better masks of the tracker's, in place of the settings' `refine`.
 
     Yields:
         One `TrackResult` per frame, as soon as it is known. Frames before the first mask have no objects and are
@@ -47,7 +48,10 @@ def track(
     video = video if isinstance(video, Video | Clip) else Video(video)
     start = video.start if isinstance(video, Clip) else 0
     masks = check_masks(video, mask if isinstance(mask, Mapping) else {start: mask})
-    for _, result in propagate(video, masks, MaskTracker(model, settings, tuned), refiner):
+    backbone, settings = load(model) if isinstance(model, str | Path) else model, settings or TrackSettings()
+    tuned = tuned or asked_kernels(settings, backbone, video, masks, None, SilentProgress())
+    refiner = refiner or asked_refiner(settings, backbone)
+    for _, result in propagate(video, masks, MaskTracker(backbone, settings, tuned), refiner):
         yield result
 
 

@@ -1,11 +1,12 @@
 """What a tracker may be told, and how that and the model's card become the numbers one run uses."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from undertow.affinity import KernelSettings, Preset, get_preset
 from undertow.backbones import Backbone
-from undertow.base import option
+from undertow.base import SettingsError, option
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 
 
@@ -42,6 +43,28 @@ class TrackSettings(FrameSettings):
         "and searches its anchor for it; keep only says so. By default empty for the presets that the card's presence "
         "was calibrated with.",
     )
+    mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
+    refine: Literal["none", "guided", "crf", "sam"] = option("none", "Better masks from the frames, after propagation.")
+    segmenter: str | None = option(
+        None, "What boxes and points go to, GrabCut if not given, and refine sam: sam-vit-b, a folder."
+    )
+    feed_back: bool = option(False, "Go on from masks that refine sam made, instead of the tracker's.")
+    tuning: Literal["off", "paper", "fast", "amortised"] = option("off", "Learn conditioning and head weights first.")
+    class_name: str | None = option(None, "What the object is: a text to be conditioned on.")
+    caption: str | None = option(None, "A sentence to be conditioned on.")
+    captioner: Path | None = option(None, "A folder with a BLIP-2 model, which makes a caption of each object.")
+    conditioning: Path | None = option(None, "A kernel file to be conditioned on.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.feed_back and self.refine != "sam":
+            raise SettingsError(f"feed_back goes with refine sam, not with {self.refine}; leave it out")
+
+    @property
+    def tuned(self) -> bool:
+        """Whether objects get kernels of their own."""
+        begins = (self.class_name, self.caption, self.captioner, self.conditioning)
+        return self.tuning != "off" or any(each is not None for each in begins)
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,28 @@
 """The task `track`: masks through a video."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from undertow.backbones import Backbone
 from undertow.base import Progress
-from undertow.masks import LabelMap, too_small
-from undertow.runs.cues import described
+from undertow.masks import too_small
 from undertow.runs.task import Given, Task
-from undertow.tracking import MaskTracker, Refiner, TrackSettings, TunedKernels, check_masks
+from undertow.tracking import MaskTracker, TrackSettings
+from undertow.tracking.conditions import asked_kernels, asked_refiner
 from undertow.tracking.corrections import corrections
-from undertow.tracking.job import MASKS, RLES, SCORES, TrackCues, TrackJob
+from undertow.tracking.cues import Masks, gather
+from undertow.tracking.job import MASKS, RLES, SCORES, TrackJob
 from undertow.tracking.settings import ResolvedSettings, resolve
-from undertow.video import Clip, Video
+from undertow.video import Clip
 
 log = logging.getLogger(__name__)
 
 
-def given_masks(
-    video: Video | Clip,
-    masks: Mapping[int, LabelMap],
-    typed: Sequence[Mapping[str, Any]] = (),
-    *,
-    tuned: TunedKernels | None = None,
-    refiner: Refiner | None = None,
-) -> Given[TrackCues]:
-    """Returns label maps by frame number as cues of a run.
-
-    Args:
-        video: The video.
-        masks: The label maps.
-        typed: What the user typed, for the log in run.json.
-        tuned: Kernels of objects.
-        refiner: What makes better masks of the tracker's.
-
-    Raises:
-        CueError, MaskError: if there is none, or one does not fit the video.
-    """
-    checked = check_masks(video, masks)
-    digests = (described(index, labels) for index, labels in checked.items())
-    return Given(TrackCues(checked, tuned, refiner), (*typed, *digests), tuple(sorted(checked)))
-
-
 def _resolve(
-    settings: TrackSettings, backbone: Backbone, size: tuple[int, int], given: Given[TrackCues]
+    settings: TrackSettings, backbone: Backbone, size: tuple[int, int], given: Given[Masks]
 ) -> ResolvedSettings:
-    resolved = resolve(settings, backbone, *size, tuned=given.value.tuned is not None)
-    for index, labels in given.value.masks.items():
+    resolved = resolve(settings, backbone, *size, tuned=settings.tuned)
+    for index, labels in given.value.items():
         if small := too_small(labels, resolved.grid):
             log.warning(
                 "the mask of frame %d: %s smaller than a cell of the model's grid, and may be lost at once; "
@@ -60,9 +34,11 @@ def _resolve(
 
 
 def _start(
-    settings: TrackSettings, backbone: Backbone, clip: Clip, given: Given[TrackCues], out: Path | None, _: Progress
+    settings: TrackSettings, backbone: Backbone, clip: Clip, given: Given[Masks], out: Path | None, progress: Progress
 ) -> TrackJob:
-    return TrackJob(MaskTracker(backbone, settings, given.value.tuned), given.value)
+    tuned = asked_kernels(settings, backbone, clip, given.value, out, progress)
+    tracker = MaskTracker(backbone, settings, tuned)
+    return TrackJob(tracker, given.value, asked_refiner(settings, backbone))
 
 
 TASK = Task(
@@ -72,7 +48,7 @@ TASK = Task(
     cues=("mask", "box", "point", "text"),
     files=(f"{MASKS}/*.png", RLES, SCORES),
     views=("overlay.mp4",),
-    gather=lambda cues, clip, backbone, settings: given_masks(clip, dict(cues)),
+    gather=gather,
     resolve=_resolve,
     start=_start,
     amend=corrections,

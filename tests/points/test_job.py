@@ -2,16 +2,18 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from undertow.base import CueError, MemoryBudgetError, SettingsError
-from undertow.points import PointSettings, PointTracker, Tracks
-from undertow.points import job as runs_points
-from undertow.points.folder import FEATURES, UNFINISHED
-from undertow.points.job import check_room_for, track_points_into
+from undertow.base import CueError, MemoryBudgetError, SettingsError, SilentProgress
+from undertow.points import PointSettings, PointTracker
+from undertow.points.cues import check_room_for, gather, given_points
+from undertow.points.job import FEATURES, read_run
+from undertow.points.task import TASK
+from undertow.runs import execute, read_cue
 from undertow.video import Clip, Video
 
 SETTINGS = PointSettings(size=(64, 48), batch=2)
@@ -24,8 +26,10 @@ def frames():
     return np.stack([np.roll(picture, 2 * t, 1) for t in range(5)])
 
 
-def follow(out, frames, backbone, points=POINTS, **options):
-    return track_points_into(out, Video(frames, fps=10), points, backbone, SETTINGS, **options)
+def follow(out, frames, backbone, points=POINTS, settings=SETTINGS, views=TASK.views, **options):
+    video = frames if isinstance(frames, Clip) else Video(frames, fps=10)
+    given = given_points(video, points)
+    return read_run(execute(TASK, out, video, given, backbone, settings, views=views, **options).path)
 
 
 def test_what_a_run_leaves_behind(frames, tiny_like, tmp_path):
@@ -64,7 +68,7 @@ def test_an_interrupted_run_goes_on_to_the_same_tracks(frames, tiny_like, tmp_pa
     monkeypatch.setattr(PointTracker, "_show", interrupted)
     with pytest.raises(KeyboardInterrupt):
         follow(tmp_path / "out", frames, tiny_like)
-    assert len(list((tmp_path / "out" / FEATURES).iterdir())) == 4 and (tmp_path / "out" / UNFINISHED).exists()
+    assert len(list((tmp_path / "out" / FEATURES).iterdir())) == 4
     monkeypatch.setattr(PointTracker, "_show", show)
     forwards = []
     close = PointTracker.close
@@ -88,37 +92,31 @@ def test_an_interrupted_run_of_other_points_is_not_mixed_up(frames, tiny_like, t
 
 def test_points_are_added_to_a_complete_run(frames, tiny_like, tmp_path, monkeypatch):
     both = follow(tmp_path / "both", frames, tiny_like)
-    follow(tmp_path / "out", frames, tiny_like, POINTS[:1], keep_features=True)
-    monkeypatch.setattr(runs_points.PointTracker, "_observe", lambda *_: pytest.fail("the network ran"))
-    added = follow(tmp_path / "out", frames, tiny_like, POINTS, keep_features=True)
+    kept = replace(SETTINGS, keep_features=True)
+    follow(tmp_path / "out", frames, tiny_like, POINTS[:1], kept)
+    monkeypatch.setattr(PointTracker, "_observe", lambda *_: pytest.fail("the network ran"))
+    added = follow(tmp_path / "out", frames, tiny_like, POINTS, kept)
     np.testing.assert_array_equal(added.tracks, both.tracks)
     np.testing.assert_array_equal(added.queries, POINTS)
     assert len(json.loads((tmp_path / "out/run.json").read_text())["cues"]) == 2
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    again = follow(tmp_path / "out", frames, tiny_like, POINTS[1:], keep_features=True)
+    again = follow(tmp_path / "out", frames, tiny_like, POINTS[1:], kept)
     assert len(again.tracks) == 2 and before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
 
 
 def test_another_run_is_refused_or_replaced(frames, tiny_like, tmp_path):
     follow(tmp_path, frames, tiny_like)
     with pytest.raises(SettingsError, match=r"settings.seed|noising.seed"):
-        track_points_into(tmp_path, Video(frames), POINTS, tiny_like, PointSettings(size=(64, 48), batch=2, seed=3))
+        follow(tmp_path, frames, tiny_like, settings=replace(SETTINGS, seed=3))
     with pytest.raises(SettingsError, match="video was"):
         follow(tmp_path, frames[:4], tiny_like)
-    replaced = follow(tmp_path, frames[:4], tiny_like, overwrite=True, overlay=False)
+    replaced = follow(tmp_path, frames[:4], tiny_like, overwrite=True, views=())
     assert replaced.tracks.shape == (2, 4, 2) and not (tmp_path / "overlay.mp4").exists()
-
-
-def test_other_files_are_left_alone(frames, tiny_like, tmp_path):
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(SettingsError, match="no run of points"):
-        follow(tmp_path, frames, tiny_like, overwrite=True)
-    assert (tmp_path / "run.json").read_text() == "{}"
 
 
 def test_frames_of_a_clip_keep_their_numbers(frames, tiny_like, tmp_path):
     clip = Clip(Video(frames, fps=10), 1, 5, 2)
-    found = track_points_into(tmp_path, clip, np.array([[1, 20.0, 18.0]]), tiny_like, SETTINGS)
+    found = follow(tmp_path, clip, tiny_like, np.array([[1, 20.0, 18.0]]))
     assert found.tracks.shape == (1, 2, 2) and found.tracks[0, 1].tolist() == [20, 18]
     with np.load(tmp_path / "tracks.npz") as arrays:
         assert arrays["frames"].tolist() == [1, 3]
@@ -126,16 +124,47 @@ def test_frames_of_a_clip_keep_their_numbers(frames, tiny_like, tmp_path):
 
 def test_streams_and_too_many_points_are_refused(frames, tiny_like, tmp_path):
     with pytest.raises(CueError, match="read again"):
-        track_points_into(tmp_path / "out", Video(iter(frames)), POINTS, tiny_like, SETTINGS)
+        given_points(Video(iter(frames)), POINTS)
     check_room_for(100_000, 10)
     with pytest.raises(MemoryBudgetError, match="100000 points on 100000000 frames would need about"):
         check_room_for(100_000, 100_000_000)
     assert not (tmp_path / "out").exists()
 
 
-def test_tracks_that_cannot_be_read_are_made_again(frames, tiny_like, tmp_path):
-    wanted = follow(tmp_path, frames, tiny_like, overlay=False)
+def test_tracks_that_cannot_be_read_are_not_added_to(frames, tiny_like, tmp_path):
+    follow(tmp_path, frames, tiny_like, POINTS[:1], views=())
     (tmp_path / "tracks.npz").write_bytes(b"PK")
-    found = follow(tmp_path, frames, tiny_like, overlay=False)
-    assert isinstance(found, Tracks)
-    np.testing.assert_array_equal(found.tracks, wanted.tracks)
+    with pytest.raises(SettingsError, match=r"tracks.npz' cannot be read .* add --overwrite"):
+        follow(tmp_path, frames, tiny_like, views=())
+
+
+def test_tables_and_views_that_were_interrupted_need_no_network(frames, tiny_like, tmp_path, monkeypatch):
+    class StopAtDrawing(SilentProgress):
+        def start(self, stage, total):
+            if stage == "draw":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(tmp_path, frames, tiny_like, progress=StopAtDrawing())
+    monkeypatch.setattr(PointTracker, "observe", lambda *_, **__: pytest.fail("the network ran"))
+    assert len(follow(tmp_path, frames, tiny_like).tracks) == 2 and (tmp_path / "overlay.mp4").exists()
+
+
+def test_points_are_gathered_from_what_is_typed(frames, tmp_path):
+    clip = Clip(Video(frames, fps=10), 1, 5, 2)
+    (tmp_path / "points.csv").write_text("x,y\n1,2\n20,18\n")
+    cues = [read_cue(kind, text, clip) for kind, text in (
+        ("point", "20,18@3"), ("point", "20,18"), ("grid", "2@3"), ("queries", str(tmp_path / "points.csv")),
+    )]  # fmt: skip
+    given = gather(cues, clip, lambda: pytest.fail("loaded"), SETTINGS)
+    # Frames count among those of the clip; what was given twice is there once.
+    assert given.value.tolist() == [
+        [1, 20, 18], [0, 20, 18], [1, 16, 12], [1, 48, 12], [1, 16, 36], [1, 48, 36], [0, 1, 2],
+    ]  # fmt: skip
+    assert given.frames == (1, 3) and given.log[0] == {"point": "20,18@3"} and given.log[-1]["points"] == 7
+    for text, message in (("20,18,-", "have no object"), ("20,18#2", "have no object"), ("99,1", "lies outside")):
+        with pytest.raises(CueError, match=message):
+            gather([read_cue("point", text, clip)], clip, lambda: pytest.fail("loaded"), SETTINGS)
+    with pytest.raises(CueError, match="frame 2, which is not looked at"):
+        (tmp_path / "points.csv").write_text("frame,x,y\n2,1,2\n")
+        gather(cues[-1:], clip, lambda: pytest.fail("loaded"), SETTINGS)

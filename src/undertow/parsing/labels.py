@@ -1,61 +1,18 @@
-"""The Run folder of a parsing run: class maps as they come, and tables of them at the end.
-
-run.json           what was run, as for tracking
-masks/             one PNG of classes per frame at native size: palette up to id 254, 16 bits beyond
-soft/              probabilities of every pixel, if asked for: <frame>.npz with `probabilities` (m, h, w) and `ids`
-names.json         what classes are called, for people to edit (see `undertow.parsing.naming`)
-labels.json        every class with name, colour, area and confidence in each frame
-edited/            the class maps as names.json wants them, if it merges or splits
-overlay.mp4, contours.mp4, sidebyside.mp4
-"""
+"""labels.json of a parsing run: every class with name, colour, area and confidence in each frame."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-
-from undertow.base import SettingsError, atomic_path, write_json
-from undertow.drawing import class_colour, class_palette
-from undertow.masks import VOID, write_label_map
-from undertow.parsing import ParseResult
+from undertow.base import SettingsError, inside, write_json
+from undertow.drawing import class_colour
 from undertow.parsing.naming import ClassEntry, NameTable
-from undertow.runs.earlier import RunFolder, decimal_seconds
+from undertow.runs.folder import decimal_seconds
 
 NAMES, LABELS = "names.json", "labels.json"
-
-
-class ParseFolder(RunFolder):
-    """A parsing run being written; see `RunFolder`, whose way of going on after an interruption it has."""
-
-    TABLE: ClassVar[str] = LABELS
-    FIELDS: ClassVar[int] = 2
-
-    def write_parsed(self, result: ParseResult) -> None:
-        """Writes the maps of one frame, then its journal line: a frame with a line is complete."""
-        write_label_map(self.mask_path(result.name), result.labels, class_palette())
-        if result.probabilities is not None:
-            write_soft(self.path / "soft" / f"{result.name}.npz", result)
-        figures = {
-            number: [area, float(result.confidence[number])] for number, area in result.areas.items() if number != VOID
-        }
-        line = {"frame": result.index, "time": str(result.time), "name": result.name, "rles": {}, "scores": figures}
-        self._note(line)
-
-    def finish(self) -> None:
-        """Writes names.json, or what it lacks, and labels.json."""
-        areas = read_figures(self._lines())
-        names = self.names(areas.ids)
-        names.write(self.path / NAMES)
-        write_labels(self.path, areas, names.names, names.colours)
-
-    def names(self, ids: Sequence[int]) -> NameTable:
-        """Returns the names in names.json, with default ones for ids that it does not have."""
-        default = NameTable.of(ids)
-        path = self.path / NAMES
-        return NameTable.read(path).extended(default) if path.exists() else default
+MASKS, EDITED = "masks", "edited"
 
 
 class Figures:
@@ -93,11 +50,11 @@ class Figures:
                 self.sure[number].append(0.0)
 
 
-def read_figures(lines: Iterator[Mapping[str, Any]]) -> Figures:
+def read_figures(lines: Iterable[Mapping[str, Any]]) -> Figures:
     """Returns the figures in the lines of a journal."""
     figures = Figures()
     for line in lines:
-        found = {int(number): (int(area), float(sure)) for number, (area, sure) in line["scores"].items()}
+        found = {int(number): (int(area), float(sure)) for number, (area, sure) in line["classes"].items()}
         figures.add((int(line["frame"]), Fraction(line["time"]), str(line["name"])), found)
     return figures
 
@@ -106,13 +63,15 @@ def read_labels(path: Path) -> Figures:
     """Returns the figures in the labels.json of a run, which are of its masks, not of edited ones.
 
     Raises:
-        SettingsError: if there is none, or it is damaged.
+        SettingsError: if there is none, it is damaged, or it names a frame by what leads out of the folder.
     """
     file = path / LABELS
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
         figures = Figures()
         figures.frames = [(int(row["frame"]), Fraction(row["time"]), str(row["name"])) for row in value["frames"]]
+        for _, _, name in figures.frames:
+            inside(path, name, source=file)
         for row in value["source"]:
             areas, confidence = [int(area) for area in row["areas"]], [float(sure) for sure in row["confidences"]]
             if not len(areas) == len(confidence) == len(figures.frames):
@@ -180,11 +139,3 @@ def write_labels(
         for index, time, name in source.frames
     ]
     write_json(path / LABELS, {"frames": frames, "classes": rows(edited or source), "source": rows(source)})
-
-
-def write_soft(path: Path, result: ParseResult) -> None:
-    """Writes the probabilities of a frame's pixels as float16, with the id of each map."""
-    assert result.probabilities is not None
-    maps = result.probabilities.cpu().numpy().astype(np.float16)
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, probabilities=maps, ids=np.array(result.ids, np.uint16))

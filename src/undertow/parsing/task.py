@@ -1,0 +1,127 @@
+"""The task `parse`: the class of every pixel of a video."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from undertow.backbones import Backbone
+from undertow.base import CueError, Progress, SettingsError, SilentProgress
+from undertow.masks import LabelMap, read_class_map
+from undertow.parsing import ParseSettings, ResolvedParse, resolve_parse
+from undertow.parsing.anchors import check_anchors
+from undertow.parsing.editing import apply_names, name_clusters, read_names
+from undertow.parsing.job import SOFT, ParseJob
+from undertow.parsing.labels import EDITED, LABELS, MASKS, NAMES, read_labels
+from undertow.parsing.naming import NameTable, read_vocabulary
+from undertow.parsing.pictures import ClassPictures
+from undertow.runs import Folder, Given, Task
+from undertow.runs.cues import Cue, described
+from undertow.runs.views import render
+from undertow.video import Clip, Video
+
+
+def gather(
+    cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], settings: ParseSettings
+) -> Given[Mapping[int, LabelMap]]:
+    """Returns the class map of each frame that anchors are on; 0 is a class like any other, white is void.
+
+    Raises:
+        CueError: if a frame has two anchors.
+        MaskError: if a file is not a class map of the video's size.
+    """
+    anchors: dict[int, LabelMap] = {}
+    for cue in cues:
+        if cue.frame in anchors:
+            raise CueError(f"frame {cue.frame} has two anchors; give one of them")
+        anchors[cue.frame] = read_class_map(cue.value, size=(clip.height, clip.width))
+    return given_anchors(clip, anchors, [cue.log for cue in cues])
+
+
+def given_anchors(
+    video: Video | Clip, anchors: Mapping[int, LabelMap], typed: Sequence[Mapping[str, Any]] = ()
+) -> Given[Mapping[int, LabelMap]]:
+    """Returns class maps by frame number as cues of a run.
+
+    Args:
+        video: The video.
+        anchors: The class maps; none for clusters.
+        typed: What the user typed, for the log in run.json.
+
+    Raises:
+        CueError, MaskError: if one does not fit the video.
+    """
+    checked = check_anchors(video, anchors)
+    digests = (described(index, labels) for index, labels in checked.items())
+    return Given(checked, (*typed, *digests), tuple(checked))
+
+
+def render_again(
+    out: Path | str,
+    clip: Clip | Video,
+    views: Sequence[str] = ("overlay.mp4",),
+    *,
+    names: NameTable | None = None,
+    namer: Path | None = None,
+    vocabulary: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Puts the names.json of a complete run into effect, and draws its views anew; no diffusion model is asked.
+
+    Args:
+        out: Folder of the run.
+        clip: The video that it is of.
+        views: Which views to draw; others that are there are removed, as they would show old names.
+        names: A table to put in place of the rows of names.json that have the same ids.
+        namer: Folder of a CLIP model that names the classes which have no name of their own yet.
+        vocabulary: File of the words it chooses from.
+        progress: Notified of every frame.
+
+    Raises:
+        SettingsError: if there is no complete run of `parse`, it is of another video, or names.json is no table.
+    """
+    clip, progress = clip if isinstance(clip, Clip) else Clip(clip), progress or SilentProgress()
+    words = [] if vocabulary is None else read_vocabulary(vocabulary)
+    with Folder.reopen(out, TASK.name) as run:
+        if run.record.video != clip.fingerprint():
+            raise SettingsError(f"the run in '{out}' is of another video; give the one it was made of")
+        if namer is not None:
+            from undertow.parsing.namer import ClipNamer
+
+            names = name_clusters(run, clip, ClipNamer.load(namer, words), names)
+        if names is not None:
+            names.extended(read_names(run, read_labels(run.path))).write(run.path / NAMES)
+        apply_names(run, progress)
+        for view in TASK.views:
+            if view not in views:
+                (run.path / view).unlink(missing_ok=True)
+        render(run, ClassPictures(), clip, views, progress)
+
+
+def _resolve(
+    settings: ParseSettings, backbone: Backbone, size: tuple[int, int], given: Given[Mapping[int, LabelMap]]
+) -> ResolvedParse:
+    return resolve_parse(settings, backbone, *size, anchored=bool(given.value))
+
+
+def _start(
+    settings: ParseSettings,
+    backbone: Backbone,
+    clip: Clip,
+    given: Given[Mapping[int, LabelMap]],
+    out: Path | None,
+    progress: Progress,
+) -> ParseJob:
+    return ParseJob(settings, backbone, clip, given.value)
+
+
+TASK = Task(
+    name="parse",
+    title="The class of every pixel of a video",
+    settings=ParseSettings,
+    cues=("anchor",),
+    files=(f"{MASKS}/*.png", f"{SOFT}/*.npz", f"{EDITED}/*.png", LABELS, NAMES),
+    views=("overlay.mp4", "contours.mp4", "sidebyside.mp4"),
+    gather=gather,
+    resolve=_resolve,
+    start=_start,
+)

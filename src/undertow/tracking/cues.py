@@ -1,0 +1,245 @@
+"""From what people say of objects to label maps: masks as they are, boxes and points through a segmenter, words."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from undertow.backbones import Backbone
+from undertow.base import CueError, SettingsError
+from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_object_masks
+from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
+from undertow.refinement.prompts import check_cues
+from undertow.runs.cues import Cue, described
+from undertow.runs.task import Given
+from undertow.tracking import TrackSettings, check_masks
+from undertow.video import Clip, Video
+
+log = logging.getLogger(__name__)
+
+Masks = Mapping[int, LabelMap]
+Prompted = Callable[[UInt8[np.ndarray, "h w 3"], Sequence[ObjectCue]], LabelMap]
+"""From a frame and what is said of its objects to a label map."""
+Found = Callable[[UInt8[np.ndarray, "h w 3"], str], LabelMap]
+"""From a frame and a word to a label map in which 1 is what the word names."""
+
+
+def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], settings: TrackSettings) -> Given[Masks]:
+    """Returns the label map of each frame that cues name.
+
+    Args:
+        cues: Masks, boxes, points and words.
+        clip: The video.
+        model: Returns the model; it is asked where words are.
+        settings: Which segmenter boxes and points go to, and whether masks are RGB-coded.
+
+    Raises:
+        CueError: if there is none, a frame has cues of several kinds, or one is of no use.
+        MaskError: if a file is not a label map of the video's size.
+    """
+    painted = [cue for cue in cues if cue.kind == "mask"]
+    clicks = [cue for cue in cues if cue.kind in ("box", "point")]
+    words = [cue for cue in cues if cue.kind == "text"]
+    if not (painted or clicks or words):
+        raise CueError(
+            "no mask was given; add --mask FILE with objects painted on the first frame, or --box or --point"
+        )
+    masks = read_masks(painted, clip, mask_colors=settings.mask_colors)
+    if both := sorted(masks.keys() & {cue.frame for cue in clicks}):
+        raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
+    if clicks:
+        made = prompted_masks(clicks, clip, lambda: _maker(settings, model))
+        for frame, labels in made.items():
+            log.info("frame %d: made object %s", frame, _counted(labels))
+        masks |= made
+    if both := sorted(masks.keys() & {cue.frame for cue in words}):
+        raise CueError(f"frame {both[0]} has a word, and a mask, boxes or points too; give one of them")
+    if words:
+        named = numbered(words)
+        made = worded_masks(named, clip, _finder(settings, model()))
+        for frame, labels in made.items():
+            log.info("frame %d: %s is object %s", frame, ", ".join(cue.value for cue in named), _counted(labels))
+        masks |= made
+    return given_masks(clip, masks, [cue.log for cue in cues])
+
+
+def given_masks(video: Video | Clip, masks: Masks, typed: Sequence[Mapping[str, Any]] = ()) -> Given[Masks]:
+    """Returns label maps by frame number as cues of a run.
+
+    Args:
+        video: The video.
+        masks: The label maps.
+        typed: What the user typed, for the log in run.json.
+
+    Raises:
+        CueError, MaskError: if there is none, or one does not fit the video.
+    """
+    checked = check_masks(video, masks)
+    digests = (described(index, labels) for index, labels in checked.items())
+    return Given(checked, (*typed, *digests), tuple(sorted(checked)))
+
+
+def read_masks(cues: Sequence[Cue], clip: Video | Clip, *, mask_colors: bool = False) -> dict[int, LabelMap]:
+    """Returns the label map of each frame that masks are on; several files for one frame are one object each.
+
+    Args:
+        cues: Masks.
+        clip: The video.
+        mask_colors: Whether colours stand for ids; which for which is logged.
+
+    Raises:
+        MaskError: if a file is not a label map of the video's size.
+    """
+    files: dict[int, list[Any]] = {}
+    for cue in cues:
+        files.setdefault(cue.frame, []).append(cue.value)
+    table = colour_table(*[file for group in files.values() for file in group]) if mask_colors and files else {}
+    size, maps = (clip.height, clip.width), {}
+    for index, group in files.items():
+        if len(group) == 1:
+            maps[index] = read_label_map(group[0], size=size, mask_colors=table or False)
+        else:
+            maps[index] = read_object_masks(group, size=size)
+    for colour, object_id in table.items():
+        log.info("colour %s is object %d", colour, object_id)
+    return maps
+
+
+def object_cues(cues: Sequence[Cue]) -> dict[int, list[ObjectCue]]:
+    """Returns what boxes and points say of each object, by frame; those of one object on one frame belong together.
+
+    Boxes without an id are objects of their own, numbered in order; points without one are all of object 1.
+
+    Raises:
+        CueError: if an object has two boxes on a frame.
+    """
+    taken = {cue.object_id for cue in cues}
+    if any(cue.kind == "point" and cue.object_id is None for cue in cues):
+        taken.add(1)
+    found: dict[int, dict[int, ObjectCue]] = {}
+    for cue in cues:
+        number = cue.object_id
+        if number is None:
+            # A lone box is a new object, unless it surrounds the points that have no id either.
+            number = 1 if cue.kind == "point" else next(each for each in range(1, len(cues) + 2) if each not in taken)
+            taken.add(number)
+        on_frame = found.setdefault(cue.frame, {})
+        known = on_frame.get(number, ObjectCue(number))
+        if cue.kind == "point":
+            on_frame[number] = replace(known, points=(*known.points, PointCue(*cue.value)))
+        elif known.box is not None:
+            raise CueError(f"object {number} has two boxes on frame {cue.frame}; give one, or another #ID")
+        else:
+            on_frame[number] = replace(known, box=cue.value)
+    return {frame: list(on_frame.values()) for frame, on_frame in found.items()}
+
+
+def prompted_masks(cues: Sequence[Cue], clip: Video | Clip, load: Callable[[], Prompted]) -> dict[int, LabelMap]:
+    """Returns the label map that is made of the boxes and points of each frame.
+
+    Args:
+        cues: Boxes and points.
+        clip: The video; its frames must be there to be read at any place.
+        load: Returns what makes a label map of a frame and its cues, such as `segment_grabcut`, or `segment` with a
+            segmenter; called once everything that can be checked without it has been.
+
+    Raises:
+        CueError: if the video cannot be read at a place, or a cue is of no use (see `undertow.refinement`).
+    """
+    whole = _rereadable(clip, "boxes and points")
+    asked = object_cues(cues)
+    for frame, objects in asked.items():
+        with _named(frame):
+            check_cues(objects, whole.width, whole.height)
+    make, masks = load(), {}
+    for found in whole.frames(sorted(asked)):
+        with _named(found.index):
+            masks[found.index] = make(found.image, asked[found.index])
+    return masks
+
+
+def numbered(words: Sequence[Cue]) -> list[Cue]:
+    """Returns words each of an object of its own: those without an id get the free ones in order.
+
+    Raises:
+        CueError: if two words are of one object, or an id cannot be used.
+    """
+    taken = [cue.object_id for cue in words if cue.object_id is not None]
+    twice = sorted({number for number in taken if taken.count(number) > 1})
+    if twice:
+        raise CueError(f"object {twice[0]} has two words; give one, or another #ID")
+    if any(not 0 < number < VOID for number in taken):
+        raise CueError(f"object ids of --text are {taken}; give 1 to {VOID - 1}")
+    free = iter(number for number in range(1, 2 * len(words) + 1) if number not in taken)
+    return [cue if cue.object_id is not None else replace(cue, object_id=next(free)) for cue in words]
+
+
+def worded_masks(words: Sequence[Cue], clip: Video | Clip, find: Found) -> dict[int, LabelMap]:
+    """Returns the label map of each frame that words are on; a pixel that several words claim goes to the earlier.
+
+    Args:
+        words: Words, each of an object of its own.
+        clip: The video; its frames must be there to be read at any place.
+        find: What makes a mask of a frame and a word, such as `undertow.tracking.words.word_mask`.
+
+    Raises:
+        CueError: if the video cannot be read at a place, or a word finds nothing.
+    """
+    whole = _rereadable(clip, "words")
+    masks: dict[int, LabelMap] = {}
+    for found in whole.frames(sorted({cue.frame for cue in words})):
+        labels = np.zeros((whole.height, whole.width), np.uint16)
+        for cue in (each for each in words if each.frame == found.index):
+            with _named(found.index):
+                inside = (find(found.image, cue.value) > 0) & (labels == 0)
+                if not inside.any():
+                    raise CueError(f"'{cue.value}' lies under what other words name; give other words, or a --box")
+            labels[inside] = cue.object_id or 0
+        masks[found.index] = labels
+    return masks
+
+
+def _maker(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted:
+    """Returns what makes masks of boxes and points."""
+    if settings.segmenter is None:
+        return segment_grabcut
+    return partial(segment, load_segmenter(settings.segmenter, device=str(model().device)))
+
+
+def _finder(settings: TrackSettings, backbone: Backbone) -> Found:
+    """Returns what makes masks of words: the model's own attention to them."""
+    from undertow.tracking.words import word_mask
+
+    if backbone.card.family != "unet-image":
+        raise SettingsError(
+            f"words are found by image models, and '{backbone.card.name}' is none; give --box or --point"
+        )
+    if backbone.card.embedded:
+        log.warning("masks that '%s' makes of words are no better than chance; look at them first", backbone.card.name)
+    return lambda image, word: word_mask(backbone, image, word, settings)
+
+
+def _counted(labels: LabelMap) -> str:
+    """Returns how many pixels each object of a label map has."""
+    return ", ".join(f"{number} of {int((labels == number).sum())} pixels" for number in object_ids(labels))
+
+
+def _rereadable(video: Video | Clip, what: str) -> Video:
+    whole = video.video if isinstance(video, Clip) else video
+    if not whole.again:
+        raise CueError(f"{what} need a video that can be read again; give a mask of the first frame instead")
+    return whole
+
+
+@contextmanager
+def _named(frame: int) -> Iterator[None]:
+    """Says which frame a cue is on that is of no use."""
+    try:
+        yield
+    except CueError as error:
+        raise CueError(f"on frame {frame}: {error}") from error
