@@ -3,6 +3,7 @@
 import numpy as np
 
 from .kitchen import Case, Kitchen, labels, picture
+from .output_cases import RUN
 from .video_cases import empty_folder
 
 QUICK = ("--size", "tokens=192", "--views", "none", "--threads", "2")
@@ -35,7 +36,7 @@ def no_clip(kitchen: Kitchen) -> list[object]:
 
 
 def tracked(kitchen: Kitchen) -> list[object]:
-    kitchen.at("run/run.json", '{"format": "undertow run", "settings": {}, "cues": []}')
+    kitchen.at("run/run.json", RUN)
     return ["parse", kitchen.clip, "--render", "--out", kitchen.folder / "run"]
 
 

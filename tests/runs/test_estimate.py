@@ -57,7 +57,7 @@ def test_references_are_as_large_as_the_formulas_say(tiny_like, clip, preset):
     for index, image in enumerate(images):
         tracker.step(image, mask if index == 0 else None)
     resolved = resolve(settings, tiny_like, HEIGHT, WIDTH)
-    alive = tracker._memory.references()
+    alive = tracker._state.memory.references()
     plan = work(height=HEIGHT, width=WIDTH, frames=FRAMES)
     assert len(alive) == references(plan, resolved) == 3
     # The storage, not the view: a key that kept its whole batch alive would show here.

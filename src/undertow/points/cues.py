@@ -12,6 +12,7 @@ from undertow.base import CueError, MemoryBudgetError
 from undertow.base import memory as machine
 from undertow.points.queries import check_points, grid_points, mask_points, read_points
 from undertow.points.settings import PointSettings
+from undertow.runs.budget import shown_memory
 from undertow.runs.cues import Cue
 from undertow.runs.task import Given
 from undertow.tracking.cues import read_masks
@@ -76,8 +77,8 @@ def check_room_for(points: int, frames: int) -> None:
     needed, there = points * frames * BYTES_PER_PLACE, machine.available_memory()
     if needed > there:
         raise MemoryBudgetError(
-            f"{points} points on {frames} frames would need about {needed / 1e9:.3g} GB for their tracks, and there "
-            f"is {there / 1e9:.3g} GB; give fewer points, or a part of the video with --start and --end"
+            f"{points} points on {frames} frames would need about {shown_memory(needed)} for their tracks, and there "
+            f"is {shown_memory(there)}; give fewer points, or a part of the video with --start and --end"
         )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from undertow.backbones import Backbone
-from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.base import MemoryBudgetError, Progress, SettingsError, SilentProgress
 from undertow.runs.folder import Folder, check_place, check_same
 from undertow.runs.latency import Latency
 from undertow.runs.record import Record, digests
-from undertow.runs.task import Given, Job, Task
+from undertow.runs.task import Given, Job, Task, Work
 from undertow.runs.views import Views, render
 from undertow.video import Clip, Frame, FramesDigest, Video
 
@@ -34,6 +34,7 @@ def execute(
     *,
     views: Sequence[str] = (),
     overwrite: bool = False,
+    budget: int | None = None,
     progress: Progress | None = None,
     latency: Latency | None = None,
     state_seconds: float = STATE_SECONDS,
@@ -54,6 +55,7 @@ def execute(
         settings: Options, of the task's class.
         views: Names of the files of the pictures that are drawn, such as "overlay.mp4".
         overwrite: Whether to replace a run that is there, of whatever task.
+        budget: Most bytes of memory that the run may need; `None` to leave that unchecked.
         progress: Notified of every frame.
         latency: Gets the time that every frame took.
         state_seconds: Least time between two states; an interruption costs no more work than that.
@@ -61,11 +63,14 @@ def execute(
     Raises:
         SettingsError: if the folder holds another run or other files, or the video is a stream and the run there is
             complete or began with another.
+        MemoryBudgetError: if the run would not fit.
     """
     out, progress = Path(out), progress or SilentProgress()
     clip = clip if isinstance(clip, Clip) else Clip(clip)
     check_place(out, overwrite=overwrite)
     resolved = task.resolve(settings, backbone, (clip.height, clip.width), given)
+    if budget is not None and task.work is not None:
+        check_work(task, task.work(resolved, backbone, clip, given), budget)
 
     def start() -> Job:
         return task.start(settings, backbone, clip, given, out, progress)
@@ -103,6 +108,16 @@ def execute(
         if interrupted:
             raise KeyboardInterrupt
     return run
+
+
+def check_work(task: Task, work: Work, budget: int) -> None:
+    """Raises MemoryBudgetError if the largest phase of a run would need more bytes than are allowed."""
+    need = max(sum(phase.bytes.values()) for phase in work.phases)
+    if need > budget:
+        least = next((f"; use {options}" for options, _ in work.smaller()), "; give more memory")
+        raise MemoryBudgetError(
+            f"{task.name} would need about {need / 1e6:.0f} MB where {budget / 1e6:.0f} MB are allowed{least}"
+        )
 
 
 def _work(

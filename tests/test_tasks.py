@@ -1,0 +1,281 @@
+"""What every task has of `runs`: folders, resuming, refusals, events, views, interruption, budgets.
+
+A new task is a settings class, a method and a job. One of a few lines is defined here, and passes like the others.
+"""
+
+import io
+import json
+import os
+import signal
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from undertow.base import JsonProgress, MemoryBudgetError, Options, SettingsError, SilentProgress, option, write_text
+from undertow.masks import write_label_map
+from undertow.parsing import ParseSettings
+from undertow.points import PointSettings
+from undertow.runs import Given, Phase, Task, Work, execute, read_cue
+from undertow.tasks import TASKS
+from undertow.tracking import TrackSettings
+from undertow.video import Clip, Video, write_video
+from undertow.world import crossing_scene
+
+FRAMES = 6
+
+
+@dataclass(frozen=True)
+class ToySettings(Options):
+    gain: float = option(1.0, "What brightness is multiplied by.")
+
+    def as_dict(self):
+        return {"gain": self.gain}
+
+
+@dataclass(frozen=True)
+class Brightness:
+    index: int
+    time: Fraction
+    name: str
+    value: float
+
+
+@dataclass
+class ToyJob:
+    """Sums up how bright frames have been, so that a result depends on all frames before."""
+
+    gain: float
+    total: float = 0.0
+    batch: int = 2
+    facts: dict = field(default_factory=dict)
+
+    def run(self, frames, progress):
+        for frame in frames:
+            self.total += self.gain * float(frame.image.mean())
+            yield Brightness(frame.index, frame.time, frame.name, self.total)
+
+    def state(self):
+        return {"total": torch.tensor(self.total, dtype=torch.float64)}
+
+    def restore(self, tensors):
+        self.total = float(tensors["total"])
+
+    def write(self, run, result):
+        path = run.file("sums", result.name, ".txt")
+        write_text(path, f"{result.value}")
+        return {"files": [f"sums/{path.name}"], "value": result.value}
+
+    def draw(self, run, frame, view):
+        path = run.file("sums", frame.name, ".txt")
+        return np.full_like(frame.image, float(path.read_text()) % 255) if path.exists() else None
+
+    def finish(self, run, progress):
+        write_text(run.path / "sums.csv", "".join(f"{line['frame']},{line['value']}\n" for line in run.lines()))
+
+
+def toy_work(settings, backbone, clip, given):
+    return Work(clip.frame_count, (clip.height, clip.width), (1, 1), (1, 1), 1, (Phase("sum", bytes={"frame": 10**6}),))
+
+
+TOY = Task(
+    name="brightness",
+    title="How bright a video is",
+    settings=ToySettings,
+    cues=(),
+    files=("sums/*.txt", "sums.csv"),
+    views=("overlay.mp4", "first.png"),
+    gather=lambda cues, clip, model, settings: Given(None),
+    resolve=lambda settings, backbone, size, given: settings,
+    start=lambda settings, backbone, clip, given, out, progress: ToyJob(settings.gain),
+    work=toy_work,
+    live=("overlay.mp4",),
+)
+
+# Settings and cues of a small run of each task.
+SMALL = {
+    "track": (TrackSettings(tokens=60, batch=2), [("mask", "first.png")]),
+    "points": (PointSettings(tokens=60, batch=2), [("grid", "2"), ("point", "20,20@3")]),
+    "parse": (ParseSettings(tokens=60, batch=2), [("anchor", "first.png")]),
+    "brightness": (ToySettings(), []),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a short clip and its first label map lie."""
+    drawn = crossing_scene(height=32, width=48, frames=24)
+    pictures = [drawn.picture(2.0 * index) for index in range(FRAMES)]
+    path = tmp_path_factory.mktemp("clip")
+    write_video(path / "clip.mp4", [picture.image for picture in pictures], fps=24)
+    write_label_map(path / "first.png", pictures[0].labels)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A forked process cannot use the threads of its parent, and a run goes on with as many as it began with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[*TASKS, "brightness"])
+def task(request):
+    return TOY if request.param == "brightness" else TASKS[request.param]
+
+
+@pytest.fixture
+def run(folder, tiny_like, monkeypatch):
+    """Runs a task into a folder and returns that."""
+    monkeypatch.chdir(folder)
+
+    def call(task, out, views=(), **options):
+        settings, typed = SMALL[task.name]
+        with Video("clip.mp4") as video:
+            clip = Clip(video)
+            given = task.gather([read_cue(*each, clip) for each in typed], clip, lambda: tiny_like, settings)
+            return execute(task, out, clip, given, tiny_like, settings, views=views, **options).path
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """What runs of the tasks hold that nothing happened to."""
+    return {}
+
+
+@pytest.fixture
+def expected(whole, task, run, tmp_path_factory):
+    if task.name not in whole:
+        whole[task.name] = contents(run(task, tmp_path_factory.mktemp("whole") / "out", task.views))
+    return whole[task.name]
+
+
+def contents(out):
+    """Everything a run holds, videos by their frames, and which files they are."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        if path.suffix == ".mp4":
+            with Video(path) as video:
+                found[path.name] = [(frame.time, frame.image.tobytes()) for frame in video]
+        elif path.is_file():
+            found[path.relative_to(out).as_posix()] = path.read_bytes()
+    return found
+
+
+class At(SilentProgress):
+    """Does something when a frame is done."""
+
+    def __init__(self, frame, what):
+        self.frame, self.what = frame, what
+
+    def advance(self, units=1, **facts):
+        if facts.get("frame") == self.frame:
+            self.what()
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_a_run_holds_its_own_files_and_no_others(task, expected):
+    patterns = [*task.files, *task.views, "run.json"]
+    strays = [name for name in expected if not any(fits(name, pattern) for pattern in patterns)]
+    record = json.loads(expected["run.json"])
+    assert not strays and (record["task"], record["version"]) == (task.name, 2) and record["complete"] is not None
+    assert all(any(fits(name, pattern) for name in expected) for pattern in (*task.views, *tables(task)))
+    assert len(expected["overlay.mp4"]) == FRAMES
+
+
+def fits(name, pattern):
+    start, star, end = pattern.partition("*")
+    return name.startswith(start) and name.endswith(end) and (name == pattern or bool(star))
+
+
+def tables(task):
+    """The files that every run of a task has, whatever its settings."""
+    return [pattern for pattern in task.files if "*" not in pattern]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed where they can be forked")
+def test_a_run_that_was_killed_becomes_what_it_would_have_been(task, run, expected, tmp_path):
+    kill = At(3, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    child = os.fork()
+    if child == 0:
+        try:
+            run(task, tmp_path / "out", task.views, progress=kill, state_seconds=0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert (tmp_path / "out" / ".journal.jsonl").exists()
+    assert contents(run(task, tmp_path / "out", task.views)) == expected
+
+
+@pytest.mark.parametrize("stage", ["frame", "draw"])
+def test_an_interrupted_run_becomes_what_it_would_have_been(task, run, expected, tmp_path, stage):
+    class AtDrawing(SilentProgress):
+        def start(self, name, total):
+            if name == "draw":
+                interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(task, tmp_path / "out", task.views, progress=At(2, interrupt) if stage == "frame" else AtDrawing())
+    assert not (tmp_path / "out" / "overlay.mp4").exists()
+    assert contents(run(task, tmp_path / "out", task.views)) == expected
+
+
+def test_a_complete_run_is_left_alone_but_for_views_that_are_missing(task, run, expected, tmp_path):
+    out = run(task, tmp_path / "out", task.views)
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    run(task, out, task.views)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == stamps
+    for view in task.views:
+        (out / view).unlink()
+        run(task, out, task.views)
+    assert contents(out) == expected
+
+
+def test_another_task_is_refused_by_name_and_replaces_the_run_if_told_to(task, run, expected, tmp_path):
+    other = TASKS["track"] if task is TOY else TOY
+    out = run(other, tmp_path / "out", other.views)
+    (out / "notes.txt").write_text("mine")
+    before = contents(out)
+    with pytest.raises(SettingsError, match=rf"holds a run of {other.name}; add --overwrite"):
+        run(task, out, task.views)
+    assert contents(out) == before
+    found = contents(run(task, out, task.views, overwrite=True))
+    assert found.pop("notes.txt") == b"mine" and found == expected
+
+
+def test_events_name_the_task_and_every_frame(task, run, tmp_path):
+    lines = io.StringIO()
+    run(task, tmp_path / "out", progress=JsonProgress(lines))
+    events = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert events[0] == {"event": "start", "stage": task.name, "total": FRAMES}
+    done = [event["frame"] for event in events if "ms" in event]
+    assert done == list(range(FRAMES)) and events[-1]["done"] == FRAMES
+
+
+def test_files_removed_during_a_run_are_missed(task, run, expected, tmp_path):
+    names = [name for name in expected if any(fits(name, pattern) for pattern in task.files if "*" in pattern)]
+    if not names:
+        pytest.skip("this task writes nothing frame by frame")
+    with pytest.raises(SettingsError, match="was removed during the run"):
+        run(task, tmp_path / "out", progress=At(3, (tmp_path / "out" / names[0]).unlink))
+    assert contents(run(task, tmp_path / "out", task.views)) == expected
+    (tmp_path / "out" / names[-1]).unlink()
+    with pytest.raises(SettingsError, match=rf"has {len(names) - 1} of {len(names)} files"):
+        run(task, tmp_path / "out")
+
+
+def test_what_would_not_fit_is_refused_before_anything_is_written(task, run, tmp_path):
+    if task.work is None:
+        pytest.skip("what this task takes is estimated elsewhere")
+    with pytest.raises(MemoryBudgetError, match=rf"{task.name} would need about .* where 1 MB are allowed") as caught:
+        run(task, tmp_path / "out", budget=10**6 - 1)
+    assert caught.value.exit_code == 4 and not (tmp_path / "out").exists()
