@@ -230,6 +230,6 @@ def _samples_of(out: Path, dataset: str) -> "Sequence[Sample]":
         if not get_dataset(dataset).may_show:
             return ()
         facts = read_manifest(out)
-        return open_dataset(dataset, facts["root"], facts.get("split"))
+        return open_dataset(dataset, facts["root"], facts.get("split"), draw=False)
     except (UndertowError, KeyError, TypeError):
         return ()

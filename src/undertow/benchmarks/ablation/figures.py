@@ -14,6 +14,7 @@ from undertow.benchmarks.ablation.methods import Seconds
 from undertow.benchmarks.ablation.tables import PAPER, SETTING, Found, Row, titled
 from undertow.benchmarks.ablation.texts import ObjectTexts
 from undertow.benchmarks.ablation.variants import Ablation
+from undertow.benchmarks.report import charts
 from undertow.benchmarks.report.charts import COLOURS, STEPS, mean_curve, new_figure
 from undertow.tracking.tuning import read_facts, read_kernel
 
@@ -194,7 +195,7 @@ def embed(groups: Mapping[str, Float[np.ndarray, "n d"]], seed: int = 0) -> dict
 def save(figure: Any, path: Path) -> None:
     """Writes a figure as PNG, atomically."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+        charts.save(figure, temporary, dpi=130, format="png")
 
 
 def _dressed(figure: Any, axes: Any, grid: str) -> Any:

@@ -109,7 +109,12 @@ def dataset_of(name: str, root: Path | str, task: str | None = None) -> tuple[st
 
 
 def open_dataset(
-    name: str, root: Path | str, split: str | None = None, progress: Progress | None = None
+    name: str,
+    root: Path | str,
+    split: str | None = None,
+    progress: Progress | None = None,
+    *,
+    draw: bool = True,
 ) -> tuple[Sample, ...]:
     """Returns the samples of a dataset.
 
@@ -118,13 +123,14 @@ def open_dataset(
         root: The dataset's folder; for benchmark worlds it is made if it does not exist.
         split: Which split; the dataset's usual one if not given.
         progress: Advanced by every frame of a benchmark world that has to be drawn first.
+        draw: Whether a benchmark world is drawn if it is not there.
 
     Raises:
         SettingsError: naming what is missing, if the tree is not complete.
     """
     root = Path(root)
     dataset = get_dataset(name, root)
-    if dataset.prepare is not None:
+    if dataset.prepare is not None and draw:
         dataset.prepare(root, progress)
     elif not root.is_dir():
         raise SettingsError(f"dataset folder '{root}' does not exist; give the folder with --root")

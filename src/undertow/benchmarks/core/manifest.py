@@ -168,8 +168,13 @@ def read_manifest(out: Path | str) -> dict[str, Any]:
     """Returns the manifest of a benchmark's folder; an empty one if there is none that can be read."""
     try:
         manifest = json.loads((Path(out) / MANIFEST).read_text(encoding="utf-8"))
-        return dict(manifest) if manifest["format"] == FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = manifest["format"] == FORMAT and all(
+            isinstance(manifest[name], dict) for name in ("methods", "samples")
+        )
+        return (
+            dict(manifest) if whole and all(isinstance(run, dict) and "id" in run for run in manifest["runs"]) else {}
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

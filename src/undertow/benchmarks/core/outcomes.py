@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from undertow.base import SettingsError, write_json
+from undertow.base import SettingsError, inside, write_json
 from undertow.metrics import ObjectScores
 
 FORMAT = "undertow benchmark outcome 2"
@@ -77,7 +77,7 @@ class Outcome:
 
 def outcome_path(out: Path, method: str, sequence: str) -> Path:
     """Returns where the outcome of a method on a sample is kept."""
-    return out / method / f"{sequence}.json"
+    return inside(out, f"{method}/{sequence}", suffix=".json", links=False)
 
 
 def read_outcome(path: Path) -> Outcome:
@@ -90,13 +90,25 @@ def read_outcome(path: Path) -> Outcome:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise ValueError(f"format '{facts['format']}'")
+        inside(path.parent, facts["method"], single=True, source=path)
+        inside(path.parent, facts["sequence"], source=path)
+        frames = tuple(map(str, facts["frames"]))
         series = {
-            unit: {measure: _numbers(values) for measure, values in scores.items()}
+            str(unit): {str(measure): _numbers(values, len(frames)) for measure, values in scores.items()}
             for unit, scores in facts["series"].items()
         }
-        lists = {"frames": tuple(facts["frames"]), "seconds": tuple(facts["seconds"])}
-        return Outcome(**{name: facts[name] for name in Outcome.__dataclass_fields__} | lists | {"series": series})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        words = {name: str(facts[name]) for name in ("dataset", "task", "rules", "protocol", "fingerprint")}
+        return Outcome(
+            method=facts["method"],
+            sequence=facts["sequence"],
+            frames=frames,
+            series=series,
+            totals=dict(facts["totals"]),
+            facts=dict(facts["facts"]),
+            seconds=tuple(map(float, facts["seconds"])),
+            **words,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not a benchmark outcome ({error}); remove it and run again") from error
 
 
@@ -127,9 +139,12 @@ def by_method(outcomes: Iterable[Outcome]) -> dict[str, dict[str, Outcome]]:
     return methods
 
 
-def _numbers(values: list[float | None]) -> Float64[np.ndarray, " t"]:
+def _numbers(values: list[float | None], count: int) -> Float64[np.ndarray, " t"]:
     """Returns a series read from JSON, which has no NaN."""
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+    series: Float64[np.ndarray, " t"] = np.array([np.nan if value is None else value for value in values], np.float64)
+    if series.shape != (count,):
+        raise ValueError(f"{len(series)} scores of {count} frames")
+    return series
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,10 @@ from typing import Any
 
 # Bytes of an integer, and digits of a written one.
 MOST_LONG, MOST_DIGITS = 64, 150
+# What values may take, in bytes: more than the largest published annotations do; and a single text.
+MOST_MEMORY, MOST_TEXT = 512 << 20, 1 << 26
+# What a value takes beside what is in it, and what it takes to remember one.
+OBJECT, MEMORY = 64, 96
 # From this size on a byte string is a view into the file.
 VIEW = 1 << 12
 
@@ -21,10 +25,12 @@ class Operands:
 
     Attributes:
         at: Place of the next byte.
+        memory: Bytes that values may still take.
     """
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self.at = 0
+        self.memory = MOST_MEMORY
         self._data = data
         self._view = memoryview(data)
 
@@ -38,8 +44,17 @@ class Operands:
     def take(self, count: int) -> bytes:
         """Returns a copy of the next bytes."""
         start = self._advance(count)
+        if count > MOST_TEXT:
+            raise Refusal(f"it has a text of {count} bytes; {MOST_TEXT} are allowed")
+        self.charge(count)
         piece: bytes = self._data[start : self.at]
         return piece
+
+    def charge(self, count: int) -> None:
+        """Counts memory that a value takes, before it is taken."""
+        self.memory -= count
+        if self.memory < 0:
+            raise Refusal(f"its values take more than {MOST_MEMORY >> 20} MB, which no published annotations do")
 
     def data(self, count: int) -> bytes | memoryview:
         """Returns the next bytes; many of them as a read-only view."""

@@ -22,11 +22,11 @@ import numpy as np
 
 from undertow.base import SettingsError
 from undertow.benchmarks.core.pickle_arrays import NAMES, Name, Unfinished, make
-from undertow.benchmarks.core.pickle_literals import LITERALS, Operands, Refusal
+from undertow.benchmarks.core.pickle_literals import LITERALS, MEMORY, OBJECT, Operands, Refusal
 
 PROTOCOLS = 5
-# More than any published annotation has; it bounds the memory that a file of tiny instructions can claim.
-MOST_INSTRUCTIONS = 1 << 25
+# More than any published annotation has; it bounds the time that a file of tiny instructions can take.
+MOST_INSTRUCTIONS = 1 << 24
 STOP = ord(".")
 
 #: Instructions that can make something other than plain values, by their official names.
@@ -107,6 +107,7 @@ class _Machine:
             self.last = read.at
             code = read.code()
             if (literal := LITERALS.get(code)) is not None:
+                read.charge(OBJECT)
                 self._stack.append(literal(read))
             elif (action := actions.get(code)) is not None:
                 action()
@@ -148,7 +149,7 @@ class _Machine:
             ord("j"): lambda: self._push(self._memo[read.number("<I")]),  # LONG_BINGET
             ord("c"): lambda: self._look_up(read.line().decode(), read.line().decode()),  # GLOBAL
             0x93: lambda: self._look_up(*[self._stack.pop(), self._stack.pop()][::-1]),  # STACK_GLOBAL
-            ord("R"): lambda: self._push(make(*[self._stack.pop(), self._stack.pop()][::-1])),  # REDUCE
+            ord("R"): lambda: self._made(make(*[self._stack.pop(), self._stack.pop()][::-1])),  # REDUCE
             ord("b"): self._build,  # BUILD
         }
 
@@ -157,7 +158,19 @@ class _Machine:
             raise Refusal(f"it is of protocol {version}; write it again with protocol {PROTOCOLS}")
 
     def _push(self, value: Any) -> None:
+        self._read.charge(OBJECT)
         self._stack.append(value)
+
+    def _made(self, value: Any) -> None:
+        """Takes bytes or an array, which take memory of their own unless they are a view into the file."""
+        base = value
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(value, bytes):
+            self._read.charge(len(value))
+        elif isinstance(value, np.ndarray) and not isinstance(base, memoryview):
+            self._read.charge(value.nbytes)
+        self._push(value)
 
     def _pop(self) -> None:
         if self._stack:
@@ -166,6 +179,7 @@ class _Machine:
             self._marked()
 
     def _mark(self) -> None:
+        self._read.charge(OBJECT)
         self._marks.append(self._stack)
         self._stack = []
 
@@ -180,6 +194,7 @@ class _Machine:
     def _tuple(self, count: int) -> None:
         if len(self._stack) < count:
             raise Refusal("it takes more values than it gave; fetch it again")
+        self._read.charge(OBJECT)
         self._stack[-count:] = [tuple(self._stack[-count:])]
 
     def _dict(self) -> None:
@@ -192,9 +207,11 @@ class _Machine:
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(key, str | int | bytes):
                 raise Refusal(f"it has a dictionary key of type {type(key).__name__}")
+            self._read.charge(OBJECT)
             target[key] = _plain(value)
 
     def _keep(self, key: int) -> None:
+        self._read.charge(MEMORY)
         value = self._stack[-1]
         if isinstance(value, Unfinished):
             value.keys.append(key)
@@ -214,7 +231,7 @@ class _Machine:
         made = target.finish(state)
         for key in target.keys:
             self._memo[key] = made
-        self._push(made)
+        self._made(made)
 
 
 def _plain(value: Any) -> Any:

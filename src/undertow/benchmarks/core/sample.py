@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from undertow.base import inside
+from undertow.base import SettingsError, inside
 from undertow.video import Video
 
 
@@ -34,8 +34,10 @@ class Sample:
     task: ClassVar[str]
 
     def __post_init__(self) -> None:
-        # Whatever list it comes from, results are kept under it.
+        # Whatever list it comes from, results are kept under it; hidden files are those of writers that were killed.
         inside(".", self.name)
+        if any(part.startswith(".") for part in self.name.split("/")):
+            raise SettingsError(f"the name '{self.name}' begins with a dot, as hidden files do; rename it")
 
     def open(self) -> Video:
         """Returns the frames, to be closed by the caller."""
@@ -53,12 +55,13 @@ class Sample:
             digest.update(path.stem.encode() + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
-    def result(self, folder: Path, index: int, *, links: bool = True) -> Path:
-        """Returns where the prediction of frame `index` lies in a folder of results: `<sample>/<frame>.png`.
+    def result(self, folder: Path, *names: str, suffix: str = ".png", links: bool = True) -> Path:
+        """Returns the path of a result in a folder of results, such as `<sample>/<frame>.png`.
 
         Args:
             folder: The folder of results.
-            index: Number of the frame.
-            links: Whether symbolic links may be followed, see `undertow.base.inside`.
+            names: What follows the sample's name, such as the name of a frame; nothing if it has one file.
+            suffix: Of the file.
+            links: Whether symbolic links may be followed, see `undertow.base.inside`; not where a file is written.
         """
-        return inside(folder, f"{self.name}/{self.frames[index]}", suffix=".png", links=links)
+        return inside(folder, "/".join((self.name, *names)), suffix=suffix, links=links)

@@ -101,13 +101,18 @@ def write_submission(
     return target
 
 
+def _entry(folder: str, root: Path, sample: Sample, frame: str) -> Entry:
+    """Returns the entry of a frame; no name of a sample leads out of the folder in which the archive is unpacked."""
+    path = sample.result(root, frame)
+    return Entry(folder + path.relative_to(root).as_posix(), path, sample)
+
+
 def _object_entries(root: Path, sample: Sample) -> Iterator[Entry]:
     """Yields `Annotations/<video>/<frame>.png` for every frame on which some object starts or counts."""
     assert isinstance(sample, MaskSample)
     numbers = {index for frames in sample.asked.values() for index in frames}
     for index in sorted(numbers | set(sample.starts.values())) if numbers else range(len(sample.frames)):
-        name = f"{sample.name}/{sample.frames[index]}.png"
-        yield Entry(f"Annotations/{name}", root / name, sample)
+        yield _entry("Annotations/", root, sample, sample.frames[index])
 
 
 def _object_png(path: Path, sample: Sample) -> bytes:
@@ -125,8 +130,7 @@ def _expression_entries(folder: str) -> Callable[[Path, Sample], Iterator[Entry]
     def entries(root: Path, sample: Sample) -> Iterator[Entry]:
         """Yields `<video>/<expression>/<frame>.png` for every frame of the video."""
         for frame in sample.frames:
-            name = f"{sample.name}/{frame}.png"
-            yield Entry(f"{folder}{name}", root / name, sample)
+            yield _entry(folder, root, sample, frame)
 
     return entries
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from undertow.base import MaskError, SettingsError, inside
+from undertow.base import MaskError, SettingsError
 from undertow.benchmarks.core.findings import Finding, file_remedy, folder_remedy
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.sample import Sample
@@ -98,7 +98,7 @@ class BenchmarkTask(ABC, Generic[S, P]):
 
     def check_results(self, folder: Path, sample: S) -> None:
         """Raises `SettingsError` if a folder of results has nothing for a sample."""
-        own = inside(folder, sample.name)
+        own = sample.result(folder, suffix="")
         if not own.is_dir():
             raise SettingsError(
                 f"predictions for '{sample.name}' are missing: '{own}' is no folder; "
@@ -111,7 +111,7 @@ class BenchmarkTask(ABC, Generic[S, P]):
 
     def kept(self, folder: Path, sample: S, shown: Sequence[int]) -> bool:
         """Returns whether a folder of results has all predictions of a sample that a protocol shows."""
-        return all(sample.result(folder, index).is_file() for index in shown)
+        return all(sample.result(folder, sample.frames[index]).is_file() for index in shown)
 
     @abstractmethod
     def read(self, folder: Path, sample: S, index: int, rules: str) -> P:
@@ -161,7 +161,7 @@ class BenchmarkTask(ABC, Generic[S, P]):
         Raises:
             MaskError: if there is none, with what to do about it.
         """
-        path = sample.result(folder, index)
+        path = sample.result(folder, sample.frames[index])
         if not path.is_file():
             raise MaskError(
                 f"the prediction for frame '{path.stem}' of '{sample.name}' is missing: '{path}'; {file_remedy(path)}"

@@ -136,7 +136,7 @@ class MeasureUnit(Unit):
         path = outcome_path(self.out, self.method.name, self.sample.name)
         # Exactly as long as temporary names are: those of another sample, whose name begins the same, are longer.
         stale = list(path.parent.glob(f".{escape(path.stem)}-{'?' * 8}.json"))
-        stale += (self.out / RESULTS / self.method.name / self.sample.name).glob(".*")
+        stale += self.sample.result(self.out / RESULTS / self.method.name, suffix="").glob(".*")
         for each in stale:
             each.unlink(missing_ok=True)
 

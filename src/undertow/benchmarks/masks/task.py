@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from undertow.base import MaskError, SettingsError, UndertowError
-from undertow.benchmarks.core.findings import Finding, file_remedy, frame_findings, gap_findings, is_black_and_white
+from undertow.benchmarks.core.findings import Finding, frame_findings, gap_findings, is_black_and_white
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import BenchmarkTask, Images
 from undertow.benchmarks.masks.sample import MaskSample
@@ -70,11 +70,7 @@ class MaskTask(BenchmarkTask[MaskSample, LabelMap]):
         Raises:
             MaskError: naming the file, if it is missing, unreadable, of another size, or has void or unknown ids.
         """
-        path = folder / sample.name / f"{sample.frames[index]}.png"
-        if not path.is_file():
-            raise MaskError(
-                f"the prediction for frame '{path.stem}' of '{sample.name}' is missing: '{path}'; {file_remedy(path)}"
-            )
+        path = self.found(folder, sample, index)
         labels = sample.read(path)
         if len(sample.ids) > 1 and not sample.merged and is_black_and_white(path):
             # White would be taken for object 1, and nobody has said that it is.
@@ -99,7 +95,7 @@ class MaskTask(BenchmarkTask[MaskSample, LabelMap]):
 
     def write(self, folder: Path, sample: MaskSample, index: int, prediction: LabelMap) -> None:
         """Writes a label map as a palette PNG."""
-        write_label_map(folder / sample.name / f"{sample.frames[index]}.png", prediction)
+        write_label_map(sample.result(folder, sample.frames[index], links=False), prediction)
 
     def predict(
         self, sample: MaskSample, predictor: Callable[..., Any], images: Images, shown: Sequence[int], rules: str = ""

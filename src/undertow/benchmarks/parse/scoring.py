@@ -21,7 +21,7 @@ from undertow.metrics import (
 )
 
 WINDOWS = (8, 16)
-MOST_CLUSTERS = 1024
+MOST_CLUSTERS, MOST_CLASSES = 1024, 4096
 
 
 class ParseEvaluator:
@@ -149,6 +149,8 @@ class ClusterEvaluator:
 
 def dense_counts(sparse: Mapping[str, Sequence[int]], count: int) -> Int64[np.ndarray, "n n+1"]:
     """Returns the confusion matrix that `_sparse` took apart."""
+    if count > MOST_CLASSES:
+        raise SettingsError(f"there are {count} classes; {MOST_CLASSES} are counted at most")
     counts = np.zeros((count, count + 1), np.int64)
     counts[list(sparse["rows"]), list(sparse["columns"])] = sparse["counts"]
     return counts

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from undertow.base import MaskError, SettingsError, UndertowError
-from undertow.benchmarks.core.findings import Finding, file_remedy, frame_findings, gap_findings
+from undertow.benchmarks.core.findings import Finding, frame_findings, gap_findings
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import BenchmarkTask, Evaluator, Images
 from undertow.benchmarks.parse.sample import SemanticSample, read_values, write_values
@@ -64,11 +64,7 @@ class ParseTask(BenchmarkTask[SemanticSample, LabelMap]):
         Raises:
             MaskError: naming the file, if it is missing, unreadable, of another size, or has a value that is no class.
         """
-        path = folder / sample.name / f"{sample.frames[index]}.png"
-        if not path.is_file():
-            raise MaskError(
-                f"the prediction for frame '{path.stem}' of '{sample.name}' is missing: '{path}'; {file_remedy(path)}"
-            )
+        path = self.found(folder, sample, index)
         if rules not in MATCHING:
             return sample.read(path)
         values = read_values(path, sample.size)
@@ -78,7 +74,7 @@ class ParseTask(BenchmarkTask[SemanticSample, LabelMap]):
 
     def write(self, folder: Path, sample: SemanticSample, index: int, prediction: LabelMap) -> None:
         """Writes classes as the dataset's own values."""
-        write_values(folder / sample.name / f"{sample.frames[index]}.png", sample.coding.encode(prediction))
+        write_values(sample.result(folder, sample.frames[index], links=False), sample.coding.encode(prediction))
 
     def predict(
         self,
@@ -160,9 +156,9 @@ class ParseTask(BenchmarkTask[SemanticSample, LabelMap]):
         if len(classes) != 1:
             return None
         count = len(classes.pop())
-        counts: Int64[np.ndarray, "n n+1"] = np.zeros((count, count + 1), np.int64)
-        for outcome in outcomes:
-            counts += dense_counts(outcome.totals["confusion"], count)
+        counts: Int64[np.ndarray, "n n+1"] = sum(
+            (dense_counts(outcome.totals["confusion"], count) for outcome in outcomes), np.int64(0)
+        )
         return counts
 
 

@@ -19,6 +19,7 @@ from undertow.video.frames import RGB, as_rgb, check_same_size
 from undertow.video.source import Source
 
 _ASK = "fetch the file again"
+MOST_ENTRIES = 100_000
 
 
 class EncodedFrames(Source):
@@ -121,6 +122,8 @@ def _entries(path: Path) -> Mapping[str | int, Any] | list[Any]:
     entries = read_pickle(path)
     if not isinstance(entries, dict | list) or not entries:
         raise SettingsError(f"'{path}' holds no videos but a {type(entries).__name__}; {_ASK}")
+    if len(entries) > MOST_ENTRIES:
+        raise SettingsError(f"'{path}' has {len(entries)} videos; {MOST_ENTRIES} are read")
     return entries
 
 

@@ -128,23 +128,25 @@ class PointTask(BenchmarkTask[PointSample, Tracks]):
 
     def check_results(self, folder: Path, sample: PointSample) -> None:
         """Raises `SettingsError` if a sample's tracks are missing."""
-        if not (folder / f"{sample.name}.npz").is_file():
+        path = sample.result(folder, suffix=".npz")
+        if not path.is_file():
             raise SettingsError(
-                f"tracks for '{sample.name}' are missing: '{folder / sample.name}.npz' is no file; "
+                f"tracks for '{sample.name}' are missing: '{path}' is no file; "
                 + folder_remedy(folder, f"{sample.name}.npz", self.layout)
             )
 
     def kept(self, folder: Path, sample: PointSample, shown: Sequence[int]) -> bool:
         """Returns whether a folder of results has a sample's tracks."""
-        return (folder / f"{sample.name}.npz").is_file()
+        return sample.result(folder, suffix=".npz").is_file()
 
     def read(self, folder: Path, sample: PointSample, index: int, rules: str) -> Tracks:
         """Returns the tracks of a sample, of the queries that the rules ask for."""
-        return read_tracks(folder / f"{sample.name}.npz", len(sample.queries(rules).source), len(sample.frames))
+        path = sample.result(folder, suffix=".npz")
+        return read_tracks(path, len(sample.queries(rules).source), len(sample.frames))
 
     def write(self, folder: Path, sample: PointSample, index: int, prediction: Tracks) -> None:
         """Writes the tracks of a sample."""
-        write_tracks(folder / f"{sample.name}.npz", prediction)
+        write_tracks(sample.result(folder, suffix=".npz", links=False), prediction)
 
     def predict(
         self,

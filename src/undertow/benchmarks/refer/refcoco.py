@@ -18,7 +18,7 @@ from undertow.benchmarks.refer.sample import PolygonTruth, ReferSample, RunTruth
 # Where COCO's images may be, below the folder given.
 IMAGES = ("images/mscoco/images/train2014", "images/train2014", "train2014")
 # COCO's ids have up to 12 digits, the sides of its images are of 640 pixels at most.
-MOST_ID, MOST_SIDE = 10**15, 1 << 14
+MOST_ID, MOST_SIDE, MOST_SENTENCES = 10**15, 1 << 14, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ def _read(refs: Path, instances: Path, *changed: int) -> _Rows:
     expressions: dict[str, tuple[str, str, int, int]] = {}
     rows = read_pickle(refs)
     try:
+        # One list may stand in many places of a pickle.
+        if sum(len(row["sentences"]) for row in rows) > MOST_SENTENCES:
+            raise SettingsError(f"'{refs}' has more than {MOST_SENTENCES} expressions; fetch it again")
         for row in rows:
             for sentence in row["sentences"]:
                 text = str(sentence["raw"] if "raw" in sentence else sentence["sent"]).lower()

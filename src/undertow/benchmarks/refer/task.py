@@ -81,7 +81,7 @@ class ReferTask(BenchmarkTask[ReferSample, Answer | None]):
         if not any(folder.iterdir()):
             raise SettingsError(f"'{folder}' is empty; give a folder of {self.layout}")
         if sample.annotator is None and not sample.image:
-            self._check_names(folder / sample.name, sample)
+            self._check_names(sample.result(folder, suffix=""), sample)
 
     @staticmethod
     def _check_names(own: Path, sample: ReferSample) -> None:
@@ -96,8 +96,8 @@ class ReferTask(BenchmarkTask[ReferSample, Answer | None]):
     def holds(self, folder: Path, sample: ReferSample) -> bool:
         """Returns whether a folder of results has anything for a sample."""
         if sample.image:
-            return (folder / f"{sample.name}.png").is_file()
-        return sample.annotator is not None or holds_frames(folder / sample.name, sample.frames)
+            return sample.result(folder).is_file()
+        return sample.annotator is not None or holds_frames(sample.result(folder, suffix=""), sample.frames)
 
     def kept(self, folder: Path, sample: ReferSample, shown: Sequence[int]) -> bool:
         """Returns whether a folder of results has all predictions of a sample that a protocol shows."""
@@ -109,33 +109,32 @@ class ReferTask(BenchmarkTask[ReferSample, Answer | None]):
         Raises:
             MaskError: naming the file, if it is broken, of another size or has unknown ids, or must not be missing.
         """
-        name = f"{sample.frames[index]}.png"
+        name = sample.frames[index]
         if sample.annotator is None:
-            path = folder / f"{sample.name}.png" if sample.image else folder / sample.name / name
+            path = sample.result(folder) if sample.image else sample.result(folder, name)
             return read_mask(path, sample.size)[None] if path.is_file() else None
         if rules == "rem":
-            paths = [folder / sample.name / str(number + 1) / name for number in range(len(sample.texts))]
+            paths = [sample.result(folder, str(number + 1), name) for number in range(len(sample.texts))]
             return np.stack([read_mask(path, sample.size) for path in paths])
-        labels = read_values(folder / sample.name / name, sample.size)
+        path = sample.result(folder, name)
+        labels = read_values(path, sample.size)
         numbers = np.arange(1, len(sample.texts) + 1)
         stray = np.setdiff1d(labels, [0, *numbers])
         if stray.size:
-            raise MaskError(
-                f"'{folder / sample.name / name}' has object {stray[0]}, but '{sample.name}' has 1 to {numbers[-1]}"
-            )
+            raise MaskError(f"'{path}' has object {stray[0]}, but '{sample.name}' has 1 to {numbers[-1]}")
         return cast(Answer, labels == numbers[:, None, None])
 
     def write(self, folder: Path, sample: ReferSample, index: int, prediction: Answer | None) -> None:
         """Writes the masks of a frame, black and white; for objects scored together both of their layouts."""
         if prediction is None:
             return
-        name = f"{sample.frames[index]}.png"
+        name = sample.frames[index]
         if sample.annotator is None:
-            _write_mask(folder / f"{sample.name}.png" if sample.image else folder / sample.name / name, prediction[0])
+            _write_mask(sample.result(folder, *(() if sample.image else (name,)), links=False), prediction[0])
             return
-        write_label_map(folder / sample.name / name, competed(prediction))
+        write_label_map(sample.result(folder, name, links=False), competed(prediction))
         for number, mask in enumerate(prediction, start=1):
-            _write_mask(folder / sample.name / str(number) / name, mask)
+            _write_mask(sample.result(folder, str(number), name, links=False), mask)
 
     def predict(
         self, sample: ReferSample, predictor: Callable[..., Any], images: Images, shown: Sequence[int], rules: str = ""

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ def draw_sequences(outcomes: Sequence[Outcome], most: int = MOST_SAMPLES) -> Any
                     moments, values = moments[known], values[known]
                 (lines[method],) = axes.plot(moments, 100 * values, linewidth=1.3, **_style(place))
         _dress(axes)
-        axes.set_title(_shortened(name, 30), fontsize=8)
+        axes.set_title(_shown(name, 30), fontsize=8)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     # Where the last row is not full, the row above carries the labels.
@@ -115,7 +116,7 @@ def draw_bars(outcomes: Sequence[Outcome], most: int = MOST_SAMPLES) -> Any:
             [row + (place - (len(methods) - 1) / 2) * thick for row in rows], lengths, thick * 0.9,
             color=COLOURS[place % len(COLOURS)], alpha=1 - 0.35 * (place // len(COLOURS)), label=method,
         )  # fmt: skip
-    axes.set_yticks(range(len(names)), [_shortened(name, 40) for name in names], fontsize=8)
+    axes.set_yticks(range(len(names)), [_shown(name, 40) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel(f"{_headline(outcomes)}, %", fontsize=9)
@@ -168,8 +169,8 @@ def draw_confusion(outcomes: Sequence[Outcome], most: int = 40) -> Any:
     figure = new_figure(side + 1.0, side)
     axes = figure.add_subplot()
     image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100)
-    axes.set_xticks(range(len(kept)), [names[each] for each in kept], rotation=90, fontsize=7)
-    axes.set_yticks(range(len(kept)), [names[each] for each in kept], fontsize=7)
+    axes.set_xticks(range(len(kept)), [_shown(names[each], 40) for each in kept], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(kept)), [_shown(names[each], 40) for each in kept], fontsize=7)
     axes.set_xlabel("predicted", fontsize=9)
     axes.set_ylabel("truth", fontsize=9)
     if len(kept) <= 15:
@@ -179,7 +180,7 @@ def draw_confusion(outcomes: Sequence[Outcome], most: int = 40) -> Any:
                 axes.text(
                     column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=6, color=tone
                 )
-    axes.set_title(outcomes[0].method, fontsize=9)
+    axes.set_title(_shown(outcomes[0].method, 60), fontsize=9)
     figure.colorbar(image, ax=axes, fraction=0.04, label="% of the true pixels")
     return figure
 
@@ -190,7 +191,7 @@ def as_svg(figure: Any, salt: str) -> str:
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        save(figure, buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # Two pictures in one page must not share names of clip paths and markers.
@@ -204,6 +205,13 @@ def as_svg(figure: Any, salt: str) -> str:
     # Text without a colour of its own is black in SVG.
     text = text.replace("#000000", "currentColor").replace("<text ", '<text fill="currentColor" ')
     return text.replace("stroke: #b0b0b0", "stroke: #808080")
+
+
+def save(figure: Any, target: Any, **options: Any) -> None:
+    """Writes a figure; letters that the font does not have are shown as boxes, without a word about each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(target, **options)
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -226,7 +234,7 @@ def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """Draws a legend above the axes, in as many columns as are not cut off."""
     # A letter of this size is about 0.07 inches wide, the sample of a line beside it half an inch.
     width = figure.get_figwidth()
-    labels = [_shortened(label, int((width - 0.6) / 0.07)) for label in labels]
+    labels = [_shown(label, int((width - 0.6) / 0.07)) for label in labels]
     columns = max(1, min(4, int(width / (0.07 * max(map(len, labels), default=0) + 0.6))))
     rows = math.ceil(len(labels) / columns)
     # Each row takes as much from the axes, unless the figure grows by it.
@@ -234,9 +242,12 @@ def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, fontsize=8, frameon=False)
 
 
-def _shortened(name: str, most: int) -> str:
-    """Returns a name without its middle if it is too long; what tells names apart is often at the end."""
-    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+def _shown(name: str, most: int) -> str:
+    """Returns a name as text for a chart, without its middle if it is too long, as names often differ at the end."""
+    name = name.encode(errors="backslashreplace").decode()
+    short = name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+    # What stands between dollars would be a formula.
+    return short.replace("$", r"\$")
 
 
 def _is_sparse(values: Float64[np.ndarray, " t"]) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Table:
     def markdown(self) -> str:
         """Returns the table in markdown with padded columns."""
         # Markdown wants a dash beside the colon of a column to the right.
-        lines = (self.header, *self.rows)
+        lines = [tuple(map(escaped, line)) for line in (self.header, *self.rows)]
         widths = [max(2, *(len(line[column]) for line in lines)) for column in range(len(self.header))]
 
         def line(cells: Sequence[str]) -> str:
@@ -51,18 +52,33 @@ class Table:
             return f"| {' | '.join(padded)} |"
 
         rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-        return "\n".join([line(self.header), line(rule), *map(line, self.rows)])
+        return "\n".join([line(lines[0]), line(rule), *map(line, lines[1:])])
+
+
+def escaped(text: str) -> str:
+    """Returns text of which markdown makes nothing but text, whatever name is in it; a bold cell stays bold."""
+    if bold := re.fullmatch(r"\*\*(.+)\*\*", text):
+        return f"**{escaped(bold[1])}**"
+    return re.sub(r"[\\`*\[\]|$]|<(?=[a-zA-Z/!?])", r"\\\g<0>", text)
 
 
 def check_outcomes(outcomes: Sequence[Outcome], reference: str | None) -> str:
     """Returns the reference method: the one named, or the first.
 
     Raises:
-        SettingsError: if there are no outcomes, or none of `reference`.
+        SettingsError: if there are no outcomes, none of `reference`, or one that is damaged.
     """
     methods = by_method(outcomes)
     if not methods:
         raise SettingsError("there are no outcomes to report; run the benchmark first")
+    for outcome in outcomes:
+        try:
+            get_task(outcome.task).summarise([outcome])
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise SettingsError(
+                f"the outcome of '{outcome.method}' on '{outcome.sequence}' is damaged ({type(error).__name__}); "
+                "remove it and run again"
+            ) from error
     reference = reference or next(iter(methods))
     if reference not in methods:
         raise SettingsError(f"reference method '{reference}' is not one of {', '.join(methods)}")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from undertow.base import UndertowError
+from undertow.base import UndertowError, inside
 from undertow.benchmarks.core.datasets import get_dataset
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome
 from undertow.benchmarks.core.sample import Sample
@@ -67,8 +67,8 @@ def picture(frame: WorstFrame, samples: Mapping[str, Sample], out: Path) -> str 
         with sample.open() as video:
             image = video[index]
         panels = [overlay(image, sample.load_mask(index))]
-        results = out / RESULTS / frame.method
-        if (results / sample.name).is_dir():
+        results = inside(out / RESULTS, frame.method, single=True)
+        if sample.result(results, suffix="").is_dir():
             labels = get_task(sample.task).read(results, sample, index, get_dataset(sample.dataset).rules[0])
             panels.append(overlay(image, labels))
     except (UndertowError, OSError):

@@ -14,6 +14,7 @@ from undertow.benchmarks.report.tables import (
     best_method,
     check_outcomes,
     difference_table,
+    escaped,
     method_table,
     metrics_csv,
     percent,
@@ -69,14 +70,14 @@ def markdown_report(outcomes: Sequence[Outcome], reference: str | None = None) -
         SettingsError: if there are no outcomes, or none of `reference`.
     """
     reference = check_outcomes(outcomes, reference)
-    parts = [f"# {outcomes[0].dataset}", _protocol(outcomes), method_table(outcomes).markdown()]
+    parts = [f"# {escaped(outcomes[0].dataset)}", _protocol(outcomes), method_table(outcomes).markdown()]
     published = published_table(outcomes)
     if published is not None:
         parts += ["## Published", PUBLISHED, published.markdown()]
     parts += [f"## {_headline(outcomes)} by sequence", sequence_table(outcomes).markdown()]
     if len(by_method(outcomes)) > 1:
         parts += [
-            f"## Difference from {reference} in {_headline(outcomes)}",
+            f"## Difference from {escaped(reference)} in {_headline(outcomes)}",
             INTERVAL,
             difference_table(outcomes, reference).markdown(),
         ]
@@ -97,7 +98,7 @@ def write_plots(outcomes: Sequence[Outcome], out: Path | str) -> list[Path]:
         figure = draw(outcomes)
         if figure is not None:
             with atomic_path(Path(out) / f"{name}.png") as temporary:
-                figure.savefig(temporary, dpi=120)
+                charts.save(figure, temporary, dpi=120)
             paths.append(Path(out) / f"{name}.png")
     return paths
 
