@@ -70,7 +70,7 @@ class Baseline:
 def baselines_of(task: str) -> Mapping[str, Baseline]:
     """Returns the baselines that do a task, by name, the simplest first."""
     found: dict[str, Baseline] = {}
-    for wing in (task, get_task(task).predictors):
+    for wing in (get_task(task).predictors, task):
         if wing is not None:
             found |= import_module(f"undertow.benchmarks.{wing}.baselines").BASELINES
     return found

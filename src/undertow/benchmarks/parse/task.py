@@ -156,9 +156,8 @@ class ParseTask(BenchmarkTask[SemanticSample, LabelMap]):
         if len(classes) != 1:
             return None
         count = len(classes.pop())
-        counts: Int64[np.ndarray, "n n+1"] = sum(
-            (dense_counts(outcome.totals["confusion"], count) for outcome in outcomes), np.int64(0)
-        )
+        parts = [dense_counts(outcome.totals["confusion"], count) for outcome in outcomes]
+        counts: Int64[np.ndarray, "n n+1"] = np.sum(parts, axis=0)
         return counts
 
 
