@@ -72,7 +72,7 @@ def run_demo(
             progress.advance()
     write_label_map(out / "first.png", truth[0])
 
-    backbone = load(model)
+    backbone = load(model, sites="track")
     with Video(out / "crossing.mp4") as video:
         given = given_masks(video, {0: truth[0]}, [{"mask": "first.png"}])
         masks = out / "run" / "masks"

@@ -71,7 +71,7 @@ def estimate(
     with opened(video, None, start, end, every, skip_damaged) as clip:
         cues = [read_cue("mask", each, clip) for each in mask or []]
         given = objects if objects is not None else read_masks(cues, clip, mask_colors=mask_colors)
-        backbone = load(model, device=device, dtype=dtype)
+        backbone = load(model, device=device, dtype=dtype, sites="track")
         found = estimate_run(clip, given, backbone, settings, overlay=overlay, max_memory=budget)
     if json:
         print(json_text.dumps({"event": "estimate", **found.as_dict()}))

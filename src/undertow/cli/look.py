@@ -60,7 +60,7 @@ def inspect(
         raise SettingsError(f"--out '{out}' does not name a picture; give a file ending in .png, .jpg or .webp")
     settings = TrackSettings(noising=noising, timestep=timestep, **sizes(size))
     with Video(video) as opened:
-        backbone = load(model, device=device, dtype=dtype)
+        backbone = load(model, device=device, dtype=dtype, sites="track")
         seen = inspect(opened, (float(match[1]), float(match[2])), frame, to, backbone, settings)
     titles = (f"frame {frame}, pixel {at}", f"frame {to}")
     sheet = inspection_sheet(seen.source, seen.target, seen.at, seen.maps, titles=titles)

@@ -141,7 +141,7 @@ def parse(
             shown = f"; drawn: {', '.join(drawn)}" if drawn else ""
             say(f"names of {out / 'names.json'} are applied{shown}")
             return
-        loaded = cache(lambda: load(model, device=device, dtype=dtype))
+        loaded = cache(lambda: load(model, device=device, dtype=dtype, sites=("parse", "correspond")))
         given = TASK.gather([read_cue("anchor", each, clip) for each in anchor], clip, loaded, settings)
         if estimate or allowed is not None:
             found = estimate_parsing(clip, given.value, loaded(), settings)

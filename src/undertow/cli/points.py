@@ -90,7 +90,7 @@ def points(
         typed = [("point", each) for each in point]
         single = (("grid", grid), ("mask", mask), ("queries", queries))
         typed += [(kind, str(each)) for kind, each in single if each is not None]
-        loaded = cache(lambda: load(model, device=device, dtype=dtype))
+        loaded = cache(lambda: load(model, device=device, dtype=dtype, sites="points"))
         given = TASK.gather([read_cue(kind, each, clip) for kind, each in typed], clip, loaded, settings)
         with shown_progress(json) as progress:
             views = TASK.views if overlay else TASK.views[1:]

@@ -124,7 +124,7 @@ def track(
     with opened(video, raw, start, end, every, skip_damaged) as clip:
         typed = (("mask", mask), ("box", box), ("point", point), ("text", text))
         cues = [read_cue(kind, each, clip) for kind, texts in typed for each in texts]
-        loaded = cache(lambda: load(model, device=device, dtype=dtype))
+        loaded = cache(lambda: load(model, device=device, dtype=dtype, sites="track"))
         given = TASK.gather(cues, clip, loaded, settings)
         check_memory(clip, given.value, loaded(), settings, overlay, allowed)
         latency = Latency()

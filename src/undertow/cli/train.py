@@ -85,7 +85,7 @@ def train_conditioning(
     set_threads(threads)
     if out.suffix != ".safetensors":
         raise SettingsError(f"--out is '{out}'; give a file name that ends in .safetensors")
-    backbone = load(model, device=device, dtype=dtype)
+    backbone = load(model, device=device, dtype=dtype, sites="tuning")
     if backbone.card.family != "unet-image":
         raise SettingsError(f"'{model}' is no image model; its conditioning cannot be fitted")
     with shown_progress(json) as progress:

@@ -73,7 +73,7 @@ class Parser:
         anchors: Mapping[int, LabelMap] | None = None,
         settings: ParseSettings | None = None,
     ):
-        self.backbone = load(model) if isinstance(model, str | Path) else model
+        self.backbone = load(model, sites=("parse", "correspond")) if isinstance(model, str | Path) else model
         self.settings = settings or ParseSettings()
         self.anchors = dict(anchors or {})
         self.next = 0

@@ -108,7 +108,7 @@ class PointTracker:
             folder: where features are written as they come, and found again; else only what exceeds `memory` is.
             memory: most bytes of features kept in memory.
         """
-        self.backbone = load(model) if isinstance(model, str | Path) else model
+        self.backbone = load(model, sites="points") if isinstance(model, str | Path) else model
         self.settings = settings or PointSettings()
         self.visibility = VisibilityModel()
         self.forwards = 0

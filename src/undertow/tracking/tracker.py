@@ -94,7 +94,7 @@ class MaskTracker:
         settings: TrackSettings | None = None,
         tuned: TunedKernels | None = None,
     ):
-        self.backbone = load(model) if isinstance(model, str | Path) else model
+        self.backbone = load(model, sites="track") if isinstance(model, str | Path) else model
         self.settings = settings or TrackSettings()
         self.tuned = tuned
         self.presence_model = PresenceModel()

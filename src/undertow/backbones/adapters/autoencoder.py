@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.weights.networks import Network
+from undertow.base import SettingsError
 
 # Frames that go through the network of a video model together; more of them gain little and hold much.
 BATCH = 8
@@ -22,6 +23,9 @@ class Autoencoder:
     def __init__(self, network: Network) -> None:
         """Takes over a network, and reads all of it but the decoder."""
         self.network, self.config = network, network.module.config
+        scale = self.config.get("scaling_factor")
+        if self.config.get("latents_std") is None and not (isinstance(scale, int | float) and scale > 0):
+            raise SettingsError(f"the autoencoder's scaling_factor is {scale!r}; give a model with one above 0")
         network.read(lambda name: not name.startswith("decoder."))
 
     @property

@@ -17,17 +17,21 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
+from math import inf
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
-from undertow.base import SettingsError, write_json
+from undertow.base import SettingsError, whole, write_json
 
 FOLDER_VARIABLE = "UNDERTOW_CARDS"
 _CARDS: dict[str, Card] = {}
 # Entries of a file that are not attributes of the card: what it starts from, where weights are, and remarks.
 _EXTRA = ("like", "folder", "measured")
+# The least that each number of a card may be, and the most that any may.
+_LEAST = {"token_budget": 1, "latent_stride": 1, "window_radius": 0, "topk": 1, "recent": 0, "chunk": 1}
+MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,15 @@ def read_card_file(path: Path | str) -> UserCard:
         if missing := [name for name in needed if name not in values]:
             raise SettingsError(f"card '{path}' lacks {', '.join(missing)}; add them, or say which model it is like")
         card = Card(**values)
+    for name, least in _LEAST.items():
+        whole(getattr(card, name), name, least=least, most=MOST, source=path)
+    for side in card.window_grid:
+        whole(side, "window_grid", least=1, most=MOST, source=path)
+    for site in (site for sites in card.sites.values() for site in sites):
+        for name in ("heads", "head_dim", "stride"):
+            whole(getattr(site, name), f"{name} of a site", least=1, most=MOST, source=path)
+    if any(not 0 < each < inf for each in card.temperatures.values()):
+        raise SettingsError(f"card '{path}' has a temperature that is not above 0; correct it")
     for purpose, sites in card.sites.items():
         if not sites:
             raise SettingsError(f"card '{path}' names no site for '{purpose}'; give one or more, or leave it out")

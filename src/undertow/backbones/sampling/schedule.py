@@ -59,6 +59,10 @@ class Schedule:
         defaults = _DEFAULTS | (_COGVIDEOX_DEFAULTS if shifted else {})
         facts = {name: config.get(name, default) for name, default in defaults.items()}
         first, last, steps = facts["beta_start"], facts["beta_end"], facts["num_train_timesteps"]
+        for name, value in (("beta_start", first), ("beta_end", last), ("snr_shift_scale", facts["snr_shift_scale"])):
+            most = 1 if name != "snr_shift_scale" else 100
+            if not isinstance(value, int | float) or not 0 < value < most:
+                raise SettingsError(f"the scheduler's {name} is {value!r}; give a model with one between 0 and {most}")
         if facts["trained_betas"] is not None:
             raise SettingsError("the scheduler has trained betas; only linear and scaled_linear are read")
         if facts["beta_schedule"] == "scaled_linear":

@@ -95,7 +95,7 @@ def load_image_model(model: str | Path, device: str | None = None, dtype: str | 
         SettingsError: if it is another kind of model.
         WeightsUnavailable: if its weights are unavailable.
     """
-    loaded = load(model, device=device, dtype=dtype)
+    loaded = load(model, device=device, dtype=dtype, sites="track")
     if not isinstance(loaded, ImageUNet):
         raise SettingsError(f"'{model}' is no image model; ablate tiny, sd-2.1 or another with a UNet")
     return loaded

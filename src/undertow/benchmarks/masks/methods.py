@@ -31,7 +31,7 @@ class MakeTracker:
     def __call__(self, protocol: EvaluationProtocol) -> Predictor:
         """Returns the predictor, with the protocol's token budget unless the settings name a size."""
         refiner = make_refiner(self.refine, self.segmenter, self.device)
-        backbone = load(self.model, device=self.device, dtype=self.dtype)
+        backbone = load(self.model, device=self.device, dtype=self.dtype, sites="track")
         sized = self.settings.tokens is not None or self.settings.size is not None
         budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
 

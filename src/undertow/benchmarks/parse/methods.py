@@ -65,7 +65,7 @@ class MakeParser:
 
     def __call__(self, protocol: EvaluationProtocol) -> ParsePredictor:
         """Returns the predictor, with the protocol's token budget unless the settings name a size."""
-        backbone = load(self.model, device=self.device, dtype=self.dtype)
+        backbone = load(self.model, device=self.device, dtype=self.dtype, sites=("parse", "correspond"))
         sized = self.settings.tokens is not None or self.settings.size is not None
         budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
         return ParsePredictor(backbone, budgeted)

@@ -28,7 +28,7 @@ class MakePointTracker:
 
     def __call__(self, protocol: EvaluationProtocol) -> PointPredictor:
         """Returns the predictor, with the protocol's token budget unless the settings name a size."""
-        backbone = load(self.model, device=self.device, dtype=self.dtype)
+        backbone = load(self.model, device=self.device, dtype=self.dtype, sites="points")
         sized = self.settings.tokens is not None or self.settings.size is not None
         budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
 
