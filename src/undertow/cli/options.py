@@ -26,6 +26,10 @@ Continue = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 MaskColors = Annotated[bool, typer.Option("--mask-colors", help="Masks are RGB-coded.")]
+MaskThreshold = Annotated[
+    int | None,
+    typer.Option("--mask-threshold", min=1, max=255, help="Masks are objects where they are this bright, 1 to 255."),
+]
 NoisingKind = Annotated[Literal["invert", "noise", "clean"] | None, typer.Option(help="How frames are noised.")]
 SoftmaxScope = Annotated[
     Literal["reference", "window", "joint", "none", "survivors"] | None,

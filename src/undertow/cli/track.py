@@ -16,6 +16,7 @@ from undertow.cli.options import (
     Json,
     Lost,
     MaskColors,
+    MaskThreshold,
     Model,
     NoisingKind,
     Out,
@@ -62,6 +63,7 @@ def track(
     preset: Preset = None,
     size: Size = None,
     mask_colors: MaskColors = False,
+    mask_threshold: MaskThreshold = None,
     noising: NoisingKind = None,
     softmax_scope: SoftmaxScope = None,
     channel_norm: Annotated[Literal["none", "minmax"], typer.Option(help="Stretch channels before deciding.")] = "none",
@@ -116,7 +118,8 @@ def track(
     set_threads(threads)
     settings = TrackSettings(
         preset=preset, noising=noising, softmax_scope=softmax_scope, channel_norm=channel_norm, lost=lost, seed=seed,
-        batch=(1 if is_live(video) else 4) if batch is None else batch, mask_colors=mask_colors, refine=refine,
+        batch=(1 if is_live(video) else 4) if batch is None else batch, mask_colors=mask_colors,
+        mask_threshold=mask_threshold, refine=refine,
         segmenter=segmenter, feed_back=feed_back, tuning=tuning, class_name=class_name, caption=caption,
         captioner=captioner, conditioning=conditioning, **sizes(size),
     )  # fmt: skip

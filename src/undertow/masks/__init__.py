@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.masks.colours import Colour, ColourTable
 from undertow.masks.files import (
     colour_table,
+    given_label_map,
     read_class_map,
     read_label_map,
     read_object_masks,
@@ -35,6 +36,7 @@ __all__ = [
     "colour_table",
     "decode_rle",
     "encode_rle",
+    "given_label_map",
     "label_map_rles",
     "object_colour",
     "object_ids",

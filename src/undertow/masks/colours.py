@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from undertow.base import MaskError
-from undertow.masks.labels import VOID, LabelMap, listed, on_slope
+from undertow.masks.labels import VOID, LabelMap, listed, on_soft_edge
 from undertow.masks.palette import palette
 
 Colour = tuple[int, int, int]
@@ -34,7 +34,7 @@ def table_of_colours(images: Mapping[str, UInt8[np.ndarray, "_ _ 3"]]) -> Colour
         if palette_ids.keys() >= set(colours):
             found.update(colours)
             continue
-        mixed = 2 * np.bincount(where.reshape(-1), on_slope(image).reshape(-1), codes.size) >= counts
+        mixed = 2 * np.bincount(where.reshape(-1), on_soft_edge(image).reshape(-1), codes.size) >= counts
         if mixed.any() or codes.size > MOST_COLOURS:
             stray = [colour for colour, soft in zip(colours, mixed, strict=True) if soft or not mixed.any()]
             what = "soft edges" if mixed.any() else "too many colours for a mask"

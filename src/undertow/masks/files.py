@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
@@ -17,6 +17,7 @@ from undertow.masks.labels import (
     VOID,
     LabelMap,
     check_known,
+    check_label_map,
     check_size,
     labels_from_grey,
     listed,
@@ -27,7 +28,9 @@ from undertow.masks.palette import palette
 LOSSLESS = ("PNG", "BMP", "TIFF")
 PALETTE_VOID = 255
 
-Kind = Literal["index", "grey", "bits", "colour"]
+Kind = Literal["index", "grey", "grey3", "bits", "colour"]
+# Below this, a colour is as good as black.
+DARK = 32
 
 
 def read_label_map(
@@ -36,33 +39,68 @@ def read_label_map(
     size: tuple[int, int] | None = None,
     mask_colors: bool | Mapping[Colour, int] = False,
     known_ids: Collection[int] | None = None,
+    threshold: int | None = None,
 ) -> LabelMap:
     """Returns the label map of a mask file; values are never interpolated, thresholded or renumbered by accident.
 
-    * palette PNG: by index, 255 being void;
+    * palette PNG: by index, 255 being void; a ramp of greys counts as grey, and a palette that has black somewhere
+      else than in front as RGB;
     * one-bit: object 1;
     * grey of 8 or 16 bits: black and white is object 1, else values are ids (`labels_from_grey` has the rules);
-    * RGB: only with `mask_colors`: `True` to take the file's own `colour_table`, or a table made from several files.
+    * RGB of three equal channels: as grey; other RGB: only with `mask_colors`: `True` to take the file's own
+      `colour_table`, or a table made from several files.
 
     Args:
         path: a PNG, BMP or TIFF file.
         size: (height, width) of the video, `None` if any will do.
         mask_colors: whether, or by which table, colours stand for ids.
         known_ids: the only ids allowed, `None` if any will do.
+        threshold: Grey level (1 to 255) from which on a pixel is object 1, for masks with soft edges of any format.
 
     Raises:
         MaskError: naming the file and what is wrong: unreadable, lossy, another size, soft edges, unknown ids.
     """
     source = f"mask '{path}'"
+    if threshold is not None:
+        inside: Bool[np.ndarray, "h w"] = _brightness(Path(path), size) >= threshold
+        return check_known(inside.astype(np.uint16), known_ids, source)
     pixels, kind = _pixels(Path(path), size)
+    return _labels(pixels, kind, source, mask_colors, known_ids)
+
+
+def given_label_map(mask: Any, *, size: tuple[int, int] | None, source: str) -> LabelMap:
+    """Returns the label map of a mask given in Python: an array, a torch tensor or a Pillow image.
+
+    Raises:
+        MaskError: if it is something else, or no label map of this size.
+    """
+    if isinstance(mask, Image.Image):
+        check_size((mask.height, mask.width), size, source)
+        return _labels(*_read(mask, source), source, False, None)
+    if hasattr(mask, "detach"):
+        mask = mask.detach().cpu().numpy()
+    if not isinstance(mask, np.ndarray):
+        raise MaskError(f"{source} is a {type(mask).__name__}; give a path, an array, a tensor or a Pillow image")
+    return check_label_map(mask, size=size, source=source)
+
+
+def _labels(
+    pixels: Shaped[np.ndarray, "h w ..."],
+    kind: Kind,
+    source: str,
+    mask_colors: bool | Mapping[Colour, int],
+    known_ids: Collection[int] | None,
+) -> LabelMap:
+    """Returns the ids that the values of an image stand for."""
     if kind == "colour":
         if mask_colors is False:
             raise MaskError(
-                f"{source} is RGB-coded; pass --mask-colors to turn its colours into ids, or save a palette"
+                f"{source} is RGB-coded; pass --mask-colors to turn its colours into ids, --mask-threshold 128 to take "
+                "what is bright for the object, or save a palette"
             )
         table = table_of_colours({source: pixels}) if mask_colors is True else mask_colors
         return check_known(labels_from_colours(pixels, table, source), known_ids, source)
-    if kind == "grey":
+    if kind in ("grey", "grey3"):
         return labels_from_grey(pixels, source, known_ids)
     labels = pixels.astype(np.uint16)
     if kind == "index":
@@ -81,10 +119,13 @@ def colour_table(*paths: Path | str) -> ColourTable:
     images = {}
     for path in paths:
         pixels, kind = _pixels(Path(path))
+        # Greys are ids as they stand, and need no table.
+        if kind == "grey3":
+            continue
         if kind != "colour":
             raise MaskError(f"mask '{path}' is not RGB-coded, so it has no colour table; leave --mask-colors out")
         images[f"mask '{path}'"] = pixels
-    return table_of_colours(images)
+    return table_of_colours(images) if images else {}
 
 
 def read_written_map(path: Path | str) -> LabelMap:
@@ -93,7 +134,7 @@ def read_written_map(path: Path | str) -> LabelMap:
     Raises:
         MaskError: if the file is neither palette nor 16-bit grey, or cannot be read.
     """
-    pixels, kind = _pixels(Path(path))
+    pixels, kind = _pixels(Path(path), written=True)
     labels = pixels.astype(np.uint16)
     if kind == "index":
         labels[pixels == PALETTE_VOID] = VOID
@@ -114,7 +155,7 @@ def read_class_map(path: Path | str, size: tuple[int, int] | None = None) -> Lab
     Raises:
         MaskError: naming the file and what is wrong: unreadable, lossy, of another size, or RGB-coded.
     """
-    pixels, kind = _pixels(Path(path), size)
+    pixels, kind = _pixels(Path(path), size, written=True)
     if kind == "colour":
         raise MaskError(f"mask '{path}' is RGB-coded; save its classes as a palette or grey PNG")
     labels = pixels.astype(np.uint16)
@@ -123,7 +164,9 @@ def read_class_map(path: Path | str, size: tuple[int, int] | None = None) -> Lab
     return labels
 
 
-def read_object_masks(paths: Sequence[Path | str], size: tuple[int, int] | None = None) -> LabelMap:
+def read_object_masks(
+    paths: Sequence[Path | str], size: tuple[int, int] | None = None, threshold: int | None = None
+) -> LabelMap:
     """Returns one label map from one binary file per object.
 
     Ids are the numbers at the end of the file names (`dog-2.png` is object 2) if every name ends in a different one
@@ -138,7 +181,7 @@ def read_object_masks(paths: Sequence[Path | str], size: tuple[int, int] | None 
     ids = _ids_in_names(paths)
     labels: LabelMap | None = None
     for path, object_id in zip(paths, ids, strict=True):
-        inside = _one_object(Path(path), size)
+        inside = _one_object(Path(path), size, threshold)
         if labels is None:
             labels = np.zeros(inside.shape, np.uint16)
         check_size(inside.shape, (labels.shape[0], labels.shape[1]), f"mask '{path}'")
@@ -172,7 +215,9 @@ def write_label_map(path: Path | str, labels: LabelMap, colours: UInt8[np.ndarra
         image.save(temporary, format="PNG")
 
 
-def _pixels(path: Path, size: tuple[int, int] | None = None) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
+def _pixels(
+    path: Path, size: tuple[int, int] | None = None, *, written: bool = False
+) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
     """Returns a file's raw values and what they are: palette indices, grey, one bit, or colours (h, w, 3).
 
     The size is judged by the header, before anything of that size is in memory.
@@ -183,13 +228,15 @@ def _pixels(path: Path, size: tuple[int, int] | None = None) -> tuple[Shaped[np.
         # Pillow warns of odd metadata and of large images; neither says anything about the ids.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.format not in LOSSLESS:
-                raise MaskError(f"{source} is {image.format}, which alters ids; save the mask as PNG")
+                raise MaskError(
+                    f"{source} is {image.format}, which alters ids; save the mask as PNG, or pass --mask-threshold 128"
+                )
             if getattr(image, "is_animated", False):
                 raise MaskError(f"{source} holds several pictures; save the one that is meant as a PNG of its own")
             check_size((image.height, image.width), size, source)
             if image.width * image.height > MOST_PIXELS:
                 raise MaskError(f"{source} is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
-            mode, values = image.mode, np.asarray(image)
+            return _read(image, source, written=written)
     except (MaskError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -197,19 +244,64 @@ def _pixels(path: Path, size: tuple[int, int] | None = None) -> tuple[Shaped[np.
     # Whatever a broken file makes Pillow's decoders stumble over: they raise a dozen kinds of errors.
     except Exception as error:
         raise MaskError(f"{source} cannot be read ({_reason(error)}); save it again as PNG") from error
+
+
+def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
+    """Returns an image's values and what they are; of a palette that was `written` as one, always indices."""
+    mode, values = image.mode, np.asarray(image)
     if mode in ("LA", "RGBA"):
         if (values[..., -1] != 255).any():
-            raise MaskError(f"mask '{path}' has transparent pixels; save it without an alpha channel")
+            raise MaskError(
+                f"{source} has transparent pixels; save it without an alpha channel, or pass --mask-threshold 128"
+            )
         mode, values = ("L", values[..., 0]) if mode == "LA" else ("RGB", values[..., :3])
-    if mode == "P":
+    if mode == "P" and written:
         return values, "index"
+    if mode == "P":
+        colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        used = np.unique(values)
+        used = used[used < len(colours)]
+        if (colours[used] == used[:, None]).all() and used.size and used[-1] == PALETTE_VOID:
+            return values, "grey"
+        # Programs that reduce colours sort them as they like: then black, not the first, is the background.
+        if colours[0].max() >= DARK and (colours[used[used > 0]].max(-1) < DARK).any():
+            mode, values = "RGB", np.asarray(image.convert("RGB"))
+            if ((values < DARK) | (values > 255 - DARK)).all():
+                values = np.where(values < DARK, 0, 255).astype(np.uint8)
+        else:
+            return values, "index"
     if mode == "1":
         return values, "bits"
     if mode == "L" or mode.startswith("I;16"):
         return values.astype(np.uint8 if mode == "L" else np.uint16), "grey"
     if mode == "RGB":
+        if (values == values[..., :1]).all():
+            return values[..., 0], "grey3"
         return values, "colour"
-    raise MaskError(f"mask '{path}' has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits")
+    raise MaskError(f"{source} has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits")
+
+
+def _brightness(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w"]:
+    """Returns how bright each pixel of an image of any kind is; what is transparent is dark."""
+    source = f"mask '{path}'"
+    _check_file(path, source)
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            check_size((image.height, image.width), size, source)
+            if image.width * image.height > MOST_PIXELS:
+                raise MaskError(f"{source} is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
+            if image.mode.startswith("I;16"):
+                return (np.asarray(image) >> 8).astype(np.uint8)
+            values = np.asarray(image.convert("RGBA"))
+            grey = np.asarray(image.convert("RGB").convert("L"))
+    except (MaskError, MemoryError):
+        raise
+    except Exception as error:
+        raise MaskError(f"{source} cannot be read ({_reason(error)}); save it again as PNG") from error
+    # A mask may lie in the transparency alone, over one colour.
+    if ((opaque := values[..., 3]) != 255).any():
+        return opaque if (grey == grey.flat[0]).all() else (grey * (opaque / 255)).astype(np.uint8)
+    return grey
 
 
 def _check_file(path: Path, source: str) -> None:
@@ -231,8 +323,10 @@ def _reason(error: Exception) -> str:
     return words.strip().rstrip(".") or type(error).__name__
 
 
-def _one_object(path: Path, size: tuple[int, int] | None) -> Bool[np.ndarray, "h w"]:
-    """Returns where a binary file is not black."""
+def _one_object(path: Path, size: tuple[int, int] | None, threshold: int | None) -> Bool[np.ndarray, "h w"]:
+    """Returns where a binary file is not black, or as bright as a threshold."""
+    if threshold is not None:
+        return _brightness(path, size) >= threshold
     pixels, kind = _pixels(path, size)
     if kind == "colour":
         raise MaskError(f"mask '{path}' is RGB-coded; save one black and white PNG per object")

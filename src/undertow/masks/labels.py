@@ -89,11 +89,11 @@ def labels_from_grey(
         return check_known((values == white).astype(np.uint16), known_ids, source)
     if known_ids is None:
         ids, where, counts = np.unique(values[between], return_inverse=True, return_counts=True)
-        stray = ids[2 * np.bincount(where, on_slope(values[..., None])[between]) > counts]
+        stray = ids[2 * np.bincount(where, on_soft_edge(values[..., None])[between]) > counts]
         if 2 * stray.size > ids.size:
             raise MaskError(
                 f"{source} has soft edges: the grey values {listed(stray)} lie between others; "
-                "export it without anti-aliasing, as a PNG in which every pixel is an id"
+                "export it without anti-aliasing, as a PNG in which every pixel is an id, or pass --mask-threshold 128"
             )
         if white == 255 and ids[0] >= SMALL_ID and (values == white).any():
             raise MaskError(
@@ -119,6 +119,19 @@ def on_slope(values: Shaped[np.ndarray, "h w c"]) -> Bool[np.ndarray, "h w"]:
     return slope
 
 
+def on_soft_edge(values: Shaped[np.ndarray, "h w c"]) -> Bool[np.ndarray, "h w"]:
+    """Returns where a pixel lies on a slope, and not in three by three equal pixels: those are flat, however small."""
+    least = most = values
+    for axis in (0, 1):
+        least, most = _running(np.minimum, least, axis, 1), _running(np.maximum, most, axis, 1)
+    flat = (least == most).all(-1, keepdims=True)
+    flat[[0, -1]] = flat[:, [0, -1]] = False
+    for axis in (0, 1):
+        flat = _running(np.maximum, flat, axis, 1)
+    soft: Bool[np.ndarray, "h w"] = on_slope(values) & ~flat[..., 0]
+    return soft
+
+
 def resize_nearest(labels: LabelMap, size: tuple[int, int]) -> UInt16[np.ndarray, "new_h new_w"]:
     """Returns `labels` at `size` (height, width): each new pixel takes the label under its centre."""
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, labels.shape, strict=True))
@@ -140,11 +153,13 @@ def listed(values: Iterable[Any], most: int = 8) -> str:
     return ", ".join(words[:most]) + more
 
 
-def _running(extreme: np.ufunc, values: Shaped[np.ndarray, "h w c"], axis: int) -> Shaped[np.ndarray, "h w c"]:
-    """Returns the running minimum or maximum over `SLOPE_REACH` pixels to both sides along one axis."""
+def _running(
+    extreme: np.ufunc, values: Shaped[np.ndarray, "h w c"], axis: int, reach: int = SLOPE_REACH
+) -> Shaped[np.ndarray, "h w c"]:
+    """Returns the running minimum or maximum over some pixels to both sides along one axis."""
     result = values.copy()
     moved, still = np.moveaxis(result, axis, 0), np.moveaxis(values, axis, 0)
-    for shift in range(1, SLOPE_REACH + 1):
+    for shift in range(1, reach + 1):
         extreme(moved[shift:], still[:-shift], out=moved[shift:])
         extreme(moved[:-shift], still[shift:], out=moved[:-shift])
     return result

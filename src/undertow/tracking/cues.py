@@ -49,7 +49,7 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
         raise CueError(
             "no mask was given; add --mask FILE with objects painted on the first frame, or --box or --point"
         )
-    masks = read_masks(painted, clip, mask_colors=settings.mask_colors)
+    masks = read_masks(painted, clip, mask_colors=settings.mask_colors, threshold=settings.mask_threshold)
     if both := sorted(masks.keys() & {cue.frame for cue in clicks}):
         raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
     if clicks:
@@ -84,13 +84,16 @@ def given_masks(video: Video | Clip, masks: Masks, typed: Sequence[Mapping[str, 
     return Given(checked, (*typed, *digests), tuple(sorted(checked)))
 
 
-def read_masks(cues: Sequence[Cue], clip: Video | Clip, *, mask_colors: bool = False) -> dict[int, LabelMap]:
+def read_masks(
+    cues: Sequence[Cue], clip: Video | Clip, *, mask_colors: bool = False, threshold: int | None = None
+) -> dict[int, LabelMap]:
     """Returns the label map of each frame that masks are on; several files for one frame are one object each.
 
     Args:
         cues: Masks.
         clip: The video.
         mask_colors: Whether colours stand for ids; which for which is logged.
+        threshold: Grey level from which on a pixel belongs to the object of a file.
 
     Raises:
         MaskError: if a file is not a label map of the video's size.
@@ -102,9 +105,9 @@ def read_masks(cues: Sequence[Cue], clip: Video | Clip, *, mask_colors: bool = F
     size, maps = (clip.height, clip.width), {}
     for index, group in files.items():
         if len(group) == 1:
-            maps[index] = read_label_map(group[0], size=size, mask_colors=table or False)
+            maps[index] = read_label_map(group[0], size=size, mask_colors=table or False, threshold=threshold)
         else:
-            maps[index] = read_object_masks(group, size=size)
+            maps[index] = read_object_masks(group, size=size, threshold=threshold)
     for colour, object_id in table.items():
         log.info("colour %s is object %d", colour, object_id)
     return maps

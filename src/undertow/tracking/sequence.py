@@ -10,7 +10,7 @@ from torch import Tensor
 
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, MaskError, SilentProgress, VideoError
-from undertow.masks import LabelMap, check_label_map, object_ids, read_label_map
+from undertow.masks import LabelMap, given_label_map, object_ids, read_label_map
 from undertow.refinement import SoftFrame
 from undertow.tracking.conditions import asked_kernels, asked_refiner
 from undertow.tracking.kernels import TunedKernels
@@ -73,7 +73,7 @@ def check_masks(video: Video | Clip, given: Mapping[int, Mask]) -> dict[int, Lab
     masks = {
         index: read_label_map(each, size=size)
         if isinstance(each, str | Path)
-        else check_label_map(each, size=size, source=f"the mask of frame {index}")
+        else given_label_map(each, size=size, source=f"the mask of frame {index}")
         for index, each in given.items()
     }
     for index, labels in masks.items():

@@ -44,6 +44,9 @@ class TrackSettings(FrameSettings):
         "was calibrated with.",
     )
     mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
+    mask_threshold: int | None = option(
+        None, "Masks are objects where they are this bright, 1 to 255.", least=1, most=255, decides=False
+    )
     refine: Literal["none", "guided", "crf", "sam"] = option("none", "Better masks from the frames, after propagation.")
     segmenter: str | None = option(
         None, "What boxes and points go to, GrabCut if not given, and refine sam: sam-vit-b, a folder."
