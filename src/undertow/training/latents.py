@@ -53,9 +53,9 @@ class LatentStore:
             for path in paths:
                 self.latents.append(np.load(path, mmap_mode="r"))
                 captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
-                self.tokens.append(_tokens(tokenizer, captions))
+                self.tokens.append(caption_tokens(tokenizer, captions))
             weights += [share / len(paths)] * len(paths)
-        self.null = _tokens(tokenizer, [""])[0]
+        self.null = caption_tokens(tokenizer, [""])[0]
         # A shard is drawn by where a uniform number falls among these.
         self.bounds = np.cumsum(weights) / sum(weights)
         # Statistics of a thousand latents are enough for a scale.
@@ -104,7 +104,7 @@ def _cut(
     return latents[:, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
 
 
-def _tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Int[Tensor, "n tokens"]:
+def caption_tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Int[Tensor, "n tokens"]:
     """Returns token ids of `captions`, padded to the model's length."""
     ids = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)["input_ids"]
     return torch.tensor(ids)

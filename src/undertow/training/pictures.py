@@ -4,8 +4,7 @@ A shard is a pure function of its number, so any process may make any shard and 
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import atomic_path, write_text
+from undertow.training.slices import make_missing
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
 from undertow.world.photographs import Photograph, read_photograph
 from undertow.world.view_pairs import PairSettings, make_pair
@@ -118,7 +118,7 @@ def open_shard(folder: Path, number: int) -> Shard:
 
 def make_shards(folder: Path, settings: PictureSettings, processes: int) -> Iterator[int]:
     """Makes every missing shard with `processes` processes, yielding the number of each as it is finished."""
-    return _missing(folder, settings.shards, processes, partial(make_shard, folder, settings=settings))
+    return make_missing(partial(make_shard, folder, settings=settings), folder, "json", settings.shards, processes)
 
 
 def make_photo_shards(
@@ -127,13 +127,4 @@ def make_photo_shards(
     """Makes every missing shard of view pairs, as `make_shards` does; held-out photographs are left out."""
     seen = [photograph for photograph in photographs if not photograph.held_out]
     make = partial(make_photo_shard, folder, settings=settings, photographs=seen)
-    return _missing(folder, settings.shards, processes, make)
-
-
-def _missing(folder: Path, shards: int, processes: int, make: Callable[[int], None]) -> Iterator[int]:
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(shards) if not (folder / f"{number:05d}.json").exists()]
-    if missing:
-        with ProcessPoolExecutor(processes) as pool:
-            for number, _ in zip(missing, pool.map(make, missing), strict=True):
-                yield number
+    return make_missing(make, folder, "json", settings.shards, processes)

@@ -4,14 +4,15 @@ A shard is a pure function of its number, so any process may make any shard and 
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import atomic_path
+from undertow.training.slices import make_missing
 from undertow.world import FIRST_VALIDATION_SEED, Scene, WorldSettings, make_scene
 
 SCENES_PER_SHARD = 100
@@ -101,17 +102,9 @@ def open_segment_shard(folder: Path, number: int) -> SegmentShard:
 
 def make_segment_shards(folder: Path, settings: SegmentPictureSettings, processes: int) -> Iterator[int]:
     """Makes every missing shard with `processes` processes, yielding the number of each as it is finished."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(settings.shards) if not _file(folder, number, "images").exists()]
-    if missing:
-        with ProcessPoolExecutor(processes) as pool:
-            yield from pool.map(_make, [(folder, number, settings) for number in missing])
+    make = partial(make_segment_shard, folder, settings=settings)
+    return make_missing(make, folder, "images.npy", settings.shards, processes)
 
 
 def _file(folder: Path, number: int, name: str) -> Path:
     return folder / f"{number:05d}.{name}.npy"
-
-
-def _make(job: tuple[Path, int, SegmentPictureSettings]) -> int:
-    make_segment_shard(*job)
-    return job[1]

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,27 @@ def run_steps(
                 break
     learner.save(checkpoint)
     return learner.step >= total
+
+
+def make_missing(make: Callable[[int], None], folder: Path, last: str, shards: int, processes: int) -> Iterator[int]:
+    """Makes every shard of a folder that is not finished, in several processes.
+
+    Args:
+        make: Makes the shard of a number; it can be sent to another process.
+        folder: Where the shards are; it is made if need be.
+        last: Ending of the file by which a shard is known to be finished.
+        shards: Number of shards in all.
+        processes: How many are made at a time.
+
+    Yields:
+        The number of each shard, as it is finished.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(shards) if not (folder / f"{number:05d}.{last}").exists()]
+    if missing:
+        with ProcessPoolExecutor(processes) as pool:
+            for number, _ in zip(missing, pool.map(make, missing), strict=True):
+                yield number
 
 
 def past(deadline: float | None) -> bool:

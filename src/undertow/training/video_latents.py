@@ -10,6 +10,8 @@ from jaxtyping import Float, Float16, Int
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from undertow.training.latents import caption_tokens
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -45,8 +47,8 @@ class ClipStore:
         for path in sorted(folder.glob("*.latents.npy")):
             self.latents.append(np.load(path, mmap_mode="r"))
             captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
-            self.tokens.append([_tokens(tokenizer, each) for each in captions])
-        self.null = _tokens(tokenizer, [""])[0]
+            self.tokens.append([caption_tokens(tokenizer, each) for each in captions])
+        self.null = caption_tokens(tokenizer, [""])[0]
 
     def batch(self, cut: Cut, seed: tuple[int, ...]) -> tuple[Float[Tensor, "n t 4 h w"], Int[Tensor, "n tokens"]]:
         """Returns scaled latents and caption tokens, a function of `cut`, `seed` and the store alone."""
@@ -79,9 +81,3 @@ def _example(
         y, x = np.clip(np.floor(corner + speed * frame), 0, room).astype(int)
         windows.append(clip[first + stride * frame, :, y : y + size[0], x : x + size[1]])
     return np.stack(windows)
-
-
-def _tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Int[Tensor, "n tokens"]:
-    """Returns token ids of `captions`, padded to the model's length."""
-    ids = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)["input_ids"]
-    return torch.tensor(ids)
