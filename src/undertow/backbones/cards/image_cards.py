@@ -85,7 +85,7 @@ def tiny() -> Card:
         window_grid=(45, 80),
         calibrated=("drift",),
         embedded="tiny",
-        notes="trained on procedural scenes",
+        notes="trained on procedural scenes and photographs",
     )
 
 
