@@ -184,7 +184,7 @@ def interrupt():
 
 
 def test_a_run_holds_its_own_files_and_no_others(task, expected):
-    patterns = [*task.files, *task.views, "run.json"]
+    patterns = [*task.files, *task.extras, *task.views, "run.json"]
     strays = [name for name in expected if not any(fits(name, pattern) for pattern in patterns)]
     record = json.loads(expected["run.json"])
     assert not strays and (record["task"], record["version"]) == (task.name, 2) and record["complete"] is not None
@@ -259,6 +259,17 @@ def test_events_name_the_task_and_every_frame(task, run, tmp_path):
     assert events[0] == {"event": "start", "stage": task.name, "total": FRAMES}
     done = [event["frame"] for event in events if "ms" in event]
     assert done == list(range(FRAMES)) and events[-1]["done"] == FRAMES
+
+
+def test_tables_that_are_gone_are_missed(task, run, tmp_path):
+    out = run(task, tmp_path / "out")
+    for table in tables(task):
+        kept = (out / table).read_bytes()
+        (out / table).unlink()
+        with pytest.raises(SettingsError, match=f"has 0 of 1 files {table}; add --overwrite"):
+            run(task, out)
+        (out / table).write_bytes(kept)
+    run(task, out)
 
 
 def test_files_removed_during_a_run_are_missed(task, run, expected, tmp_path):

@@ -47,7 +47,7 @@ def finish(run: Folder, frames: int = 4) -> None:
     for index in range(run.done, frames):
         write(run, index)
     (run.path / "dots.csv").write_text("".join(f"{line['frame']},{line['text']}\n" for line in run.lines()))
-    run.complete()
+    run.complete(["dots.csv"])
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -63,7 +63,7 @@ def test_a_complete_run_has_its_files_and_no_others(tmp_path):
     value = json.loads((run.path / "run.json").read_text())
     assert (value["format"], value["version"], value["task"], value["video"]) == ("undertow run", 2, "dots", "ab12")
     assert value["settings"] == {"fps": "30000/1001", "recent": 7} and value["cues"][0] == {"mask": "first.png"}
-    assert value["complete"] == {"dots/*.json": 4}
+    assert value["complete"] == {"dots.csv": 1, "dots/*.json": 4}
     with opened(tmp_path / "out") as run:
         assert run.finished
         with pytest.raises(SettingsError, match="is complete"):
@@ -208,6 +208,22 @@ def test_a_run_of_any_task_can_be_replaced_and_nothing_else_is_removed(tmp_path)
     assert left == {"run.json", "notes.txt", "photos/dot.json"} and not (run.path / "dots").exists()
 
 
+def test_a_run_that_was_being_replaced_is_not_taken_for_complete(tmp_path, monkeypatch):
+    with opened(tmp_path / "out") as run:
+        finish(run)
+
+    def killed(self, **_):
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(OSError, match="killed"):
+            opened(tmp_path / "out", overwrite=True)
+    (run.path / ".lock").unlink(missing_ok=True)
+    with opened(tmp_path / "out") as run:
+        assert not run.finished and run.done == 0
+
+
 def test_other_peoples_files_are_never_touched(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"x")
@@ -271,7 +287,7 @@ def test_a_change_is_put_in_place_whole(tmp_path):
     found = contents(run.path)
     assert found["dots/frame 2.json"] == b"new" and found["dots/frame 1.json"] == b"x"
     assert found["dots.csv"] == b"new table\n" and "overlay.mp4" not in found
-    assert json.loads(found["run.json"])["complete"] == {"dots/*.json": 4}
+    assert json.loads(found["run.json"])["complete"] == {"dots.csv": 1, "dots/*.json": 4}
     assert not (run.path / STAGING).exists()
 
 
@@ -296,7 +312,7 @@ def test_complete_runs_are_opened_again(tmp_path):
     with pytest.raises(SettingsError, match="no run of lines"):
         Folder.reopen(tmp_path / "out", "lines")
     with Folder.reopen(tmp_path / "out", "dots") as run:
-        assert run.record == replace(Record(**FACTS), complete={"dots/*.json": 4})
+        assert run.record == replace(Record(**FACTS), complete={"dots.csv": 1, "dots/*.json": 4})
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path):

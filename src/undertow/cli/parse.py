@@ -156,6 +156,10 @@ def parse(
                 TASK, out, clip, given, loaded(), settings, views=drawn, overwrite=overwrite, progress=progress,
                 latency=latency,
             )  # fmt: skip
+            if namer is not None and not latency.count:
+                # The run was complete already; its clusters are named all the same.
+                table = None if names is None else NameTable.read(names)
+                render_again(out, clip, drawn, names=table, namer=namer, vocabulary=vocabulary, progress=progress)
     if latency.count:
         say(f"{latency}")
     say(f"class maps, labels.json and names.json are in {out}")

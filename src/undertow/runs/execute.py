@@ -83,7 +83,7 @@ def execute(
         model=f"{backbone.card.name} {backbone.fingerprint()}",
         settings=resolved.as_dict() | chosen | {"threads": torch.get_num_threads()} | dict(job.facts),
         cues=given.log,
-        files=(*task.files, *task.views),
+        files=(*task.files, *task.extras, *task.views),
     )
     if stray := [name for name in views if not clip.again and name not in task.live]:
         log.warning(
@@ -104,7 +104,7 @@ def execute(
         if run.state is not None:
             job.restore(run.state)
         interrupted = _work(task, run, job, clip, views, progress, latency or Latency(), state_seconds)
-        run.complete()
+        run.complete([name for name in task.files if "*" not in name])
         if interrupted:
             raise KeyboardInterrupt
     return run

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from undertow.base import LOCK, SettingsError, exclusive, inside, write_json
 from undertow.runs.journal import JOURNAL, STATE, Journal, SavedState, recover, save_state
-from undertow.runs.record import RECORD, Record, owned_files, owns, read_record
+from undertow.runs.record import RECORD, Record, mark_unfinished, owned_files, owns, read_record
 from undertow.runs.task import Result
 
 STAGING, READY = ".amendment", "ready.json"
@@ -126,7 +127,7 @@ class Folder:
         _sweep(path, record.files)
         saved = None
         if record.complete is None:
-            saved = recover(path, lambda name: _remove(path, record, name))
+            saved = recover(path, lambda name: owns(record.files, name))
         else:
             _check_whole(path, record)
             _forget(path)
@@ -167,19 +168,22 @@ class Folder:
         self.record = replace(self.record, cues=(*self.record.cues, entry))
         self.record.write(self.path)
 
-    def complete(self) -> None:
+    def complete(self, tables: Sequence[str] = ()) -> None:
         """Marks the run as complete, and removes what only an unfinished run needs.
 
+        Args:
+            tables: Names of the files besides those of frames that the run cannot do without.
+
         Raises:
-            SettingsError: if a file of a frame is gone.
+            SettingsError: if one of them, or a file of a frame, is gone.
         """
         counts: dict[str, int] = {}
-        for line in self.lines():
-            for name in line["files"]:
-                if not (self.path / name).is_file():
-                    raise SettingsError(f"'{self.path / name}' was removed during the run; run the command again")
-                pattern = next(each for each in self.record.files if owns((each,), name))
-                counts[pattern] = counts.get(pattern, 0) + 1
+        for name in chain(tables, (name for line in self.lines() for name in line["files"])):
+            if not (self.path / name).is_file():
+                raise SettingsError(f"'{self.path / name}' was removed during the run; run the command again")
+            for pattern in self.record.files:
+                if owns((pattern,), name):
+                    counts[pattern] = counts.get(pattern, 0) + 1
         self.record = replace(self.record, complete=counts)
         self.record.write(self.path)
         _forget(self.path)
@@ -307,6 +311,8 @@ def _remove(path: Path, record: Record, name: str) -> None:
 
 def _clear(path: Path, patterns: Sequence[str]) -> None:
     """Removes an earlier run's files, and only these; not run.json, so that a folder half cleared is still a run."""
+    # Interrupted after this, nobody takes what is left for a complete run.
+    mark_unfinished(path)
     shutil.rmtree(path / STAGING, ignore_errors=True)
     for pattern in patterns:
         for file in path.glob(pattern):

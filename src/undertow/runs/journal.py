@@ -91,14 +91,15 @@ def save_state(folder: Path, state: SavedState) -> None:
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder / STATE)) from error
 
 
-def recover(folder: Path, remove: Callable[[str], object]) -> SavedState | None:
+def recover(folder: Path, owned: Callable[[str], bool]) -> SavedState | None:
     """Cuts the journal of a folder to the lines that the last state builds on, and returns that state.
 
-    Without a state, or if a line that it builds on is damaged or a file of such a line is gone, all lines go.
+    Without a state, or if a line that it builds on is damaged or a file of such a line is gone, all lines go. So do the
+    files of lines that go.
 
     Args:
         folder: Of the run.
-        remove: Is given the names of files whose lines were cut.
+        owned: Tells whether a name relative to the folder is that of a file of the run; others are left alone.
     """
     saved, journal = _load_state(folder / STATE), folder / JOURNAL
     if not journal.exists():
@@ -109,7 +110,7 @@ def recover(folder: Path, remove: Callable[[str], object]) -> SavedState | None:
             line = _decoded(raw)
             if saved is None or kept == saved.frames or line is None:
                 break
-            if not all((folder / name).is_file() for name in line["files"]):
+            if not all(owned(name) and (folder / name).is_file() for name in line["files"]):
                 break
             kept, end = kept + 1, end + len(raw)
         if saved is not None and kept < saved.frames:
@@ -117,7 +118,8 @@ def recover(folder: Path, remove: Callable[[str], object]) -> SavedState | None:
         file.seek(end)
         for line in map(_decoded, file):
             for name in [] if line is None else line["files"]:
-                remove(name)
+                if owned(name):
+                    (folder / name).unlink(missing_ok=True)
         file.truncate(end)
         os.fsync(file.fileno())
     return saved

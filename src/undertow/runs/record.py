@@ -39,7 +39,7 @@ class Record:
         cues: An append-only log: what was typed, and of what became of it a `sha256` with the `frame` it is on, if it
             is on one.
         files: Patterns of the files that a run of the task owns: a name, or a folder and a suffix ("masks/*.png").
-        complete: How many files there are of each pattern with a star once the run is complete; `None` before.
+        complete: How many files of a pattern a run cannot do without, once it is complete; `None` before.
     """
 
     task: str
@@ -112,9 +112,11 @@ def owned_files(folder: Path) -> tuple[str, ...] | None:
     return tuple(files)
 
 
-def holds_run(folder: Path) -> bool:
-    """Returns whether a folder has a run.json of ours, whole or not."""
-    return _read(folder) is not None
+def mark_unfinished(folder: Path) -> None:
+    """Marks the run in a folder as not complete, before any of its files is removed."""
+    value = _read(folder)
+    if value is not None and value.get("complete") is not None:
+        write_json(folder / RECORD, value | {"complete": None})
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

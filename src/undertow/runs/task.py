@@ -162,11 +162,12 @@ class Task:
         title: One line about it, for lists and help.
         settings: Class of its settings: a frozen dataclass whose fields are options (see `undertow.base.option`).
         cues: Kinds of cue that it takes, such as "mask", "box" and "point"; see `undertow.runs.cues`.
-        files: Patterns of the files that a run owns besides run.json and its views, relative to its folder: a name, or
-            a folder and a suffix ("masks/*.png").
+        files: Patterns of the files that make a run, besides run.json, relative to its folder: a name, or a folder and
+            a suffix ("masks/*.png").
         views: Files of the pictures that can be drawn, such as "overlay.mp4", the usual one first; what comes before
             the suffix names the view.
-        live: Those of them that can be drawn while frames come, as those of a stream have to be.
+        extras: Patterns of files that it owns and can do without, such as a table that people edit.
+        live: Those of the views that can be drawn while frames come, as those of a stream have to be.
         gather: From cues (see `undertow.runs.cues`), the clip, what returns the model, and settings to `Given`; asks
             the model or a segmenter where it has to.
         resolve: From settings, model, (height, width) of the frames and `Given` to the numbers of a run.
@@ -189,4 +190,5 @@ class Task:
     start: Callable[[Any, "Backbone", "Clip", Given[Any], Path | None, "Progress"], Job]
     amend: Callable[["Folder", "Clip", Given[Any], Callable[[], Any]], Iterator[Amendment] | None] | None = None
     work: Callable[[Any, "Backbone", "Clip", Given[Any]], Work] | None = None
+    extras: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
