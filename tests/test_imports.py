@@ -54,6 +54,19 @@ def test_every_room_is_listed():
     assert rooms == set(ALLOWED)
 
 
+def test_runs_know_no_task():
+    # What tracking takes is still estimated there.
+    estimates = {"estimate.py", "budget.py", "calibration.py"}
+    for path in (SOURCE / "runs").glob("*.py"):
+        assert path.name in estimates or not imported_rooms(path) & TASKS, path.name
+
+
+def test_tasks_are_listed_without_a_model():
+    code = "import sys; from undertow.tasks import TASKS; print(*TASKS); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["track", "points", "parse"]
+
+
 @pytest.mark.parametrize("room", sorted(ALLOWED))
 def test_imports_point_one_way(room):
     for path in (SOURCE / room).rglob("*.py"):

@@ -285,8 +285,6 @@ def test_files_removed_during_a_run_are_missed(task, run, expected, tmp_path):
 
 
 def test_what_would_not_fit_is_refused_before_anything_is_written(task, run, tmp_path):
-    if task.work is None:
-        pytest.skip("what this task takes is estimated elsewhere")
     with pytest.raises(MemoryBudgetError, match=rf"{task.name} would need about .* where 1 MB are allowed") as caught:
         run(task, tmp_path / "out", budget=10**6 - 1)
     assert caught.value.exit_code == 4 and not (tmp_path / "out").exists()

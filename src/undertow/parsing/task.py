@@ -8,15 +8,16 @@ from undertow.backbones import Backbone
 from undertow.base import CueError, Progress, SettingsError, SilentProgress
 from undertow.masks import LabelMap, read_class_map
 from undertow.parsing import ParseSettings, ResolvedParse, resolve_parse
-from undertow.parsing.anchors import check_anchors
+from undertow.parsing.anchors import BYTES_PER_CLASS, check_anchors, classes_of
 from undertow.parsing.editing import apply_names, name_clusters, read_names
 from undertow.parsing.job import SOFT, ParseJob
 from undertow.parsing.labels import EDITED, LABELS, MASKS, NAMES, read_labels
 from undertow.parsing.naming import NameTable, read_vocabulary
 from undertow.parsing.pictures import ClassPictures
-from undertow.runs import Folder, Given, Task
+from undertow.runs import Folder, Given, Phase, Task, Work
 from undertow.runs.cues import Cue, described
 from undertow.runs.views import render
+from undertow.tracking.footprint import network_bytes_per_pixel, weights_bytes
 from undertow.video import Clip, Video
 
 
@@ -103,6 +104,21 @@ def _resolve(
     return resolve_parse(settings, backbone, *size, anchored=bool(given.value))
 
 
+def _work(resolved: ResolvedParse, backbone: Backbone, clip: Clip, given: Given[Mapping[int, LabelMap]]) -> Work:
+    """Returns what shapes tell of a run: weights, a batch on its way through the network, and the maps of a frame."""
+    clusters = resolved.settings.clusters
+    labels = len(classes_of(given.value)) or (20 if clusters == "auto" else clusters)
+    pixels, inputs = clip.height * clip.width, resolved.input_size[0] * resolved.input_size[1]
+    held = {
+        "weights": weights_bytes(backbone),
+        "network": int(network_bytes_per_pixel(backbone) * resolved.batch * inputs),
+        "frames": 3 * resolved.batch * pixels,
+        "maps": BYTES_PER_CLASS * labels * pixels,
+    }
+    size = (clip.height, clip.width)
+    return Work(clip.frame_count, size, resolved.input_size, resolved.grid, labels, (Phase("parse", bytes=held),))
+
+
 def _start(
     settings: ParseSettings,
     backbone: Backbone,
@@ -125,4 +141,5 @@ TASK = Task(
     gather=gather,
     resolve=_resolve,
     start=_start,
+    work=_work,
 )
