@@ -228,9 +228,7 @@ def _pixels(
         # Pillow warns of odd metadata and of large images; neither says anything about the ids.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.format not in LOSSLESS:
-                raise MaskError(
-                    f"{source} is {image.format}, which alters ids; save the mask as PNG, or pass --mask-threshold 128"
-                )
+                raise MaskError(f"{source} is {image.format}, which alters ids; save the mask as PNG{_hint(written)}")
             if getattr(image, "is_animated", False):
                 raise MaskError(f"{source} holds several pictures; save the one that is meant as a PNG of its own")
             check_size((image.height, image.width), size, source)
@@ -249,18 +247,15 @@ def _pixels(
 def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
     """Returns an image's values and what they are; of a palette that was `written` as one, always indices."""
     mode, values = image.mode, np.asarray(image)
-    if mode in ("LA", "RGBA"):
-        if (values[..., -1] != 255).any():
-            raise MaskError(
-                f"{source} has transparent pixels; save it without an alpha channel, or pass --mask-threshold 128"
-            )
-        mode, values = ("L", values[..., 0]) if mode == "LA" else ("RGB", values[..., :3])
     if mode == "P" and written:
         return values, "index"
+    if mode in ("LA", "RGBA"):
+        if (values[..., -1] != 255).any():
+            raise MaskError(f"{source} has transparent pixels; save it without an alpha channel{_hint(written)}")
+        mode, values = ("L", values[..., 0]) if mode == "LA" else ("RGB", values[..., :3])
     if mode == "P":
         colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        used = np.unique(values)
-        used = used[used < len(colours)]
+        used = np.unique(values[values < len(colours)])
         if (colours[used] == used[:, None]).all() and used.size and used[-1] == PALETTE_VOID:
             return values, "grey"
         # Programs that reduce colours sort them as they like: then black, not the first, is the background.
@@ -279,6 +274,11 @@ def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Sh
             return values[..., 0], "grey3"
         return values, "colour"
     raise MaskError(f"{source} has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits")
+
+
+def _hint(classes: bool) -> str:
+    """Returns what else helps with a mask that is not one of classes."""
+    return "" if classes else ", or pass --mask-threshold 128"
 
 
 def _brightness(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w"]:
