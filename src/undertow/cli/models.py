@@ -9,7 +9,7 @@ from undertow.cli.showing import say, show_table
 
 if TYPE_CHECKING:
     from undertow.backbones import Card
-    from undertow.backbones.weights.source import Origin
+    from undertow.backbones.weights.digests import ModelSource
 
 models = typer.Typer(help="List the models undertow knows, and fetch their weights.")
 
@@ -36,7 +36,7 @@ def list_models(context: typer.Context) -> None:
     show_table(segmenters, "segmenter", "weights", "licence", "parameters")
 
 
-def _weights(card: "Origin", state: str) -> str:
+def _weights(card: "ModelSource", state: str) -> str:
     return f"{state}, pinned" if card.sha256 else state
 
 
@@ -81,7 +81,7 @@ def show(name: Name) -> None:
     show_table(facts.items())
 
 
-def _origin(card: "Origin") -> dict[str, str]:
+def _origin(card: "ModelSource") -> dict[str, str]:
     """Returns where weights come from, in words."""
     sources = "\n".join(f"{hub_id} at {commit or 'its newest'}" for hub_id, commit in card.sources)
     digests = "\n".join(f"{file} {digest}" for file, digest in card.sha256.items())

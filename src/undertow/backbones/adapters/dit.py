@@ -15,7 +15,7 @@ from undertow.backbones.adapters.base import Adapter
 from undertow.backbones.adapters.dit_kinds import Heads, Kind, block_paths, require_kind
 from undertow.backbones.cards.card import Card, Noising, Site
 from undertow.backbones.protocol import Conditioning, Observation
-from undertow.backbones.reading.dit_capture import capture_heads
+from undertow.backbones.reading.capture import capture_heads
 from undertow.backbones.reading.edits import AddMap, Edit, Restrict, edited
 from undertow.backbones.sampling.schedule import NoiseSchedule
 from undertow.backbones.weights.networks import Network

@@ -7,11 +7,31 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from undertow.backbones.weights.layout import Layout, weight_files
-from undertow.backbones.weights.source import Origin
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ModelSource(Protocol):
+    """Where the weights of a model come from; every card of a model says at least this."""
+
+    @property
+    def name(self) -> str:
+        """What users call the model."""
+
+    @property
+    def sources(self) -> tuple[tuple[str, str | None], ...]:
+        """The (repository, revision) pairs of the hub that hold the weights, best first; `None` is the newest."""
+
+    @property
+    def sha256(self) -> Mapping[str, str]:
+        """Digests of weight files by their path in the repository."""
+
+    @property
+    def embedded(self) -> str:
+        """Folder of this package that holds the weights; empty if they are not shipped."""
 
 
 def digests_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -38,7 +58,7 @@ class Mismatch:
 
 
 def find_mismatch(
-    card: Origin, path: Path, said: Mapping[str, str] | None = None, layout: Layout = "diffusers"
+    card: ModelSource, path: Path, said: Mapping[str, str] | None = None, layout: Layout = "diffusers"
 ) -> Mismatch | None:
     """Returns the first of the weights of `path` that are not those meant, or `None` if all are.
 

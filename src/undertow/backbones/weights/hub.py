@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 
-from undertow.backbones.weights.digests import find_mismatch
+from undertow.backbones.weights.digests import ModelSource, find_mismatch
 from undertow.backbones.weights.layout import PATTERNS, Layout, find_problem
-from undertow.backbones.weights.source import Origin
 
 # The library beneath differs between versions of the hub's client, which names its base error in all of them.
 _FAILURES = (errors.HTTPError, OSError, ValueError)  # type: ignore[attr-defined]
@@ -122,7 +121,7 @@ def ask(
 
 
 def fetch(
-    card: Origin,
+    card: ModelSource,
     hub_id: str,
     revision: str | None = None,
     *,
@@ -157,7 +156,7 @@ def fetch(
 
 
 def _fetch_once(
-    card: Origin, hub_id: str, revision: str | None, layout: Layout, cache: Path, endpoint: str | None
+    card: ModelSource, hub_id: str, revision: str | None, layout: Layout, cache: Path, endpoint: str | None
 ) -> Path:
     listing = ask(hub_id, revision, endpoint=endpoint)
     for name, pinned in card.sha256.items():

@@ -9,12 +9,11 @@ import huggingface_hub
 from undertow.backbones.cards.card import Card
 from undertow.backbones.cards.card_file import folder_of, get_card, list_cards, read_card_file, user_cards
 from undertow.backbones.weights import hub
-from undertow.backbones.weights.digests import digests_of, find_mismatch
+from undertow.backbones.weights.digests import ModelSource, digests_of, find_mismatch
 from undertow.backbones.weights.layout import Layout, weight_files
 from undertow.backbones.weights.layout import find_problem as find_problem
 from undertow.backbones.weights.layout import weight_variant as weight_variant
 from undertow.backbones.weights.single_file import find_file_problem
-from undertow.backbones.weights.source import Origin
 from undertow.base import SettingsError, WeightsUnavailable
 
 _REINSTALL = "reinstall undertow with `pip install --force-reinstall undertow`"
@@ -69,13 +68,13 @@ def locate(model: str | Path) -> Located:
     return Located(path)
 
 
-def embedded_folder(card: Origin) -> Path:
+def embedded_folder(card: ModelSource) -> Path:
     """Returns where the package keeps the weights of an embedded `card`."""
     return Path(__file__).parents[1] / "embedded" / card.embedded
 
 
 def resolve(
-    card: Origin,
+    card: ModelSource,
     path: Path | str | None = None,
     *,
     layout: Layout = "diffusers",
@@ -126,7 +125,7 @@ def resolve(
     raise WeightsUnavailable(_unavailable(card, failures, hub.cache_folder(cache) if offline else None))
 
 
-def weights_state(card: Origin, cache: Path | str | None = None, layout: Layout = "diffusers") -> str:
+def weights_state(card: ModelSource, cache: Path | str | None = None, layout: Layout = "diffusers") -> str:
     """Returns where the weights of `card` are: "embedded", "cached", "given" (by a card file) or "not here".
 
     Files are not read, so that damage is not noticed.
@@ -149,7 +148,7 @@ def pins(folder: Path, layout: Layout = "diffusers") -> str:
     return "\n".join([*lines, "sha256={", *(f'    "{name}": "{digest}",' for name, digest in digests.items()), "},"])
 
 
-def _given(card: Origin, path: Path, layout: Layout, *, shipped: bool) -> Path:
+def _given(card: ModelSource, path: Path, layout: Layout, *, shipped: bool) -> Path:
     """Returns `path` if it holds what `card` says; what to do if not depends on whether the package brought it."""
     if not shipped:
         _require_whole(path, layout)
@@ -176,7 +175,7 @@ def _require_whole(path: Path, layout: Layout = "diffusers") -> None:
         raise WeightsUnavailable(f"{problem}; give a folder in the {layout} layout with safetensors weights")
 
 
-def _unavailable(card: Origin, failures: Sequence[hub.FetchError], copy_to: Path | None) -> str:
+def _unavailable(card: ModelSource, failures: Sequence[hub.FetchError], copy_to: Path | None) -> str:
     """Returns the sentence that says why there are no weights, and which command helps.
 
     Args:
