@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from undertow.base import JsonProgress, MemoryBudgetError, Options, SettingsError, SilentProgress, option, write_text
+from undertow.base import JsonProgress, MemoryBudgetError, SettingsError, SilentProgress, option, write_text
+from undertow.base.memory import PeakMeter
 from undertow.masks import write_label_map
+from undertow.observing.settings import FrameSettings
 from undertow.parsing import ParseSettings
 from undertow.points import PointSettings
 from undertow.runs import Given, Phase, Task, Work, execute, read_cue
+from undertow.runs.estimate import estimate
 from undertow.tasks import TASKS
 from undertow.tracking import TrackSettings
 from undertow.video import Clip, Video, write_video
@@ -28,7 +31,7 @@ FRAMES = 6
 
 
 @dataclass(frozen=True)
-class ToySettings(Options):
+class ToySettings(FrameSettings):
     gain: float = option(1.0, "What brightness is multiplied by.")
 
     def as_dict(self):
@@ -77,7 +80,7 @@ class ToyJob:
 
 
 def toy_work(settings, backbone, clip, given):
-    return Work(clip.frame_count, (clip.height, clip.width), (1, 1), (1, 1), 1, (Phase("sum", bytes={"frame": 10**6}),))
+    return Work((1, 1), (1, 1), labels=1, phases=(Phase("sum", bytes={"frame": 10**6}),))
 
 
 TOY = Task(
@@ -285,6 +288,23 @@ def test_files_removed_during_a_run_are_missed(task, run, expected, tmp_path):
 
 
 def test_what_would_not_fit_is_refused_before_anything_is_written(task, run, tmp_path):
-    with pytest.raises(MemoryBudgetError, match=rf"{task.name} would need about .* where 1 MB are allowed") as caught:
-        run(task, tmp_path / "out", budget=10**6 - 1)
+    with pytest.raises(
+        MemoryBudgetError, match=rf"{task.name} needs about .* where --max-memory allows 1 MB"
+    ) as caught:
+        run(task, tmp_path / "out", budget=10**6)
     assert caught.value.exit_code == 4 and not (tmp_path / "out").exists()
+
+
+def test_an_estimate_foresees_the_peak(task, run, tiny_like, tmp_path):
+    settings, typed = SMALL[task.name]
+    run(task, tmp_path / "first", task.views)
+    with Video("clip.mp4") as video:
+        clip = Clip(video)
+        given = task.gather([read_cue(*each, clip) for each in typed], clip, lambda: tiny_like, settings)
+        found = estimate(task, clip, given, tiny_like, settings, views=task.views)
+    assert found.frames == FRAMES and found.seconds > 0 and found.disk > 0
+    assert found.memory == max(found.phases.values()) and found.passes >= 0
+    with PeakMeter() as meter:
+        run(task, tmp_path / "second", task.views)
+    # Of a run so small that interpreter and libraries are most of it; docs/estimate.md has larger ones.
+    assert 0.8 < found.memory / meter.peak < 1.4

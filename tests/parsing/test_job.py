@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from undertow.parsing.estimate import check_parsing, estimate_parsing
 
 from undertow.base import CueError, MaskError, MemoryBudgetError, SettingsError, SilentProgress
 from undertow.masks import VOID, read_written_map
 from undertow.parsing import ParseSettings, parse
-from undertow.parsing.estimate import check_parsing, estimate_parsing
 from undertow.parsing.naming import ClassEntry, NameTable
 from undertow.parsing.task import TASK, gather, given_anchors, render_again
 from undertow.runs import execute, read_cue

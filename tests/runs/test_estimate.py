@@ -14,22 +14,16 @@ from undertow.affinity import compute_affinity
 from undertow.base import CueError, MemoryBudgetError, SettingsError
 from undertow.base.memory import PeakMeter, process_memory, release_memory
 from undertow.masks import write_label_map
-from undertow.runs import calibration, execute
+from undertow.runs import estimate as module
+from undertow.runs import execute
 from undertow.runs.budget import parse_memory, shown_memory
 from undertow.runs.estimate import check_budget, estimate
+from undertow.runs.plan import Plan
 from undertow.tracking import MaskTracker, TrackSettings, resolve
-from undertow.tracking.cues import given_masks
-from undertow.tracking.footprint import (
-    Work,
-    footprint,
-    kernel_bytes,
-    keys_bytes,
-    labels_bytes,
-    references,
-    weights_bytes,
-)
+from undertow.tracking.cues import given_masks, stand_in_masks
 from undertow.tracking.task import TASK
-from undertow.video import Video
+from undertow.tracking.work import Load, kernel_bytes, track_work
+from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 
 HEIGHT, WIDTH, FRAMES = 64, 96, 5
@@ -43,10 +37,14 @@ def clip():
     return np.stack([picture.image for picture in pictures]), pictures[0].labels
 
 
-def work(**changes):
-    known = {"height": 480, "width": 854, "frames": 100, "objects": 2, "anchors": 1, "overlay": True}
-    known |= {"base": 500 * 10**6, "weights": 13 * 10**6, "network": 300.0}
-    return Work(**known | changes)
+def load(resolved, **changes):
+    return Load(**{"resolved": resolved, "size": (480, 854), "frames": 100, "objects": 2, "anchors": 1} | changes)
+
+
+def asked(images, objects=2):
+    """Returns a clip and cues of so many objects."""
+    video = Clip(Video(images))
+    return video, given_masks(video, stand_in_masks(objects, video))
 
 
 @pytest.mark.parametrize("preset", ["drift", "dift", "dino", "crw", "pixels", "latents"])
@@ -56,59 +54,47 @@ def test_references_are_as_large_as_the_formulas_say(tiny_like, clip, preset):
     tracker = MaskTracker(tiny_like, settings)
     for index, image in enumerate(images):
         tracker.step(image, mask if index == 0 else None)
-    resolved = resolve(settings, tiny_like, HEIGHT, WIDTH)
     alive = tracker._state.memory.references()
-    plan = work(height=HEIGHT, width=WIDTH, frames=FRAMES)
-    assert len(alive) == references(plan, resolved) == 3
+    said = load(resolve(settings, tiny_like, HEIGHT, WIDTH), size=(HEIGHT, WIDTH), frames=FRAMES)
+    assert len(alive) == said.references == 3
     # The storage, not the view: a key that kept its whole batch alive would show here.
-    assert {each.keys.untyped_storage().nbytes() for each in alive} == {keys_bytes(resolved)}
-    assert {each.labels.nbytes for each in alive} == {labels_bytes(plan, resolved)}
-
-
-def test_weights_are_those_of_both_networks(tiny_like):
-    networks = [*tiny_like.denoiser.parameters(), *tiny_like.autoencoder.module.parameters()]
-    assert weights_bytes(tiny_like) == sum(parameter.numel() for parameter in networks) * 4
+    assert {each.keys.untyped_storage().nbytes() for each in alive} == {said.keys}
+    assert {each.labels.nbytes for each in alive} == {said.labels}
 
 
 def test_the_kernel_takes_what_its_formula_says(tiny_like):
     # Cosines are of prepared copies of all references: with wide keys these stand out from the allocator's noise.
     resolved = resolve(TrackSettings(preset="dift", tokens=1152, radius=6), tiny_like, 480, 854)
     resolved = replace(resolved, sites=tuple(replace(site, head_dim=2048) for site in resolved.sites))
-    plan = work(objects=200, frames=9)
-    tokens = resolved.grid[0] * resolved.grid[1]
-    keys = torch.randn(1, tokens, 2048)
-    count = references(plan, resolved)
-    said = kernel_bytes(plan, resolved)
+    plan = load(resolved, objects=200, frames=9)
+    keys = torch.randn(1, plan.tokens, 2048)
+    said = kernel_bytes(plan)
     # Code is loaded on first use, and is no part of it.
     compute_affinity(keys[:, :64], [keys[:, :64]], (8, 8), resolved.kernel).apply(torch.rand(1, 2, 64))
     # What earlier tests have freed would be used again, unseen.
     gc.collect()
     release_memory()
     with PeakMeter() as meter:
-        affinity = compute_affinity(keys, [keys] * count, resolved.grid, resolved.kernel)
-        affinity.apply(torch.rand(count, 201, tokens))
+        affinity = compute_affinity(keys, [keys] * plan.references, resolved.grid, resolved.kernel)
+        affinity.apply(torch.rand(plan.references, 201, plan.tokens))
     # Less where the allocator lets the second half use what the first has left.
     assert 0.6 * said < meter.peak - meter.before < 1.35 * said
 
 
 def test_short_videos_have_few_references(tiny_like):
     resolved = resolve(TrackSettings(preset="drift", tokens=96), tiny_like, HEIGHT, WIDTH)
-    counts = [references(work(frames=frames), resolved) for frames in (1, 2, 5, 100, None)]
-    assert counts == [1, 2, 5, 8, 8]
-    assert references(work(frames=100, anchors=3), resolved) == 10
+    assert [load(resolved, frames=frames).references for frames in (1, 2, 5, 100, None)] == [1, 2, 5, 8, 8]
+    assert load(resolved, anchors=3).references == 10
 
 
 def test_more_of_anything_never_takes_less(tiny_like):
-    resolved = resolve(TrackSettings(), tiny_like, 480, 854)
-    usual = footprint(work(), resolved).peak
-    for changes in ({"objects": 50}, {"anchors": 9}, {"network": 500.0}, {"height": 2160, "width": 3840}):
-        assert footprint(work(**changes), resolved).peak > usual, changes
-    assert (
-        footprint(work(height=2160, width=3840, overlay=False), resolved).peak
-        < footprint(work(height=2160, width=3840), resolved).peak
-    )
-    finer = resolve(TrackSettings(tokens=9216), tiny_like, 480, 854)
-    assert footprint(work(), finer).peak > usual
+    def peak(height=270, width=480, objects=2, views=("overlay.mp4",), **options):
+        video, given = asked(np.broadcast_to(np.uint8(0), (100, height, width, 3)), objects)
+        return Plan.of(TASK, video, given, tiny_like, TrackSettings(**options), views).peak
+
+    usual = peak()
+    assert min(peak(objects=50), peak(height=1080, width=1920), peak(tokens=9216), peak(batch=32)) > usual
+    assert peak(height=1080, width=1920, views=()) < peak(height=1080, width=1920)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +103,8 @@ def test_more_of_anything_never_takes_less(tiny_like):
 )
 def test_passes_are_counted(tiny_like, clip, noising, preset, passes):
     settings = TrackSettings(noising=noising, timestep=41, preset=preset, tokens=24)
-    found = estimate(Video(clip[0]), 1, tiny_like, settings, calibrate=False)
+    video, given = asked(clip[0])
+    found = estimate(TASK, video, given, tiny_like, settings, trial=False)
     assert found.passes_per_frame == passes and found.passes == passes * FRAMES
     # What is counted is calls of the network itself.
     calls = []
@@ -129,40 +116,39 @@ def test_passes_are_counted(tiny_like, clip, noising, preset, passes):
 
 def test_a_measured_estimate_is_whole_and_plain(tiny_like, clip, tmp_path, monkeypatch):
     # However busy this machine is.
-    monkeypatch.setattr(calibration, "PATIENCE", math.inf)
-    video, masks = Video(clip[0]), {0: clip[1]}
+    monkeypatch.setattr(module, "PATIENCE", math.inf)
+    video = Clip(Video(clip[0]))
+    given = given_masks(video, {0: clip[1]})
     settings = TrackSettings(tokens=96)
-    found = estimate(video, masks, tiny_like, settings)
-    assert (found.frames, found.size, found.objects, found.references) == (FRAMES, (HEIGHT, WIDTH), 2, FRAMES)
+    found = estimate(TASK, video, given, tiny_like, settings, views=TASK.views)
+    assert (found.frames, found.size, found.labels) == (FRAMES, (HEIGHT, WIDTH), 2)
     assert found.measured_at == 1 and found.memory == max(found.phases.values())
     assert found.memory > process_memory() * 0.5 and all(size >= 0 for size in found.parts.values())
+    assert found.parts["weights of the denoiser"] == sum(p.nbytes for p in tiny_like.denoiser.parameters())
     assert found.seconds == pytest.approx(FRAMES * found.seconds_per_frame) and found.seconds > 0
     assert json.loads(json.dumps(found.as_dict()))["grid"] == list(found.grid)
     # Nothing was taken from the video, and the disk is of the right size.
-    given = given_masks(video, masks)
     out = execute(TASK, tmp_path / "out", video, given, tiny_like, settings, views=TASK.views).path
-    real = sum(path.stat().st_size for path in (out / "masks").iterdir())
-    assert found.disk["masks"] == pytest.approx(real, rel=0.3)
-    assert found.disk["tables"] == pytest.approx(
-        sum((out / name).stat().st_size for name in ("masks.json", "scores.csv")), rel=0.5
-    )
+    real = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    assert found.disk == pytest.approx(real, rel=0.3)
 
 
 def test_a_stream_has_no_total_and_loses_no_frame(tiny_like, clip):
     video = Video(iter(clip[0]))
-    found = estimate(video, {0: clip[1]}, tiny_like, TrackSettings(tokens=24))
+    found = estimate(TASK, video, given_masks(Clip(video), {0: clip[1]}), tiny_like, TrackSettings(tokens=24))
     assert found.frames is None and found.seconds is None and found.passes is None
-    assert found.seconds_per_frame > 0 and found.references == 1 + tiny_like.card.recent
+    assert found.seconds_per_frame > 0 and found.disk > 0
     assert [frame.index for frame in video] == list(range(FRAMES))
 
 
-@pytest.mark.parametrize("overlay", [True, False])
+@pytest.mark.parametrize("views", [TASK.views, ()])
 @pytest.mark.parametrize("tokens", [1024, 9216])
-def test_the_option_named_is_real_and_fits(tiny_like, tokens, overlay):
-    video = Video(np.zeros((3, 240, 426, 3), np.uint8))
-    found = estimate(video, 2, tiny_like, TrackSettings(tokens=tokens), calibrate=False, overlay=overlay)
+def test_the_option_named_is_real_and_fits(tiny_like, tokens, views):
+    video, given = asked(np.zeros((3, 240, 426, 3), np.uint8))
+    found = estimate(TASK, video, given, tiny_like, TrackSettings(tokens=tokens), trial=False, views=views)
     check_budget(found, found.memory)
-    least = found.plan.with_options(batch=1, overlay=False, tokens=64).footprint().peak
+    smaller = dict(found.plan.smaller())
+    least = min(plan.peak for plan in smaller.values())
     for share in (0.9, 0.5, 0.1):
         budget = int(least + share * (found.memory - least))
         with pytest.raises(MemoryBudgetError) as caught:
@@ -170,25 +156,21 @@ def test_the_option_named_is_real_and_fits(tiny_like, tokens, overlay):
         text = str(caught.value)
         assert caught.value.exit_code == 4
         assert f"needs about {shown_memory(found.memory)} where --max-memory allows {shown_memory(budget)}" in text
-        words = text.split("`")[1].split()
-        changes = {}
-        if "--batch" in words:
-            changes["batch"] = int(words[words.index("--batch") + 1])
-        if "--no-overlay" in words:
-            changes["overlay"] = False
+        named = text.split("`")[1]
+        plan, words = smaller[named], named.split()
+        assert plan.peak <= budget
+        assert plan.settings.batch == (int(words[words.index("--batch") + 1]) if "--batch" in words else 4)
+        assert ("--views" in words) == (plan.views != views)
         if "--size" in words:
-            changes["tokens"] = int(words[words.index("--size") + 1].removeprefix("tokens="))
-        assert changes
-        assert found.plan.with_options(**changes).footprint().peak <= budget
+            assert f"tokens={plan.settings.tokens}" in words
 
 
 def test_what_would_not_fit_is_foreseen_without_being_tried(tiny_like):
-    settings = TrackSettings(tokens=25600)
-    video = Video(np.zeros((4, 180, 320, 3), np.uint8))
-    estimate(video, 2, tiny_like, TrackSettings(tokens=96), overlay=False)
+    video, given = asked(np.zeros((4, 180, 320, 3), np.uint8))
+    estimate(TASK, video, given, tiny_like, TrackSettings(tokens=96))
     budget = process_memory() + 60 * 10**6
     with PeakMeter() as meter:
-        found = estimate(video, 2, tiny_like, settings, overlay=False, max_memory=budget)
+        found = estimate(TASK, video, given, tiny_like, TrackSettings(tokens=25600), max_memory=budget)
     assert found.measured_at < 0.3
     assert meter.peak < budget < found.memory - 200 * 10**6
     with pytest.raises(MemoryBudgetError):
@@ -196,7 +178,8 @@ def test_what_would_not_fit_is_foreseen_without_being_tried(tiny_like):
 
 
 def test_where_nothing_fits_the_least_is_named(tiny_like, clip):
-    found = estimate(Video(clip[0]), 1, tiny_like, TrackSettings(tokens=96), calibrate=False)
+    video, given = asked(clip[0], 1)
+    found = estimate(TASK, video, given, tiny_like, TrackSettings(tokens=96), trial=False)
     with pytest.raises(MemoryBudgetError, match=r"even `.*` would need about .*give more memory"):
         check_budget(found, 10**6)
 
@@ -212,20 +195,27 @@ def test_where_nothing_fits_the_least_is_named(tiny_like, clip):
     ],
 )
 def test_absurd_sizes_are_refused_before_anything_is_allocated(tiny_like, settings):
-    video = Video(iter([np.zeros((480, 854, 3), np.uint8)]))
+    video = Clip(Video(iter([np.zeros((480, 854, 3), np.uint8)])))
+    given = given_masks(video, stand_in_masks(2, video))
     with PeakMeter() as meter, pytest.raises(MemoryBudgetError, match="would need about"):
-        estimate(video, 2, tiny_like, settings)
+        estimate(TASK, video, given, tiny_like, settings)
     assert meter.peak - meter.before < 50 * 10**6
 
 
-def test_the_number_of_objects_has_bounds(tiny_like, clip):
+def test_the_number_of_objects_has_bounds(clip):
+    video = Clip(Video(clip[0]))
     for wrong in (0, -1, 70000):
         with pytest.raises(CueError, match=str(wrong)):
-            estimate(Video(clip[0]), wrong, tiny_like, calibrate=False)
-    with pytest.raises(CueError):
-        estimate(Video(clip[0]), {}, tiny_like, calibrate=False)
+            stand_in_masks(wrong, video)
     # More objects than there are columns to paint them in.
-    assert estimate(Video(clip[0]), 200, tiny_like, calibrate=False).objects == 200
+    assert len(np.unique(stand_in_masks(200, video)[0])) > WIDTH // 2
+
+
+def test_frames_and_places_are_counted(tiny_like, clip):
+    video, given = asked(clip[0], 3)
+    work = track_work(resolve(TrackSettings(tokens=96), tiny_like, HEIGHT, WIDTH), tiny_like, video, given)
+    assert work.labels == 3 and work.warm == FRAMES and math.prod(work.grid) == 96
+    assert [phase.name for phase in work.phases] == ["observe", "propagate", "decide"]
 
 
 @pytest.mark.parametrize(
@@ -284,9 +274,9 @@ def test_the_command(clip, tmp_path, capsys, monkeypatch):
     assert code == 0 and all(word in out for word in ("tokens", "peak memory", "per frame", "disk", "weights"))
     code, out, err = run(capsys, monkeypatch, *asked, "--objects", 3, "--json", "--max-memory", "20MB")
     said = json.loads(out)
-    assert code == 4 and said["objects"] == 3 and said["frames"] == FRAMES
+    assert code == 4 and said["labels"] == 3 and said["frames"] == FRAMES
     text = " ".join(err.split())
-    assert text.startswith("error: tracking needs about") and "--max-memory allows 20 MB" in text
+    assert text.startswith("error: track needs about") and "--max-memory allows 20 MB" in text
     code, _, err = run(capsys, monkeypatch, *asked, "--objects", 3, "--max-memory", "much")
     assert code == 2 and "much" in err
     code, _, err = run(capsys, monkeypatch, *asked)

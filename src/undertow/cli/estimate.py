@@ -1,7 +1,7 @@
 """`undertow estimate`."""
 
 import json as json_text
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,12 @@ from undertow.cli.showing import show_table
 from undertow.cli.track import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from undertow.backbones import Backbone
+    from undertow.runs import Given, Task
     from undertow.runs.estimate import Estimate
+    from undertow.video import Clip
 
 
 def estimate(
@@ -58,10 +63,9 @@ def estimate(
     from undertow.backbones import load
     from undertow.runs import read_cue
     from undertow.runs.budget import parse_memory
-    from undertow.runs.estimate import check_budget
-    from undertow.runs.estimate import estimate as estimate_run
     from undertow.tracking import TrackSettings
-    from undertow.tracking.cues import read_masks
+    from undertow.tracking.cues import given_masks, read_masks, stand_in_masks
+    from undertow.tracking.task import TASK
 
     set_threads(threads)
     budget = None if max_memory is None else parse_memory(max_memory)
@@ -69,16 +73,44 @@ def estimate(
         raise CueError("give either --mask FILE or --objects N, so that the number of objects is known")
     settings = TrackSettings(preset=preset, noising=noising, softmax_scope=softmax_scope, batch=batch, **sizes(size))
     with opened(video, None, start, end, every, skip_damaged) as clip:
-        cues = [read_cue("mask", each, clip) for each in mask or []]
-        given = objects if objects is not None else read_masks(cues, clip, mask_colors=mask_colors)
+        if objects is not None:
+            masks = stand_in_masks(objects, clip)
+        else:
+            masks = read_masks([read_cue("mask", each, clip) for each in mask or []], clip, mask_colors=mask_colors)
         backbone = load(model, device=device, dtype=dtype, sites="track")
-        found = estimate_run(clip, given, backbone, settings, overlay=overlay, max_memory=budget)
-    if json:
+        weigh(
+            TASK, clip, given_masks(clip, masks), backbone, settings, TASK.views if overlay else (), budget,
+            show=True, json=json,
+        )  # fmt: skip
+
+
+def weigh(
+    task: "Task",
+    clip: "Clip",
+    given: "Given[Any]",
+    backbone: "Backbone",
+    settings: Any,
+    views: "Sequence[str]",
+    budget: int | None,
+    *,
+    show: bool,
+    json: bool,
+) -> None:
+    """Shows what a run would take, if that is wanted, and refuses one that would not fit.
+
+    Raises:
+        MemoryBudgetError: if the run needs more than there is, or than is allowed.
+    """
+    from undertow.runs.estimate import check_budget
+    from undertow.runs.estimate import estimate as estimate_run
+
+    trial = show or budget is not None
+    found = estimate_run(task, clip, given, backbone, settings, views=views, trial=trial, max_memory=budget)
+    if show and json:
         print(json_text.dumps({"event": "estimate", **found.as_dict()}))
-    else:
+    elif show:
         _show(found)
-    if budget is not None:
-        check_budget(found, budget)
+    check_budget(found, budget)
 
 
 def _show(found: "Estimate") -> None:
@@ -94,12 +126,14 @@ def _show(found: "Estimate") -> None:
             ("model input", f"{found.input_size[1]}x{found.input_size[0]}, {columns}x{rows} = {found.tokens} tokens"),
             (
                 "passes",
-                f"{found.passes_per_frame} per frame, {'unknown' if found.passes is None else found.passes} in all",
+                f"{found.passes_per_frame:g} per frame, "
+                + ("unknown" if found.passes is None else f"{found.passes:g}")
+                + " in all",
             ),
             ("time", _shown_time(found)),
             ("peak memory", f"{shown_memory(found.memory)} while {phase}"),
             *((f"  {name}", shown_memory(size)) for name, size in found.parts.items()),
-            ("disk", shown_memory(sum(found.disk.values())) + (" per frame" if found.frames is None else "")),
+            ("disk", shown_memory(found.disk or 0) + (" per frame" if found.frames is None else "")),
         ]
     )
 

@@ -1,9 +1,8 @@
 """`undertow parse`."""
 
-import json as json_text
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,11 +26,8 @@ from undertow.cli.options import (
     listed,
     sizes,
 )
-from undertow.cli.showing import say, show_table, shown_progress
+from undertow.cli.showing import say, shown_progress
 from undertow.cli.track import opened
-
-if TYPE_CHECKING:
-    from undertow.parsing.estimate import ParseEstimate
 
 Views = Annotated[str, typer.Option(help="Pictures to draw: overlay,contours,sidebyside, or none.")]
 
@@ -109,8 +105,8 @@ def parse(
     names and colours, `merge` into another id, `split` into regions; --render then draws the run anew.
     """
     from undertow.backbones import load
+    from undertow.cli.estimate import weigh
     from undertow.parsing import ParseSettings
-    from undertow.parsing.estimate import check_parsing, estimate_parsing
     from undertow.parsing.naming import NameTable
     from undertow.parsing.task import TASK, render_again
     from undertow.refinement.crf import CrfSettings
@@ -143,13 +139,9 @@ def parse(
             return
         loaded = cache(lambda: load(model, device=device, dtype=dtype, sites=("parse", "correspond")))
         given = TASK.gather([read_cue("anchor", each, clip) for each in anchor], clip, loaded, settings)
-        if estimate or allowed is not None:
-            found = estimate_parsing(clip, given.value, loaded(), settings)
-            if estimate:
-                _show(found, json)
-            check_parsing(found, loaded(), allowed)
-            if estimate:
-                return
+        weigh(TASK, clip, given, loaded(), settings, drawn, allowed, show=estimate, json=json)
+        if estimate:
+            return
         latency = Latency()
         with shown_progress(json) as progress:
             execute(
@@ -172,27 +164,3 @@ def _clusters(text: str) -> int | Literal["auto"]:
     if not text.isdecimal() or len(text) > 9:
         raise SettingsError(f"--clusters is '{text}'; give a whole number, or auto")
     return int(text)
-
-
-def _show(found: "ParseEstimate", json: bool) -> None:
-    """Prints an estimate as a small table, or as one line."""
-    from undertow.runs.budget import shown_memory
-
-    if json:
-        print(json_text.dumps({"event": "estimate", **found.as_dict()}))
-        return
-    rows, columns = found.grid
-    height, width = found.input_size
-    per_frame = f"{found.passes_per_frame} whole, {found.suffixes_per_frame} of the network's end"
-    minutes, seconds = divmod(round(found.seconds or 0), 60)
-    show_table(
-        [
-            ("frames", f"{found.frames} of {found.size[1]}x{found.size[0]}"),
-            ("model input", f"{width}x{height}, {columns}x{rows} = {rows * columns} tokens"),
-            ("labels", f"{found.classes}"),
-            ("passes per frame", f"{per_frame}; {found.decodes_per_frame} decoded pictures"),
-            ("passes in all", f"{found.passes}"),
-            ("time", f"{found.seconds_per_frame:.2f} s per frame, {minutes} min {seconds:02d} s in all"),
-            ("peak memory", shown_memory(found.memory)),
-        ]
-    )

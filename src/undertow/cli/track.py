@@ -32,9 +32,6 @@ from undertow.cli.options import (
 from undertow.cli.showing import say, shown_progress
 
 if TYPE_CHECKING:
-    from undertow.backbones import Backbone
-    from undertow.masks import LabelMap
-    from undertow.tracking import TrackSettings
     from undertow.video import Clip
 
 
@@ -110,6 +107,7 @@ def track(
     frame F on.
     """
     from undertow.backbones import load
+    from undertow.cli.estimate import weigh
     from undertow.runs import Latency, execute, read_cue
     from undertow.runs.budget import parse_memory
     from undertow.tracking import TrackSettings
@@ -129,11 +127,12 @@ def track(
         cues = [read_cue(kind, each, clip) for kind, texts in typed for each in texts]
         loaded = cache(lambda: load(model, device=device, dtype=dtype, sites="track"))
         given = TASK.gather(cues, clip, loaded, settings)
-        check_memory(clip, given.value, loaded(), settings, overlay, allowed)
+        views = TASK.views if overlay else ()
+        weigh(TASK, clip, given, loaded(), settings, views, allowed, show=False, json=json)
         latency = Latency()
         with shown_progress(json) as progress:
             execute(
-                TASK, out, clip, given, loaded(), settings, views=TASK.views if overlay else (), overwrite=overwrite,
+                TASK, out, clip, given, loaded(), settings, views=views, overwrite=overwrite,
                 progress=progress, latency=latency,
             )  # fmt: skip
     if latency.count:
@@ -157,20 +156,3 @@ def opened(video: str, raw: str | None, start: str | None, end: str | None, ever
     whole = open_stream(video, raw=raw) if is_live(video) else Video(video, skip_damaged=skip_damaged)
     first = 0 if start is None else frame_number(start, whole, "--start")
     return Clip(whole, first, None if end is None else frame_number(end, whole, "--end"), every)
-
-
-def check_memory(
-    clip: "Clip",
-    masks: "dict[int, LabelMap]",
-    backbone: "Backbone",
-    settings: "TrackSettings",
-    overlay: bool,
-    allowed: int | None,
-) -> None:
-    """Raises MemoryBudgetError if tracking would need more memory than there is, or than is allowed (in bytes)."""
-    from undertow.runs.estimate import check_budget, estimate
-
-    calibrate = allowed is not None
-    check_budget(
-        estimate(clip, masks, backbone, settings, overlay=overlay, calibrate=calibrate, max_memory=allowed), allowed
-    )

@@ -1,6 +1,7 @@
 """The task `parse`: the class of every pixel of a video."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,17 @@ from undertow.backbones import Backbone
 from undertow.base import CueError, Progress, SettingsError, SilentProgress
 from undertow.masks import LabelMap, read_class_map
 from undertow.parsing import ParseSettings, ResolvedParse, resolve_parse
-from undertow.parsing.anchors import BYTES_PER_CLASS, check_anchors, classes_of
+from undertow.parsing.anchors import check_anchors
 from undertow.parsing.editing import apply_names, name_clusters, read_names
 from undertow.parsing.job import SOFT, ParseJob
 from undertow.parsing.labels import EDITED, LABELS, MASKS, NAMES, read_labels
 from undertow.parsing.naming import NameTable, read_vocabulary
 from undertow.parsing.pictures import ClassPictures
-from undertow.runs import Folder, Given, Phase, Task, Work
+from undertow.parsing.work import parse_work
+from undertow.runs import Folder, Given, Task
 from undertow.runs.cues import Cue, described
+from undertow.runs.plan import first_frames
 from undertow.runs.views import render
-from undertow.tracking.footprint import network_bytes_per_pixel, weights_bytes
 from undertow.video import Clip, Video
 
 
@@ -104,21 +106,6 @@ def _resolve(
     return resolve_parse(settings, backbone, *size, anchored=bool(given.value))
 
 
-def _work(resolved: ResolvedParse, backbone: Backbone, clip: Clip, given: Given[Mapping[int, LabelMap]]) -> Work:
-    """Returns what shapes tell of a run: weights, a batch on its way through the network, and the maps of a frame."""
-    clusters = resolved.settings.clusters
-    labels = len(classes_of(given.value)) or (20 if clusters == "auto" else clusters)
-    pixels, inputs = clip.height * clip.width, resolved.input_size[0] * resolved.input_size[1]
-    held = {
-        "weights": weights_bytes(backbone),
-        "network": int(network_bytes_per_pixel(backbone) * resolved.batch * inputs),
-        "frames": 3 * resolved.batch * pixels,
-        "maps": BYTES_PER_CLASS * labels * pixels,
-    }
-    size = (clip.height, clip.width)
-    return Work(clip.frame_count, size, resolved.input_size, resolved.grid, labels, (Phase("parse", bytes=held),))
-
-
 def _start(
     settings: ParseSettings,
     backbone: Backbone,
@@ -128,6 +115,18 @@ def _start(
     progress: Progress,
 ) -> ParseJob:
     return ParseJob(settings, backbone, clip, given.value)
+
+
+def _trial(
+    settings: ParseSettings, clip: Clip, given: Given[Mapping[int, LabelMap]], frames: int, tokens: int
+) -> tuple[ParseSettings, Clip, Given[Mapping[int, LabelMap]]]:
+    """Returns a run of the first frames, of which the first has an anchor if there is one at all."""
+    settings, short, _ = first_frames(settings, clip, given, frames, tokens)
+    if settings.clusters != "auto":
+        # Fewer frames have fewer tokens to make clusters of.
+        settings = replace(settings, clusters=min(settings.clusters, frames * tokens))
+    anchors = {short.start: given.value[min(given.value)]} if given.value else {}
+    return replace(settings, names=None, namer=None, vocabulary=None), short, Given(anchors)
 
 
 TASK = Task(
@@ -141,5 +140,6 @@ TASK = Task(
     gather=gather,
     resolve=_resolve,
     start=_start,
-    work=_work,
+    work=parse_work,
+    trial=_trial,
 )

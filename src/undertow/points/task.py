@@ -4,12 +4,12 @@ from pathlib import Path
 
 from undertow.backbones import Backbone
 from undertow.base import Progress
-from undertow.observing.store import MEMORY
-from undertow.points.cues import BYTES_PER_PLACE, Points, gather
+from undertow.points.cues import Points, gather
 from undertow.points.job import FEATURES, TABLE, TAPVID, TRACKS, PointsJob, added_points
 from undertow.points.settings import PointSettings, ResolvedPoints, resolve_points
-from undertow.runs.task import Given, Phase, Task, Work
-from undertow.tracking.footprint import network_bytes_per_pixel, weights_bytes
+from undertow.points.work import points_work
+from undertow.runs.plan import first_frames
+from undertow.runs.task import Given, Task
 from undertow.video import Clip
 
 
@@ -19,26 +19,20 @@ def _resolve(
     return resolve_points(settings, backbone, *size)
 
 
-def _work(resolved: ResolvedPoints, backbone: Backbone, clip: Clip, given: Given[Points]) -> Work:
-    """Returns what shapes tell of a run: weights, a batch in the network, features up to what goes to disk, tracks."""
-    frames, tokens = clip.frame_count or 0, resolved.grid[0] * resolved.grid[1]
-    inputs = resolved.input_size[0] * resolved.input_size[1]
-    # Queries and keys, in half precision.
-    features = 2 * 2 * frames * tokens * sum(site.heads * site.head_dim for site in resolved.sites)
-    held = {
-        "weights": weights_bytes(backbone),
-        "network": int(network_bytes_per_pixel(backbone) * max(resolved.batch, resolved.chunk) * inputs),
-        "features": min(features, MEMORY),
-        "tracks": BYTES_PER_PLACE * frames * len(given.value),
-    }
-    size = (clip.height, clip.width)
-    return Work(frames, size, resolved.input_size, resolved.grid, len(given.value), (Phase("points", bytes=held),))
-
-
 def _start(
     settings: PointSettings, backbone: Backbone, clip: Clip, given: Given[Points], out: Path | None, _: Progress
 ) -> PointsJob:
     return PointsJob(settings, backbone, clip, given.value, out)
+
+
+def _trial(
+    settings: PointSettings, clip: Clip, given: Given[Points], frames: int, tokens: int
+) -> tuple[PointSettings, Clip, Given[Points]]:
+    """Returns a run of the first frames with all points; those of later frames begin on the last of them."""
+    settings, short, _ = first_frames(settings, clip, given, frames, tokens)
+    asked = given.value.copy()
+    asked[:, 0] = asked[:, 0].clip(max=(short.frame_count or 1) - 1)
+    return settings, short, Given(asked)
 
 
 TASK = Task(
@@ -52,6 +46,7 @@ TASK = Task(
     gather=gather,
     resolve=_resolve,
     start=_start,
-    work=_work,
     amend=added_points,
+    work=points_work,
+    trial=_trial,
 )

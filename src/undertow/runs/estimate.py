@@ -1,25 +1,37 @@
-"""What a run will take before it is run: passes of the network, seconds, memory and disk."""
+"""What a run of any task will take before it is run: passes of the network, seconds, memory and disk.
 
-from collections.abc import Mapping
+Memory follows from shapes (`undertow.runs.plan`). What the network takes while it runs does not, nor does the speed of
+the machine, so a few seconds of the real run are done in a temporary folder, at sizes that are climbed one after the
+other: the next is tried only if the ones below say that it is quick and that it fits. A run that would not fit is thus
+never tried.
+"""
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from undertow.backbones import Backbone
-from undertow.base import CueError, MemoryBudgetError
-from undertow.masks import VOID, LabelMap, object_ids
-from undertow.runs.budget import Plan, check_machine, fitting_option, machine_memory, shown_memory
-from undertow.runs.calibration import Calibration, Frames, held_memory, written
-from undertow.runs.calibration import calibrate as measure
+from undertow.base import SilentProgress
+from undertow.base.memory import PeakMeter, release_memory
+from undertow.runs.budget import held_memory, machine_memory
+from undertow.runs.execute import execute
+from undertow.runs.plan import Plan, parts_of, share_of
 from undertow.runs.record import plain
-from undertow.tracking import ResolvedSettings, TrackSettings, resolve
-from undertow.tracking.footprint import Work, labels_bytes, network_bytes_per_pixel, references, weights_bytes
+from undertow.runs.task import Given, Task
+from undertow.video import Clip, Video
 
-# Code that the libraries load on first use, beyond what the process holds before anything was run.
-LIBRARIES = 60 * 10**6
-# On disk: a row of scores, and a pixel of the overlay.
-SCORE_BYTES, OVERLAY_BYTES = 60, 0.05
+# Shares of the tokens that are tried before all of them. The first is tried in any case, so it is never large.
+LADDER = (1 / 16, 1 / 4)
+LEAST_TOKENS, MOST_TOKENS = 16, 1024
+# A size is tried if it should take no longer than this, and no more than this share of the memory that is left.
+PATIENCE = 6.0
+PRUDENCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,50 +39,51 @@ class Estimate:
     """What a run will take.
 
     Attributes:
-        frames: Number of frames; None for a stream, whose end nobody knows.
+        task: Name of the task.
+        frames: Number of frames; `None` for a stream, whose end nobody knows.
         size: Height and width of the frames, in pixels.
         input_size: Height and width the model is shown, in pixels.
         grid: Rows and columns of tokens.
-        objects: Number of objects.
-        references: Reference frames alive once the memory is full.
-        passes_per_frame: Times the network runs for a frame.
-        seconds_per_frame: Mean over the run; None if nothing was measured.
+        labels: Number of objects, classes or points.
+        passes_per_frame: Times the network runs for a frame; a part of the network counts as that part.
+        seconds_per_frame: Mean over the run; `None` if nothing was tried.
         memory: The most bytes held at a time: by the process, or by torch on the GPU (without the driver's own) if
             the model is there.
         parts: Bytes by what holds them; not all are alive together.
-        phases: Bytes held at most while observing, propagating and drawing; `memory` is the largest.
-        disk: Bytes of the run folder by kind, for all frames, or per frame if their number is unknown.
+        phases: Bytes held at most in each phase; `memory` is the largest.
+        disk: Bytes of the run folder, for all frames, or per frame if their number is unknown; `None` if nothing was
+            tried.
         measured_at: Share of the tokens at which time and memory were measured; 0 if they were not.
     """
 
+    task: str
     frames: int | None
     size: tuple[int, int]
     input_size: tuple[int, int]
     grid: tuple[int, int]
-    objects: int
-    references: int
-    passes_per_frame: int
+    labels: int
+    passes_per_frame: float
     seconds_per_frame: float | None
     memory: int
     parts: Mapping[str, int]
     phases: Mapping[str, int]
-    disk: Mapping[str, int]
+    disk: int | None
     measured_at: float
     plan: Plan = field(repr=False, compare=False)
 
     @property
     def tokens(self) -> int:
         """Tokens per frame."""
-        return self.grid[0] * self.grid[1]
+        return math.prod(self.grid)
 
     @property
-    def passes(self) -> int | None:
-        """Times the network runs in all; None for a stream."""
+    def passes(self) -> float | None:
+        """Times the network runs in all; `None` for a stream."""
         return None if self.frames is None else self.frames * self.passes_per_frame
 
     @property
     def seconds(self) -> float | None:
-        """Seconds in all; None for a stream, or if nothing was measured."""
+        """Seconds in all; `None` for a stream, or if nothing was tried."""
         if self.frames is None or self.seconds_per_frame is None:
             return None
         return self.frames * self.seconds_per_frame
@@ -81,74 +94,85 @@ class Estimate:
         return plain(own | {"tokens": self.tokens, "passes": self.passes, "seconds": self.seconds})
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A part of a run that was done, and what it took.
+
+    Attributes:
+        tokens: Per frame.
+        frames: Number of frames.
+        first: Seconds that a frame took at the start.
+        steady: Seconds that a frame took in the end.
+        disk: Bytes of the run folder.
+        stray: Bytes held beyond what the trial's own plan said.
+    """
+
+    tokens: int
+    frames: int
+    first: float
+    steady: float
+    disk: int
+    stray: int
+
+
 def estimate(
-    video: Frames,
-    objects: Mapping[int, LabelMap] | int,
+    task: Task,
+    clip: Video | Clip,
+    given: Given[Any],
     backbone: Backbone,
-    settings: TrackSettings | None = None,
+    settings: Any,
     *,
-    overlay: bool = True,
-    calibrate: bool = True,
+    views: Sequence[str] = (),
+    trial: bool = True,
     max_memory: int | None = None,
 ) -> Estimate:
-    """Returns what tracking a video into a Run folder will take.
+    """Returns what a run will take.
 
-    Without calibration all comes from formulas and takes no time; with it, some of the work is done for a few seconds,
-    at a smaller size where the whole would be slow or large.
+    Without a trial all comes from formulas and takes no time.
 
     Args:
-        video: The video, or a part of it; nothing is read of a stream.
-        objects: Label maps by frame number, or only the number of objects.
+        task: What is to be done.
+        clip: The video, or a part of it; nothing is read of a stream.
+        given: The cues.
         backbone: The model, loaded.
-        settings: Options of the run.
-        overlay: Whether the overlay will be rendered.
-        calibrate: Whether to measure.
-        max_memory: Bytes that may be held; None for what the machine has. Measuring keeps well below.
+        settings: Options, of the task's class.
+        views: Pictures that are to be drawn.
+        trial: Whether some of the run is done to measure it.
+        max_memory: Bytes that may be held; `None` for what the machine has. Trials keep well below.
 
     Raises:
         MemoryBudgetError: if the run could not fit in this machine, whatever is measured.
     """
-    settings = settings or TrackSettings()
-    maps = {0: _stand_ins(objects, video.height, video.width)} if isinstance(objects, int) else dict(objects)
-    if not maps:
-        raise CueError("no mask was given; give one, or the number of objects")
-    ids = {object_id for each in maps.values() for object_id in object_ids(each)}
-    weights = weights_bytes(backbone)
-    work = Work(
-        height=video.height,
-        width=video.width,
-        frames=video.frame_count,
-        objects=objects if isinstance(objects, int) else len(ids),
-        anchors=len(maps),
-        overlay=overlay,
-        base=max(weights, held_memory(backbone)) + (0 if backbone.device.type == "cuda" else LIBRARIES),
-        weights=weights,
-        network=network_bytes_per_pixel(backbone),
-        cuda=backbone.device.type == "cuda",
-    )
-    plan = Plan(work, settings, backbone)
-    check_machine(plan)
-    found = None
-    if calibrate:
-        room = machine_memory(backbone.device)
-        found = measure(video, maps[min(maps)], work, backbone, settings, min(room, max_memory or room))
-        plan = replace(plan, work=replace(work, base=found.base, network=found.network))
-    resolved = resolve(settings, backbone, video.height, video.width)
-    held = plan.footprint()
+    clip = clip if isinstance(clip, Clip) else Clip(clip)
+    plan = Plan.of(task, clip, given, backbone, settings, views)
+    machine = machine_memory(backbone.device)
+    plan.check(machine, "this machine has")
+    trials: list[Trial] = []
+    if trial:
+        with _silence():
+            # Libraries load their code and make their tables on first use: that is no part of what a frame takes.
+            _try(plan, 1, max(LEAST_TOKENS, min(round(LADDER[0] * math.prod(plan.work.grid)), MOST_TOKENS)))
+            release_memory()
+            plan = replace(plan, base=held_memory(backbone.device))
+            trials = _climb(plan, min(machine, max_memory or machine))
+        plan = replace(plan, stray=trials[-1].stray)
+    work = plan.work
+    last = trials[-1] if trials else None
+    frames = 1 if clip.frame_count is None else clip.frame_count
     return Estimate(
-        frames=work.frames,
-        size=(video.height, video.width),
-        input_size=resolved.input_size,
-        grid=resolved.grid,
-        objects=work.objects,
-        references=references(plan.work, resolved),
-        passes_per_frame=passes_per_frame(resolved),
-        seconds_per_frame=None if found is None else _seconds(found, plan.work, resolved),
-        memory=held.peak,
-        parts=held.parts,
-        phases=held.phases,
-        disk=_disk(found, maps[min(maps)], plan.work, resolved),
-        measured_at=0.0 if found is None else found.share,
+        task=task.name,
+        frames=clip.frame_count,
+        size=(clip.height, clip.width),
+        input_size=work.input_size,
+        grid=work.grid,
+        labels=work.labels,
+        passes_per_frame=sum(phase.passes for phase in work.phases),
+        seconds_per_frame=_seconds(trials, work.warm, math.prod(work.grid), clip.frame_count) if trials else None,
+        memory=plan.peak,
+        parts=parts_of(plan),
+        phases=plan.peaks,
+        disk=None if last is None else round(last.disk / last.frames * frames),
+        measured_at=0.0 if last is None else share_of(work, last.tokens),
         plan=plan,
     )
 
@@ -158,7 +182,7 @@ def check_budget(estimate: Estimate, max_memory: int | None) -> None:
 
     Args:
         estimate: Of the run.
-        max_memory: Bytes allowed (see `parse_memory`); None allows what the machine has.
+        max_memory: Bytes allowed (see `parse_memory`); `None` allows what the machine has.
 
     Raises:
         MemoryBudgetError: naming need, budget and an option that would fit, found by trying.
@@ -166,50 +190,111 @@ def check_budget(estimate: Estimate, max_memory: int | None) -> None:
     machine = machine_memory(estimate.plan.backbone.device)
     budget = machine if max_memory is None else max_memory
     if estimate.memory > budget:
-        allowed = "this machine has" if max_memory is None else "--max-memory allows"
-        raise MemoryBudgetError(
-            f"tracking needs about {shown_memory(estimate.memory)} where {allowed} {shown_memory(budget)}; "
-            f"{fitting_option(estimate.plan, budget)}"
-        )
+        raise estimate.plan.refusal(budget, "this machine has" if max_memory is None else "--max-memory allows")
 
 
-def passes_per_frame(resolved: ResolvedSettings) -> int:
-    """Returns how often the network runs for a frame: each step of an inversion, and the observation itself."""
-    if resolved.preset.source in ("pixels", "latents"):
-        return 0
-    return 1 + (len(resolved.noising.steps_grid) if resolved.noising.kind == "invert" else 0)
+def _climb(plan: Plan, room: int) -> list[Trial]:
+    """Returns trials of growing size."""
+    work, batch = plan.work, plan.settings.batch
+    tokens = math.prod(work.grid)
+    first, second = (max(LEAST_TOKENS, round(share * tokens)) for share in LADDER)
+    trials = [_try(plan, work.warm + batch, min(first, MOST_TOKENS))]
+    for frames, wanted in ((batch, second), (batch, tokens), (work.warm + batch, tokens)):
+        seconds = frames * _seconds(trials, work.warm, wanted, frames)
+        done = (wanted, frames) in [(each.tokens, each.frames) for each in trials]
+        needed = replace(plan, base=held_memory(plan.backbone.device), stray=max(0, trials[-1].stray)).peak
+        held = held_memory(plan.backbone.device)
+        if done or wanted < trials[-1].tokens:
+            continue
+        if seconds > PATIENCE or needed > held + PRUDENCE * (room - held):
+            break
+        trials.append(_try(plan, frames, wanted))
+    return trials
 
 
-def _seconds(found: Calibration, work: Work, resolved: ResolvedSettings) -> float:
-    """Returns the mean seconds of a frame; at the start of a video there are fewer references to compare with."""
-    full = max(1, references(work, resolved))
-    filled = 1.0
-    if work.frames is not None:
-        filled = sum(min(index, full) for index in range(min(work.frames, full))) / full
-        filled = (filled + max(0, work.frames - full)) / work.frames
-    drawing = found.drawing + found.decoding if work.overlay else 0.0
-    return found.decoding + found.observing + filled * found.propagating + found.deciding + found.writing + drawing
+def _try(plan: Plan, frames: int, tokens: int) -> Trial:
+    """Does a run that stands for a plan, of so many frames and tokens, in a temporary folder."""
+    small = plan.trial(frames, tokens)
+    # What earlier work left behind would be used again, and hide what this takes.
+    release_memory()
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        with PeakMeter(plan.backbone.device) as meter:
+            execute(
+                small.task, out, small.clip, small.given, small.backbone, small.settings,
+                views=small.views, progress=clock,
+            )  # fmt: skip
+        disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    count = small.clip.frame_count or 1
+    ends = min(count, plan.settings.batch)
+    own = clock.of(plan.task.name)
+    others = (clock.total - sum(own)) / count
+    return Trial(
+        tokens=math.prod(small.work.grid),
+        frames=count,
+        first=others + sum(own[:ends]) / ends,
+        steady=others + sum(own[-ends:]) / ends,
+        disk=disk,
+        stray=meter.peak - replace(small, stray=0).peak,
+    )
 
 
-def _disk(found: Calibration | None, labels: LabelMap, work: Work, resolved: ResolvedSettings) -> dict[str, int]:
-    """Returns the bytes of the run folder by kind; of one frame if nobody knows how many there are."""
-    frames = 1 if work.frames is None else work.frames
-    _, mask, rows = written(labels)
-    picture = OVERLAY_BYTES * work.height * work.width if found is None else found.overlay_bytes
-    return {
-        "masks": frames * mask,
-        "tables": frames * (rows + SCORE_BYTES * work.objects),
-        "overlay": int(frames * picture) if work.overlay else 0,
-        "state": references(work, resolved) * labels_bytes(work, resolved),
-    }
+def _seconds(trials: Sequence[Trial], warm: int, tokens: int, frames: int | None) -> float:
+    """Returns the mean seconds of a frame of a run by the growth between the two largest numbers of tokens tried."""
+    top = trials[-1]
+    # At the start of a video there are fewer references to compare with; only a long trial shows how that ends.
+    longest = max(trials, key=lambda trial: (trial.frames, trial.tokens))
+    growth = longest.steady / max(longest.first, 1e-9) if longest.frames > warm else 1.0
+    steady = top.steady if top.frames > warm else max(top.steady, top.first * max(1.0, growth))
+    below = [trial for trial in trials if trial.tokens < top.tokens]
+    # Small runs are mostly what every run takes.
+    power = 1.0
+    if below:
+        # Convolutions grow with the tokens, attention and the kernel with their square.
+        power = math.log(max(top.first, 1e-9) / max(below[-1].first, 1e-9)) / math.log(top.tokens / below[-1].tokens)
+    scale = (tokens / top.tokens) ** min(max(power, 1.0), 2.0)
+    if frames is None or not warm:
+        return steady * scale
+    starting = min(frames, warm)
+    return scale * (starting * (top.first + steady) / 2 + (frames - starting) * steady) / frames
 
 
-def _stand_ins(count: int, height: int, width: int) -> LabelMap:
-    """Returns a label map with `count` objects in a row, for want of the real one."""
-    if not 1 <= count < VOID:
-        raise CueError(f"the number of objects is {count}; give 1 to {VOID - 1}")
-    labels = np.zeros((height, width), np.uint16)
-    # Every other stripe of the middle third; where there are more objects than pixels, the last ones do without.
-    columns = np.arange(width) * 2 * count // width
-    labels[height // 3 : -(-2 * height // 3)] = np.where(columns % 2 == 0, columns // 2 + 1, 0)
-    return labels
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps what trials would log to themselves: at other sizes it need not be true, and the run itself says it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+class _Clock(SilentProgress):
+    """Notes when each unit of each stage was done."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._last = self._begun = time.perf_counter()
+        self._spans: dict[str, list[float]] = {}
+
+    def start(self, stage: str, total: int | None) -> None:
+        """Begins a stage."""
+        self._stage, self._last = stage, time.perf_counter()
+
+    def advance(self, units: int = 1, **facts: Any) -> None:
+        """Notes the time since the unit before."""
+        now = time.perf_counter()
+        if units:
+            self._spans.setdefault(self._stage, []).extend([(now - self._last) / units] * units)
+        self._last = now
+
+    @property
+    def total(self) -> float:
+        """Seconds from the beginning to the last unit."""
+        return self._last - self._begun
+
+    def of(self, stage: str) -> list[float]:
+        """Returns the seconds of each unit of a stage; one of no length if there was none."""
+        return self._spans.get(stage) or [0.0]

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from undertow.backbones import Backbone
-from undertow.base import MemoryBudgetError, Progress, SettingsError, SilentProgress
+from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.runs.folder import Folder, check_place, check_same
 from undertow.runs.latency import Latency
+from undertow.runs.plan import Plan
 from undertow.runs.record import Record, digests
-from undertow.runs.task import Given, Job, Task, Work
+from undertow.runs.task import Given, Job, Task
 from undertow.runs.views import Views, render
 from undertow.video import Clip, Frame, FramesDigest, Video
 
@@ -69,8 +70,8 @@ def execute(
     clip = clip if isinstance(clip, Clip) else Clip(clip)
     check_place(out, overwrite=overwrite)
     resolved = task.resolve(settings, backbone, (clip.height, clip.width), given)
-    if budget is not None and task.work is not None:
-        check_work(task, task.work(resolved, backbone, clip, given), budget)
+    if budget is not None:
+        Plan.of(task, clip, given, backbone, settings, views).check(budget, "--max-memory allows")
 
     def start() -> Job:
         return task.start(settings, backbone, clip, given, out, progress)
@@ -108,16 +109,6 @@ def execute(
         if interrupted:
             raise KeyboardInterrupt
     return run
-
-
-def check_work(task: Task, work: Work, budget: int) -> None:
-    """Raises MemoryBudgetError if the largest phase of a run would need more bytes than are allowed."""
-    need = max(sum(phase.bytes.values()) for phase in work.phases)
-    if need > budget:
-        least = next((f"; use {options}" for options, _ in work.smaller()), "; give more memory")
-        raise MemoryBudgetError(
-            f"{task.name} would need about {need / 1e6:.0f} MB where {budget / 1e6:.0f} MB are allowed{least}"
-        )
 
 
 def _work(

@@ -61,16 +61,18 @@ class Phase:
     """A part of a run that has a peak of its own.
 
     Attributes:
-        name: What is done in it, such as "observe", "propagate" or "draw".
-        passes: Times the network runs for each frame; 0 where it does not.
-        flops: Floating-point operations for each frame, multiplications and additions counted apart; 0 if not counted.
+        name: What is done in it, such as "observe" or "propagate".
+        passes: Times the whole network, as far as it is read, runs for each frame.
         bytes: Bytes alive at the peak of the phase by what holds them, the weights apart.
+        suffixes: Times only the end of the network runs for each frame.
+        decodes: Pictures that are decoded for each frame.
     """
 
     name: str
-    passes: int = 0
-    flops: float = 0.0
+    passes: float = 0.0
     bytes: Mapping[str, int] = field(default_factory=dict)
+    suffixes: int = 0
+    decodes: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,24 +80,18 @@ class Work:
     """What a run will take, from shapes alone.
 
     Attributes:
-        frames: Number of frames; `None` for a stream.
-        size: Height and width of the frames, in pixels.
         input_size: Height and width that the model is shown, in pixels.
         grid: Rows and columns of tokens.
         labels: Number of objects, classes or points.
         phases: In the order they are run.
-        disk: Bytes of the run folder by kind, for all frames, or for one if their number is unknown.
-        smaller: Options that would make the run smaller, as they are typed, best first, with the settings they lead to.
+        warm: Frames until a frame costs what every later one costs, such as the references of a full memory.
     """
 
-    frames: int | None
-    size: tuple[int, int]
     input_size: tuple[int, int]
     grid: tuple[int, int]
     labels: int
     phases: tuple[Phase, ...]
-    disk: Mapping[str, int] = field(default_factory=dict)
-    smaller: Callable[[], Iterator[tuple[str, Any]]] = field(default=lambda: iter(()), repr=False, compare=False)
+    warm: int = 0
 
 
 class Job(Protocol):
@@ -176,7 +172,10 @@ class Task:
         amend: From a complete run whose cues are not those given now, the clip, `Given` and what starts a job as asked
             for now, to the changes that make it a run of these cues, each asked for when the one before is in place;
             `None` if it is another run. Left out by tasks whose runs cannot be amended.
-        work: From the numbers of a run, the model, the clip and `Given` to what it will take.
+        work: From the numbers of a run, the model, the clip and `Given` to what it will take; left out, what observing
+            takes.
+        trial: From settings, clip, `Given` and numbers of frames and tokens to a run of so many that costs per frame
+            what this one does; left out, the first frames of the clip with all cues.
     """
 
     name: str
@@ -190,5 +189,6 @@ class Task:
     start: Callable[[Any, "Backbone", "Clip", Given[Any], Path | None, "Progress"], Job]
     amend: Callable[["Folder", "Clip", Given[Any], Callable[[], Any]], Iterator[Amendment] | None] | None = None
     work: Callable[[Any, "Backbone", "Clip", Given[Any]], Work] | None = None
+    trial: Callable[[Any, "Clip", Given[Any], int, int], tuple[Any, "Clip", Given[Any]]] | None = None
     extras: tuple[str, ...] = ()
     live: tuple[str, ...] = ()

@@ -1,0 +1,148 @@
+"""How many bytes tracking holds, from shapes: what is alive while frames are observed and propagated.
+
+The formulas follow the code they are of, and are checked against its tensors in the tests.
+"""
+
+from dataclasses import dataclass
+
+from undertow.affinity.denominators import CPU_BLOCK
+from undertow.affinity.windows import TILE_SIDE
+from undertow.backbones import Backbone
+from undertow.masks import object_ids
+from undertow.masks.soft import BAND_VALUES
+from undertow.observing.work import FLOAT, network_bytes, passes_per_frame
+from undertow.runs.task import Given, Phase, Work
+from undertow.tracking.cues import Masks
+from undertow.tracking.settings import ResolvedSettings
+from undertow.video import Clip
+
+LONG = 8
+
+
+@dataclass(frozen=True)
+class Load:
+    """What decides how much tracking holds.
+
+    Attributes:
+        resolved: The run's settings.
+        size: Height and width of the frames, in pixels.
+        frames: Number of frames; `None` if unknown.
+        objects: Number of objects.
+        anchors: Number of frames whose masks are given.
+    """
+
+    resolved: ResolvedSettings
+    size: tuple[int, int]
+    frames: int | None
+    objects: int
+    anchors: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens per frame."""
+        return self.resolved.grid[0] * self.resolved.grid[1]
+
+    @property
+    def references(self) -> int:
+        """Reference frames alive once the memory is full."""
+        recent, frames = self.resolved.recent, self.frames
+        return self.anchors + (recent if frames is None else min(recent, max(0, frames - self.anchors)))
+
+    @property
+    def heads(self) -> int:
+        """Heads that are compared."""
+        return sum(site.heads for site in self.resolved.sites) if self.resolved.preset.source == "attention" else 1
+
+    @property
+    def channels(self) -> int:
+        """How many numbers a token is compared by, all heads together."""
+        source = self.resolved.preset.source
+        if source in ("pixels", "latents"):
+            # Neighbourhoods of 3 x 3: three colours, or the four channels that latents have.
+            return 9 * (3 if source == "pixels" else 4)
+        sites = self.resolved.sites if source == "attention" else self.resolved.sites[-1:]
+        return sum(site.heads * site.head_dim for site in sites)
+
+    @property
+    def keys(self) -> int:
+        """Bytes of one reference's keys."""
+        return FLOAT * self.tokens * self.channels
+
+    @property
+    def queries(self) -> int:
+        """Bytes that a frame's features take; only in attention are queries and keys two things."""
+        return (2 if self.resolved.preset.source == "attention" else 1) * self.keys
+
+    @property
+    def labels(self) -> int:
+        """Bytes of one reference's soft labels, background and objects."""
+        return FLOAT * (self.objects + 1) * self.tokens
+
+
+def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given: Given[Masks]) -> Work:
+    """Returns what tracking a clip will take."""
+    masks = given.value
+    ids = {object_id for labels in masks.values() for object_id in object_ids(labels)}
+    load = Load(resolved, (clip.height, clip.width), clip.frame_count, len(ids), len(masks))
+    batch = resolved.batch if load.frames is None else min(resolved.batch, load.frames)
+    source = resolved.preset.source
+    # Of pixels nothing is encoded: what is held is the features, and as many bytes again while they are made.
+    network = 2 * batch * load.keys if source == "pixels" else network_bytes(backbone, resolved.input_size, batch)
+    passes = passes_per_frame(resolved.noising) if source in ("attention", "features") else 0
+    kept = {
+        "features of a batch": batch * load.queries,
+        "references": load.references * (load.keys + load.labels),
+    }
+    on_gpu = backbone.device.type == "cuda"
+    return Work(
+        input_size=resolved.input_size,
+        grid=resolved.grid,
+        labels=load.objects,
+        phases=(
+            Phase("observe", passes, {"network at work": network, **kept}),
+            Phase("propagate", 0, {"kernel": kernel_bytes(load), **kept}),
+            Phase("decide", 0, {"labels at native size": 0 if on_gpu else upsampling_bytes(load), **kept}),
+        ),
+        warm=load.references,
+    )
+
+
+def kernel_bytes(load: Load) -> int:
+    """Returns the most bytes that one frame's kernel takes, in building it and in applying it.
+
+    The one ends before the other begins, but their blocks are of a size that an allocator keeps for itself, and too
+    different for one to be given to the other.
+    """
+    kernel, (rows, columns) = load.resolved.kernel, load.resolved.grid
+    count, tokens, heads = load.references, load.tokens, load.heads
+    cells = []
+    for reference in range(count):
+        radius = kernel.radius_of(reference)
+        side = None if radius is None else TILE_SIDE + 2 * radius
+        cells.append(tokens if side is None else min(rows, side) * min(columns, side))
+    groups = heads if kernel.topk_stage == "per_head" else 1
+    # Per query of a tile: logits of one reference and what they start from; all scores, laid side by side, and once
+    # more for the logarithm of their sum.
+    copies = 3 if kernel.logarithmic else 2
+    row = 2 * heads * max(cells) + (copies * groups + heads * (kernel.softmax_scope == "joint")) * sum(cells)
+    scores = FLOAT * TILE_SIDE**2 * row
+    prepared = load.keys * (1 if kernel.similarity == "dot" else 1 + count)
+    if kernel.softmax_scope == "reference":
+        prepared += FLOAT * (CPU_BLOCK**2 + count * heads * tokens)
+    kept = tokens * kernel.topk * groups * (FLOAT + LONG)
+    channels = load.objects + 1
+    # The references' labels stacked and laid end to end, and what each token takes from them; twice if an object
+    # joined late, for what is known of it.
+    stacked = 2 * count * load.labels * (2 if load.anchors > 1 else 1)
+    gathered = 2 * FLOAT * channels * tokens * kernel.topk * groups
+    return kept + scores + prepared + stacked + gathered
+
+
+def upsampling_bytes(load: Load) -> int:
+    """Returns the most bytes that deciding a label map at native size takes, band by band, and writing it."""
+    height, width = load.size
+    channels = load.objects + 1
+    band = min(height, max(1, BAND_VALUES // (channels * width)))
+    soft = 3 * FLOAT * channels * band * width
+    decided = (FLOAT + LONG + 2 * LONG) * band * width
+    return soft + decided + 12 * height * width
