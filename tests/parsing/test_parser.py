@@ -9,7 +9,7 @@ import torch
 import undertow as ut
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID
-from undertow.parsing import Parser, ParseSettings, parse, predict_classes, resolve_parse
+from undertow.parsing import Parser, ParseSettings, parse, resolve_parse
 from undertow.parsing.bank import Labelled
 from undertow.parsing.parser import make_labeller
 from undertow.refinement.crf import CrfSettings
@@ -199,15 +199,6 @@ def test_what_cannot_be_is_refused(tiny_like, clip):
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(SettingsError):
         ParseSettings(**wrong)
-
-
-def test_benchmark_coding(tiny_like, clip):
-    images, maps = clip
-    cue = maps[0] + np.uint16(1)
-    cue[:20] = 0
-    predicted = list(predict_classes(iter(images[:2]), {0: cue}, tiny_like, SETTINGS))
-    assert np.array_equal(predicted[0][20:], cue[20:])
-    assert all(set(np.unique(p).tolist()) <= set(np.unique(maps[0] + 1).tolist()) for p in predicted)
 
 
 def test_batches_of_one_size_do_not_change_unrefined_labels(tiny_like, clip):

@@ -135,7 +135,7 @@ def bench_run(
     elif listed(models) and task == "masks":
         from undertow.tracking import TrackSettings
 
-        options |= {"settings": TrackSettings(lost=lost), "refine": refine, "segmenter": segmenter}
+        options["settings"] = TrackSettings(lost=lost, refine=refine, segmenter=segmenter)
     methods = make_methods(listed(models), ways or [None], named, task=task, **options)
     names = [method.name for method in methods]
     if reference is not None and reference not in names:

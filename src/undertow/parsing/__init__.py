@@ -1,7 +1,6 @@
 """Semantic segmentation of video from one labelled frame, or none (VidSeg, EmerDiff)."""
 
 from undertow.parsing.parser import Parser, parse
-from undertow.parsing.predict import predict_classes
 from undertow.parsing.protocols import CoarseBatch, ParseResult, Sharpener
 from undertow.parsing.settings import ParseSettings, ResolvedParse, resolve_parse
 from undertow.parsing.sharpeners.modulation import Modulation
@@ -15,6 +14,5 @@ __all__ = [
     "ResolvedParse",
     "Sharpener",
     "parse",
-    "predict_classes",
     "resolve_parse",
 ]

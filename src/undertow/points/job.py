@@ -105,7 +105,12 @@ class PointsJob:
                 self._followed = tracker.follow(points, progress)
             progress.start("write", len(shown))
             seen = shown
-        tracks, places = self._followed, {number: place for place, number in enumerate(self._clip.numbers or ())}
+        numbers = self._clip.numbers
+        if numbers is None:
+            # Of a stream, once it has ended.
+            seen = list(seen)
+            numbers = [index for index, _, _ in seen]
+        tracks, places = self._followed, {number: place for place, number in enumerate(numbers)}
         assert tracks.confidence is not None
         for index, time, name in seen:
             at = places[index]

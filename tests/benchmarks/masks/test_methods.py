@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -13,7 +12,6 @@ from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import baseline_method, make_methods
 from undertow.benchmarks.core.protocols import get_protocol
 from undertow.benchmarks.core.runner import run_benchmark
-from undertow.benchmarks.masks import methods
 from undertow.benchmarks.masks.baselines import FlowSettings, flow_method
 from undertow.benchmarks.masks.methods import model_method
 from undertow.tracking import TrackSettings, track
@@ -51,7 +49,7 @@ def test_a_model_runs_as_track_does(model_folder: Path, folders: Path, tmp_path:
     predict = method.make_predictor(get_protocol("full"))
     with Video(sequence.video) as video:
         images = [video[index] for index in range(len(video))]
-    predicted = list(predict(iter(images), sequence.load_mask(0)))
+    predicted = list(predict(iter(images), {0: sequence.load_mask(0)}))
     with Video(sequence.video) as video:
         tracked = track(video, sequence.load_mask(0), model_folder, replace(settings, preset="pixels"))
         for labels, result in zip(predicted, tracked, strict=True):
@@ -60,32 +58,27 @@ def test_a_model_runs_as_track_does(model_folder: Path, folders: Path, tmp_path:
     assert outcome.method == "mine+pixels" and len(outcome.seconds) == 7
 
 
-def test_the_protocols_tokens_apply_unless_a_size_is_given(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[TrackSettings] = []
-
-    def spy(video: Video, mask: object, model: object, settings: TrackSettings, **others: object) -> Iterator[object]:
-        seen.append(settings)
-        return iter(())
-
-    monkeypatch.setattr(methods, "track", spy)
-    image, first = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.uint16)
+def test_the_protocols_tokens_apply_unless_a_size_is_given(model_folder: Path) -> None:
+    seen = []
     for settings in (None, TrackSettings(tokens=100), TrackSettings(size=(64, 48))):
         method = model_method(model_folder, settings=settings, device="cpu")
-        list(method.make_predictor(get_protocol("lab"))(iter([image]), first))
-    assert [(each.tokens, each.size) for each in seen] == [(1600, None), (100, None), (None, (64, 48))]
+        used = method.make_predictor(get_protocol("lab")).settings
+        seen.append((used.tokens, used.size))
+    assert seen == [(1600, None), (100, None), (None, (64, 48))]
 
 
 def test_a_refiner_is_part_of_what_is_measured(model_folder: Path, folders: Path) -> None:
-    plain, guided = (model_method(model_folder, refine=refine, device="cpu") for refine in ("none", "guided"))
+    plain, guided = (
+        model_method(model_folder, settings=TrackSettings(refine=refine), device="cpu") for refine in ("none", "guided")
+    )
     assert guided.name == f"{plain.name}+guided" and guided.settings["refiner"]["refine"] == "guided"
-    assert {**guided.settings, "refiner": None} == {**plain.settings, "refiner": None}
+    same = {"refiner": None, "refine": None}
+    assert {**guided.settings, **same} == {**plain.settings, **same}
     with open_dataset("davis", folders)[1].open() as video:
         images = [frame.image for frame in video]
     cues = open_dataset("davis", folders)[1].cues()
     maps = [list(each.make_predictor(get_protocol("lab"))(iter(images), cues)) for each in (plain, guided)]
     assert len(maps[0]) == len(maps[1]) and any((one != two).any() for one, two in zip(*maps, strict=True))
-    with pytest.raises(SettingsError, match="refiner 'best' is not one of none, guided, crf, sam"):
-        model_method(model_folder, refine="best")
 
 
 def test_settings_change_with_options_and_weights(model_folder: Path, tiny_like) -> None:

@@ -121,7 +121,7 @@ def test_methods_of_the_task_have_names_and_settings(model_folder: Path) -> None
     methods = make_methods([model_folder], ["turbo", "propagate", "drift", None], ["copy", "colour"], task="parse")
     assert [each.name for each in methods] == ["copy", "colour", "mine+turbo", "mine+propagate", "mine+drift", "mine"]
     assert [each.task for each in methods] == ["masks", "parse", "parse", "parse", "masks", "parse"]
-    assert methods[2].settings["parse"]["quality"] == "turbo"
+    assert methods[2].settings["quality"] == "turbo"
     predictor = methods[2].make_predictor(get_protocol("lab"))
     assert predictor.settings.tokens == 1600 and predictor.both_ways
     with pytest.raises(SettingsError, match="way of parsing 'best' is not one of turbo, fast"):

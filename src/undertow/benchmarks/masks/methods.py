@@ -1,45 +1,27 @@
 """Models as methods of the task "masks": objects are tracked from their first masks."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from jaxtyping import UInt8
+from typing import ClassVar
 
 from undertow.affinity import get_preset
-from undertow.backbones import load
-from undertow.benchmarks.core.methods import Method, weights_facts
-from undertow.benchmarks.core.protocols import EvaluationProtocol
-from undertow.benchmarks.masks.baselines import Predictor
+from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
+from undertow.benchmarks.core.methods import Method
+from undertow.benchmarks.masks.baselines import Cues, Images
 from undertow.masks import LabelMap
-from undertow.tracking import TrackSettings, make_refiner, track
-from undertow.video import Video
+from undertow.tracking import TrackSettings, make_refiner
 
 
 @dataclass(frozen=True)
-class MakeTracker:
-    """Loads a model and makes the predictor that tracks masks with it."""
+class MaskPredictor(JobPredictor):
+    """Tracks masks; see `undertow.benchmarks.masks.baselines.Predictor`."""
 
-    model: str | Path
-    settings: TrackSettings
-    device: str | None = None
-    dtype: str | None = None
-    refine: str = "none"
-    segmenter: str = "sam-vit-h"
+    sites: ClassVar[tuple[str, ...]] = ("track",)
 
-    def __call__(self, protocol: EvaluationProtocol) -> Predictor:
-        """Returns the predictor, with the protocol's token budget unless the settings name a size."""
-        refiner = make_refiner(self.refine, self.segmenter, self.device)
-        backbone = load(self.model, device=self.device, dtype=self.dtype, sites="track")
-        sized = self.settings.tokens is not None or self.settings.size is not None
-        budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
-
-        def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
-            for result in track(Video(images), cues, backbone, budgeted, refiner=refiner):
-                yield result.labels
-
-        return predict
+    def __call__(self, images: Images, cues: Cues) -> Iterator[LabelMap]:
+        """Yields a label map for every image."""
+        return (result.labels for result in self.results(images, cues))
 
 
 def model_method(
@@ -50,8 +32,6 @@ def model_method(
     device: str | None = None,
     dtype: str | None = None,
     label: str | None = None,
-    refine: str = "none",
-    segmenter: str = "sam-vit-h",
 ) -> Method:
     """Returns mask tracking with a model, named "model+preset+lost+refine" with what of it is given.
 
@@ -62,8 +42,6 @@ def model_method(
         device: Where the model runs.
         dtype: Number type of the model.
         label: Method name, if not as above.
-        refine: What makes better masks of the tracked ones: "none", "guided", "crf" or "sam".
-        segmenter: What "sam" refines with.
 
     Raises:
         SettingsError: if the preset or model is unknown.
@@ -72,12 +50,10 @@ def model_method(
     chosen = settings or TrackSettings()
     if preset is not None:
         chosen = replace(chosen, preset=get_preset(preset).name)
-    facts = {"model": weights_facts(model), "device": device, "dtype": dtype, **asdict(chosen)}
-    stem = Path(model).name
+    segmenter = chosen.segmenter or "sam-vit-h"
+    refiner = make_refiner(chosen.refine, segmenter, device)
     # Lost objects are part of what is measured, so a method that keeps them has a name of its own.
-    refiner = make_refiner(refine, segmenter, device)
-    parts = (stem, preset, chosen.lost, refine if refiner else None, Path(segmenter).name if refine == "sam" else None)
-    name = label or "+".join(part for part in parts if part)
-    if refiner is not None:
-        facts |= {"refiner": refiner.facts()}
-    return Method(name, MakeTracker(model, chosen, device, dtype, refine, segmenter), facts, device=device)
+    parts = (chosen.refine, Path(segmenter).name if chosen.refine == "sam" else None) if refiner else ()
+    name = label or named(Path(model).name, preset, chosen.lost, *parts)
+    facts = {} if refiner is None else {"refiner": refiner.facts()}
+    return MakeJob(MaskPredictor, "track", model, chosen, device, dtype).method("masks", name, **facts)

@@ -1,21 +1,20 @@
 """Parsing as what benchmarks measure: one method for each way of making class maps with a model."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, get_args
 
 import numpy as np
-from jaxtyping import UInt8
 
 from undertow.affinity import PRESETS
-from undertow.backbones import Backbone, load
 from undertow.base import SettingsError
-from undertow.benchmarks.core.methods import Method, weights_facts
-from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
+from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.masks import methods as masks
-from undertow.masks import LabelMap
-from undertow.parsing import ParseSettings, predict_classes
+from undertow.benchmarks.masks.baselines import Cues, Images
+from undertow.masks import VOID, LabelMap
+from undertow.parsing import ParseSettings
 from undertow.parsing.settings import Method as ParsingMethod
 from undertow.parsing.settings import Quality
 
@@ -30,45 +29,29 @@ WAYS: Mapping[str, ParseSettings] = {
 
 
 @dataclass(frozen=True)
-class ParsePredictor:
-    """Makes class maps of the images of one sample; see `undertow.benchmarks.core.methods.Predictor`.
+class ParsePredictor(JobPredictor):
+    """Makes class maps of the images of one sample; see `undertow.benchmarks.masks.baselines.Predictor`.
 
     Attributes:
-        backbone: The model.
-        settings: How it is asked.
         both_ways: It is shown all images at once, those before the first anchor too.
         clusters: Without anchors it makes clusters.
     """
 
-    backbone: Backbone
-    settings: ParseSettings
+    sites: ClassVar[tuple[str, ...]] = ("parse", "correspond")
     both_ways: ClassVar[bool] = True
     clusters: ClassVar[bool] = True
 
-    def __call__(
-        self, images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]
-    ) -> Iterator[LabelMap]:
-        """Yields a map for every image, in which class c is c + 1 and void 0."""
+    def __call__(self, images: Images, cues: Cues) -> Iterator[LabelMap]:
+        """Yields a map for every image; in it and in the cues class c is c + 1 and void 0."""
         # To go backwards, images must be there to be read again.
         shown = list(images) if cues and min(cues) else images
-        return predict_classes(shown, cues, self.backbone, self.settings)
-
-
-@dataclass(frozen=True)
-class MakeParser:
-    """Loads a model and makes the predictor that parses with it."""
-
-    model: str | Path
-    settings: ParseSettings
-    device: str | None = None
-    dtype: str | None = None
-
-    def __call__(self, protocol: EvaluationProtocol) -> ParsePredictor:
-        """Returns the predictor, with the protocol's token budget unless the settings name a size."""
-        backbone = load(self.model, device=self.device, dtype=self.dtype, sites=("parse", "correspond"))
-        sized = self.settings.tokens is not None or self.settings.size is not None
-        budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
-        return ParsePredictor(backbone, budgeted)
+        # 0, wrapping round, becomes void.
+        anchors = {
+            place: np.where(labels == VOID, VOID, labels - np.uint16(1)).astype(np.uint16)
+            for place, labels in cues.items()
+        }
+        for result in self.results(shown, anchors):
+            yield np.where(result.labels == VOID, 0, result.labels + np.uint16(1)).astype(np.uint16)
 
 
 def model_method(
@@ -100,9 +83,9 @@ def model_method(
             raise SettingsError(f"way of parsing '{preset}' is not one of {known}")
         return masks.model_method(model, preset, device=device, dtype=dtype, label=label)
     chosen = settings or WAYS.get(preset or "", ParseSettings())
-    facts = {"model": weights_facts(model), "device": device, "dtype": dtype, "parse": asdict(chosen)}
-    name = label or "+".join(part for part in (Path(model).name, preset) if part)
-    return Method(name, MakeParser(model, chosen, device, dtype), facts, task="parse", device=device)
+    return MakeJob(ParsePredictor, "parse", model, chosen, device, dtype).method(
+        "parse", label or named(Path(model).name, preset)
+    )
 
 
 def parse_ways(methods: Iterable[str], qualities: Iterable[str], presets: Iterable[str] = ()) -> list[str]:

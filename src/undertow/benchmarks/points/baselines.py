@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
+from undertow.benchmarks.core.jobs import MakeJob
 from undertow.benchmarks.core.methods import Baseline
 from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.benchmarks.masks.baselines import FLOW_BASELINES, flow_estimator
-from undertow.benchmarks.points.methods import MakePointTracker, PointPredictor
+from undertow.benchmarks.points.methods import PointModel, PointPredictor
 from undertow.points.settings import PointSettings, get_point_preset
 from undertow.points.tracks import Tracks
 
@@ -129,7 +130,7 @@ def _make(mover: Callable[[], Mover], protocol: EvaluationProtocol) -> PointPred
     return partial(carry_points, make_mover=mover)
 
 
-_PIXELS = MakePointTracker("tiny", PointSettings(preset="pixels"), "cpu")
+_PIXELS = MakeJob(PointModel, "points", "tiny", PointSettings(preset="pixels"), "cpu")
 BASELINES = {
     each.name: each
     for each in (

@@ -3,41 +3,33 @@
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from undertow.backbones import load
-from undertow.benchmarks.core.methods import Method, weights_facts
-from undertow.benchmarks.core.protocols import EvaluationProtocol
-from undertow.points import PointSettings, PointTracker, Tracks, get_point_preset
-from undertow.video import Video
+from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
+from undertow.benchmarks.core.methods import Method
+from undertow.points import PointSettings, Tracks, get_point_preset
 
-PointPredictor = Callable[[Iterator[UInt8[np.ndarray, "h w 3"]], Float64[np.ndarray, "q 3"]], Tracks]
+Images = Iterator[UInt8[np.ndarray, "h w 3"]]
+PointPredictor = Callable[[Images, Float64[np.ndarray, "q 3"]], Tracks]
 """From the images of one sample and the queries (frame among them, x, y) to tracks on all of them."""
 
 
 @dataclass(frozen=True)
-class MakePointTracker:
-    """Loads a model and makes the predictor that follows points with it."""
+class PointModel(JobPredictor):
+    """Follows points with a model; see `PointPredictor`."""
 
-    model: str | Path
-    settings: PointSettings
-    device: str | None = None
-    dtype: str | None = None
+    sites: ClassVar[tuple[str, ...]] = ("points",)
 
-    def __call__(self, protocol: EvaluationProtocol) -> PointPredictor:
-        """Returns the predictor, with the protocol's token budget unless the settings name a size."""
-        backbone = load(self.model, device=self.device, dtype=self.dtype, sites="points")
-        sized = self.settings.tokens is not None or self.settings.size is not None
-        budgeted = self.settings if sized else replace(self.settings, tokens=protocol.tokens)
-
-        def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], queries: Float64[np.ndarray, "q 3"]) -> Tracks:
-            with Video(images) as video, PointTracker(backbone, budgeted) as tracker:
-                tracker.observe(video)
-                return tracker.follow(queries)
-
-        return predict
+    def __call__(self, images: Images, queries: Float64[np.ndarray, "q 3"]) -> Tracks:
+        """Returns the tracks of the queries on all images."""
+        found = list(self.results(images, queries))
+        positions, visible, confidence = (
+            np.stack([getattr(each, name) for each in found], axis=1) for name in ("positions", "visible", "confidence")
+        )
+        return Tracks(positions, visible, confidence, queries)
 
 
 def model_method(
@@ -66,8 +58,7 @@ def model_method(
     chosen = settings or PointSettings()
     if preset is not None:
         chosen = replace(chosen, preset=get_point_preset(preset).name)
-    facts = {"model": weights_facts(model), "device": device, "dtype": dtype, **asdict(chosen)}
+    name = label or named(Path(model).name, preset)
     # What a preset says is part of what is measured, and may change under one name.
-    facts["preset"] = asdict(get_point_preset(chosen.preset or "points"))
-    name = label or "+".join(part for part in (Path(model).name, preset) if part)
-    return Method(name, MakePointTracker(model, chosen, device, dtype), facts, "points", device)
+    preset_facts = asdict(get_point_preset(chosen.preset or "points"))
+    return MakeJob(PointModel, "points", model, chosen, device, dtype).method("points", name, preset=preset_facts)
