@@ -33,8 +33,8 @@ for task in TASKS:
 ALLOWED["runs"] = ALLOWED["tracking"] | TASKS | {"drawing"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
-ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "world", "metrics", "observing", "analysis"}
-ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "observing"}
+ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "tasks", "world", "metrics", "observing"}
+ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis"}
 
 
 def imported_rooms(path: Path) -> set[str]:
