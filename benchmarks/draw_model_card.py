@@ -18,7 +18,7 @@ from undertow.backbones import load, resolve
 from undertow.drawing import contact_sheet
 from undertow.tracking import TrackSettings
 from undertow.tracking import resolve as resolve_settings
-from undertow.tracking.features import extract
+from undertow.tracking.settings import observer_of
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, crossing_scene, make_scene
 
 STEPS = 50
@@ -73,7 +73,7 @@ def main():
     for model in (asked.model, f"{asked.model}-untrained"):
         shown = load(model)
         settings = resolve_settings(TrackSettings(preset="dift"), shown, *frames[0].shape[:2])
-        seen = extract(shown, frames, range(len(frames)), settings)
+        seen = observer_of(shown, settings).see(frames, range(len(frames)))
         colours = principal_colours([each.keys[0] for each in seen]).reshape(len(frames), *settings.grid, 3)
         rows += [np.asarray(Image.fromarray(c).resize((480, 270), Image.Resampling.NEAREST)) for c in colours]
         titles += [f"{model}, frame {time}" for time in (0, 16, 32, 47)]

@@ -21,6 +21,7 @@ from undertow.benchmarks.parse.methods import WAYS
 from undertow.drawing import ClassView, labelled_panel, marked_row, panel_grid, pca_pictures, time_slice
 from undertow.drawing.panels import scaled
 from undertow.masks import read_class_map
+from undertow.observing.observer import Observer
 from undertow.parsing import parse, resolve_parse
 from undertow.parsing.features import extract_tokens
 from undertow.video import Video
@@ -46,7 +47,7 @@ def sheet(images, anchor, backbone, ways, row, names):
     height, width = images[0].shape[:2]
     settings = {way: replace(WAYS[way], tokens=get_protocol("lab").tokens) for way in ways}
     resolved = resolve_parse(next(iter(settings.values())), backbone, height, width)
-    tokens = extract_tokens(backbone, images, range(len(images)), resolved).tokens.cpu().numpy()
+    tokens = extract_tokens(Observer(backbone, resolved), images, range(len(images)), resolved).tokens.cpu().numpy()
     maps = {
         way: [result.labels for result in parse(np.stack(images), {0: anchor}, backbone, own)]
         for way, own in settings.items()

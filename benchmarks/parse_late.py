@@ -54,12 +54,12 @@ def shared_features():
     """Lets variants that read the same frames in the same way share what they read."""
     read, seen = vidseg.extract_tokens, {}
 
-    def remembered(backbone, images, indices, resolved):
+    def remembered(observer, images, indices, resolved):
         parts = []
         for image, index in zip(images, indices, strict=True):
             key = (index, resolved.place, resolved.sites, resolved.noising, resolved.input_size)
             if key not in seen:
-                seen[key] = read(backbone, [image], [index], resolved)
+                seen[key] = read(observer, [image], [index], resolved)
             parts.append(seen[key])
         names = [each.name for each in fields(TokenFeatures)]
         return TokenFeatures(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

@@ -20,10 +20,10 @@ import torch
 
 from undertow.backbones import Noising, inversion_steps, load
 from undertow.metrics import ConfusionMatrix
+from undertow.observing.resizing import resize
 from undertow.parsing.anchors import nearest_labels, token_labels
 from undertow.parsing.classifiers import NearestNeighbours
 from undertow.parsing.features import normalised, placed
-from undertow.tracking.features import resize
 from undertow.world import CLASSES, FIRST_VALIDATION_SEED, make_family_scene, semantic_map
 
 FAMILIES = ("mixed", "entrances", "look-alikes", "plain", "camera", "deformation")
@@ -51,7 +51,7 @@ def queries(backbone, images, size, noising, sites):
     found = {site.path: [] for site in sites}
     for start in range(0, len(images), 4):
         part = images[start : start + 4]
-        latents = backbone.encode(np.stack(part), size)
+        latents = backbone.encode(resize(np.stack(part), size))
         noisy = backbone.prepare(latents, noising, range(start, start + len(part)))
         seen = backbone.observe(noisy, noising.timestep, sites)
         for path, values in seen.queries.items():
@@ -78,7 +78,7 @@ def score(features, maps, grid, total, k=4):
 
 def colours(images, grid, place):
     """Returns the colour of each token and, weighed by `place`, where it is."""
-    pixels = np.stack([resize(image, grid) for image in images]).astype(np.float32) / 255
+    pixels = resize(np.stack(images), grid).astype(np.float32) / 255
     rows, columns = np.meshgrid(np.linspace(0, 1, grid[0]), np.linspace(0, 1, grid[1]), indexing="ij")
     where = np.broadcast_to(np.stack([rows, columns], -1), (*pixels.shape[:3], 2)) * place
     return torch.from_numpy(np.concatenate([pixels, where], -1).astype(np.float32)).flatten(1, 2)

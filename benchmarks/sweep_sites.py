@@ -25,7 +25,7 @@ from undertow.benchmarks.core.datasets import open_dataset, select_samples
 from undertow.benchmarks.core.protocols import get_protocol
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.tracking import MaskTracker, TrackSettings, resolve
-from undertow.tracking.features import extract
+from undertow.tracking.settings import observer_of
 from undertow.training.validation import Validation
 from undertow.video import Frame, Video
 from undertow.world import FIRST_VALIDATION_SEED, make_scene
@@ -74,11 +74,11 @@ def candidate_sites(backbone, parts):
 
 def read_features(backbone, frames, settings):
     """Returns the features of all frames, in batches of four."""
-    resolved = resolve(settings, backbone, *frames[0].image.shape[:2])
+    observer = observer_of(backbone, resolve(settings, backbone, *frames[0].image.shape[:2]))
     features = []
     for start in range(0, len(frames), 4):
         batch = frames[start : start + 4]
-        features += extract(backbone, [f.image for f in batch], [f.index for f in batch], resolved)
+        features += observer.see([f.image for f in batch], [f.index for f in batch])
     return features
 
 

@@ -32,7 +32,7 @@ from undertow.backbones import Site, get_card, load, random_backbone
 from undertow.backbones.published import ARCHITECTURES
 from undertow.base import set_threads
 from undertow.tracking import TrackSettings, resolve
-from undertow.tracking.features import resize
+from undertow.tracking.settings import observer_of
 from undertow.tracking.tuning import Objective, TuningSettings
 
 WAYS = "straightforward; ours; ours, together; ours, recomputed; straightforward, bfloat16; ours, bfloat16"
@@ -117,8 +117,8 @@ def prepare(model, asked, share=1.0):
         # The way to the noise level is the same for all, and not what is measured.
         resolved = replace(resolved, noising=replace(resolved.noising, kind="noise"))
     null, heads = model.condition("").tensor, sum(site.heads for site in resolved.sites)
-    latents = model.encode(np.stack([resize(image, resolved.input_size)]))
-    latents = model.prepare(latents, resolved.noising, [0]).to(model.dtype)
+    observer = observer_of(model, resolved)
+    latents = observer.noise(observer.encode([image], [0]), [0]).to(model.dtype)
     tuning = TuningSettings(recomputed="recomputed" in flags, together=asked.objects if "together" in flags else None)
     ids = list(range(1, asked.objects + 1))
     objective = Objective(model, image, 0, labels, ids, resolved, tuning)

@@ -9,6 +9,7 @@ import torch
 import undertow as ut
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID
+from undertow.observing.observer import Observer
 from undertow.parsing import Parser, ParseSettings, parse, resolve_parse
 from undertow.parsing.bank import Labelled
 from undertow.parsing.parser import make_labeller
@@ -207,9 +208,10 @@ def test_batches_of_one_size_do_not_change_unrefined_labels(tiny_like, clip):
     settings = replace(SETTINGS, refine=False, batch=7)
     video, resolved = ut.Video(images), resolve_parse(settings, tiny_like, 75, 101)
     frames, ids = list(video), tuple(np.unique(maps[0]).tolist())
-    together = make_labeller(tiny_like, resolved, ids).label(frames, {0: maps[0]}).soft
+    observer = Observer(tiny_like, resolved)
+    together = make_labeller(observer, resolved, ids).label(frames, {0: maps[0]}).soft
     for frame in frames[1:]:
-        alone = make_labeller(tiny_like, resolved, ids)
+        alone = make_labeller(observer, resolved, ids)
         alone.learn(frames[:1], {0: maps[0]})
         found = alone.label([frame], {}).soft[0]
         # The networks round differently in other batches, which may exchange neighbours as near as each other.
@@ -218,7 +220,8 @@ def test_batches_of_one_size_do_not_change_unrefined_labels(tiny_like, clip):
 
 def test_what_moves_on_within_a_batch_is_nothing_new(tiny_like):
     """Tokens that change a little from frame to frame are followed; what is unlike all frames before is new."""
-    labeller = make_labeller(tiny_like, resolve_parse(replace(SETTINGS, discover=True), tiny_like, 75, 101), (0, 1))
+    resolved = resolve_parse(replace(SETTINGS, discover=True), tiny_like, 75, 101)
+    labeller = make_labeller(Observer(tiny_like, resolved), resolved, (0, 1))
     rows, columns = labeller.resolved.grid
     tokens = 0.1 * torch.rand(12, rows * columns, 3, generator=torch.Generator().manual_seed(0))
     patch = torch.zeros(rows, columns, dtype=torch.bool)

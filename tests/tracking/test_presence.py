@@ -8,8 +8,8 @@ import torch
 from undertow.affinity import KernelSettings
 from undertow.backbones import load
 from undertow.base import SettingsError
+from undertow.observing.observer import FrameFeatures
 from undertow.tracking import MaskTracker, PresenceModel, PresenceSignals, TrackSettings, track
-from undertow.tracking.features import FrameFeatures
 from undertow.tracking.lost import judge, without
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.presence import WITNESSES, Witnesses, given, log_odds, winners

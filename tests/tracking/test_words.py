@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as functional
 
 from undertow.base import CueError, SettingsError
+from undertow.observing.resizing import resize
 from undertow.tracking import TrackSettings, resolve
-from undertow.tracking.features import resize
 from undertow.tracking.words import WordSettings, cross_attention_map, cross_sites, otsu, word_map, word_mask
 from undertow.world import crossing_scene
 
@@ -44,7 +44,7 @@ def test_the_map_is_the_mean_attention_to_the_words_pieces(speller, image):
         module = speller.denoiser.get_submodule(name)
         for key, part in (("q", module.to_q), ("k", module.to_k)):
             handles.append(part.register_forward_hook(lambda _, __, out, at=(name, key): seen.__setitem__(at, out[0])))
-    latents = speller.encode(np.stack([resize(image, resolved.input_size)]))
+    latents = speller.encode(resize(image[None], resolved.input_size))
     speller.denoise(latents, resolved.noising.timestep, speller.condition("a red disc."))
     for handle in handles:
         handle.remove()

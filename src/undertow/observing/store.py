@@ -70,6 +70,14 @@ class TensorStore:
             return False
         return True
 
+    def drop(self, name: str) -> None:
+        """Forgets a group, and deletes its file."""
+        if name in self._kept:
+            self._used -= _bytes(self._kept.pop(name))
+        if name in self._written:
+            self._path(name).unlink(missing_ok=True)
+            self._written.discard(name)
+
     def forget(self) -> None:
         """Forgets everything; files in the user's folder are replaced when their names are used again."""
         self._kept.clear()
@@ -105,7 +113,7 @@ class TensorStore:
         folder = self._folder
         if folder is None:
             if self._temporary is None:
-                self._temporary = tempfile.TemporaryDirectory(prefix="undertow-points-")
+                self._temporary = tempfile.TemporaryDirectory(prefix="undertow-")
             folder = Path(self._temporary.name)
         return folder / f"{name}.safetensors"
 

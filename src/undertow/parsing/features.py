@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import Backbone
 from undertow.base import SettingsError
+from undertow.observing.observer import Observer
 from undertow.parsing.settings import ResolvedParse
 
 # Frames per forward of a model whose frames do not see each other.
@@ -23,17 +23,15 @@ class TokenFeatures:
     Attributes:
         tokens: Features of every token, normalised, and its place.
         correspond: What tokens find each other by in other frames.
-        latents: Clean latents of the frames.
     """
 
     tokens: Float[Tensor, "f s c"]
     correspond: Float[Tensor, "f s d"]
-    latents: Float[Tensor, "f c lh lw"]
 
 
 @torch.no_grad()
 def extract_tokens(
-    backbone: Backbone, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int], resolved: ResolvedParse
+    observer: Observer, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int], resolved: ResolvedParse
 ) -> TokenFeatures:
     """Returns the features of frames of one size.
 
@@ -43,43 +41,34 @@ def extract_tokens(
     forward.
 
     Args:
-        backbone: The model.
+        observer: What shows the model the frames.
         images: Frames at native size.
         indices: Their numbers, which seed the noise.
-        resolved: Sites, noise level and size.
+        resolved: Sites and places.
 
     Raises:
         SettingsError: if the sites are not of one width.
     """
     # Frames of a video model see each other, so all of them go together.
-    together = _TOGETHER if backbone.card.chunk == 1 else len(images)
+    together = _TOGETHER if observer.backbone.card.chunk == 1 else len(images)
     parts = [
-        _extract(backbone, images[start : start + together], indices[start : start + together], resolved)
+        _extract(observer, images[start : start + together], indices[start : start + together], resolved)
         for start in range(0, len(images), together)
     ]
-    return TokenFeatures(
-        torch.cat([part.tokens for part in parts]),
-        torch.cat([part.correspond for part in parts]),
-        torch.cat([part.latents for part in parts]),
-    )
+    return TokenFeatures(torch.cat([part.tokens for part in parts]), torch.cat([part.correspond for part in parts]))
 
 
 def _extract(
-    backbone: Backbone, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int], resolved: ResolvedParse
+    observer: Observer, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int], resolved: ResolvedParse
 ) -> TokenFeatures:
-    latents = backbone.encode(np.stack(images), resolved.input_size)
-    noisy = backbone.prepare(latents, resolved.noising, indices)
-    # Models of clips are conditioned on their first picture; image models on the null text.
-    conditioning = backbone.condition(images=np.stack(images), size=resolved.input_size)
-    sites = [*resolved.sites, resolved.correspond]
-    seen = backbone.observe(noisy, resolved.noising.timestep, sites, conditioning)
+    noisy = observer.noise(observer.encode(images, indices), indices)
+    seen = observer.observe(noisy, observer.condition(images), sites=[*resolved.sites, resolved.correspond])
     queries = [_joined(seen.queries[site.path]) for site in resolved.sites]
     if len({each.shape for each in queries}) != 1:
         shapes = ", ".join(f"{site.path} {tuple(q.shape[1:])}" for site, q in zip(resolved.sites, queries, strict=True))
         raise SettingsError(f"features are the mean of sites of one width, found {shapes}; choose other sites")
-    correspond = _joined(seen.queries[resolved.correspond.path])
     tokens = placed(normalised(torch.stack(queries).mean(0)), resolved.grid, resolved.place)
-    return TokenFeatures(tokens, correspond, latents)
+    return TokenFeatures(tokens, _joined(seen.queries[resolved.correspond.path]))
 
 
 def normalised(features: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:

@@ -1,7 +1,8 @@
 """From a video and its anchors to the class of every pixel: batches through the stages, both ways in time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID, LabelMap
+from undertow.observing.observer import Observer
+from undertow.observing.store import TensorStore
 from undertow.parsing.anchors import balanced, check_anchors, class_shares, classes_of
 from undertow.parsing.labellers.emerdiff import FramewiseLabeller
 from undertow.parsing.labellers.propagate import PropagatingLabeller
@@ -21,6 +24,9 @@ from undertow.parsing.protocols import CoarseBatch, Labeller, ParseResult, Sharp
 from undertow.parsing.settings import ParseSettings, ResolvedParse, resolve_parse
 from undertow.refinement.crf import refine_crf
 from undertow.video import Clip, Frame, Video
+
+# Bytes of clean latents kept in memory; more than that, of frames looked at ahead of their turn, goes to a file.
+LATENTS = 1 << 28
 
 
 def parse(
@@ -98,33 +104,37 @@ class Parser:
         sharpen = make_sharpener(self.backbone, resolved)
         ids = classes_of(anchors)
         shares = class_shares(anchors, ids) if anchors else torch.zeros(0)
-        labeller = make_labeller(self.backbone, resolved, ids)
-        if self.next:
-            labeller.restore(_part(self._border, "labeller."))
-            self._early = {int(name): soft for name, soft in _part(self._border, "early.").items()}
-        elif video.again and self.settings.direction == "both":
-            self._look_ahead(_Batches(video, self.settings.batch), anchors, labeller)
-        first = min(anchors, default=-1)
-        size = self.settings.batch
+        first, size = min(anchors, default=-1), self.settings.batch
         left = iter(_left(video, self.next) if frames is None else frames)
-        for place in count(self.next // size):
-            if not (batch := list(islice(left, size))):
-                return
-            given = {frame.index: anchors[frame.index] for frame in batch if frame.index in anchors}
-            if place in self._early:
-                soft = self._early.pop(place).float()
-                coarse = CoarseBatch([f.index for f in batch], [f.image for f in batch], soft, labeller.ids)
-            elif batch[-1].index < first:
-                coarse = None
-            else:
-                coarse = labeller.label(batch, given)
-            results = self._results(batch, coarse, given, sharpen, resolved, shares)
-            for number, result in enumerate(results, start=1):
-                if number == len(batch):
-                    # What comes after this frame does not depend on it any more.
-                    self.next += len(batch)
-                    self._border = self._packed(labeller)
-                yield result
+        # What is looked at more than once is encoded the first time only.
+        with closing(TensorStore(memory=LATENTS)) as store:
+            observer = Observer(self.backbone, resolved, store=store)
+            labeller = make_labeller(observer, resolved, ids)
+            if self.next:
+                labeller.restore(_part(self._border, "labeller."))
+                self._early = {int(name): soft for name, soft in _part(self._border, "early.").items()}
+            elif video.again and self.settings.direction == "both":
+                self._look_ahead(_Batches(video, size), anchors, labeller)
+            for place in count(self.next // size):
+                if not (batch := list(islice(left, size))):
+                    return
+                given = {frame.index: anchors[frame.index] for frame in batch if frame.index in anchors}
+                if place in self._early:
+                    soft = self._early.pop(place).float()
+                    coarse = CoarseBatch([f.index for f in batch], [f.image for f in batch], soft, labeller.ids)
+                elif batch[-1].index < first:
+                    coarse = None
+                else:
+                    coarse = labeller.label(batch, given)
+                if coarse is not None and sharpen.needs_latents:
+                    coarse = replace(coarse, latents=observer.encode(coarse.images, coarse.indices))
+                observer.drop([frame.index for frame in batch])
+                for number, result in enumerate(self._results(batch, coarse, given, sharpen, shares), start=1):
+                    if number == len(batch):
+                        # What comes after this frame does not depend on it any more.
+                        self.next += len(batch)
+                        self._border = self._packed(labeller)
+                    yield result
 
     def state(self) -> dict[str, Tensor]:
         """Returns what is needed to go on from the last batch whose frames have all been yielded, by name."""
@@ -168,7 +178,6 @@ class Parser:
         coarse: CoarseBatch | None,
         given: Mapping[int, LabelMap],
         sharpen: Sharpener,
-        resolved: ResolvedParse,
         shares: Float[Tensor, " m"],
     ) -> Iterator[ParseResult]:
         """Yields a batch's results; without coarse labels, nothing is known of its frames."""
@@ -177,9 +186,6 @@ class Parser:
                 unknown = np.full(frame.image.shape[:2], VOID, np.uint16)
                 yield ParseResult(frame.index, frame.time, frame.name, unknown, (), {}, {})
             return
-        if sharpen.needs_latents and coarse.latents is None:
-            latents = self.backbone.encode(np.stack(coarse.images), resolved.input_size)
-            coarse = CoarseBatch(coarse.indices, coarse.images, coarse.soft, coarse.ids, latents)
         for frame, maps in zip(frames, sharpen(coarse), strict=True):
             maps = balanced(maps, shares, self.settings.balance)
             if self.settings.crf is not None and len(maps) > 1:
@@ -227,17 +233,17 @@ def decided(
     )
 
 
-def make_labeller(backbone: Backbone, resolved: ResolvedParse, ids: Sequence[int]) -> Labeller:
+def make_labeller(observer: Observer, resolved: ResolvedParse, ids: Sequence[int]) -> Labeller:
     """Returns the first stage of a run's method.
 
     Args:
-        backbone: The model.
+        observer: What shows the model the frames.
         resolved: The run's numbers.
         ids: Classes of the anchors; empty if there are none.
     """
     kinds = {"vidseg": TokenLabeller, "propagate": PropagatingLabeller, "emerdiff": FramewiseLabeller}
     make: type[TokenLabeller] | type[PropagatingLabeller] = kinds[resolved.settings.method or "vidseg"]
-    return make(backbone, resolved, ids)
+    return make(observer, resolved, ids)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.points.features import PointFeatures
+from undertow.observing.observer import FrameFeatures
 from undertow.points.matching import FLOOR, backward_rows, forward_rows, interpolate, log_denominators
 from undertow.points.paths import peaks
 from undertow.points.positions import decode, refine, window
 from undertow.points.settings import ResolvedPoints
 from undertow.points.visibility import Evidence
 
-Pair = tuple[PointFeatures, PointFeatures]
+Pair = tuple[FrameFeatures, FrameFeatures]
 """Features of a frame that points are known in and of one that they are looked for in, seen together."""
 
 

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from undertow.backbones import Backbone
 from undertow.base import SettingsError, option
+from undertow.observing.observer import Source
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 from undertow.observing.store import MEMORY
 from undertow.points.chunks import Cover
 from undertow.points.positions import Decoding
 
-Source = Literal["attention", "features", "latents", "pixels"]
 Combination = Literal["forward", "mean", "product"]
 Lookup = Literal["descriptor", "matches"]
 Anchor = Literal["query", "first"]

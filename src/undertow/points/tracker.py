@@ -17,9 +17,10 @@ from torch import Tensor
 from undertow.backbones import Backbone, load
 from undertow.base import Progress, SettingsError, SilentProgress, VideoError
 from undertow.masks import LabelMap
+from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import MEMORY, TensorStore
 from undertow.points.chunks import cover
-from undertow.points.features import PointFeatures, observe, prepare_images
+from undertow.points.features import descriptors
 from undertow.points.following import Pair, step
 from undertow.points.paths import best_path
 from undertow.points.queries import check_points, grid_points, mask_points
@@ -114,6 +115,7 @@ class PointTracker:
         self.forwards = 0
         self._store = TensorStore(folder, memory)
         self._resolved: ResolvedPoints | None = None
+        self._observer: Observer
         self._size = (0, 0)
         self._numbers: list[int] = []
         self._anchored: dict[int, list[tuple[int, ...]]] = {}
@@ -223,19 +225,19 @@ class PointTracker:
         if self._size not in ((0, 0), size):
             self.close()
         self._size = size
-        self._resolved = resolve_points(self.settings, self.backbone, *size)
+        resolved = self._resolved = resolve_points(self.settings, self.backbone, *size)
+        # Frames of a video model are seen in chunks, more than once, and what is kept of them are latents.
+        store = self._store if resolved.chunk > 1 else None
+        self._observer = Observer(self.backbone, resolved, resolved.source, store=store)
 
     def _show(self, frames: Sequence[Frame], places: Sequence[int]) -> None:
         """Encodes frames of a batch; an image model observes them, too."""
-        names = [f"latents_{place}" if self.resolved.chunk > 1 else _name(-1, -1, place) for place in places]
-        if all(self._store.holds(name) for name in names):
+        names = [_name(-1, -1, place) for place in places]
+        if self.resolved.chunk == 1 and all(self._store.holds(name) for name in names):
             return
-        prepared = prepare_images(self.backbone, [frame.image for frame in frames], self.resolved)
-        if self.resolved.chunk > 1:
-            for name, latents in zip(names, prepared.cpu(), strict=True):
-                self._store.put(name, {"latents": latents.clone()})
-            return
-        self._observe(prepared, [frame.index for frame in frames], names)
+        prepared = self._observer.encode([frame.image for frame in frames], places)
+        if self.resolved.chunk == 1:
+            self._observe(prepared, [frame.index for frame in frames], names)
 
     def _anchor(self, anchor: int, progress: Progress) -> None:
         """Makes sure that chunks which begin with a frame have been observed."""
@@ -246,8 +248,7 @@ class PointTracker:
         for number, chunk in enumerate(chunks):
             names = [_name(anchor, number, place) for place in chunk]
             if not all(self._store.holds(name) for name in names):
-                latents = torch.stack([self._store.get(f"latents_{place}")["latents"] for place in chunk])
-                self._observe(latents, [self._numbers[place] for place in chunk], names)
+                self._observe(self._observer.encoded(chunk), [self._numbers[place] for place in chunk], names)
             progress.advance()
         self._anchored[anchor] = chunks
 
@@ -256,15 +257,16 @@ class PointTracker:
         self.forwards += 1
         if self.resolved.spare:
             prepared, indices, names = torch.cat([prepared[:1], prepared]), [indices[0], *indices], [None, *names]
-        for name, seen in zip(names, observe(self.backbone, prepared, indices, self.resolved), strict=True):
+        for name, seen in zip(names, self._observer.compare(prepared, indices), strict=True):
             if name is None:  # the spare copy, which is there for others to look at
                 continue
-            self._store.put(name, {"queries": seen.queries, "keys": seen.keys})
+            kept = descriptors(seen, self.resolved)
+            self._store.put(name, {"queries": kept.queries, "keys": kept.keys})
 
-    def _features(self, anchor: int, chunk: int, place: int) -> PointFeatures:
+    def _features(self, anchor: int, chunk: int, place: int) -> FrameFeatures:
         tensors = self._store.get(_name(anchor, chunk, place))
         device = self.backbone.device
-        return PointFeatures(tensors["queries"].to(device), tensors["keys"].to(device))
+        return FrameFeatures(tensors["queries"].to(device), tensors["keys"].to(device))
 
     def _pairs(self, start: int, place: int, time: int) -> list[Pair]:
         """Returns the features of two frames, for points asked for on frame `start`, as each chunk with both saw them.

@@ -8,8 +8,7 @@ from jaxtyping import Float, UInt8
 from undertow.affinity import attention_row
 from undertow.backbones import Backbone
 from undertow.base import CueError
-from undertow.tracking.features import extract
-from undertow.tracking.settings import TrackSettings, resolve
+from undertow.tracking.settings import TrackSettings, observer_of, resolve
 from undertow.video import Video
 
 
@@ -68,9 +67,9 @@ def inspect(
         rows, columns = resolved.grid
         cell = (int(y * rows / video.height), int(x * columns / video.width))
         # One by one: tokens then see what they would see in tracking, whatever the two frames are.
+        observer = observer_of(backbone, resolved)
         asking, looked_at = (
-            extract(backbone, [image], [index], resolved)[0]
-            for image, index in zip(images, (frame_a, frame_b), strict=True)
+            observer.see([image], [index])[0] for image, index in zip(images, (frame_a, frame_b), strict=True)
         )
         token = cell[0] * columns + cell[1]
         row = attention_row(asking.queries, looked_at.keys, token, resolved.grid, resolved.kernel)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.affinity import KernelSettings, compute_affinity
-from undertow.tracking.features import FrameFeatures
+from undertow.observing.observer import FrameFeatures
 from undertow.tracking.memory import Reference
 from undertow.tracking.presence import HeadWeights, PresenceModel, PresenceSignals, Witnesses, given
 

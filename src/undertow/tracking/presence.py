@@ -15,7 +15,7 @@ from torch import Tensor
 
 from undertow.affinity import KernelSettings
 from undertow.affinity.similarity import Similarity
-from undertow.tracking.features import FrameFeatures
+from undertow.observing.observer import FrameFeatures
 from undertow.tracking.memory import Reference
 
 # Tokens of an anchor's object that look back, spread evenly over it: enough for a mean, whatever the object's size.

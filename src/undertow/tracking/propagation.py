@@ -8,7 +8,7 @@ from torch import Tensor
 
 from undertow.affinity import compute_affinity
 from undertow.masks import LabelMap, soft_one_hot
-from undertow.tracking.features import FrameFeatures
+from undertow.observing.observer import FrameFeatures
 from undertow.tracking.kernels import Group, with_background
 from undertow.tracking.memory import Reference
 from undertow.tracking.settings import ResolvedSettings

@@ -1,13 +1,16 @@
 """What a tracker may be told, and how that and the model's card become the numbers one run uses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from undertow.affinity import KernelSettings, Preset, get_preset
-from undertow.backbones import Backbone
+from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError, option
+from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
+from undertow.observing.store import TensorStore
 
 
 @dataclass(frozen=True)
@@ -126,3 +129,15 @@ def resolve(
         channel_norm=settings.channel_norm,
         lost=settings.lost or ("empty" if preset.name in card.calibrated and not tuned else "keep"),
     )
+
+
+def observer_of(
+    backbone: Backbone,
+    resolved: ResolvedSettings,
+    conditionings: Sequence[Conditioning] = (),
+    store: TensorStore | None = None,
+) -> Observer:
+    """Returns what shows a model the frames of a run; see `Observer`."""
+    source = resolved.preset.source
+    sites = resolved.sites[-1:] if source == "features" else resolved.sites
+    return Observer(backbone, resolved, source, sites=sites, conditionings=conditionings, store=store)

@@ -15,14 +15,15 @@ from torch import Tensor
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, MaskError, SettingsError
 from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot, upsample_argmax
-from undertow.tracking.features import FrameFeatures, extract
+from undertow.observing.observer import FrameFeatures
+from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.presence import PresenceModel, Witnesses
 from undertow.tracking.propagation import carry, with_given
 from undertow.tracking.results import ObjectScore, TrackResult
-from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
+from undertow.tracking.settings import ResolvedSettings, TrackSettings, observer_of, resolve
 from undertow.tracking.state import Snapshot, pack, unpack
 from undertow.video import Frame
 from undertow.video.frames import as_rgb, check_same_size
@@ -83,6 +84,7 @@ class MaskTracker:
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
         tuned: Kernels of objects; see `undertow.tracking.tuning`.
+        store: Where clean latents are kept, so that what shares it need not encode a frame again; see `Observer`.
 
     Attributes:
         presence_model: What makes a presence of signals; may be replaced before the first frame.
@@ -93,11 +95,13 @@ class MaskTracker:
         model: Backbone | str | Path = "tiny",
         settings: TrackSettings | None = None,
         tuned: TunedKernels | None = None,
+        store: TensorStore | None = None,
     ):
         self.backbone = load(model, sites="track") if isinstance(model, str | Path) else model
         self.settings = settings or TrackSettings()
         self.tuned = tuned
         self.presence_model = PresenceModel()
+        self._store = store
         self._state: _State | None = None
 
     @property
@@ -148,9 +152,9 @@ class MaskTracker:
         """Returns the features of frames, which depend on nothing but model, settings and the frames themselves."""
         for frame in frames:
             self._begun(frame)
-        images = [frame.image for frame in frames]
         conditionings = self.tuned.conditionings if self.tuned else ()
-        return extract(self.backbone, images, [frame.index for frame in frames], self.resolved, conditionings)
+        observer = observer_of(self.backbone, self.resolved, conditionings, self._store)
+        return observer.see([frame.image for frame in frames], [frame.index for frame in frames])
 
     @_all_or_nothing
     @torch.no_grad()

@@ -13,11 +13,12 @@ import torch.nn.functional as functional
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import Backbone, Noising, Site
+from undertow.backbones import Backbone, Site
 from undertow.base import CueError, SettingsError
 from undertow.masks import LabelMap
-from undertow.tracking.features import extract, resize
-from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
+from undertow.observing.observer import Observer
+from undertow.observing.settings import noise_level
+from undertow.tracking.settings import ResolvedSettings, TrackSettings, observer_of, resolve
 from undertow.tracking.tuning.attention import carry_per_head
 
 
@@ -98,7 +99,7 @@ def word_map(
     first = cross_attention_map(backbone, image, word, resolved, how)
     if not how.rounds:
         return _stretched(first)
-    features = extract(backbone, [image], [0], resolved)[0]
+    features = observer_of(backbone, resolved).see([image], [0])[0]
     kernel = replace(resolved.kernel, temperature=how.temperature or resolved.kernel.temperature)
     carried = _stretched(first).flatten()[None, None]
     for _ in range(how.rounds):
@@ -114,12 +115,11 @@ def cross_attention_map(
     """Returns the mean attention of the image's tokens to the pieces of a word, over the decoder's cross-attentions."""
     places = _places(backbone, how.sentence, word)
     conditioning = backbone.condition(how.sentence.format(word.strip()))
-    noising = _told(resolved.noising, how.timestep)
-    latents = backbone.encode(np.stack([resize(image, resolved.input_size)]))
-    noisy = backbone.prepare(latents, noising, [0])
+    observer = Observer(backbone, replace(resolved, noising=noise_level(resolved.noising, how.timestep)))
+    noisy = observer.noise(observer.encode([image], [0]), [0])
     maps = []
     for stride, sites in _by_stride(cross_sites(backbone)).items():
-        seen = backbone.observe(noisy, noising.timestep, sites, conditioning)
+        seen = observer.observe(noisy, conditioning, sites=sites)
         for site in sites:
             queries, keys = seen.queries[site.path][0].float(), seen.keys[site.path][0].float()
             share = (queries @ keys.mT / site.head_dim**0.5).softmax(-1)[..., places].sum(-1).mean(0)
@@ -177,11 +177,6 @@ def _places(backbone: Backbone, sentence: str, word: str) -> list[int]:
             "as disc, red and striped: use one of them, a --box or a --point"
         )
     return list(range(1 + len(before), 1 + len(before) + len(pieces)))
-
-
-def _told(noising: Noising, timestep: int | None) -> Noising:
-    """Returns the way to a noise level, at another timestep if one is given."""
-    return noising if timestep is None else replace(noising, timestep=timestep, steps_grid=(timestep,))
 
 
 def _by_stride(sites: Sequence[Site]) -> dict[int, list[Site]]:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from undertow.base import SettingsError
+from undertow.observing.resizing import resize
 from undertow.tracking import TrackSettings, resolve
-from undertow.tracking.features import resize
 from undertow.tracking.tuning import Objective, TuningSettings
 from undertow.tracking.tuning.views import altered_views, soft_iou
 
@@ -28,7 +28,7 @@ def test_loss_and_gradients_are_the_straightforward_ones(tunable, clip, resolved
     logits = torch.tensor([[0.4, -0.2], [0.0, 1.0]], requires_grad=True)
     losses = objective.losses(objective.heads(states), logits.softmax(-1))
     ours = torch.autograd.grad(losses.sum(), (states, logits))
-    latents = tunable.encode(np.stack([resize(images[0], resolved.input_size)]))
+    latents = tunable.encode(resize(images[:1], resolved.input_size))
     for place in range(2):
         one, weights = (each[place].detach().clone().requires_grad_() for each in (states, logits))
         loss = plain(tunable, latents, resolved, one, weights, objective.frame.masks[place], exclude_self)

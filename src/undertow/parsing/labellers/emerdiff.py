@@ -32,7 +32,7 @@ class FramewiseLabeller(TokenLabeller):
         soft = torch.stack([self._labelled(tokens) for tokens in seen.tokens])
         soft = self._given(frames, anchors, soft)
         maps = soft.reshape(*soft.shape[:2], *self.resolved.grid)
-        return CoarseBatch([f.index for f in frames], [f.image for f in frames], maps, self.ids, seen.latents)
+        return CoarseBatch([f.index for f in frames], [f.image for f in frames], maps, self.ids)
 
     def _labelled(self, tokens: Float[Tensor, "s c"]) -> Float[Tensor, "m s"]:
         """Returns the labels of one frame's tokens, one-hot."""

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones import Backbone
 from undertow.masks import LabelMap
+from undertow.observing.observer import Observer
 from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import ResolvedParse
 from undertow.tracking import MaskTracker, TrackSettings
@@ -24,13 +24,13 @@ class PropagatingLabeller:
     Frames before the first anchor are tracked backwards from it. Anchors after the first are used when they come.
 
     Args:
-        backbone: The model.
+        observer: What shows the model the frames.
         resolved: The run's numbers.
         ids: Classes of the anchors.
     """
 
-    def __init__(self, backbone: Backbone, resolved: ResolvedParse, ids: Sequence[int]) -> None:
-        self.backbone, self.resolved, self.ids = backbone, resolved, tuple(ids)
+    def __init__(self, observer: Observer, resolved: ResolvedParse, ids: Sequence[int]) -> None:
+        self.observer, self.resolved, self.ids = observer, resolved, tuple(ids)
         self.objects = {number: place for place, number in enumerate(ids, start=1)}
         self.forward = self._tracker()
         self.backward: MaskTracker | None = None
@@ -69,7 +69,7 @@ class PropagatingLabeller:
             batch=_TOGETHER,
             lost="keep",
         )
-        return MaskTracker(self.backbone, settings)
+        return MaskTracker(self.observer.backbone, settings, store=self.observer.store)
 
     def _track(
         self, tracker: MaskTracker, frames: Sequence[Frame], anchors: Mapping[int, LabelMap]

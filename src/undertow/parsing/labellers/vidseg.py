@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from undertow.backbones import Backbone
 from undertow.base import SettingsError
 from undertow.masks import LabelMap
+from undertow.observing.observer import Observer
 from undertow.parsing.anchors import majority, nearest_labels, token_labels
 from undertow.parsing.bank import FeatureBank, Labelled, widened
 from undertow.parsing.classifiers import NearestNeighbours, fit_classifier
@@ -33,13 +33,13 @@ class TokenLabeller:
     """Labels tokens by those of anchors and of batches before; without anchors, by the clusters of the first batch.
 
     Args:
-        backbone: The model.
+        observer: What shows the model the frames.
         resolved: The run's numbers.
         ids: Classes of the anchors; empty if there are none.
     """
 
-    def __init__(self, backbone: Backbone, resolved: ResolvedParse, ids: Sequence[int] = ()) -> None:
-        self.backbone, self.resolved, self.settings = backbone, resolved, resolved.settings
+    def __init__(self, observer: Observer, resolved: ResolvedParse, ids: Sequence[int] = ()) -> None:
+        self.observer, self.resolved, self.settings = observer, resolved, resolved.settings
         self.ids = tuple(ids)
         self.anchored = bool(ids)
         self.anchors: Labelled | None = None
@@ -82,14 +82,14 @@ class TokenLabeller:
         self._remember(seen.tokens, soft, frames[0].index)
         images = [frame.image for frame in frames]
         maps = soft.reshape(*soft.shape[:2], *grid)
-        return CoarseBatch([frame.index for frame in frames], images, maps, self.ids, seen.latents)
+        return CoarseBatch([frame.index for frame in frames], images, maps, self.ids)
 
     def _observe(self, frames: Sequence[Frame]) -> TokenFeatures:
         """Returns the features of a batch; those of the last one are kept."""
         indices = tuple(frame.index for frame in frames)
         if self._last is None or self._last[0] != indices:
             images = [frame.image for frame in frames]
-            self._last = indices, extract_tokens(self.backbone, images, indices, self.resolved)
+            self._last = indices, extract_tokens(self.observer, images, indices, self.resolved)
         return self._last[1]
 
     def _anchor_labels(
@@ -218,7 +218,7 @@ class TokenLabeller:
         def rows(name: str) -> Labelled | None:
             if f"{name}.tokens" not in tensors:
                 return None
-            parts = (tensors[f"{name}.{part}"].to(self.backbone.device) for part in ("tokens", "targets"))
+            parts = (tensors[f"{name}.{part}"].to(self.observer.backbone.device) for part in ("tokens", "targets"))
             return Labelled(*parts)
 
         self.ids = tuple(int(i) for i in tensors["ids"])

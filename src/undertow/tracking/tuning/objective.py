@@ -11,8 +11,7 @@ from torch import Tensor
 from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError
 from undertow.masks import LabelMap, soft_one_hot
-from undertow.tracking.features import resize
-from undertow.tracking.settings import ResolvedSettings
+from undertow.tracking.settings import ResolvedSettings, observer_of
 from undertow.tracking.tuning.attention import carry_per_head
 from undertow.tracking.tuning.fused import CLAMP as CLAMP
 from undertow.tracking.tuning.fused import cross_entropy, self_loss
@@ -52,13 +51,13 @@ class FrameView:
         if source not in ("attention", "features"):
             raise SettingsError(f"preset '{resolved.preset.name}' asks no model, so nothing can be tuned; use drift")
         self._hidden = source == "features"
-        self._sites = resolved.sites[-1:] if self._hidden else resolved.sites
-        latents = backbone.encode(np.stack([resize(image, resolved.input_size)]))
-        noisy = backbone.prepare(latents, resolved.noising, [index])
+        observer = observer_of(backbone, resolved)
+        noisy = observer.noise(observer.encode([image], [index]), [index])
+        self._sites = observer.sites
         self._observer = backbone.observer(
             noisy,
             resolved.noising.timestep,
-            self._sites,
+            observer.sites,
             features=self._hidden,
             compiled=compiled,
             recomputed=recomputed,

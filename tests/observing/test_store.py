@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from undertow.points import TensorStore
+from undertow.observing.store import TensorStore
 
 
 def tensors(value):

@@ -1,0 +1,173 @@
+"""Frames in, what a model sees in them out: resized, encoded and noised in the same way for every task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from undertow.backbones import Backbone, Conditioning, Noising, Observation, Site
+from undertow.observing.resizing import resize
+from undertow.observing.settings import ResolvedFrames
+from undertow.observing.store import TensorStore
+
+Source = Literal["attention", "features", "latents", "pixels"]
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """One frame's queries and keys, heads first; for all sources but attention they are the same tensor."""
+
+    queries: Float[Tensor, "a s d"]
+    keys: Float[Tensor, "a s d"]
+
+
+class Observer:
+    """Shows frames of one size to a model.
+
+        observer = Observer(backbone, resolved)
+        first, second = observer.see(images, indices=[0, 1])
+
+    Args:
+        backbone: The model.
+        resolved: Size, noise level and sites.
+        source: What is compared between frames: "attention" queries with keys, "features" hidden states, "latents" and
+            "pixels" 3 x 3 patches of clean latents or colours, on the grid.
+        sites: Where the model is read, if not at the run's sites.
+        conditionings: What it is conditioned on, the heads under each standing side by side; the null text alone if
+            empty. Noise is put on under the null text always, so that it is done once.
+        store: Where clean latents are kept until they are dropped, so that no frame is encoded twice.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        resolved: ResolvedFrames,
+        source: Source = "attention",
+        *,
+        sites: Sequence[Site] | None = None,
+        conditionings: Sequence[Conditioning] = (),
+        store: TensorStore | None = None,
+    ) -> None:
+        self.backbone, self.resolved, self.source, self.store = backbone, resolved, source, store
+        self.sites = resolved.sites if sites is None else tuple(sites)
+        self._conditionings: Sequence[Conditioning | None] = conditionings or [None]
+
+    def see(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int]) -> list[FrameFeatures]:
+        """Returns the features of frames, float32, each frame's as tensors of its own.
+
+        Args:
+            images: The frames at their native size.
+            indices: Their frame numbers, which seed the noise.
+        """
+        # Scores and their statistics are float32, whatever the network ran in. Keys outlive their batch.
+        return [
+            FrameFeatures(own := each.keys.float().clone(), own)
+            if each.queries is each.keys
+            else FrameFeatures(each.queries.float(), each.keys.float().clone())
+            for each in self.compare(self.encode(images, indices), indices)
+        ]
+
+    def encode(
+        self, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int]
+    ) -> Float[Tensor, "f c gh gw"]:
+        """Returns the clean latents of frames; of the source "pixels", colours on the grid instead.
+
+        Args:
+            images: The frames at their native size.
+            indices: Their frame numbers, by which the store knows them.
+        """
+        if self.store is None:
+            return self._encoded(images)
+        names = list(map(_name, indices))
+        new = [place for place, name in enumerate(names) if not self.store.holds(name)]
+        if new:
+            for place, latents in zip(new, self._encoded([images[place] for place in new]), strict=True):
+                self.store.put(names[place], {"latents": latents.cpu().clone()})
+        return self.encoded(indices)
+
+    def encoded(self, indices: Sequence[int]) -> Float[Tensor, "f c gh gw"]:
+        """Returns the latents of frames that the store has.
+
+        Raises:
+            KeyError: if it has not all of them.
+        """
+        kept = {} if self.store is None else {index: self.store.get(_name(index)) for index in indices}
+        return torch.stack([kept[index]["latents"] for index in indices]).to(self.backbone.device)
+
+    def drop(self, indices: Sequence[int]) -> None:
+        """Forgets the latents of frames."""
+        if self.store is not None:
+            for index in indices:
+                self.store.drop(_name(index))
+
+    def compare(self, prepared: Float[Tensor, "f c gh gw"], indices: Sequence[int]) -> list[FrameFeatures]:
+        """Returns what `encode` gave as features of frames that are seen together, as the model has them."""
+        if self.source == "pixels":
+            return _same(patches(prepared)[:, None])
+        if self.source == "latents":
+            return _same(patches(functional.adaptive_avg_pool2d(prepared.float(), self.resolved.grid))[:, None])
+        noisy, hidden = self.noise(prepared, indices), self.source == "features"
+        every = [self.observe(noisy, conditioning, features=hidden) for conditioning in self._conditionings]
+        paths = [site.path for site in self.sites]
+        if hidden:
+            return _same(torch.stack([seen.features[path] for seen in every for path in paths], dim=1))
+        # The heads of several sites stand side by side, as in DRIFT's three-layer variant.
+        queries, keys = (
+            torch.cat([heads[path] for heads in given for path in paths], dim=1)
+            for given in ([seen.queries for seen in every], [seen.keys for seen in every])
+        )
+        return [FrameFeatures(q, k) for q, k in zip(queries, keys, strict=True)]
+
+    def noise(
+        self, latents: Float[Tensor, "f c h w"], indices: Sequence[int], level: Noising | None = None
+    ) -> Float[Tensor, "f c h w"]:
+        """Returns clean latents at the run's noise level, or another."""
+        return self.backbone.prepare(latents, level or self.resolved.noising, indices)
+
+    def observe(
+        self,
+        noisy: Float[Tensor, "f c h w"],
+        conditioning: Conditioning | None = None,
+        *,
+        sites: Sequence[Site] | None = None,
+        features: bool = False,
+    ) -> Observation:
+        """Returns what one forward shows, which ends at the last of the sites.
+
+        Args:
+            noisy: Latents at the run's noise level.
+            conditioning: What the model is conditioned on; `None` for the null text.
+            sites: Where it is read, if not at the observer's sites.
+            features: Whether hidden states are wanted too.
+        """
+        at = self.sites if sites is None else sites
+        return self.backbone.observe(noisy, self.resolved.noising.timestep, at, conditioning, features=features)
+
+    def condition(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Conditioning:
+        """Returns what frames that go together are conditioned on: null text, and in some models the first frame."""
+        return self.backbone.condition(images=np.stack(images), size=self.resolved.input_size)
+
+    def _encoded(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float[Tensor, "f c gh gw"]:
+        stacked = np.stack(images)
+        if self.source == "pixels":
+            return torch.from_numpy(resize(stacked, self.resolved.grid)).permute(0, 3, 1, 2).float() / 255
+        return self.backbone.encode(resize(stacked, self.resolved.input_size))
+
+
+def patches(values: Float[Tensor, "f c h w"]) -> Float[Tensor, "f s nine_c"]:
+    """Returns the 3 x 3 neighbourhood of every cell as one vector, edges repeated."""
+    padded = functional.pad(values, (1, 1, 1, 1), mode="replicate")
+    return functional.unfold(padded, 3).transpose(1, 2).contiguous()
+
+
+def _name(index: int) -> str:
+    return f"latents_{index}"
+
+
+def _same(values: Float[Tensor, "f a s d"]) -> list[FrameFeatures]:
+    return [FrameFeatures(each, each) for each in values]
