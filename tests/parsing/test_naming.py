@@ -121,9 +121,9 @@ def test_a_table_reads_back_and_takes_short_forms(tmp_path):
         ({"one": "a"}, "'id' of row 0 is 'one'"),
         ([{"id": 1, "name": "a", "colour": "red"}], "colour of id 1 is 'red'; give #rrggbb"),
         ([{"id": 1, "name": "a", "colour": 7}], "colour of row 0 is 7"),
-        ([{"id": 70000, "name": "a"}], "id 70000 is none"),
+        ([{"id": 70000, "name": "a"}], "is 70000; give a whole number"),
         ([{"id": 1, "name": ""}], "id 1 is called ''"),
-        ([{"id": 1, "name": "a", "split": 1}], "id 1 is split into 1; give 2 or more"),
+        ([{"id": 1, "name": "a", "split": 1}], "is 1; give a whole number from 2"),
         ([{"id": 1, "name": "a", "split": 2, "merge": 3}], "id 1 is both merged and split"),
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "id 1 is listed twice"),
         ([{"id": 1, "name": "a", "merge": 2}, {"id": 2, "name": "b", "merge": 1}], "id 1 is merged into itself"),
@@ -140,5 +140,13 @@ def test_what_is_no_table_is_refused_with_the_file_and_the_reason(tmp_path, valu
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"no\.json' cannot be read"):
         NameTable.read(tmp_path / "no.json")
-    with pytest.raises(SettingsError, match="splitting makes 65536 ids"):
+    with pytest.raises(SettingsError, match="splitting makes more than 65535 ids"):
         MapEditor(NameTable((ClassEntry(1, "a", split=2),)), [65534])
+
+
+@pytest.mark.parametrize("split", [10**9, 1025, 2**70, -1, 0, 1.5, True, 1e999, "many", [2], {"parts": 2}])
+def test_a_number_of_parts_without_bounds_is_refused_before_anything_is_built(split, tmp_path):
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps({"classes": [{"id": 1, "name": "x", "split": split}]}))
+    with pytest.raises(SettingsError, match=r"'split' of row 0 .*give a whole number from 2 to 1024"):
+        NameTable.read(path)

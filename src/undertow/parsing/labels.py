@@ -82,7 +82,7 @@ def read_labels(path: Path) -> Figures:
         raise SettingsError(
             f"'{path}' holds no finished parsing run: {LABELS} is missing; parse the video first"
         ) from error
-    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise SettingsError(f"'{file}' is damaged; run the command again with --overwrite") from error
     return figures
 
@@ -96,7 +96,7 @@ def shown_classes(path: Path) -> NameTable:
     try:
         rows = json.loads((path / LABELS).read_text(encoding="utf-8"))["classes"]
         return NameTable(tuple(ClassEntry(int(row["id"]), str(row["name"]), str(row["colour"])) for row in rows))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise SettingsError(f"'{path / LABELS}' is damaged; run the command again with --overwrite") from error
 
 

@@ -6,6 +6,7 @@ consists of, which are followed through time by the pixels they share from one f
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from undertow.base import SettingsError, write_json
+from undertow.base import SettingsError, whole, write_json
 from undertow.masks import VOID, LabelMap
 from undertow.parsing.regions import RegionTracks
 
 Colour = tuple[int, int, int]
 UNKNOWN = "unknown"
 _COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+MOST_PARTS = 1024
 _FIELDS = {"id", "name", "colour", "merge", "split"}
 
 
@@ -48,8 +50,10 @@ class ClassEntry:
             raise SettingsError(f"names: id {self.id} is called {self.name!r}; give printable text")
         if self.colour is not None and not _COLOUR.fullmatch(self.colour):
             raise SettingsError(f"names: the colour of id {self.id} is '{self.colour}'; give #rrggbb, such as #d02090")
-        if self.split is not None and self.split < 2:
-            raise SettingsError(f"names: id {self.id} is split into {self.split}; give 2 or more, or leave split out")
+        if self.split is not None and not 2 <= self.split <= MOST_PARTS:
+            raise SettingsError(
+                f"names: id {self.id} is split into {self.split}; give 2 to {MOST_PARTS}, or leave split out"
+            )
         if self.merge is not None and self.split is not None:
             raise SettingsError(f"names: id {self.id} is both merged and split; choose one")
 
@@ -70,10 +74,9 @@ class NameTable:
     entries: tuple[ClassEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        ids = [entry.id for entry in self.entries]
-        twice = next((number for number in ids if ids.count(number) > 1), None)
-        if twice is not None:
-            raise SettingsError(f"names: id {twice} is listed twice; leave one of them out")
+        twice = [number for number, count in Counter(entry.id for entry in self.entries).items() if count > 1]
+        if twice:
+            raise SettingsError(f"names: id {twice[0]} is listed twice; leave one of them out")
         self.mapping()
 
     @classmethod
@@ -183,7 +186,7 @@ def _entries(value: Any) -> Iterator[ClassEntry]:
     if isinstance(value, dict) and isinstance(value.get("classes"), list):
         value = value["classes"]
     if isinstance(value, dict):
-        value = [{"id": int(key) if str(key).isdecimal() else key, "name": name} for key, name in value.items()]
+        value = [{"id": key, "name": name} for key, name in value.items()]
     if not isinstance(value, list):
         raise SettingsError("names: give a list of names, names by id, or the table that a run wrote")
     for place, row in enumerate(value):
@@ -195,11 +198,10 @@ def _entries(value: Any) -> Iterator[ClassEntry]:
             raise SettingsError(
                 f"names: row {place} has '{unknown[0]}', which is not one of {', '.join(sorted(_FIELDS))}"
             )
-        for name in ("id", "merge", "split"):
-            number = row.get(name)
-            whole = isinstance(number, int) and not isinstance(number, bool)
-            if not whole and (name == "id" or number is not None):
-                raise SettingsError(f"names: '{name}' of row {place} is {number!r}; give a whole number")
+        row = dict(row)
+        for name, least, most in (("id", 0, VOID - 1), ("merge", 0, VOID - 1), ("split", 2, MOST_PARTS)):
+            if name == "id" or row.get(name) is not None:
+                row[name] = whole(row[name], f"names: '{name}' of row {place}", least=least, most=most)
         if not isinstance(row.get("colour"), str | None):
             raise SettingsError(f'names: the colour of row {place} is {row["colour"]!r}; give text such as "#d02090"')
         yield ClassEntry(**row)
@@ -227,10 +229,10 @@ class MapEditor:
         # New ids come after all there are, in the order of the ids that are split.
         free = max([*self.ids, *self._mapping.values(), *self.table.splits], default=-1) + 1
         for number, count in self.table.splits.items():
+            if free + count - 1 > VOID:
+                raise SettingsError(f"names: splitting makes more than {VOID} ids; make fewer")
             self.parts[number] = (number, *range(free, free + count - 1))
             free += count - 1
-        if free > VOID:
-            raise SettingsError(f"names: splitting makes {free} ids; make fewer than {VOID}")
 
     def follow(self, labels: LabelMap) -> None:
         """Takes the next map, in order, to see which regions there are."""
