@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from undertow import cli
+from undertow.base import write_tensors
 from undertow.cli.errors import explain, printable
 from undertow.masks import read_written_map
 
@@ -42,6 +43,20 @@ def test_a_full_disk(kitchen, run, small_disk):
     masks = sorted((small_disk / "out" / "masks").iterdir())
     assert all(read_written_map(path).shape == labels().shape for path in masks)
     assert not [path for path in (small_disk / "out").rglob(".*") if path.name != ".journal.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["parse", "points"])
+def test_a_full_disk_whatever_is_written(kitchen, run, small_disk, command):
+    cue = ("--anchor", kitchen.mask, "--views", "none") if command == "parse" else ("--grid", 2)
+    video = kitchen.film("long.mp4", 60)
+    code, _, err = run(command, video, *cue, "--size", "tokens=192", "--threads", "1", "--out", small_disk / "out")
+    assert code == 2 and err.startswith("error: ") and "the disk is full" in err and err.count("\n") == 1
+
+
+def test_tensors_on_a_full_disk(small_disk):
+    with pytest.raises(OSError, match="No space left"):
+        write_tensors(small_disk / "state.safetensors", {"large": torch.zeros(10**6)})
+    assert not list(small_disk.iterdir())
 
 
 def test_a_limit_on_the_size_of_files(kitchen, run):

@@ -10,7 +10,7 @@ from undertow.base.errors import (
     VideoError,
     WeightsUnavailable,
 )
-from undertow.base.files import atomic_path, write_bytes, write_json, write_text
+from undertow.base.files import atomic_path, write_bytes, write_json, write_tensors, write_text
 from undertow.base.lock import LOCK, exclusive
 from undertow.base.names import inside, whole
 from undertow.base.options import Option, Options, option, options_of
@@ -42,5 +42,6 @@ __all__ = [
     "whole",
     "write_bytes",
     "write_json",
+    "write_tensors",
     "write_text",
 ]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from undertow.base import atomic_path
+from undertow.base import write_tensors
 
 MEMORY = 1 << 30
 
@@ -105,8 +105,7 @@ class TensorStore:
                 self._write(oldest, leaving)
 
     def _write(self, name: str, tensors: Tensors) -> None:
-        with atomic_path(self._path(name)) as temporary:
-            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
+        write_tensors(self._path(name), {key: tensor.contiguous() for key, tensor in tensors.items()})
         self._written.add(name)
 
     def _path(self, name: str) -> Path:

@@ -6,7 +6,6 @@ after the last state are of frames that will be made again, equal to the last bi
 
 import json
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -14,14 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from undertow.base import atomic_path
+from undertow.base import write_tensors
 
 JOURNAL, STATE = ".journal.jsonl", "state.safetensors"
 _FRAMES, _DIGEST = "frames", "digest"
-_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 class SavedState(NamedTuple):
@@ -76,19 +73,8 @@ class Journal:
 
 
 def save_state(folder: Path, state: SavedState) -> None:
-    """Writes a state, atomically.
-
-    Raises:
-        OSError: if the disk is full, or refuses for another reason.
-    """
-    with atomic_path(folder / STATE) as temporary:
-        try:
-            save_file(state.tensors, temporary, {_FRAMES: str(state.frames), _DIGEST: state.digest})
-        except SafetensorError as error:
-            number = _ERROR_NUMBER.search(str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder / STATE)) from error
+    """Writes a state, atomically."""
+    write_tensors(folder / STATE, state.tensors, {_FRAMES: str(state.frames), _DIGEST: state.digest})
 
 
 def recover(folder: Path, owned: Callable[[str], bool]) -> SavedState | None:

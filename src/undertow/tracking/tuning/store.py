@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from undertow.backbones import Backbone, Conditioning
-from undertow.base import SettingsError, atomic_path, write_json
+from undertow.base import SettingsError, write_json, write_tensors
 from undertow.masks import LabelMap
 from undertow.tracking.kernels import ObjectKernel
 
@@ -43,8 +42,7 @@ def write_kernel(path: Path | str, kernel: ObjectKernel, facts: Mapping[str, Any
         facts["text"] = kernel.conditioning.text
     tensors = {"conditioning": kernel.conditioning.tensor, "head_weights": kernel.head_weights}
     plain = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata={"undertow": json.dumps(facts)})
+    write_tensors(path, plain, {"undertow": json.dumps(facts)})
     write_json(path.with_suffix(".json"), facts)
 
 
