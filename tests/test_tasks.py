@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from dataclasses import dataclass, field
-from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,14 +38,6 @@ class ToySettings(FrameSettings):
         return {"gain": self.gain}
 
 
-@dataclass(frozen=True)
-class Brightness:
-    index: int
-    time: Fraction
-    name: str
-    value: float
-
-
 @dataclass
 class ToyJob:
     """Sums up how bright frames have been, so that a result depends on all frames before."""
@@ -58,7 +50,7 @@ class ToyJob:
     def run(self, frames, progress):
         for frame in frames:
             self.total += self.gain * float(frame.image.mean())
-            yield Brightness(frame.index, frame.time, frame.name, self.total)
+            yield SimpleNamespace(index=frame.index, time=frame.time, name=frame.name, value=self.total)
 
     def state(self):
         return {"total": torch.tensor(self.total, dtype=torch.float64)}
@@ -79,10 +71,6 @@ class ToyJob:
         write_text(run.path / "sums.csv", "".join(f"{line['frame']},{line['value']}\n" for line in run.lines()))
 
 
-def toy_work(settings, backbone, clip, given):
-    return Work((1, 1), (1, 1), labels=1, phases=(Phase("sum", bytes={"frame": 10**6}),))
-
-
 TOY = Task(
     name="brightness",
     title="How bright a video is",
@@ -93,7 +81,7 @@ TOY = Task(
     gather=lambda cues, clip, model, settings: Given(None),
     resolve=lambda settings, backbone, size, given: settings,
     start=lambda settings, backbone, clip, given, out, progress: ToyJob(settings.gain),
-    work=toy_work,
+    work=lambda settings, backbone, clip, given: Work((1, 1), (1, 1), 1, (Phase("sum", bytes={"frame": 10**6}),)),
     live=("overlay.mp4",),
 )
 
