@@ -23,8 +23,7 @@ from pathlib import Path
 import torch
 
 from undertow.backbones import load
-from undertow.runs import execute
-from undertow.runs.journal import Journal
+from undertow.runs import Folder, execute
 from undertow.tracking import TrackSettings
 from undertow.tracking.cues import given_masks
 from undertow.tracking.task import TASK
@@ -54,7 +53,7 @@ def die_at_write(number):
         if left[0] == 0:
             die()
 
-    fsync, replace, add = os.fsync, pathlib.Path.replace, Journal.add
+    fsync, replace, note = os.fsync, pathlib.Path.replace, Folder.note
 
     def stepped_fsync(handle):
         step()
@@ -67,8 +66,8 @@ def die_at_write(number):
         step()
         return done
 
-    def stepped_add(self, line):
-        journal = self._file
+    def stepped_note(self, result, line):
+        journal = self._journal
         write = journal.write
 
         class HalfLine:
@@ -85,13 +84,13 @@ def die_at_write(number):
             def __getattr__(_, name):
                 return getattr(journal, name)
 
-        self._file = HalfLine()
+        self._journal = HalfLine()
         try:
-            add(self, line)
+            note(self, result, line)
         finally:
-            self._file = journal
+            self._journal = journal
 
-    os.fsync, pathlib.Path.replace, Journal.add = stepped_fsync, stepped_replace, stepped_add
+    os.fsync, pathlib.Path.replace, Folder.note = stepped_fsync, stepped_replace, stepped_note
 
 
 def in_child(function, kill_after=None):

@@ -138,7 +138,7 @@ def _work(
                 latency.add(seconds := perf_counter() - arrived)
                 progress.advance(frame=result.index, ms=round(1000 * seconds))
                 if run.done % job.batch == 0 and monotonic() - saved >= state_seconds:
-                    _save(run, job, frames)
+                    run.save(job.state(), frames.digest)
                     saved = monotonic()
         except KeyboardInterrupt:
             if clip.again or not run.done:
@@ -146,19 +146,13 @@ def _work(
             interrupted = True
         else:
             # Tables and views may take long: should they be interrupted, no frame is done again.
-            _save(run, job, frames)
+            run.save(job.state(), frames.digest)
         job.finish(run, progress)
         if live is None:
             render(run, job, clip, views, progress)
         else:
             live.finish()
     return interrupted
-
-
-def _save(run: Folder, job: Job, frames: "_Frames") -> None:
-    tensors = job.state()
-    if tensors and run.done:
-        run.save(tensors, frames.digest)
 
 
 def _amend(

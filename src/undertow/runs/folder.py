@@ -23,12 +23,12 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from torch import Tensor
 
 from undertow.base import LOCK, SettingsError, exclusive, inside, write_json
-from undertow.runs.journal import JOURNAL, STATE, Journal, SavedState, recover, save_state
+from undertow.runs.journal import JOURNAL, STATE, SavedState, encode_line, read_lines, recover, save_state
 from undertow.runs.record import RECORD, Record, mark_unfinished, owned_files, owns, read_record
 from undertow.runs.task import Result
 
@@ -66,10 +66,9 @@ class Folder:
         self.state = saved.tensors if saved else None
         self.digest = saved.digest if saved else ""
         self._stack = stack
-        self._journal: Journal | None = None
+        self._journal: TextIO | None = None
         if not self.finished:
-            self._journal = Journal(path)
-            stack.callback(self._journal.close)
+            self._journal = stack.enter_context((path / JOURNAL).open("a", encoding="utf-8"))
 
     @classmethod
     def open(cls, out: Path | str, record: Record, *, overwrite: bool = False, amend: bool = False) -> Self:
@@ -145,23 +144,26 @@ class Folder:
             line: What `finish` needs of it, and under "files" the files written, relative to the folder.
         """
         about = {"frame": result.index, "time": str(result.time), "name": result.name, "files": []}
-        self._open_journal.add({**about, **line})
+        self._open_journal.write(encode_line({**about, **line}))
+        self._open_journal.flush()
         self.done += 1
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yields what was noted, one frame at a time, with "frame", "time" and "name" of each."""
-        return self._open_journal.lines()
+        self._open_journal.flush()
+        return read_lines(self.path)
 
     def save(self, tensors: Mapping[str, Tensor], digest: str = "") -> None:
         """Writes where the run has come to, atomically; the frames noted so far are then never made again.
 
         Args:
-            tensors: What the job goes on from.
+            tensors: What the job goes on from; without any, nothing is written.
             digest: Tells the frames seen so far from others, for videos that cannot be read again.
         """
-        # The state must not reach the disk before the lines it builds on.
-        self._open_journal.sync()
-        save_state(self.path, SavedState(self.done, digest, dict(tensors)))
+        if tensors and self.done:
+            # The state must not reach the disk before the lines it builds on.
+            os.fsync(self._open_journal.fileno())
+            save_state(self.path, SavedState(self.done, digest, dict(tensors)))
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Adds an entry to the log of cues; earlier ones are never changed."""
@@ -223,7 +225,7 @@ class Folder:
         self.close()
 
     @property
-    def _open_journal(self) -> Journal:
+    def _open_journal(self) -> TextIO:
         if self._journal is None or self.finished:
             raise SettingsError(f"the run in '{self.path}' is complete; choose another --out to run again")
         return self._journal

@@ -35,41 +35,19 @@ class SavedState(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-class Journal:
-    """The journal of an unfinished run, open for more lines.
+def encode_line(line: Mapping[str, Any]) -> str:
+    """Returns a line of the journal: JSON after its checksum, which tells whether it is whole."""
+    text = json.dumps(line)
+    return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
-    Each line begins with a checksum, so that a line cut short or changed on the disk is known.
-    """
 
-    def __init__(self, folder: Path) -> None:
-        """Opens the journal of a folder, or begins one."""
-        self._path = folder / JOURNAL
-        self._file = self._path.open("a", encoding="utf-8")
-
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Adds the line of a frame, whose files are written."""
-        text = json.dumps(line)
-        self._file.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
-        self._file.flush()
-
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Yields the lines, one at a time, up to the first that is not whole."""
-        self._file.flush()
-        with self._path.open("rb") as file:
-            for raw in file:
-                line = _decoded(raw)
-                if line is None:
-                    return
-                yield line
-
-    def sync(self) -> None:
-        """Makes sure that the lines are on the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Lets go of the file."""
-        self._file.close()
+def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the lines of the journal in a folder, one at a time, up to the first that is not whole."""
+    with (folder / JOURNAL).open("rb") as file:
+        for raw in file:
+            if (line := _decoded(raw)) is None:
+                return
+            yield line
 
 
 def save_state(folder: Path, state: SavedState) -> None:

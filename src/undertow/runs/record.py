@@ -19,12 +19,17 @@ from undertow.base import SettingsError, write_json
 FORMAT, VERSION, RECORD = "undertow run", 2, "run.json"
 # A file in the run's own folder, or all files of a kind in a folder of it: other people's files are never meant.
 _PATTERN = re.compile(r"[a-z0-9_]+(/\*)?\.(png|npz|json|csv|mp4|txt|safetensors)")
-# What the earlier versions wrote, which did not say so in run.json.
-_EARLIER = (
-    *("masks.json", "scores.csv", "labels.json", "names.json", "tracks.npz", "tracks.csv", "tapvid.npz"),
-    *("overlay.mp4", "contours.mp4", "sidebyside.mp4", "trajectories.png"),
-    *("masks/*.png", "edited/*.png", "soft/*.npz", "features/*.safetensors"),
-)
+# What the first version wrote, which did not say so in run.json; points had a format of their own.
+_EARLIER = {
+    FORMAT: (
+        *("masks/*.png", "masks.json", "scores.csv", "overlay.mp4"),
+        *("edited/*.png", "soft/*.npz", "labels.json", "names.json", "contours.mp4", "sidebyside.mp4"),
+    ),
+    "undertow points run": (
+        *("tracks.npz", "tracks.csv", "tapvid.npz", "overlay.mp4", "trajectories.png", "features/*.safetensors"),
+        ".unfinished",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,8 @@ class Record:
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
         object.__setattr__(self, "cues", tuple(plain(self.cues)))
-        stray = [pattern for pattern in self.files if not _PATTERN.fullmatch(pattern)]
-        if stray:
-            raise SettingsError(f"a run cannot own files called '{stray[0]}'; name one file, or folder/*.suffix")
+        if not _are_patterns(list(self.files)):
+            raise SettingsError(f"a run cannot own files called {self.files}; name files, or folder/*.suffix")
 
     def write(self, folder: Path) -> None:
         """Writes run.json, atomically."""
@@ -105,11 +109,10 @@ def owned_files(folder: Path) -> tuple[str, ...] | None:
     if value is None:
         return None
     if value.get("version") == 1:
-        return _EARLIER
-    files = value.get("files")
-    if not (isinstance(files, list) and all(isinstance(each, str) and _PATTERN.fullmatch(each) for each in files)):
+        return _EARLIER[value["format"]]
+    if not _are_patterns(value.get("files")):
         raise SettingsError(f"'{folder / RECORD}' does not say which files are the run's; choose another --out")
-    return tuple(files)
+    return tuple(value["files"])
 
 
 def mark_unfinished(folder: Path) -> None:
@@ -124,9 +127,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
         value = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    # Points had a format of their own in the first version.
-    known = isinstance(value, dict) and value.get("format") in (FORMAT, "undertow points run")
-    return value if known else None
+    return value if isinstance(value, dict) and str(value.get("format")) in _EARLIER else None
+
+
+def _are_patterns(files: Any) -> bool:
+    return isinstance(files, list) and all(isinstance(each, str) and _PATTERN.fullmatch(each) for each in files)
 
 
 def _problem(value: Mapping[str, Any]) -> str:
@@ -142,10 +147,10 @@ def _problem(value: Mapping[str, Any]) -> str:
             if not isinstance(cue.get(name, kind()), kind):
                 return f"'{name}' of a cue is {_short(cue[name])}"
     files, complete = value.get("files"), value.get("complete")
-    if not (isinstance(files, list) and all(isinstance(each, str) and _PATTERN.fullmatch(each) for each in files)):
+    if not _are_patterns(files):
         return f"'files' is {_short(files)}"
     counts = complete.items() if isinstance(complete, dict) else ()
-    if not isinstance(complete, dict | None) or not all(key in files and isinstance(n, int) for key, n in counts):
+    if not isinstance(complete, dict | None) or not all(key in value["files"] and isinstance(n, int) for key, n in counts):
         return f"'complete' is {_short(complete)}"
     return ""
 
