@@ -150,7 +150,8 @@ def _problem(value: Mapping[str, Any]) -> str:
     if not _are_patterns(files):
         return f"'files' is {_short(files)}"
     counts = complete.items() if isinstance(complete, dict) else ()
-    if not isinstance(complete, dict | None) or not all(key in value["files"] and isinstance(n, int) for key, n in counts):
+    known = all(key in value["files"] and isinstance(count, int) for key, count in counts)
+    if not (isinstance(complete, dict | None) and known):
         return f"'complete' is {_short(complete)}"
     return ""
 
