@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from undertow.backbones import locate
 from undertow.base import VideoError
 from undertow.masks import object_ids, read_label_map
 from undertow.video import Video, open_stream
@@ -189,6 +191,49 @@ def in_a_copy(code: int, *words: object, says: tuple[str, ...] = ()) -> Callable
     return run
 
 
+def model_with(case: Path, out: Path) -> Path:
+    """Returns a folder with the embedded `tiny` in which the case's files have taken the place of its own."""
+    model = out / "model"
+    shutil.copytree(locate("tiny").path, model)
+    for path in case.rglob("*"):
+        if path.is_file() and path.name != "EXPECT.txt":
+            shutil.copyfile(path, model / path.relative_to(case))
+    return model
+
+
+def with_model(code: int, *words: object, says: tuple[str, ...] = ()) -> Callable[[Path, Path], str]:
+    """Returns a check of a command with such a model."""
+    return lambda case, out: command(code, *words, "--model", model_with(case, out), says=says)(case, out)
+
+
+def traversal(case: Path, out: Path) -> str:
+    """A list of videos that leads out of its folder is refused, and nothing but the case is there afterwards."""
+    tree = out / "tree" / "vspw"
+    (tree / "data").mkdir(parents=True)
+    shutil.copyfile(case / "val.txt", tree / "val.txt")
+    shutil.copytree(case / "evilv", out / "evilv")
+    before = sorted(out.rglob("*"))
+    got = refused(2)(undertow("bench", "run", "vspw", "--root", tree, "--models", "", "--out", out / "run"))
+    strays = [
+        path for path in sorted(out.rglob("*")) if path not in before and out / "run" not in (path, *path.parents)
+    ]
+    assert not strays, strays
+    return got
+
+
+def odd_frame_name(case: Path, out: Path) -> str:
+    """A frame whose file name is not UTF-8 is read or refused in a sentence."""
+    frames = out / "frames"
+    frames.mkdir()
+    for index in range(3):
+        Image.new("RGB", (96, 64), (index, 9, 9)).save(frames / f"{index}.png")
+    os.rename(frames / "0.png", os.fsencode(frames) + b"/\xff0.png")
+    words = ("track", frames, "--mask", case.parent / "tensor-or-pillow-as-mask" / "first.png", "--out", out / "run")
+    code, said = undertow(*words)
+    assert code in (0, 2), said[-300:]
+    return f"{code}: {said[-90:]}"
+
+
 TRACK = ("track", "CLIP/plain.mp4", "--mask", "CLIP/first.png", "--out", "OUT")
 CASES = {
     "b-frames-without-offsets": Case(
@@ -217,10 +262,10 @@ CASES = {
     "tensor-or-pillow-as-mask": Case("both work", given),
     "card-recent-minus-1": Case("exit 2", command(2, *TRACK, "--model", "CASE/card.json", says=("recent",))),
     "model-scheduler-timesteps--1": Case(
-        "exit 3, names the file", command(3, *TRACK, "--model", "CASE", says=("scheduler_config.json",))
+        "exit 3, names the file", with_model(3, *TRACK, says=("scheduler_config.json",))
     ),
     "model-tokenizer-files-not-JSON": Case(
-        "exit 3, names the file", command(3, *TRACK, "--model", "CASE", "--text", "dog", says=("tokenizer",))
+        "exit 3, names the file", with_model(3, *TRACK[:2], *TRACK[4:], "--text", "dog", says=("tokenizer",))
     ),
     "names-split-1e9": Case(
         "exit 2", command(2, "parse", "CLIP/plain.mp4", "--names", "CASE/names.json", "--out", "OUT")
@@ -235,10 +280,10 @@ CASES = {
     ),
     "sequence-name-dollar": Case(
         "exit 0",
-        command(
-            0, "bench", "run", "--data", "CASE/h1", "--dataset", "davis-folders", "--method", "copy", "--out", "OUT"
-        ),
+        command(0, *"bench run davis-folders --root CASE/h1 --models  --baselines copy --out OUT".split(" ")),
     ),
+    "path-traversal-vspw-val-txt": Case("exit 2, nothing outside --out", traversal),
+    "frame-name-not-utf8.txt": Case("exit 0 or a sentence", odd_frame_name),
 }  # fmt: skip
 
 
@@ -247,7 +292,9 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     folder, *names = sys.argv[1:]
     failed = 0
-    for case in sorted(path for path in Path(folder).iterdir() if path.is_dir() and (not names or path.name in names)):
+    for case in sorted(path for path in Path(folder).iterdir() if path.name != "README.md"):
+        if names and case.name not in names:
+            continue
         if case.name not in CASES:
             print(f"{case.name} | - | not known to this script | -", flush=True)
             continue

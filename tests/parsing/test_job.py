@@ -5,16 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from undertow.parsing.estimate import check_parsing, estimate_parsing
 
-from undertow.base import CueError, MaskError, MemoryBudgetError, SettingsError, SilentProgress
+from undertow.base import CueError, MaskError, SettingsError, SilentProgress
 from undertow.masks import VOID, read_written_map
 from undertow.parsing import ParseSettings, parse
 from undertow.parsing.naming import ClassEntry, NameTable
 from undertow.parsing.task import TASK, gather, given_anchors, render_again
 from undertow.runs import execute, read_cue
+from undertow.runs.estimate import estimate
 from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 
@@ -215,19 +214,13 @@ def test_anchors_are_read_as_classes(scene, tmp_path):
         read([str(tmp_path / "picture.png")])
 
 
-def test_an_estimate_counts_passes_and_measures(scene, tiny_like):
+def test_passes_are_counted(scene, tiny_like):
     images, labels = scene
     passes = []
+    clip = Clip(Video(images))
     hook = tiny_like.denoiser.conv_in.register_forward_hook(lambda module, given, out: passes.append(len(given[0])))
-    found = estimate_parsing(Video(images), {0: labels}, tiny_like, FAST)
+    list(parse(clip, {0: labels}, tiny_like, FAST))
     hook.remove()
-    assert (found.frames, found.classes, found.measured) == (FRAMES, 3, 3)
-    assert found.passes_per_frame == sum(passes) / found.measured == 1
-    assert found.passes == FRAMES and found.suffixes_per_frame == found.decodes_per_frame == 0
-    assert found.seconds == pytest.approx(FRAMES * found.seconds_per_frame) and found.seconds > 0
-    with pytest.raises(MemoryBudgetError, match=r"parsing needs about .* where --max-memory allows 1 MB"):
-        check_parsing(found, tiny_like, 10**6)
-    check_parsing(found, tiny_like, None)
-    with pytest.raises(MemoryBudgetError, match="a stream"):
-        estimate_parsing(Video(iter(images)), {0: labels}, tiny_like, FAST)
-    assert torch.get_default_dtype() == torch.float32
+    found = estimate(TASK, clip, given_anchors(clip, {0: labels}), tiny_like, FAST, trial=False)
+    assert (found.frames, found.labels) == (FRAMES, 3)
+    assert found.passes_per_frame == sum(passes) / FRAMES == 1 and found.passes == FRAMES

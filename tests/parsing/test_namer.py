@@ -7,7 +7,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from undertow.backbones import locate
 from undertow.base import SettingsError, WeightsUnavailable
-from undertow.parsing.namer import ANYTHING, TEMPLATES, ClipNamer, crop_of, read_vocabulary
+from undertow.parsing.namer import ANYTHING, TEMPLATES, ClipNamer, crop_of
+from undertow.parsing.naming import read_vocabulary
 
 
 @pytest.fixture(scope="module")
