@@ -280,7 +280,10 @@ CASES = {
     ),
     "sequence-name-dollar": Case(
         "exit 0",
-        command(0, *["bench", "run", "davis-folders", "--root", "CASE/h1", "--models", "", "--baselines", "copy", "--out", "OUT"]),
+        command(
+            0, "bench", "run", "davis-folders", "--root", "CASE/h1", "--models", "", "--baselines", "copy",
+            "--out", "OUT",
+        ),
     ),
     "path-traversal-vspw-val-txt": Case("exit 2, nothing outside --out", traversal),
     "frame-name-not-utf8.txt": Case("exit 0 or a sentence", odd_frame_name),
