@@ -150,3 +150,16 @@ def test_a_number_of_parts_without_bounds_is_refused_before_anything_is_built(sp
     path.write_text(json.dumps({"classes": [{"id": 1, "name": "x", "split": split}]}))
     with pytest.raises(SettingsError, match=r"'split' of row 0 .*give a whole number from 2 to 1024"):
         NameTable.read(path)
+
+
+def test_a_long_chain_of_merges_ends_where_it_ends():
+    rows = [ClassEntry(number, "road", merge=number + 1) for number in range(20_000)]
+    assert set(NameTable((*rows, ClassEntry(20_000, "road"))).mapping().values()) == {20_000}
+    with pytest.raises(SettingsError, match="merged into itself"):
+        NameTable((*rows, ClassEntry(20_000, "road", merge=19_999)))
+
+
+def test_a_name_of_a_hundred_thousand_letters_is_refused_in_a_short_sentence():
+    with pytest.raises(SettingsError, match="give up to 200 printable letters") as caught:
+        ClassEntry(0, "r" * 100_000)
+    assert len(str(caught.value)) < 120

@@ -21,6 +21,7 @@ from undertow.parsing.regions import RegionTracks
 Colour = tuple[int, int, int]
 UNKNOWN = "unknown"
 _COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+MOST_LETTERS = 200
 MOST_PARTS = 1024
 _FIELDS = {"id", "name", "colour", "merge", "split"}
 
@@ -46,8 +47,9 @@ class ClassEntry:
     def __post_init__(self) -> None:
         if not 0 <= self.id < VOID:
             raise SettingsError(f"names: id {self.id} is none; give 0 to {VOID - 1}")
-        if not self.name or not self.name.isprintable():
-            raise SettingsError(f"names: id {self.id} is called {self.name!r}; give printable text")
+        if not self.name or len(self.name) > MOST_LETTERS or not self.name.isprintable():
+            shown = self.name if len(self.name) <= MOST_LETTERS else f"{self.name[:20]}..."
+            raise SettingsError(f"names: id {self.id} is called {shown!r}; give up to {MOST_LETTERS} printable letters")
         if self.colour is not None and not _COLOUR.fullmatch(self.colour):
             raise SettingsError(f"names: the colour of id {self.id} is '{self.colour}'; give #rrggbb, such as #d02090")
         if self.split is not None and not 2 <= self.split <= MOST_PARTS:
@@ -150,15 +152,16 @@ class NameTable:
             SettingsError: if ids are merged in a circle.
         """
         into = {entry.id: entry.merge for entry in self.entries if entry.merge is not None}
-        ends = {}
+        ends: dict[int, int] = {}
         for start in into:
             here, passed = start, {start}
-            while here in into:
+            # A chain ends where one begins whose end is known: each is gone through once.
+            while here in into and here not in ends:
                 here = into[here]
                 if here in passed:
                     raise SettingsError(f"names: id {start} is merged into itself; leave the merge of one id out")
                 passed.add(here)
-            ends[start] = here
+            ends |= dict.fromkeys(passed - {here}, ends.get(here, here))
         return ends
 
 
@@ -175,7 +178,7 @@ def read_vocabulary(path: Path | str) -> list[str]:
     words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not words:
         raise SettingsError(f"vocabulary '{path}' has no words; give one a line")
-    twice = next((word for word in words if words.count(word) > 1), None)
+    twice = next((word for word, count in Counter(words).items() if count > 1), None)
     if twice is not None:
         raise SettingsError(f"vocabulary '{path}' has '{twice}' twice; leave one of them out")
     return words

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -133,7 +134,7 @@ class FrameFolder(Source):
                 data = path.read_bytes()
             except OSError as error:
                 raise VideoError(f"'{path}' can no longer be read ({error.strerror}); put it back") from error
-            digest.update(f"{path.name}\0{len(data)}\0".encode())
+            digest.update(os.fsencode(path.name) + f"\0{len(data)}\0".encode())
             digest.update(data)
         return digest.hexdigest()
 
