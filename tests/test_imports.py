@@ -23,17 +23,14 @@ ALLOWED = {
     "drawing": {"masks", "base"},
 }
 ALLOWED["refinement"] = {"backbones", "masks", "video", "base"}
-ALLOWED["tracking"] = {"affinity", "refinement", "backbones", "masks", "video", "base"}
+ALLOWED["observing"] = {"affinity", "backbones", "base"}
+ALLOWED["runs"] = {"observing", "backbones", "masks", "video", "base"}
+ALLOWED["tracking"] = ALLOWED["runs"] | {"runs", "affinity", "refinement", "drawing"}
 TASKS = {"tracking", "parsing", "points"}
-ALLOWED["parsing"] = ALLOWED["tracking"] | {"tracking"}
-ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
-ALLOWED["observing"] = ALLOWED["affinity"] | {"affinity", "backbones"}
-for task in TASKS:
-    ALLOWED[task] |= {"observing", "runs", "drawing"}
-ALLOWED["runs"] = ALLOWED["tracking"] | TASKS | {"drawing"}
+ALLOWED["parsing"] = ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
-ALLOWED["benchmarks"] = ALLOWED["runs"] | {"runs", "tasks", "world", "metrics", "observing"}
+ALLOWED["benchmarks"] = ALLOWED["tracking"] | TASKS | {"tasks", "analysis", "world", "metrics"}
 ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis"}
 
 
