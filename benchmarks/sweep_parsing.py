@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from undertow.backbones import Noising, inversion_steps, load
+from undertow.backbones.reading.resizing import resize
 from undertow.metrics import ConfusionMatrix
-from undertow.observing.resizing import resize
 from undertow.parsing.anchors import nearest_labels, token_labels
 from undertow.parsing.classifiers import NearestNeighbours
 from undertow.parsing.features import normalised, placed

@@ -224,7 +224,7 @@ def moving_clip(height=64, width=96, frames=3, seed=0):
 @pytest.mark.parametrize("fixture", ["tiny_like", "tiny_video_like"])
 def test_every_site_timestep_and_head_is_in_the_table(fixture, request):
     backbone = request.getfixturevalue(fixture)
-    settings = AnalysisSettings(timesteps=(1, 201), noising="clean", size=(64, 96))
+    settings = AnalysisSettings(timesteps=(1, 201), noising="clean", size=(96, 64))
     found = analyze(backbone, [moving_clip()], settings)
     sites = candidate_sites(backbone)
     keyed = {(r.layer, r.timestep, r.head) for r in found.rows if r.compared == "query-key"}
@@ -237,7 +237,7 @@ def test_every_site_timestep_and_head_is_in_the_table(fixture, request):
 
 
 def test_a_few_sites_at_a_time_give_what_all_at_once_do(tiny_video_like):
-    settings = AnalysisSettings(timesteps=(1,), noising="clean", size=(64, 96))
+    settings = AnalysisSettings(timesteps=(1,), noising="clean", size=(96, 64))
     found = analyze(tiny_video_like, [moving_clip()], settings)
     one = analyze(tiny_video_like, [moving_clip()], replace(settings, budget=1))
     assert np.allclose([r.accuracy for r in one.rows], [r.accuracy for r in found.rows])
@@ -245,7 +245,7 @@ def test_a_few_sites_at_a_time_give_what_all_at_once_do(tiny_video_like):
 
 def test_untrained_matchers_follow_moving_noise(tiny_like):
     """An untrained network that was started as a matcher finds what moves by whole tokens."""
-    found = analyze(tiny_like, [moving_clip()], AnalysisSettings(timesteps=(1,), noising="clean", size=(64, 96)))
+    found = analyze(tiny_like, [moving_clip()], AnalysisSettings(timesteps=(1,), noising="clean", size=(96, 64)))
     assert found.still == pytest.approx(100 / 3)
     assert found.best.accuracy > found.still + 20
 
@@ -321,7 +321,7 @@ def test_what_is_seen_afterwards_is_what_was_compared_while_generating(tiny_vide
 )
 def test_clips_that_cannot_be_looked_at(clip, says, tiny_video_like):
     with pytest.raises(SettingsError, match=says):
-        analyze(tiny_video_like, [clip], AnalysisSettings(timesteps=(1,), noising="clean", size=(64, 96)))
+        analyze(tiny_video_like, [clip], AnalysisSettings(timesteps=(1,), noising="clean", size=(96, 64)))
 
 
 def test_settings_out_of_range(tiny_like):

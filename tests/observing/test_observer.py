@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from undertow.backbones.reading.resizing import resize
 from undertow.observing.observer import Observer, patches
-from undertow.observing.resizing import resize
 from undertow.observing.settings import FrameSettings, resolve_frames
 from undertow.observing.store import TensorStore
 from undertow.parsing import ParseSettings, parse

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from undertow.backbones import Site
+from undertow.backbones.reading.resizing import resize
 from undertow.base import SettingsError
 from undertow.observing.observer import Observer
-from undertow.observing.resizing import resize
 from undertow.parsing import ParseSettings, resolve_parse
 from undertow.parsing.features import extract_tokens, placed
 

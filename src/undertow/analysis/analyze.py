@@ -5,7 +5,7 @@ every site is scored at once and forgotten: memory does not grow with layers, ti
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from torch import Tensor
 from undertow.analysis.scores import Points, Reading, feature_accuracy, score_heads
 from undertow.analysis.sites import candidate_sites, groups
 from undertow.analysis.table import Rank, Row, average, feature_rows, ranked, score_rows
-from undertow.backbones import Backbone, Noising, Observation, Site, inversion_steps
-from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.backbones import Backbone, Noising, Observation, Site
+from undertow.base import Progress, SettingsError, SilentProgress, option
+from undertow.observing.observer import Observer
+from undertow.observing.settings import FrameSettings, noise_level, resolve_frames
 
 MOST_TIMESTEPS = 200
 
@@ -66,50 +68,34 @@ class MotionClip:
 
 
 @dataclass(frozen=True)
-class AnalysisSettings:
-    """What is looked at.
-
-    Attributes:
-        timesteps: noise levels to ask at; by default five from 1 to 601 and the card's own.
-        noising: how filmed frames reach them; `None` for the card's way.
-        tokens: budget of tokens per frame at the tracking site; `None` for a quarter of the card's.
-        size: (height, width) to show frames at, instead of `tokens`.
-        features: whether intermediate features are matched too, for comparison.
-        reading: how a place is read from costs: as in the paper, or as the tracker of this package does.
-        rank: what the best site is best in.
-        budget: bytes of queries and keys held at a time.
-        seed: of the noise.
+class AnalysisSettings(FrameSettings):
+    """What is looked at. Without `tokens` and `size`, frames have a quarter of the card's tokens.
 
     Raises:
         SettingsError: if a number is out of range.
     """
 
-    timesteps: tuple[int, ...] = ()
-    noising: str | None = None
-    tokens: int | None = None
-    size: tuple[int, int] | None = None
-    features: bool = True
-    reading: Reading = "paper"
-    rank: Rank = "accuracy"
-    budget: int = 1 << 30
-    seed: int = 0
+    timesteps: tuple[int, ...] = option(
+        (), "Noise levels to ask at; by default `timestep`, or five from 1 to 601 and the card's own."
+    )
+    features: bool = option(True, "Whether intermediate features are matched too, to compare with.")
+    reading: Reading = option("paper", "How places are read: as in DiffTrack, or as by our tracker.")
+    rank: Rank = option("accuracy", "What the best site is best in.")
+    budget: int = option(1 << 30, "Bytes of queries and keys held at a time.", expert=True, least=1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.timesteps) > MOST_TIMESTEPS:
             raise SettingsError(f"{len(self.timesteps)} timesteps are too many; give {MOST_TIMESTEPS} or fewer")
         wrong = [timestep for timestep in self.timesteps if not 0 <= timestep < 1000]
         if wrong:
             raise SettingsError(f"timestep {wrong[0]} is outside 0 to 999; change --timesteps")
-        if self.tokens is not None and self.tokens < 16:
-            raise SettingsError(f"tokens is {self.tokens}; give 16 or more")
 
     def levels(self, backbone: Backbone) -> list[Noising]:
         """Returns the noise levels that a filmed clip is brought to."""
         own = backbone.card.noising
-        kind = own.kind if self.noising is None else self.noising
-        timesteps = sorted(set(self.timesteps or (1, 101, 201, 401, 601, own.timestep)))
-        grids = {t: inversion_steps(t) if t > 1 else (t,) for t in timesteps}
-        return [Noising(kind, t, grids[t], own.label, self.seed) for t in timesteps]  # type: ignore[arg-type]
+        usual = (1, 101, 201, 401, 601, own.timestep) if self.timestep is None else (self.timestep,)
+        return [noise_level(own, t, self.noising, self.seed) for t in sorted(set(self.timesteps or usual))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,19 +175,20 @@ def analyze(
         _check(clip, backbone)
         rows: list[Row] = []
         height, width = clip.images.shape[1:3]
-        shown = (height, width) if clip.noisy else _shown(backbone, height, width, settings)
-        latents = None if clip.noisy else backbone.encode(clip.images, shown)
+        observer = Observer(backbone, resolve_frames(_shown(settings, backbone), backbone, height, width))
         conditioning = backbone.condition(clip.prompt) if clip.noisy and clip.prompt is not None else None
-        moments = [(t, clip.noisy[t]) for t in sorted(clip.noisy)] or [
-            (level.timestep, backbone.prepare(latents, level, range(len(latents))))  # type: ignore[arg-type]
-            for level in levels
-        ]
+        if clip.noisy:
+            shown, moments = (height, width), [(t, clip.noisy[t]) for t in sorted(clip.noisy)]
+        else:
+            shown, numbers = observer.resolved.input_size, range(len(clip.images))
+            latents = observer.encode(list(clip.images), numbers)
+            moments = [(level.timestep, observer.noise(latents, numbers, level)) for level in levels]
         points = clip.points(len(moments[0][1]))
         progress.start(f"look into {clip.name}", total=len(moments))
         for timestep, noisy in moments:
             cells = shown[0] * shown[1]
             for group in groups(sites, len(noisy), cells, backbone.dtype.itemsize, settings.budget):
-                seen = backbone.observe(noisy, timestep, group, conditioning, features=settings.features)
+                seen = observer.observe(noisy, conditioning, sites=group, features=settings.features, timestep=timestep)
                 for site in group:
                     rows += _score(seen, sites.index(site), site, timestep, points, settings, split)
             progress.advance(1, timestep=timestep)
@@ -243,9 +230,9 @@ def _score(
     return rows
 
 
-def _shown(backbone: Backbone, height: int, width: int, settings: AnalysisSettings) -> tuple[int, int]:
-    tokens = max(16, backbone.card.token_budget // 4) if settings.tokens is None else settings.tokens
-    return backbone.input_size(height, width, tokens=tokens, size=settings.size)
+def _shown(settings: AnalysisSettings, backbone: Backbone) -> AnalysisSettings:
+    """Returns the settings with the number of tokens that frames have unless asked otherwise."""
+    return replace(settings, tokens=settings.tokens or max(16, backbone.card.token_budget // 4))
 
 
 def _check(clip: MotionClip, backbone: Backbone) -> None:

@@ -4,7 +4,7 @@ import json as jsons
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -84,11 +84,14 @@ def analyze(
     from undertow.backbones import load, locate
     from undertow.backbones.sampling.guidance import SamplingSettings
 
-    given: dict[str, Any] = sizes(size)
-    if "size" in given:
-        given["size"] = (given["size"][1], given["size"][0])
     settings = AnalysisSettings(
-        timesteps=tuple(levels), noising=noising, features=features, reading=reading, rank=rank, seed=seed, **given
+        timesteps=tuple(levels),
+        noising=noising,
+        features=features,
+        reading=reading,
+        rank=rank,
+        seed=seed,
+        **sizes(size),
     )
     sampling = SamplingSettings(steps=steps, text_scale=text_scale, seed=seed)
     backbone = load(model, device=device, dtype=dtype)
@@ -102,7 +105,8 @@ def analyze(
             if count < 1:
                 raise SettingsError(f"--count is {count}; give 1 or more")
             texts = world_prompts(count) if prompts == "world" else read_prompts(prompts, count)
-            shown = backbone.input_size(480, 720, tokens=given.get("tokens"), size=given.get("size"))
+            wanted = None if settings.size is None else (settings.size[1], settings.size[0])
+            shown = backbone.input_size(480, 720, tokens=settings.tokens, size=wanted)
             clips = generated_clips(
                 backbone,
                 texts,

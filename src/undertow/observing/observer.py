@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from undertow.backbones import Backbone, Conditioning, Noising, Observation, Site
-from undertow.observing.resizing import resize
+from undertow.backbones.reading.resizing import resize
 from undertow.observing.settings import ResolvedFrames
 from undertow.observing.store import TensorStore
 
@@ -136,17 +136,20 @@ class Observer:
         *,
         sites: Sequence[Site] | None = None,
         features: bool = False,
+        timestep: int | None = None,
     ) -> Observation:
         """Returns what one forward shows, which ends at the last of the sites.
 
         Args:
-            noisy: Latents at the run's noise level.
+            noisy: Latents at a noise level.
             conditioning: What the model is conditioned on; `None` for the null text.
             sites: Where it is read, if not at the observer's sites.
             features: Whether hidden states are wanted too.
+            timestep: The noise level of the latents, if not the run's.
         """
+        level = self.resolved.noising.timestep if timestep is None else timestep
         at = self.sites if sites is None else sites
-        return self.backbone.observe(noisy, self.resolved.noising.timestep, at, conditioning, features=features)
+        return self.backbone.observe(noisy, level, at, conditioning, features=features)
 
     def condition(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Conditioning:
         """Returns what frames that go together are conditioned on: null text, and in some models the first frame."""
@@ -156,7 +159,7 @@ class Observer:
         stacked = np.stack(images)
         if self.source == "pixels":
             return torch.from_numpy(resize(stacked, self.resolved.grid)).permute(0, 3, 1, 2).float() / 255
-        return self.backbone.encode(resize(stacked, self.resolved.input_size))
+        return self.backbone.encode(stacked, self.resolved.input_size)
 
 
 def patches(values: Float[Tensor, "f c h w"]) -> Float[Tensor, "f s nine_c"]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from undertow.backbones.reading.resizing import resize
 from undertow.base import SettingsError
-from undertow.observing.resizing import resize
 from undertow.tracking import TrackSettings, resolve
 from undertow.tracking.tuning import Objective, TuningSettings
 from undertow.tracking.tuning.views import altered_views, soft_iou

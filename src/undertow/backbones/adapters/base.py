@@ -19,6 +19,7 @@ from undertow.backbones.reading.capture import attention_at
 from undertow.backbones.reading.edits import Edit, edited
 from undertow.backbones.reading.noising import add_noise, ddim_inversion
 from undertow.backbones.reading.prefix import ConditionedObserver
+from undertow.backbones.reading.resizing import resize
 from undertow.backbones.reading.sizes import fit_size
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import NoiseSchedule
@@ -216,7 +217,7 @@ class Adapter(ABC):
 
         Args:
             images: Frames of one size.
-            size: (height, width) to resize them to first, bicubic with antialiasing; `None` if they fit already.
+            size: (height, width) to resize them to first, see `resize`; `None` if they fit already.
 
         Raises:
             SettingsError: if the array is not uint8 RGB, or the model cannot read the size.
@@ -224,9 +225,8 @@ class Adapter(ABC):
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or images.size == 0:
             raise SettingsError(f"images are {images.dtype} {images.shape}; give uint8 (frames, height, width, 3)")
         self._check_size(*(size or images.shape[1:3]))
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).movedim(-1, 1).float()
-        if size is not None and size != tuple(pixels.shape[2:]):
-            pixels = torch.nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 255)
+        shown = np.ascontiguousarray(images if size is None else resize(images, size))
+        pixels = torch.from_numpy(shown).to(self.device).movedim(-1, 1).float()
         return self.autoencoder.encode(pixels / 127.5 - 1)
 
     def decode(self, latents: Float[Tensor, "f c lh lw"]) -> UInt8[np.ndarray, "f h w 3"]:

@@ -17,6 +17,7 @@ from undertow.backbones.cards.card import Card, Site
 from undertow.backbones.cards.video_cards import SVD_STEPS
 from undertow.backbones.protocol import Conditioning, Observation
 from undertow.backbones.reading.edits import Edit
+from undertow.backbones.reading.resizing import resize
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import Schedule
 from undertow.backbones.weights.networks import Network
@@ -104,7 +105,8 @@ class VideoUNet(ImageUNet):
         mean, deviation = (torch.tensor(each, device=self.device).view(3, 1, 1) for each in (CLIP_MEAN, CLIP_STD))
         described = self._image_encoder((seen - mean) / deviation).image_embeds
         if size is not None:
-            pixels = functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(-1, 1)
+            small = torch.from_numpy(resize(images[:1], size).copy())
+            pixels = small.to(self.device).movedim(-1, 1).float() / 127.5 - 1
         noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0)).to(self.device)
         return Conditioning(described, "learned", None, first_frame=self._unscaled(pixels + CONDITIONS[2] * noise))
 
