@@ -234,7 +234,7 @@ def stored_network(
             module = getattr(diffusers, kind).from_config(dict(config))
     except Exception as error:  # a configuration can be wrong in as many ways as the libraries have lines
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 160)
-        raise SettingsError(f"{where} describes no network that can be built ({reason}); give another model") from error
+        raise WeightsUnavailable(f"{where} describes no network that can be built ({reason}); give another model") from error
     return Network(hollow(module), device, dtype, StoredWeights.of(folder, component), where)
 
 
