@@ -11,7 +11,7 @@ from undertow.metrics.davis import DatasetSummary, SequenceEvaluator, davis_ids
 
 EXPECTED = json.loads((Path(__file__).parent / "damaged.json").read_text())
 FEW = {"swapped": ("camel+car-shadow", "kite-surf+motocross-jump")}
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "speed"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ ClassifierName = Literal["knn", "mlp", "forest", "adaboost"]
 Upsampling = Literal["guided", "bilinear"]
 
 
-# Chosen on validation worlds (`benchmarks/sweep_parsing.py --places`).
+# Chosen on validation worlds (`benchmarks/quality/sweep_parsing.py --places`).
 PLACE = 5.0
 
 

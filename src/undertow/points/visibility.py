@@ -24,7 +24,7 @@ class Evidence:
 class VisibilityModel:
     """A logistic model of being seen.
 
-    The defaults were fitted on validation worlds alone, by `benchmarks/calibrate_points.py`.
+    The defaults were fitted on validation worlds alone, by `benchmarks/quality/calibrate_points.py`.
 
     Attributes:
         bias: log-odds where both terms are zero.

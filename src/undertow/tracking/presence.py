@@ -53,7 +53,7 @@ class PresenceModel:
 
     The defaults are for the model `tiny` at 1600 tokens, from 60 procedural worlds that neither training nor any table
     uses, where objects leave, come back, hide, rush, or just move. The weights were fitted to them as
-    `benchmarks/calibrate_presence.py` does it, which fits them anew; the three thresholds were chosen by hand.
+    `benchmarks/quality/calibrate_presence.py` does it, which fits them anew; the three thresholds were chosen by hand.
 
     Attributes:
         bias: Log-odds where the terms below are zero.

@@ -48,8 +48,8 @@ _PARSE_LEVEL = Noising(kind="noise", timestep=39, steps_grid=inversion_steps(39)
 def tiny() -> Card:
     """Returns the card of the model that ships with the package.
 
-    Sites, noise level and temperatures are those of `benchmarks/sweep_sites.py` on four sequences and validation worlds
-    (docs/benchmarks.md).
+    Sites, noise level and temperatures are those of `benchmarks/quality/sweep_sites.py` on four sequences and
+    validation worlds (docs/benchmarks.md).
     """
     return Card(
         name="tiny",
@@ -66,7 +66,7 @@ def tiny() -> Card:
             "modulate": (_text_site(1, 1, heads=1, head_dim=128, stride=8),),
             "emerdiff": (_text_site(0, 0, heads=1, head_dim=128, stride=16),),
         },
-        # The tracking site is the best for parsing too, but without noise (benchmarks/sweep_parsing.py).
+        # The tracking site is the best for parsing too, but without noise (benchmarks/quality/sweep_parsing.py).
         levels={"parse": Noising(kind="clean", timestep=1, steps_grid=(1,))},
         # Told that much noise is there, the network compares colours and large forms; shown none, it sees them sharp.
         noising=Noising(kind="clean", timestep=201, steps_grid=inversion_steps(201)),

@@ -25,7 +25,8 @@ from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import ResolvedParse
 from undertow.video import Frame
 
-# Frames that are searched for new classes together; `novelty` was chosen with so many (benchmarks/parse_novelty.py).
+# Frames that are searched for new classes together; `novelty` was chosen with so many, by
+# benchmarks/quality/parse_novelty.py.
 GROUP = 4
 
 
