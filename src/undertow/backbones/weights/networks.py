@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from undertow.backbones.weights.configs import read_config
 from undertow.backbones.weights.layout import weight_files, weight_variant
-from undertow.base import SettingsError, WeightsUnavailable
+from undertow.base import WeightsUnavailable
 
 # What the first autoencoders call the projections of their attentions.
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -234,7 +234,9 @@ def stored_network(
             module = getattr(diffusers, kind).from_config(dict(config))
     except Exception as error:  # a configuration can be wrong in as many ways as the libraries have lines
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 160)
-        raise WeightsUnavailable(f"{where} describes no network that can be built ({reason}); give another model") from error
+        raise WeightsUnavailable(
+            f"{where} describes no network that can be built ({reason}); give another model"
+        ) from error
     return Network(hollow(module), device, dtype, StoredWeights.of(folder, component), where)
 
 
