@@ -81,5 +81,5 @@ CASES = [
     ),
     Case("--render of nothing", lambda k: parse(k, "--render"), "holds no run of parse"),
     Case("--render of a tracking run", tracked, "holds no run of parse"),
-    Case("parse --max-memory 1MB", lambda k: parse(k, "--max-memory", "1MB"), "parsing needs about", code=4),
+    Case("parse --max-memory 1MB", lambda k: parse(k, "--max-memory", "1MB"), "parse needs about", code=4),
 ]
