@@ -15,7 +15,6 @@ from undertow.parsing.anchors import (
     nearest_labels,
     token_labels,
 )
-from undertow.parsing.predict import _shifted
 from undertow.video import Video
 
 
@@ -69,10 +68,6 @@ def test_clusters_have_their_majority_and_void_has_no_vote():
     targets, sure = majority(assigned, torch.nn.functional.one_hot(classes, 2).float(), known)
     assert targets.argmax(1)[:7].tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert sure.tolist() == [True] * 7 + [False]
-
-
-def test_benchmark_numbers_become_classes():
-    assert _shifted(np.array([[0, 1, 12, VOID]], np.uint16)).tolist() == [[VOID, 0, 11, VOID]]
 
 
 def test_small_classes_are_favoured():
