@@ -78,17 +78,11 @@ def bench_run(
     out: Out = Path("bench-out"),
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
     presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
-    baselines: Annotated[
-        str | None, typer.Option(help="Such as copy,farneback,dis; the simplest of the task if not given.")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="What is done with the dataset's videos, such as points; its own if not given.")
-    ] = None,
-    method: Annotated[str, typer.Option(help="Ways of parsing: vidseg,propagate,emerdiff.")] = "",
+    baselines: Annotated[str | None, typer.Option(help="Such as copy,dis; by default the simplest.")] = None,
+    task: Annotated[str | None, typer.Option(help="What to do, such as points; by default the dataset's task.")] = None,
+    method: Annotated[str, typer.Option(help="How to parse: vidseg,propagate,emerdiff.")] = "",
     quality: Annotated[str, typer.Option(help="Qualities of parsing: turbo,fast,exact.")] = "",
-    anchors: Annotated[
-        str, typer.Option(help="Frames whose classes are given, such as 0,25,50: each in a run of its own.")
-    ] = "",
+    anchors: Annotated[str, typer.Option(help="Frames whose classes are given, each in its own run: 0,25,50.")] = "",
     sequences: Chosen = "",
     split: Split = None,
     rules: Rules = None,
@@ -97,6 +91,9 @@ def bench_run(
         Literal["none", "guided", "crf", "sam"], typer.Option(help="Better masks from the frames, after propagation.")
     ] = "none",
     segmenter: Annotated[str, typer.Option(help="What --refine sam prompts: a name or a folder.")] = "sam-vit-h",
+    assignments: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any setting of the task, such as topk=5.")
+    ] = [],  # noqa: B006
     protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
     reference: Reference = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the predictions too, below OUT/results.")] = False,
@@ -106,7 +103,7 @@ def bench_run(
     ),
     shard: Annotated[
         str | None,
-        typer.Option(help="i/n: measure only the i-th of n parts, from 1/n to n/n; `bench report` then tells of all."),
+        typer.Option(help="Measure part i of n, written i/n; `bench report` joins them."),
     ] = None,
     overwrite: Overwrite = False,
     device: Device = None,
@@ -127,7 +124,7 @@ def bench_run(
     dataset, task = dataset_of(dataset, root, task)
     named = list(baselines_of(task))[:1] if baselines is None else listed(baselines)
     ways = listed(presets)
-    options: dict[str, Any] = {"device": device, "dtype": dtype}
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "assignments": assignments}
     if listed(models) and task == "parse":
         from undertow.benchmarks.parse.methods import parse_ways
 

@@ -129,3 +129,16 @@ def test_a_baseline_of_another_task_is_known_by_name_and_kept_from_these_samples
     with pytest.raises(SettingsError, match="method 'still' does 'points', but the dataset asks for 'masks'"):
         run_benchmark(open_dataset("davis", folders), [baseline_method("copy"), method], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_every_setting_can_be_assigned(model_folder: Path) -> None:
+    given = ["topk=5", "temperature=0.1", "lost=keep", "first-labels=nearest", "recent=0", "size=64,48", "fit=squash"]
+    method = model_method(model_folder, device="cpu", assignments=given)
+    used = method.make_predictor(get_protocol("lab")).settings
+    assert used == TrackSettings(
+        topk=5, temperature=0.1, lost="keep", first_labels="nearest", recent=0, size=(64, 48), fit="squash"
+    )
+    assert method.name.startswith("mine+keep+topk-5+temperature-0.1+")
+    for wrong in ("topk", "topk=", "topk=many", "topk=0", "top=5", "lost=empti", "recent=1.5", "recent=" + "9" * 5000):
+        with pytest.raises(SettingsError):
+            model_method(model_folder, device="cpu", assignments=[wrong])

@@ -1,12 +1,12 @@
 """Models as methods of the task "masks": objects are tracked from their first masks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from undertow.affinity import get_preset
-from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
+from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, assigned, named
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.masks.baselines import Cues, Images
 from undertow.masks import LabelMap
@@ -32,6 +32,7 @@ def model_method(
     device: str | None = None,
     dtype: str | None = None,
     label: str | None = None,
+    assignments: Sequence[str] = (),
 ) -> Method:
     """Returns mask tracking with a model, named "model+preset+lost+refine" with what of it is given.
 
@@ -42,6 +43,7 @@ def model_method(
         device: Where the model runs.
         dtype: Number type of the model.
         label: Method name, if not as above.
+        assignments: Settings that are changed, see `undertow.benchmarks.core.jobs.assigned`.
 
     Raises:
         SettingsError: if the preset or model is unknown.
@@ -50,10 +52,11 @@ def model_method(
     chosen = settings or TrackSettings()
     if preset is not None:
         chosen = replace(chosen, preset=get_preset(preset).name)
+    chosen = assigned(chosen, assignments)
     segmenter = chosen.segmenter or "sam-vit-h"
     refiner = make_refiner(chosen.refine, segmenter, device)
     # Lost objects are part of what is measured, so a method that keeps them has a name of its own.
     parts = (chosen.refine, Path(segmenter).name if chosen.refine == "sam" else None) if refiner else ()
-    name = label or named(Path(model).name, preset, chosen.lost, *parts)
+    name = label or named(Path(model).name, preset, chosen.lost, *parts, assignments=assignments)
     facts = {} if refiner is None else {"refiner": refiner.facts()}
     return MakeJob(MaskPredictor, "track", model, chosen, device, dtype).method("masks", name, **facts)

@@ -1,6 +1,6 @@
 """Parsing as what benchmarks measure: one method for each way of making class maps with a model."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, get_args
@@ -9,7 +9,7 @@ import numpy as np
 
 from undertow.affinity import PRESETS
 from undertow.base import SettingsError
-from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
+from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, assigned, named
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.masks import methods as masks
 from undertow.benchmarks.masks.baselines import Cues, Images
@@ -62,6 +62,7 @@ def model_method(
     device: str | None = None,
     dtype: str | None = None,
     label: str | None = None,
+    assignments: Sequence[str] = (),
 ) -> Method:
     """Returns a way of parsing with a model, named "model+way".
 
@@ -72,6 +73,7 @@ def model_method(
         device: Where the model runs.
         dtype: Number type of the model.
         label: Method name, if not as above.
+        assignments: Settings that are changed, see `undertow.benchmarks.core.jobs.assigned`.
 
     Raises:
         SettingsError: if the way or model is unknown.
@@ -81,10 +83,10 @@ def model_method(
         if preset not in PRESETS:
             known = ", ".join((*WAYS, *PRESETS))
             raise SettingsError(f"way of parsing '{preset}' is not one of {known}")
-        return masks.model_method(model, preset, device=device, dtype=dtype, label=label)
-    chosen = settings or WAYS.get(preset or "", ParseSettings())
+        return masks.model_method(model, preset, device=device, dtype=dtype, label=label, assignments=assignments)
+    chosen = assigned(settings or WAYS.get(preset or "", ParseSettings()), assignments)
     return MakeJob(ParsePredictor, "parse", model, chosen, device, dtype).method(
-        "parse", label or named(Path(model).name, preset)
+        "parse", label or named(Path(model).name, preset, assignments=assignments)
     )
 
 

@@ -1,6 +1,6 @@
 """Models as methods of the task "points": points are followed from the frame they are given on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
+from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, assigned, named
 from undertow.benchmarks.core.methods import Method
 from undertow.points import PointSettings, Tracks, get_point_preset
 
@@ -40,6 +40,7 @@ def model_method(
     device: str | None = None,
     dtype: str | None = None,
     label: str | None = None,
+    assignments: Sequence[str] = (),
 ) -> Method:
     """Returns point tracking with a model, named "model+preset" with what of it is given.
 
@@ -50,6 +51,7 @@ def model_method(
         device: Where the model runs.
         dtype: Number type of the model.
         label: Method name, if not as above.
+        assignments: Settings that are changed, see `undertow.benchmarks.core.jobs.assigned`.
 
     Raises:
         SettingsError: if the preset or model is unknown.
@@ -58,7 +60,8 @@ def model_method(
     chosen = settings or PointSettings()
     if preset is not None:
         chosen = replace(chosen, preset=get_point_preset(preset).name)
-    name = label or named(Path(model).name, preset)
+    chosen = assigned(chosen, assignments)
+    name = label or named(Path(model).name, preset, assignments=assignments)
     # What a preset says is part of what is measured, and may change under one name.
     preset_facts = asdict(get_point_preset(chosen.preset or "points"))
     return MakeJob(PointModel, "points", model, chosen, device, dtype).method("points", name, preset=preset_facts)
