@@ -51,7 +51,7 @@ def test_parse_name_render_and_estimate(clip, undertow):
     code, out, _ = undertow(*quick, "--estimate", "--json")
     estimate = json.loads(out)
     assert code == 0 and not (clip / "out").exists()
-    assert (estimate["event"], estimate["frames"], estimate["classes"], estimate["passes"]) == ("estimate", 4, 2, 4)
+    assert (estimate["event"], estimate["frames"], estimate["labels"], estimate["passes"]) == ("estimate", 4, 2, 4)
 
     code, out, _ = undertow(*quick, "--json", "--views", "overlay,contours", "--soft")
     assert code == 0
