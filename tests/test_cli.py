@@ -86,9 +86,19 @@ def test_a_part_of_a_video_read_through_a_pipe(clip, tmp_path, capsys):
         "--size", "tokens=960", "--preset", "pixels",
     )  # fmt: skip
     thread.join()
-    assert code == 0 and "2 frames, " in err and "ms" in err
+    assert code == 0 and "2 frames in " in err and " per second" in err
     assert sorted(path.name for path in (tmp_path / "o" / "masks").iterdir()) == ["00002.png", "00004.png"]
     assert (tmp_path / "o" / "overlay.mp4").exists()
+
+
+def test_points_of_a_pipe_are_refused(clip, tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    thread = threading.Thread(target=pipe.write_bytes, args=((clip / "clip.mp4").read_bytes(),))
+    thread.start()
+    code, _, err = run(capsys, "points", pipe, "--grid", "2", "--out", tmp_path / "o")
+    thread.join()
+    assert code == 2 and "comes once; record it to a file" in err and not (tmp_path / "o").exists()
 
 
 def test_a_run_that_would_not_fit_is_refused(clip, tmp_path, capsys):

@@ -41,7 +41,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("novelty.csv"))
     options = parser.parse_args()
     backbone = load(options.model)
-    base = ParseSettings(method="vidseg", tokens=1600, batch=4, discover=True, refine=False, upsampling="bilinear")
+    base = ParseSettings(method="vidseg", tokens=1600, batch=4, discover=True, agree=False, upsampling="bilinear")
     runs = [(float(n), memory) for n in options.novelty.split(",") for memory in options.memory.split(",")]
     counts = {run: np.zeros(4) for run in runs}
     for images, maps in islice(with_late_classes(options.frames), options.worlds):

@@ -55,7 +55,7 @@ class Study:
 
 def without(settings):
     """Returns settings without agreement along correspondences."""
-    return replace(settings, refine=False)
+    return replace(settings, agree=False)
 
 
 def pushed(backbone, settings, **changes):

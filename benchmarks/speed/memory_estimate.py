@@ -87,7 +87,7 @@ def compare(each, folder, threads):
     write_label_map(folder / "first.png", tiled(each.objects, each.height, each.width))
     common = [str(folder / "clip.mp4"), "--mask", str(folder / "first.png"), "--threads", str(threads)]
     common += each.options.split()
-    said, _, _ = run(["estimate", *common, "--json"])
+    said, _, _ = run(["estimate", "track", *common, "--json"])
     _, peak, seconds = run(["track", *common, "--out", str(folder / "out")])
     return json.loads(said), peak, seconds
 

@@ -54,6 +54,5 @@ CASES = [
          lambda k: points(k, "--queries", saved(k, points=np.zeros((3, 4)))), "of shape (3, 4)"),
     Case("a preset of masks for points",
          lambda k: [*points(k, "--grid", 2), "--preset", "drift"], "which follow points"),
-    Case("points of a stream", lambda k: ["points", "-", "--out", k.out, "--grid", 2, *SMALL], "comes once"),
     Case("points into a run of masks", other_run, "holds a run of track"),
 ]  # fmt: skip

@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 from undertow import __version__
-from undertow.cli.entry import COMMANDS, load_command
+from undertow.cli.entry import COMMANDS, app
+from undertow.tasks import TASKS
 
 LARGE = {"torch", "diffusers", "transformers", "numpy", "PIL", "av", "huggingface_hub", "rich"}
 
@@ -26,17 +28,23 @@ def test_the_version_is_shown_without_any_large_library():
     assert started("--version") == (0, f"undertow {__version__}\n", set())
 
 
-@pytest.mark.parametrize("arguments", ["--help", "-h", "models -h", "bench run -h", "demo --help", "track -h"])
+@pytest.mark.parametrize("arguments", ["--help", "-h", "models -h", "bench run -h", "demo --help", "estimate -h"])
 def test_help_is_shown_without_any_large_library(arguments):
     code, shown, large = started(*arguments.split())
     assert code == 0 and "Usage: undertow" in shown and not large
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_of_a_task_needs_no_library_of_networks(task):
+    code, shown, large = started(task, "--help")
+    assert code == 0 and "Usage: undertow" in shown and not large & {"diffusers", "transformers", "av"}
 
 
 def test_help_lists_all_commands_and_each_is_there():
     _, shown, _ = started("--help")
     for name, line in COMMANDS.items():
         assert f"  {name} " in shown and line in shown
-        command = load_command(name)
+        _, command, _ = typer.main.get_command(app).resolve_command(None, [name])
         assert command.name == name and command.help
 
 

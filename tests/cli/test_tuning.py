@@ -52,7 +52,7 @@ def track(tmp_path, monkeypatch):
 
 def test_ctrl_c_during_tuning_ends_the_command_and_the_same_again_goes_on(track, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patched:
-        patched.setattr("undertow.cli.track.shown_progress", lambda json: Impatient().__enter__())
+        patched.setattr("undertow.cli.task_command.shown_progress", lambda json: Impatient().__enter__())
         assert track() == 130
     assert "interrupted" in capsys.readouterr().err and not (tmp_path / "out").exists()
     kernels = sorted((tmp_path / "out.kernels").glob("*.safetensors"))

@@ -9,7 +9,7 @@ import pytest
 
 from undertow.base import SettingsError, SilentProgress
 from undertow.masks import read_written_map
-from undertow.runs import Latency, execute
+from undertow.runs import execute
 from undertow.tracking import TrackSettings
 from undertow.tracking.cues import given_masks
 from undertow.tracking.task import TASK
@@ -32,6 +32,19 @@ def track_into(out, video, masks, backbone, settings, **options):
     """Tracks into a folder with an overlay; returns the folder."""
     given = given_masks(video, masks)
     return execute(TASK, out, video, given, backbone, settings, views=TASK.views, **options).path
+
+
+class Counted(SilentProgress):
+    """Counts the frames that are tracked."""
+
+    def __init__(self):
+        self.frames, self.stage = 0, ""
+
+    def start(self, stage, total):
+        self.stage = stage
+
+    def advance(self, units=1, **facts):
+        self.frames += self.stage == "track" and "frame" in facts
 
 
 class StopAt(SilentProgress):
@@ -74,11 +87,11 @@ def test_an_interrupted_run_becomes_what_it_would_have_been(scene, tiny_like, tm
             out, Video(video, fps=24), {0: labels}, tiny_like, FAST, progress=StopAt(stop), state_seconds=0
         )  # fmt: skip
     assert not (out / "scores.csv").exists()
-    latency = Latency()
-    track_into(out, Video(video, fps=24), {0: labels}, tiny_like, FAST, latency=latency)
+    counted = Counted()
+    track_into(out, Video(video, fps=24), {0: labels}, tiny_like, FAST, progress=counted)
     assert contents(out) == whole
     # With a state after every batch of two, at most the batch in work is made again.
-    assert latency.count <= FRAMES - stop + 1
+    assert counted.frames <= FRAMES - stop + 1
 
 
 def test_a_complete_run_is_left_as_it_is(scene, tiny_like, tmp_path, whole):
@@ -86,9 +99,9 @@ def test_a_complete_run_is_left_as_it_is(scene, tiny_like, tmp_path, whole):
     video = Video(np.stack(images), fps=24)
     out = track_into(tmp_path / "out", video, {0: labels}, tiny_like, FAST)
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    latency = Latency()
-    track_into(out, video, {0: labels}, tiny_like, FAST, latency=latency)
-    assert latency.count == 0
+    counted = Counted()
+    track_into(out, video, {0: labels}, tiny_like, FAST, progress=counted)
+    assert counted.frames == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path != out} == {
         path: stamp for path, stamp in stamps.items() if path != out
     }
@@ -172,12 +185,3 @@ def test_a_stream_that_was_cut_off_goes_on_when_it_is_fed_again(scene, tiny_like
     assert json.loads(found.pop("run.json"))["video"] == "stream"
     expected.pop("run.json")
     assert found == expected
-
-
-def test_latencies_are_told():
-    latency = Latency()
-    for milliseconds in range(1, 101):
-        latency.add(milliseconds / 1000)
-    assert latency.percentile(0.5) == pytest.approx(0.05, rel=0.03)
-    assert latency.percentile(0.95) == pytest.approx(0.095, rel=0.03)
-    assert latency.count == 100 and "100 frames" in str(latency)

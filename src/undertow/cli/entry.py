@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -13,12 +14,12 @@ from typer.core import TyperCommand, TyperGroup
 from undertow import __version__
 from undertow.cli.errors import INTERRUPTED, explain, printable
 from undertow.cli.showing import say
+from undertow.tasks import TASKS
 
-# The commands in the order in which `undertow --help` lists them, and what it says of each. A command's module, which
-# has a function or a group of that name, is imported when the command is run: most of them need torch in the end.
+# The commands in the order in which `undertow --help` lists them, and what it says of each.
 COMMANDS = {
     "track": "Track objects given by masks, boxes, points or words.",
-    "points": "Follow points through a video.",
+    "points": "Follow points through a video, in both directions.",
     "parse": "Give every pixel of a video a class.",
     "estimate": "Say what a run would take: time, memory and disk.",
     "demo": "Track two look-alike objects that cross, and score the result.",
@@ -37,26 +38,56 @@ _shown = {"traceback": False}
 
 
 class LazyGroup(TyperGroup):
-    """The group of `COMMANDS`: each is a name and a line of help until it is run."""
+    """A group whose commands are names and lines of help until one is run: most of them need torch in the end."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for name, line in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=line))
+        for name in self.names():
+            self.add_command(TyperCommand(name, help=COMMANDS[name]))
+
+    def names(self) -> Iterable[str]:
+        """Returns the names of the commands."""
+        return COMMANDS
+
+    def load(self, name: str) -> Any:
+        """Returns the command, group or function called `name`."""
+        if name == "estimate":
+            return typer.Typer(cls=EstimateGroup, help=COMMANDS[name], callback=lambda: None, no_args_is_help=True)
+        if name in TASKS:
+            return task_of(name)
+        return getattr(import_module(f"undertow.cli.{_MODULES.get(name, name)}"), name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Returns the name, the command and the rest of the arguments; the command is imported."""
+        """Returns the name, the command and the rest of the arguments."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, None if command is None else load_command(str(name)), rest
+        return name, None if command is None else _made(str(name), self.load(str(name))), rest
 
 
-def load_command(name: str) -> Any:
-    """Returns the command or group of commands called `name`."""
-    found = getattr(import_module(f"undertow.cli.{_MODULES.get(name, name)}"), name)
+class EstimateGroup(LazyGroup):
+    """The commands of tasks once more, to say what they would take."""
+
+    def names(self) -> Iterable[str]:
+        """Returns the names of the tasks."""
+        return TASKS
+
+    def load(self, name: str) -> Any:
+        """Returns the command of a task."""
+        return task_of(name, only_estimate=True)
+
+
+def task_of(name: str, *, only_estimate: bool = False) -> typer.Typer:
+    """Returns the command of a task."""
+    from undertow.cli.task_command import task_command
+
+    return task_command(TASKS[name], COMMANDS[name], only_estimate=only_estimate)
+
+
+def _made(name: str, found: Any) -> Any:
+    """Returns what typer makes of a function or of a group, under a name."""
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False)
         found.command(name)(function)
-    found.rich_markup_mode = None
+    found.rich_markup_mode, found._add_completion = None, False
     command = typer.main.get_command(found)
     command.name = name
     return command

@@ -1,4 +1,4 @@
-"""Options that several commands share, how their text is read, and how results are shown."""
+"""Options that several commands share, and how their text is read."""
 
 import os
 import re
@@ -17,33 +17,14 @@ Model = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")]
 Size = Annotated[str | None, typer.Option(help="Model input as WIDTHxHEIGHT or tokens=N.")]
-Preset = Annotated[str | None, typer.Option(help="drift, dift, dino, crw, pixels or latents.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
 Json = Annotated[bool, typer.Option("--json", help="Events as JSON lines on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")]
-Continue = Annotated[
-    bool, typer.Option("--overwrite/--resume", help="Replace an earlier run in --out, or go on with it.")
-]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
-MaskColors = Annotated[bool, typer.Option("--mask-colors", help="Masks are RGB-coded.")]
-MaskThreshold = Annotated[
-    int | None,
-    typer.Option("--mask-threshold", min=1, max=255, help="Masks are objects where they are this bright, 1 to 255."),
-]
 NoisingKind = Annotated[Literal["invert", "noise", "clean"] | None, typer.Option(help="How frames are noised.")]
-SoftmaxScope = Annotated[
-    Literal["reference", "window", "joint", "none", "survivors"] | None,
-    typer.Option(help="What the softmax runs over; `window` is the fast one."),
-]
 Lost = Annotated[
     Literal["empty", "keep"] | None,
     typer.Option(help="Whether a lost object gets no pixels, or the best guess; by default what the card says."),
-]
-Start = Annotated[str | None, typer.Option(help="First frame to look at: a number, or seconds like 4.5s.")]
-End = Annotated[str | None, typer.Option(help="Frame before which to stop.")]
-Every = Annotated[int, typer.Option(help="Look at every n-th frame only.")]
-SkipDamaged = Annotated[
-    bool, typer.Option("--skip-damaged", help="Leave out frames that cannot be decoded, after saying which.")
 ]
 
 

@@ -31,10 +31,10 @@ class FrameSettings(Options):
         None, "Noise level at which the model is observed, out of 1000.", expert=True, least=0, most=999
     )
     noising: NoisingKind | None = option(
-        None, "How frames reach it: by DDIM inversion (invert), Gaussian noise (noise), or not at all (clean)."
+        None, "How frames get their noise; by DDIM inversion, as Gaussian noise, or not at all (clean)."
     )
     batch: int = option(4, "Frames observed at once; batches align to absolute frame numbers.", least=1)
-    seed: int = option(0, "Seed of the noise.", least=0)
+    seed: int = option(0, "Seed of the noise.", expert=True, least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

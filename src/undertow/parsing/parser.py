@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones import Backbone, load
+from undertow import backbones
+from undertow.backbones import Backbone
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID, LabelMap
 from undertow.observing.observer import Observer
@@ -79,7 +80,7 @@ class Parser:
         anchors: Mapping[int, LabelMap] | None = None,
         settings: ParseSettings | None = None,
     ):
-        self.backbone = load(model, sites=("parse", "correspond")) if isinstance(model, str | Path) else model
+        self.backbone = backbones.load(model, sites=("parse", "correspond")) if isinstance(model, str | Path) else model
         self.settings = settings or ParseSettings()
         self.anchors = dict(anchors or {})
         self.next = 0
@@ -190,7 +191,7 @@ class Parser:
             maps = balanced(maps, shares, self.settings.balance)
             if self.settings.crf is not None and len(maps) > 1:
                 maps = refine_crf(maps, frame.image, self.settings.crf)
-            yield decided(frame, maps, coarse.ids, given.get(frame.index), keep=self.settings.probabilities)
+            yield decided(frame, maps, coarse.ids, given.get(frame.index), keep=self.settings.soft)
 
 
 def decided(

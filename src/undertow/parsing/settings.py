@@ -32,16 +32,17 @@ class ParseSettings(FrameSettings):
     batch: int = option(14, "Frames labelled together.", least=1)
     quality: Quality = option(
         "turbo",
-        "How pixels are made of tokens: turbo upsamples their probabilities by the image, fast and exact read them out "
+        "How pixels are made of tokens; turbo upsamples their probabilities by the image, fast and exact read them out "
         "of the model by modulation.",
     )
     method: Method | None = option(
         None,
-        "How tokens get their labels: propagate moves those of the anchors with the tracker's kernel, the default "
-        "where there are anchors; vidseg classifies tokens; emerdiff clusters every frame by itself.",
+        "How tokens get their labels; propagate moves those of the anchors with the tracker's kernel, the default "
+        "where there are anchors; vidseg classifies tokens, the default elsewhere and where an option is given that "
+        "only vidseg has; emerdiff clusters every frame by itself.",
     )
     clusters: int | Literal["auto"] = option(
-        20, "Number of clusters of the first batch, or auto to find it (vidseg).", least=1
+        20, "Number of clusters, or auto (vidseg); those of the first batch.", least=1
     )
     anchor_grid: bool = option(
         True,
@@ -49,40 +50,46 @@ class ParseSettings(FrameSettings):
         "which loses what is small (vidseg).",
         expert=True,
     )
-    classifier: ClassifierName = option("knn", "What labels tokens by those already labelled (vidseg).")
+    classifier: ClassifierName = option("knn", "What labels tokens by those already labelled (vidseg).", expert=True)
     neighbours: int = option(4, "Of the knn classifier.", expert=True, least=1)
     place: float | None = option(
         None,
         "Weight of where a token lies, as shares of height and width, beside what it looks like; 0 in the papers, and "
-        "by default for emerdiff and without anchors.",
+        "by default for emerdiff and without anchors (vidseg).",
+        expert=True,
         least=0,
     )
     memory: Literal["previous", "bank"] = option(
         "previous",
         "What later batches are labelled by: the tokens of the previous batch, or a bank of tokens of the whole video; "
         "tokens of anchors always count (vidseg).",
+        expert=True,
     )
     bank_tokens: int = option(
         8192, "Most tokens in the bank, or taken over from the previous batch.", expert=True, least=1
     )
     discover: bool | None = option(
-        None, "Whether tokens unlike all labelled ones make new clusters; by default only without anchors (vidseg)."
+        None, "Make clusters of tokens unlike all labelled ones (vidseg); by default only without anchors."
     )
     novelty: float = option(
-        1.6, "How many times farther than is usual a token is from its neighbours if it is unlike them.", above=0
+        1.6,
+        "How many times farther than is usual a token is from its neighbours if it is unlike them (vidseg).",
+        expert=True,
+        above=0,
     )
-    refine: bool = option(True, "Whether labels agree along correspondences within the batch (vidseg).", expert=True)
+    agree: bool = option(True, "Whether labels agree along correspondences within the batch (vidseg).", expert=True)
     tau: int = option(1, "Most tokens that a correspondence moves between two frames, in y or x.", expert=True, least=0)
     balance: float = option(
         0.2,
         "How far classes that are small on the anchors are favoured: probabilities are divided by the class's share of "
         "their pixels to this power; 0 for the likeliest class.",
+        expert=True,
         least=0,
         most=1,
     )
     upsampling: Upsampling = option("guided", "From tokens to pixels at quality turbo.", expert=True)
     guided: GuidedSettings = option(GuidedSettings, "Reach and scales of guided upsampling.", expert=True)
-    crf: CrfSettings | None = option(None, "A CRF over the pixels' probabilities.")
+    crf: CrfSettings | None = option(None, "Let a CRF decide about pixels.")
     modulation: Modulation | None = option(
         None, "A whole Modulation for quality fast or exact, in place of the method's and model's.", expert=True
     )
@@ -112,7 +119,7 @@ class ParseSettings(FrameSettings):
         "Whether frames before the first anchor are labelled from it backwards (both), or left void.",
         expert=True,
     )
-    probabilities: bool = option(False, "Whether results hold the probabilities of every pixel.", expert=True)
+    soft: bool = option(False, "Whether results hold the probabilities of every pixel.", expert=True)
     names: Path | None = option(None, "JSON file of what ids are called.", decides=False)
     namer: Path | None = option(None, "Folder of a CLIP model that names clusters.", decides=False)
     vocabulary: Path | None = option(None, "File of the words it chooses from, one a line.", decides=False)
@@ -163,7 +170,7 @@ def resolve_parse(
     """
     card = backbone.card
     if settings.method is None:
-        settings = replace(settings, method="propagate" if anchored else "vidseg")
+        settings = replace(settings, method="propagate" if anchored and not _about_vidseg(settings) else "vidseg")
     if settings.method == "emerdiff":
         # EmerDiff reads at the least noise there is.
         usual = card.levels.get("parse", card.noising)
@@ -180,3 +187,9 @@ def resolve_parse(
         correspond=matchers[0],
         place=place if settings.place is None else settings.place,
     )
+
+
+def _about_vidseg(settings: ParseSettings) -> bool:
+    """Returns whether something is asked for that only vidseg has: how tokens are classified."""
+    own = ("clusters", "classifier", "memory", "discover", "novelty", "place", "agree")
+    return any(getattr(settings, each.name) != each.default for each in options_of(ParseSettings) if each.name in own)

@@ -100,6 +100,11 @@ def render_again(
         render(run, ClassPictures(), clip, views, progress)
 
 
+def _redraw(out: Path, clip: Clip, settings: ParseSettings, views: Sequence[str], progress: Progress) -> None:
+    table = None if settings.names is None else NameTable.read(settings.names)
+    render_again(out, clip, views, names=table, namer=settings.namer, vocabulary=settings.vocabulary, progress=progress)
+
+
 def _resolve(
     settings: ParseSettings, backbone: Backbone, size: tuple[int, int], given: Given[Mapping[int, LabelMap]]
 ) -> ResolvedParse:
@@ -142,4 +147,5 @@ TASK = Task(
     start=_start,
     work=parse_work,
     trial=_trial,
+    redraw=_redraw,
 )

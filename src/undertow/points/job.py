@@ -98,7 +98,7 @@ class PointsJob:
                     yield frame
 
             folder = None if self._out is None else self._out / FEATURES
-            memory = self._settings.feature_memory
+            memory = self._settings.feature_memory << 20
             with PointTracker(self._backbone, self._settings, folder=folder, memory=memory) as tracker:
                 points = tracker.ask(self._clip, self.points)
                 tracker.observe(self._clip, anchors=tracker.anchors(points), frames=noted(), progress=progress)

@@ -8,7 +8,6 @@ from undertow.backbones import Backbone
 from undertow.base import SettingsError, option
 from undertow.observing.observer import Source
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
-from undertow.observing.store import MEMORY
 from undertow.points.chunks import Cover
 from undertow.points.positions import Decoding
 
@@ -94,7 +93,7 @@ class PointSettings(FrameSettings):
     visible: float = option(0.5, "Confidence from which a point counts as visible.", expert=True, least=0, most=1)
     mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
     feature_memory: int = option(
-        MEMORY, "Most bytes of features held in memory; the rest goes to disk.", expert=True, decides=False, least=1
+        1024, "Megabytes of features held in memory; the rest goes to disk.", expert=True, decides=False, least=1
     )
     keep_features: bool = option(
         False, "Keep what the network saw, so that points can be added at once.", decides=False

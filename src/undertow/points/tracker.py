@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Float64, Int64, Real
 from torch import Tensor
 
-from undertow.backbones import Backbone, load
+from undertow import backbones
+from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, SilentProgress, VideoError
 from undertow.masks import LabelMap
 from undertow.observing.observer import FrameFeatures, Observer
@@ -109,7 +110,7 @@ class PointTracker:
             folder: where features are written as they come, and found again; else only what exceeds `memory` is.
             memory: most bytes of features kept in memory.
         """
-        self.backbone = load(model, sites="points") if isinstance(model, str | Path) else model
+        self.backbone = backbones.load(model, sites="points") if isinstance(model, str | Path) else model
         self.settings = settings or PointSettings()
         self.visibility = VisibilityModel()
         self.forwards = 0

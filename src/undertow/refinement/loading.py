@@ -2,23 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import Sam2Model, SamModel
 
 from undertow.backbones.weights.locating import find_problem, resolve, weights_state
-from undertow.backbones.weights.networks import read_network
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device
 from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
 from undertow.refinement.sam import SamSettings
 from undertow.refinement.segmenter import Sam2Segmenter, SamSegmenter, TransformersSegmenter
 
 # What config.json calls the networks; SAM 2 is published as its video model, of which the image model is a part.
-_KINDS: dict[str, tuple[Any, type[TransformersSegmenter]]] = {
-    "sam": (SamModel, SamSegmenter),
-    "sam2": (Sam2Model, Sam2Segmenter),
-    "sam2_video": (Sam2Model, Sam2Segmenter),
+_KINDS: dict[str, tuple[str, type[TransformersSegmenter]]] = {
+    "sam": ("SamModel", SamSegmenter),
+    "sam2": ("Sam2Model", Sam2Segmenter),
+    "sam2_video": ("Sam2Model", Sam2Segmenter),
 }
 
 
@@ -47,6 +44,10 @@ def load_segmenter(
         WeightsUnavailable: if the weights are absent, incomplete, damaged, or not those that the card pins.
         SettingsError: if the name is unknown, or the model is of a kind that undertow does not read.
     """
+    import transformers
+
+    from undertow.backbones.weights.networks import read_network
+
     card, folder = _named(str(model))
     if folder is None and card is None:
         raise SettingsError(
@@ -62,7 +63,8 @@ def load_segmenter(
         raise SettingsError(f"{path} holds a model of type '{kind}', where '{card.name}' is of type '{card.family}'")
     network, adapter = _KINDS[kind]
     where = device if isinstance(device, torch.device) else resolve_device(device)
-    return adapter(read_network(network, path, "", dtype).to(where), card.name if card else path.name)
+    found = read_network(getattr(transformers, network), path, "", dtype)
+    return adapter(found.to(where), card.name if card else path.name)
 
 
 def refinement_settings(model: str | Path) -> SamSettings:

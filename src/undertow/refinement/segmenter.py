@@ -6,16 +6,18 @@ Frames are embedded in batches, once each; prompts are answered from the embeddi
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from transformers import Sam2Model, SamModel
 
 from undertow.base import SettingsError
 from undertow.refinement.fitting import Fit
+
+if TYPE_CHECKING:
+    from transformers import Sam2Model, SamModel
 
 # What a mask prompt says of the padding: certainly not the object.
 _OUTSIDE = -8.0
@@ -84,7 +86,7 @@ class TransformersSegmenter:
         name: what users call it.
     """
 
-    def __init__(self, model: SamModel | Sam2Model, name: str = ""):
+    def __init__(self, model: "SamModel | Sam2Model", name: str = ""):
         self.model: Any = model.eval().requires_grad_(False)
         self.name = name
 

@@ -3,7 +3,6 @@
 from undertow.runs.cues import Cue, read_cue
 from undertow.runs.execute import execute
 from undertow.runs.folder import Folder
-from undertow.runs.latency import Latency
 from undertow.runs.record import Record, plain
 from undertow.runs.task import Amendment, Given, Job, Phase, Task, Work
 
@@ -13,7 +12,6 @@ __all__ = [
     "Folder",
     "Given",
     "Job",
-    "Latency",
     "Phase",
     "Record",
     "Task",

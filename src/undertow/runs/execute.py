@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ import torch
 from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.runs.folder import Folder, check_place, check_same
-from undertow.runs.latency import Latency
 from undertow.runs.plan import Plan
 from undertow.runs.record import Record, digests
 from undertow.runs.task import Given, Job, Task
@@ -37,7 +36,6 @@ def execute(
     overwrite: bool = False,
     budget: int | None = None,
     progress: Progress | None = None,
-    latency: Latency | None = None,
     state_seconds: float = STATE_SECONDS,
 ) -> Folder:
     """Returns the folder of a complete run: the task's files and tables, and the views wanted.
@@ -58,7 +56,6 @@ def execute(
         overwrite: Whether to replace a run that is there, of whatever task.
         budget: Most bytes of memory that the run may need; `None` to leave that unchecked.
         progress: Notified of every frame.
-        latency: Gets the time that every frame took.
         state_seconds: Least time between two states; an interruption costs no more work than that.
 
     Raises:
@@ -104,7 +101,7 @@ def execute(
             return run
         if run.state is not None:
             job.restore(run.state)
-        interrupted = _work(task, run, job, clip, views, progress, latency or Latency(), state_seconds)
+        interrupted = _work(task, run, job, clip, views, progress, state_seconds)
         run.complete([name for name in task.files if "*" not in name])
         if interrupted:
             raise KeyboardInterrupt
@@ -118,11 +115,11 @@ def _work(
     clip: Clip,
     views: Sequence[str],
     progress: Progress,
-    latency: Latency,
     state_seconds: float,
 ) -> bool:
     """Does the frames that are left, tables and views, and returns whether a stream was ended from the keyboard."""
-    interrupted, saved = False, monotonic()
+    interrupted, earlier = False, run.done
+    begun = saved = monotonic()
     with ExitStack() as stack:
         # A stream cannot be read again for its views, so they are drawn as frames come.
         live = None if clip.again else stack.enter_context(Views(run, job, clip, [v for v in views if v in task.live]))
@@ -132,11 +129,9 @@ def _work(
         try:
             for result in job.run(frames, progress):
                 run.note(result, job.write(run, result))
-                frame, arrived = frames.arrived.pop(result.index)
-                if live is not None and frame is not None:
-                    live.add(frame)
-                latency.add(seconds := perf_counter() - arrived)
-                progress.advance(frame=result.index, ms=round(1000 * seconds))
+                if live is not None:
+                    live.add(frames.waiting.pop(result.index))
+                progress.advance(frame=result.index)
                 if run.done % job.batch == 0 and monotonic() - saved >= state_seconds:
                     run.save(job.state(), frames.digest)
                     saved = monotonic()
@@ -147,11 +142,14 @@ def _work(
         else:
             # Tables and views may take long: should they be interrupted, no frame is done again.
             run.save(job.state(), frames.digest)
+        seconds = max(monotonic() - begun, 1e-3)
         job.finish(run, progress)
         if live is None:
             render(run, job, clip, views, progress)
         else:
             live.finish()
+    if done := run.done - earlier:
+        log.info("%d frames in %.1f s, %.2f per second", done, seconds, done / seconds)
     return interrupted
 
 
@@ -176,7 +174,7 @@ def _amend(
 
 
 class _Frames:
-    """The frames that a run still needs, on their way to the job: when each arrived, and what has been seen so far.
+    """The frames that a run still needs, on their way to the job, and what has been seen so far.
 
     Of a stream, the frames that the run had already are read again, and have to be the same.
     """
@@ -184,7 +182,8 @@ class _Frames:
     def __init__(self, clip: Clip, run: Folder, live: Views | None) -> None:
         self._clip, self._run, self._live, self._had = clip, run, live, run.done
         self._seen = FramesDigest()
-        self.arrived: dict[int, tuple[Frame | None, float]] = {}
+        # Those that are to be drawn once the job has a result of them.
+        self.waiting: dict[int, Frame] = {}
 
     @property
     def digest(self) -> str:
@@ -193,7 +192,8 @@ class _Frames:
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._left() if self._clip.again else self._streamed():
-            self.arrived[frame.index] = (None if self._live is None else frame, perf_counter())
+            if self._live is not None:
+                self.waiting[frame.index] = frame
             yield frame
 
     def _left(self) -> Iterator[Frame]:

@@ -176,6 +176,9 @@ class Task:
             takes.
         trial: From settings, clip, `Given` and numbers of frames and tokens to a run of so many that costs per frame
             what this one does; left out, the first frames of the clip with all cues.
+        redraw: From the folder of a complete run, the clip, settings, files of views and progress: puts what people
+            edited in the folder into effect, and settings that decide no result, and draws the views anew, without a
+            model. Left out by tasks whose runs hold nothing to edit.
     """
 
     name: str
@@ -192,3 +195,4 @@ class Task:
     trial: Callable[[Any, "Clip", Given[Any], int, int], tuple[Any, "Clip", Given[Any]]] | None = None
     extras: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
+    redraw: Callable[[Path, "Clip", Any, Sequence[str], "Progress"], None] | None = None

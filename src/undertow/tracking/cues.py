@@ -207,21 +207,6 @@ def worded_masks(words: Sequence[Cue], clip: Video | Clip, find: Found) -> dict[
     return masks
 
 
-def stand_in_masks(count: int, clip: Clip) -> dict[int, LabelMap]:
-    """Returns a label map of the first frame with so many objects in a row, for want of the real one.
-
-    Raises:
-        CueError: if there cannot be so many.
-    """
-    if not 1 <= count < VOID:
-        raise CueError(f"the number of objects is {count}; give 1 to {VOID - 1}")
-    labels = np.zeros((clip.height, clip.width), np.uint16)
-    # Every other stripe of the middle third; where there are more objects than pixels, the last ones do without.
-    columns = np.arange(clip.width) * 2 * count // clip.width
-    labels[clip.height // 3 : -(-2 * clip.height // 3)] = np.where(columns % 2 == 0, columns // 2 + 1, 0)
-    return {clip.start: labels}
-
-
 def _maker(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted:
     """Returns what makes masks of boxes and points."""
     if settings.segmenter is None:

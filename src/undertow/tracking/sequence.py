@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones import Backbone, load
+from undertow import backbones
+from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SilentProgress, VideoError
 from undertow.masks import LabelMap, given_label_map, object_ids, read_label_map
 from undertow.refinement import SoftFrame
@@ -48,7 +49,7 @@ def track(
     video = video if isinstance(video, Video | Clip) else Video(video)
     start = video.start if isinstance(video, Clip) else 0
     masks = check_masks(video, mask if isinstance(mask, Mapping) else {start: mask})
-    backbone, settings = load(model) if isinstance(model, str | Path) else model, settings or TrackSettings()
+    backbone, settings = backbones.load(model) if isinstance(model, str | Path) else model, settings or TrackSettings()
     tuned = tuned or asked_kernels(settings, backbone, video, masks, None, SilentProgress())
     refiner = refiner or asked_refiner(settings, backbone)
     for _, result in propagate(video, masks, MaskTracker(backbone, settings, tuned), refiner):

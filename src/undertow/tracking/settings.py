@@ -21,7 +21,7 @@ class TrackSettings(FrameSettings):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
-    preset: str | None = option(None, "Propagation order: drift, dift, dino, crw, pixels or latents.")
+    preset: str | None = option(None, "Way to propagate: drift, dift, dino, crw, pixels or latents.")
     temperature: float | None = option(None, "Divides the similarities.", expert=True, above=0)
     radius: int | None = option(
         None,
@@ -32,34 +32,45 @@ class TrackSettings(FrameSettings):
     topk: int | None = option(None, "Number of weights kept per token.", expert=True, least=1)
     recent: int | None = option(None, "Number of previous frames kept beside the anchors.", expert=True, least=0)
     softmax_scope: Literal["reference", "window", "joint", "none", "survivors"] | None = option(
-        None, "What the softmax runs over; window is the fast one."
+        None, "What the softmax runs over; window is the fast one.", expert=True
     )
     first_labels: Literal["area", "nearest"] = option(
         "area", "How a given mask comes down to the grid: by exact area averages, or the nearest pixel.", expert=True
     )
     channel_norm: Literal["none", "minmax"] = option(
-        "none", "Whether each channel is stretched before the argmax (minmax), as DINO's evaluation does."
+        "none",
+        "Whether each channel is stretched before the argmax (minmax), as DINO's evaluation does.",
+        expert=True,
     )
     lost: Literal["empty", "keep"] | None = option(
         None,
-        "What becomes of an object that is lost: empty gives it no pixels, keeps the frame from teaching later ones, "
+        "What becomes of an object that is lost; empty gives it no pixels, keeps the frame from teaching later ones, "
         "and searches its anchor for it; keep only says so. By default empty for the presets that the card's presence "
         "was calibrated with.",
     )
     mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
     mask_threshold: int | None = option(
-        None, "Masks are objects where they are this bright, 1 to 255.", least=1, most=255, decides=False
+        None,
+        "Masks are objects where they are this bright, 1 to 255.",
+        expert=True,
+        decides=False,
+        least=1,
+        most=255,
     )
-    refine: Literal["none", "guided", "crf", "sam"] = option("none", "Better masks from the frames, after propagation.")
+    refine: Literal["none", "guided", "crf", "sam"] = option("none", "Better masks from the frames; after propagation.")
     segmenter: str | None = option(
-        None, "What boxes and points go to, GrabCut if not given, and refine sam: sam-vit-b, a folder."
+        None,
+        "Model that makes masks of boxes and points, such as sam-vit-b; GrabCut if not given. A folder can be given "
+        "too. It is also the model of refine sam.",
     )
-    feed_back: bool = option(False, "Go on from masks that refine sam made, instead of the tracker's.")
+    feed_back: bool = option(False, "Go on from masks that refine sam made, instead of the tracker's.", expert=True)
     tuning: Literal["off", "paper", "fast", "amortised"] = option("off", "Learn conditioning and head weights first.")
-    class_name: str | None = option(None, "What the object is: a text to be conditioned on.")
-    caption: str | None = option(None, "A sentence to be conditioned on.")
-    captioner: Path | None = option(None, "A folder with a BLIP-2 model, which makes a caption of each object.")
-    conditioning: Path | None = option(None, "A kernel file to be conditioned on.")
+    class_name: str | None = option(None, "What the object is: a text to be conditioned on.", expert=True)
+    caption: str | None = option(None, "A sentence to be conditioned on.", expert=True)
+    captioner: Path | None = option(
+        None, "A folder with a BLIP-2 model, which makes a caption of each object to be conditioned on.", expert=True
+    )
+    conditioning: Path | None = option(None, "A kernel file to be conditioned on.", expert=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

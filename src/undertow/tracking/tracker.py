@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import Backbone, load
+from undertow import backbones
+from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SettingsError
 from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot, upsample_argmax
 from undertow.observing.observer import FrameFeatures
@@ -97,7 +98,7 @@ class MaskTracker:
         tuned: TunedKernels | None = None,
         store: TensorStore | None = None,
     ):
-        self.backbone = load(model, sites="track") if isinstance(model, str | Path) else model
+        self.backbone = backbones.load(model, sites="track") if isinstance(model, str | Path) else model
         self.settings = settings or TrackSettings()
         self.tuned = tuned
         self.presence_model = PresenceModel()

@@ -1,26 +1,22 @@
 """Models as methods: the job that a command runs into a folder, driven without one over the images of a sample."""
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
 
 from undertow.backbones import Backbone, load
-from undertow.base import Option, SettingsError, SilentProgress, options_of
+from undertow.base import SilentProgress
 from undertow.benchmarks.core.methods import Method, weights_facts
 from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.runs.task import Given
 from undertow.tasks import TASKS
 from undertow.video import Clip, Video
-
-S = TypeVar("S", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -97,38 +93,6 @@ class MakeJob:
         """
         about = {"model": weights_facts(self.model), "device": self.device, "dtype": self.dtype}
         return Method(name, self, {**about, **asdict(self.settings), **facts}, task, self.device)
-
-
-def assigned(settings: S, assignments: Sequence[str]) -> S:
-    """Returns settings with some set to other values, such as "topk=5", "lost=keep" or "temperature=null".
-
-    Raises:
-        SettingsError: if a name is unknown, or its field does not take the value.
-    """
-    kind: type = type(settings)
-    known = {each.name: each for each in options_of(kind)}
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = (part.strip() for part in assignment.partition("="))
-        name = name.replace("-", "_")
-        if not equals or name not in known:
-            near = ", ".join(get_close_matches(name, known, 3, 0.5)) or ", ".join(known)
-            raise SettingsError(f"--set is '{assignment}'; give NAME=VALUE with a name such as {near}")
-        values[name] = _value(known[name], text)
-    return replace(settings, **values)
-
-
-def _value(option: Option, text: str) -> Any:
-    """Returns what a text says for an option: a word, a number, numbers separated by commas, true, false or null."""
-    if text in option.choices or str in option.kinds:
-        return None if text == "null" and option.optional else text
-    if Path in option.kinds:
-        return Path(text)
-    try:
-        value = json.loads(f"[{text}]") if len(text) < 100 else [text]
-    except ValueError:
-        value = [text]
-    return tuple(value) if len(value) > 1 else value[0] if value else text
 
 
 def named(*parts: str | None, assignments: Sequence[str] = ()) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 
 from undertow.affinity import PRESETS
 from undertow.base import SettingsError
-from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, assigned, named
+from undertow.base.assignments import assigned
+from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.masks import methods as masks
 from undertow.benchmarks.masks.baselines import Cues, Images

@@ -77,7 +77,7 @@ class TokenLabeller:
             discover = False
         soft = self._discovering(seen.tokens) if discover else self._classified(seen.tokens)[0]
         soft = self._given(frames, anchors, soft)
-        if settings.refine:
+        if settings.agree:
             soft = vote(soft, follow(seen.correspond, grid, settings.tau))
             soft = self._given(frames, anchors, soft)
         self._remember(seen.tokens, soft, frames[0].index)

@@ -1,0 +1,200 @@
+"""One command per task, made of what the task is: its kinds of cue, its settings, and what every run has."""
+
+from collections.abc import Mapping
+from functools import cache, partial
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from undertow.base import Option, SettingsError, options_of, set_threads
+from undertow.base.assignments import assigned, text_options
+from undertow.cli.estimate import weigh
+from undertow.cli.options import choose_views, listed, sizes
+from undertow.cli.sections import SectionedCommand, show_all
+from undertow.cli.settings import described, parameters
+from undertow.cli.showing import say, shown_progress
+
+if TYPE_CHECKING:
+    from undertow.runs import Task
+    from undertow.video import Clip
+
+# What is typed for a cue of each kind, and what it means; for some tasks, something else.
+CUES: Mapping[str, tuple[str, str]] = {
+    "mask": ("FILE[@F]", "Objects painted on frame F (a number, or seconds like 1.5s)."),
+    "box": ("X0,Y0,X1,Y1[@F][#ID]", "A box around an object, in pixels."),
+    "point": ("X,Y[,-][@F][#ID]", "A point on an object, or with - beside it."),
+    "text": ("WORD[@F][#ID]", "What an object is called (experimental)."),
+    "anchor": ("FILE[@F]", "The class of every pixel of frame F; 0 is a class too."),
+    "grid": ("N[@F]", "N by N points spread evenly over frame F."),
+    "queries": ("FILE", "Points in a .csv file (x, y, perhaps frame) or a .npz file."),
+    "points point": ("X,Y[@F]", "A point on frame F (a number, or seconds like 1.5s)."),
+    "points mask": ("FILE[@F]", "About 100 points on the objects painted on frame F."),
+}
+# Settings that say how cues are read, and those that --size stands for.
+OF_CUES, SIZES = ("mask_colors", "mask_threshold", "segmenter"), ("size", "tokens")
+
+
+def task_command(task: "Task", title: str, *, only_estimate: bool = False) -> typer.Typer:
+    """Returns the command of a task.
+
+    Args:
+        task: The task.
+        title: First line of the help.
+        only_estimate: Whether it only says what a run would take.
+    """
+    cues = [_cue(kind, task.name) for kind in task.cues]
+    settings = _options(task)
+    of_cues = parameters([each for each in settings if each.name in OF_CUES], "Input")
+    others = parameters([each for each in settings if each.name not in OF_CUES], "Method")
+
+    def function(**typed: Any) -> None:
+        run(task, typed | {"estimate": typed["estimate"] or only_estimate})
+
+    # typer reads from here which parameters there are.
+    function.__signature__ = Signature(  # type: ignore[attr-defined]
+        [_VIDEO, *cues, *of_cues, *_FRAMES, *_MODEL, *others, _SET, *_run_options(task)]
+    )
+    amends = "" if task.amend is None else "; with other cues it changes a complete run"
+    help = f"{title}\n\nThe same command goes on after an interruption{amends}."
+    within = [(f"--set {name}=...", described(each)) for name, each in text_options(task.settings) if "." in name]
+    made = typer.Typer(add_completion=False)
+    made.command(task.name, cls=type("TaskCommand", (SectionedCommand,), {"within": within}), help=help)(function)
+    return made
+
+
+def run(task: "Task", typed: Mapping[str, Any]) -> None:
+    """Does what was typed; whatever can be checked before the video is opened or the model loaded is checked first.
+
+    Args:
+        task: The task.
+        typed: Values of the options by name.
+    """
+    from undertow.backbones import load
+    from undertow.runs import execute, read_cue
+    from undertow.runs.budget import parse_memory
+    from undertow.video import is_stream
+
+    set_threads(typed["threads"])
+    out, estimate = typed["out"], typed["estimate"]
+    if out is None and not estimate:
+        raise SettingsError("missing option '--out'; give a folder for the results")
+    fields = {each.name: typed.get(each.name) for each in _options(task)}
+    if task.live and is_stream(typed["video"]) and fields["batch"] is None:
+        # Frames that come live are not to wait for others.
+        fields["batch"] = 1
+    settings = assigned(task.settings(), typed["set"], fields | sizes(typed["size"]))
+    views = choose_views(listed(typed["views"]), task.views)
+    if not typed["overlay"]:
+        views = tuple(view for view in views if not view.startswith("overlay."))
+    budget = None if typed["max_memory"] is None else parse_memory(typed["max_memory"])
+    with opened(typed) as clip:
+        if typed.get("render"):
+            with shown_progress(typed["json"]) as progress:
+                task.redraw(out, clip, settings, views, progress)  # type: ignore[misc]
+            say(f"the run in {out} is drawn anew")
+            return
+        loaded = cache(lambda: load(typed["model"], device=typed["device"], dtype=typed["dtype"], sites=task.name))
+        cues = [read_cue(kind, text, clip) for kind in task.cues for text in typed[kind]]
+        given = task.gather(cues, clip, loaded, settings)
+        weigh(task, clip, given, loaded(), settings, views, budget, show=estimate, json=typed["json"])
+        if estimate:
+            return
+        with shown_progress(typed["json"]) as progress:
+            done = execute(
+                task, out, clip, given, loaded(), settings, views=views, overwrite=typed["overwrite"], progress=progress
+            ).done
+            if task.redraw is not None and not done and _names_anew(task, settings):
+                task.redraw(out, clip, settings, views, progress)
+    say(f"results are in {out}")
+
+
+def _options(task: "Task") -> list[Option]:
+    """Returns the options of a task but those that --size stands for."""
+    kind: type = task.settings
+    return [each for each in options_of(kind) if each.name not in SIZES]
+
+
+def _names_anew(task: "Task", settings: Any) -> bool:
+    """Returns whether settings were given that a complete run can take over, since no result depends on them."""
+    return any(getattr(settings, each.name) != each.default for each in _options(task) if not each.decides)
+
+
+def opened(typed: Mapping[str, Any]) -> "Clip":
+    """Returns the frames that a command is to work on."""
+    from undertow.video import Clip, Video, frame_number, is_stream, open_stream
+
+    video, raw, start, end = (typed[name] for name in ("video", "raw", "start", "end"))
+    live = is_stream(video)
+    if raw is not None and not live:
+        raise SettingsError(f"--raw is for standard input and pipes, and '{video}' is neither; leave it out")
+    whole = open_stream(video, raw=raw) if live else Video(video, skip_damaged=typed["skip_damaged"])
+    first = 0 if start is None else frame_number(start, whole, "--start")
+    return Clip(whole, first, None if end is None else frame_number(end, whole, "--end"), typed["every"])
+
+
+def _option(
+    name: str, kind: Any, help: str, default: Any = None, *, section: str = "Run", flag: str = "", **more: Any
+) -> Parameter:
+    """Returns an option of a command; `more` goes to `typer.Option`."""
+    declared = typer.Option(flag or f"--{name.replace('_', '-')}", help=help, rich_help_panel=section, **more)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared])
+
+
+def _cue(kind: str, task: str) -> Parameter:
+    typed, help = CUES.get(f"{task} {kind}", CUES[kind])
+    return _option(kind, list[str], help, [], section="Input", metavar=typed, show_default=False)
+
+
+_input, _method = partial(_option, section="Input"), partial(_option, section="Method")
+_VIDEO = Parameter(
+    "video",
+    Parameter.KEYWORD_ONLY,
+    annotation=Annotated[
+        str,
+        typer.Argument(
+            help="Video file, folder of frames, - for standard input, or camera:0.", rich_help_panel="Input"
+        ),
+    ],
+)
+_FRAMES = (
+    _input("start", str | None, "First frame to look at (a number, or seconds like 4.5s).", metavar="F"),
+    _input("end", str | None, "Frame before which to stop.", metavar="F"),
+    _input("every", int, "Look at every n-th frame only.", 1, metavar="N"),
+    _input("raw", str | None, "Format of raw video in a pipe.", metavar="WIDTHxHEIGHT[:FORMAT][@RATE]", hidden=True),
+    _input("skip_damaged", bool, "Leave out frames that cannot be decoded, after saying which.", False, hidden=True),
+)
+_MODEL = (
+    _method(
+        "model",
+        str,
+        "Name (see `undertow models`), folder or file; NAME=PATH reads these as that model.",
+        "tiny",
+        metavar="NAME",
+    ),
+    _method("size", str | None, "Model input as WIDTHxHEIGHT or tokens=N.", metavar="SIZE"),
+)
+_SET = _method("set", list[str], "Set anything by its name; --help-all shows all names.", [], metavar="NAME=VALUE")
+
+
+def _run_options(task: "Task") -> list[Parameter]:
+    """Returns the options that every run has; the usual help leaves out those that are hidden."""
+    names = {view: view.partition(".")[0] for view in task.views}
+    # The usual one, and still pictures, which cost little.
+    usual = ",".join(name for view, name in names.items() if view == task.views[0] or not view.endswith(".mp4"))
+    render = _option("render", bool, "Only put OUT/names.json into effect, and draw again.", False)
+    return [
+        _option("out", Path | None, "Folder for the results.", metavar="FOLDER"),
+        _option("views", str, f"Pictures: {', '.join(names.values())}, or none.", usual, metavar="VIEWS"),
+        _option("overlay", bool, "Whether overlay may be drawn.", True, flag="--overlay/--no-overlay", hidden=True),
+        *([] if task.redraw is None else [render]),
+        _option("overwrite", bool, "Replace a run that is in --out.", False, flag="--overwrite/--resume"),
+        _option("estimate", bool, "Only say what the run would take.", False),
+        _option("max_memory", str | None, "Refuse a run that would need more, such as 8GB.", metavar="SIZE"),
+        _option("device", str, "cpu, cuda, cuda:1, mps or auto.", "auto", metavar="NAME"),
+        _option("dtype", str, "float32, bfloat16 or auto.", "auto", metavar="NAME", hidden=True),
+        _option("threads", int | None, "CPU threads.", metavar="N", hidden=True),
+        _option("json", bool, "Print events as JSON lines.", False),
+        _option("help_all", bool, "Show all options and exit.", False, is_eager=True, callback=show_all),
+    ]
