@@ -14,9 +14,9 @@ from undertow.tasks import TASKS
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 INTRODUCTION = """# Commands
 
-What every command says of itself: `undertow COMMAND --help`, or `--help-all` of tasks, whose `--help` shows what is used
-every day. Options of a task are the fields of its settings: `softmax_scope` in Python is `--softmax-scope` here, or
-`--set softmax_scope=window`; `--set` also reaches settings within settings, such as `--set crf.steps=10`.
+What every command says of itself: `undertow COMMAND --help`, or `--help-all` of tasks, whose `--help` shows what is
+used every day. Options of a task are the fields of its settings: `softmax_scope` in Python is `--softmax-scope` here,
+or `--set softmax_scope=window`; `--set` also reaches settings within settings, such as `--set crf.steps=10`.
 """
 
 
