@@ -9,8 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from undertow.affinity import PRESETS, KernelSettings, attention_row, compute_affinity, get_preset
-from undertow.affinity.denominators import log2_denominators
-from undertow.affinity.similarity import LOG2_E, Similarity
+from undertow.affinity.similarity import LOG2_E, Similarity, log2_denominators
 from undertow.base import SettingsError
 
 

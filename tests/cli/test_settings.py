@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from undertow.base import Option, SettingsError, options_of
-from undertow.base.assignments import assigned, parse_value, text_options
+from undertow.base.options import assigned, parse_value, text_options
 from undertow.cli.settings import parameters
 from undertow.parsing import ParseSettings
 from undertow.points import PointSettings

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from undertow import cli
-from undertow.base.assignments import text_options
+from undertow.base.options import text_options
 from undertow.tasks import TASKS
 
 

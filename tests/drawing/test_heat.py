@@ -1,7 +1,10 @@
+"""Pictures of what layers know."""
+
 import numpy as np
+import pytest
 
 from undertow.drawing import heat
-from undertow.drawing.heat import heat_colours
+from undertow.drawing.heat import curves, heat_colours, heat_table
 
 
 def cie_lightness(colours: np.ndarray) -> np.ndarray:
@@ -46,3 +49,26 @@ def test_what_is_not_finite_is_grey():
 def test_constants_and_integers_have_a_picture():
     assert np.array_equal(heat(np.full((2, 3), 7)), np.broadcast_to(heat_colours()[0], (2, 3, 3)))
     assert heat(np.arange(6).reshape(2, 3)).shape == (2, 3, 3)
+
+
+pytest.importorskip("matplotlib")
+
+
+def test_heat_table_is_light_where_values_are_high_and_white_where_there_are_none():
+    values = np.array([[0.0, 100.0], [np.nan, 50.0]])
+    names = {"title": "t", "axes": ("layer", "head"), "unit": "%"}
+    picture = heat_table(values, ["a", "b"], ["0", "1"], **names)
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    colours = {tuple(colour) for colour in picture.reshape(-1, 3)[::7].tolist()}
+    assert len(colours) > 20
+    # A table of nothing is still a picture.
+    assert heat_table(np.full((2, 2), np.nan), ["a", "b"], ["0", "1"], **names).size
+    # Framing a cell changes the picture.
+    assert not np.array_equal(picture, heat_table(values, ["a", "b"], ["0", "1"], marked=(0, 1), **names))
+
+
+def test_curves():
+    series = {"query-key": ([1, 2], [3.0, 4.0]), "features": ([1, 2], [2.0, 1.0])}
+    plain = curves(series, title="t", axes=("x", "y"))
+    level = curves(series, title="t", axes=("x", "y"), level=("still", 2.5))
+    assert plain.shape == level.shape and not np.array_equal(plain, level)

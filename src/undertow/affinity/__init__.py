@@ -1,9 +1,7 @@
 """The cross-frame kernel: exact, windowed, sparse, and the published orders of its operations as presets."""
 
-from undertow.affinity.kernel import Affinity, compute_affinity
-from undertow.affinity.presets import PRESETS, Preset, get_preset
-from undertow.affinity.rows import AttentionRow, attention_row
-from undertow.affinity.settings import KernelSettings
+from undertow.affinity.kernel import Affinity, AttentionRow, attention_row, compute_affinity
+from undertow.affinity.settings import PRESETS, KernelSettings, Preset, get_preset
 
 __all__ = [
     "PRESETS",

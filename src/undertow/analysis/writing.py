@@ -13,7 +13,7 @@ from undertow.analysis.table import Row, to_csv, to_markdown
 from undertow.backbones import Card, Noising, inversion_steps, list_cards
 from undertow.backbones.cards.card_file import write_card_file
 from undertow.base import SettingsError, atomic_path, write_json, write_text
-from undertow.drawing.layers import curves, heat_table
+from undertow.drawing.heat import curves, heat_table
 
 FILES = ("table.csv", "table.md", "analysis.json", "card.json")
 _SHOWN = 40

@@ -10,8 +10,7 @@ from undertow.base.errors import (
     VideoError,
     WeightsUnavailable,
 )
-from undertow.base.files import atomic_path, write_bytes, write_json, write_tensors, write_text
-from undertow.base.lock import LOCK, exclusive
+from undertow.base.files import LOCK, atomic_path, exclusive, write_bytes, write_json, write_tensors, write_text
 from undertow.base.names import inside, whole
 from undertow.base.options import Option, Options, option, options_of
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress

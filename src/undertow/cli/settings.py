@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from undertow.base import Option, Options
-from undertow.base.assignments import inner_settings, typeable
+from undertow.base.options import inner_settings, typeable
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
 

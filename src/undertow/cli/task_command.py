@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from undertow.base import Option, SettingsError, options_of, set_threads
-from undertow.base.assignments import assigned, text_options
+from undertow.base.options import assigned, text_options
 from undertow.cli.estimate import weigh
 from undertow.cli.options import choose_views, listed, sizes
 from undertow.cli.sections import SectionedCommand, show_all

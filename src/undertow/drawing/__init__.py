@@ -1,11 +1,9 @@
 """Pictures of results: overlays, heat maps, titled panels, contact sheets, legends."""
 
-from undertow.drawing.classes import ClassView, View, class_colour, class_palette
+from undertow.drawing.features import inspection_sheet, marked_row, pca_pictures, time_slice
 from undertow.drawing.heat import heat
-from undertow.drawing.inspection import inspection_sheet
-from undertow.drawing.overlay import overlay
+from undertow.drawing.overlay import ClassView, View, class_colour, class_palette, overlay
 from undertow.drawing.panels import contact_sheet, labelled_panel, legend, panel_grid, text_strip
-from undertow.drawing.slices import marked_row, pca_pictures, time_slice
 
 __all__ = [
     "ClassView",

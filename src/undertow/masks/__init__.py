@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from undertow.masks.colours import Colour, ColourTable
+from undertow.masks.colours import Colour, ColourTable, object_colour, palette
 from undertow.masks.files import (
     colour_table,
     given_label_map,
@@ -19,7 +19,6 @@ from undertow.masks.labels import (
     object_ids,
     resize_nearest,
 )
-from undertow.masks.palette import object_colour, palette
 from undertow.masks.rle import Rle, decode_rle, encode_rle, label_map_rles
 
 if TYPE_CHECKING:

@@ -1,13 +1,39 @@
-"""RGB-coded masks: which colour is which id. Only used on request, since a picture is RGB too."""
+"""Colours of ids: the palette of DAVIS and PASCAL VOC, and RGB-coded masks.
+
+RGB is read as ids on request only, since a picture is RGB too.
+"""
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from undertow.base import MaskError
 from undertow.masks.labels import VOID, LabelMap, listed, on_soft_edge
-from undertow.masks.palette import palette
+
+
+@cache
+def palette() -> UInt8[np.ndarray, "256 3"]:
+    """Returns the 256 colours, read-only: 0 black, 1 (128, 0, 0), 2 (0, 128, 0), 3 (128, 128, 0), ... all different.
+
+    Bit 3k + c of an index becomes bit 7 - k of channel c, so that low indices get the strongest colours
+    (the colour map of the PASCAL VOC development kit; DAVIS uses the same).
+    """
+    index = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        colours[:, bit % 3] |= (((index >> bit) & 1) << (7 - bit // 3)).astype(np.uint8)
+    colours.flags.writeable = False
+    return colours
+
+
+def object_colour(object_id: int) -> tuple[int, int, int]:
+    """Returns the (red, green, blue) an object is drawn in; above 254 the colours of 1 to 254 come round again."""
+    index = object_id if object_id < 255 else 1 + (object_id - 1) % 254
+    red, green, blue = (int(value) for value in palette()[index])
+    return red, green, blue
+
 
 Colour = tuple[int, int, int]
 ColourTable = dict[Colour, int]

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from undertow.base import MaskError, atomic_path
-from undertow.masks.colours import Colour, ColourTable, labels_from_colours, table_of_colours
+from undertow.masks.colours import Colour, ColourTable, labels_from_colours, palette, table_of_colours
 from undertow.masks.labels import (
     MOST_PIXELS,
     VOID,
@@ -23,7 +23,6 @@ from undertow.masks.labels import (
     listed,
     on_slope,
 )
-from undertow.masks.palette import palette
 
 LOSSLESS = ("PNG", "BMP", "TIFF")
 PALETTE_VOID = 255

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from undertow.backbones import Backbone
 from undertow.masks import LabelMap
-from undertow.observing.work import FLOAT, network_bytes, passes_per_frame
+from undertow.observing.settings import FLOAT, network_bytes, passes_per_frame
 from undertow.parsing.anchors import classes_of
 from undertow.parsing.settings import ResolvedParse
 from undertow.parsing.sharpeners.presets import modulation_for

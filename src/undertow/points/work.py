@@ -1,8 +1,8 @@
 """What following points takes, from shapes."""
 
 from undertow.backbones import Backbone
+from undertow.observing.settings import FLOAT, network_bytes, passes_per_frame
 from undertow.observing.store import MEMORY
-from undertow.observing.work import FLOAT, network_bytes, passes_per_frame
 from undertow.points.chunks import cover
 from undertow.points.cues import BYTES_PER_PLACE, Points
 from undertow.points.settings import ResolvedPoints

@@ -9,7 +9,7 @@ import numpy as np
 
 from undertow.backbones import Backbone
 from undertow.base import MemoryBudgetError
-from undertow.observing.work import network_bytes, passes_per_frame
+from undertow.observing.settings import network_bytes, passes_per_frame
 from undertow.runs.budget import held_memory, shown_memory
 from undertow.runs.task import Given, Phase, Task, Work
 from undertow.video import Clip, Video

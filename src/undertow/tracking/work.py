@@ -5,12 +5,12 @@ The formulas follow the code they are of, and are checked against its tensors in
 
 from dataclasses import dataclass
 
-from undertow.affinity.denominators import CPU_BLOCK
+from undertow.affinity.similarity import CPU_BLOCK
 from undertow.affinity.windows import TILE_SIDE
 from undertow.backbones import Backbone
 from undertow.masks import object_ids
 from undertow.masks.soft import BAND_VALUES
-from undertow.observing.work import FLOAT, network_bytes, passes_per_frame
+from undertow.observing.settings import FLOAT, network_bytes, passes_per_frame
 from undertow.runs.task import Given, Phase, Work
 from undertow.tracking.cues import Masks
 from undertow.tracking.settings import ResolvedSettings

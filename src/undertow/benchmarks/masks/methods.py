@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from undertow.affinity import get_preset
-from undertow.base.assignments import assigned
+from undertow.base.options import assigned
 from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.masks.baselines import Cues, Images

@@ -9,7 +9,7 @@ import numpy as np
 
 from undertow.affinity import PRESETS
 from undertow.base import SettingsError
-from undertow.base.assignments import assigned
+from undertow.base.options import assigned
 from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.masks import methods as masks

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from undertow.base.assignments import assigned
+from undertow.base.options import assigned
 from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, named
 from undertow.benchmarks.core.methods import Method
 from undertow.points import PointSettings, Tracks, get_point_preset
