@@ -10,7 +10,16 @@ from undertow.base.errors import (
     VideoError,
     WeightsUnavailable,
 )
-from undertow.base.files import LOCK, atomic_path, exclusive, write_bytes, write_json, write_tensors, write_text
+from undertow.base.files import (
+    LOCK,
+    atomic_path,
+    exclusive,
+    remove_leftovers,
+    write_bytes,
+    write_json,
+    write_tensors,
+    write_text,
+)
 from undertow.base.names import inside, whole
 from undertow.base.options import Option, Options, option, options_of
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
@@ -35,6 +44,7 @@ __all__ = [
     "inside",
     "option",
     "options_of",
+    "remove_leftovers",
     "resolve_device",
     "resolve_dtype",
     "set_threads",

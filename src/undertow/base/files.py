@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,9 +26,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Short enough to be a name wherever `path` itself is one.
-    stem = os.fsdecode(os.fsencode(path.stem)[:200])
-    descriptor, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=path.suffix, dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -41,6 +40,19 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path | str) -> None:
+    """Removes the temporary files of `path` that a process left which was killed as it wrote."""
+    path = Path(path)
+    # Exactly as long as temporary names are: those of another file, whose name begins the same, are longer.
+    for leftover in path.parent.glob(f"{escape(_prefix(path))}{'?' * 8}{escape(path.suffix)}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    """Returns how the names of the temporary files of a path begin: short enough wherever its own name is."""
+    return f".{os.fsdecode(os.fsencode(path.stem)[:200])}-"
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow import __version__
-from undertow.base import SettingsError, exclusive, write_json
+from undertow.base import SettingsError, exclusive, remove_leftovers, write_json
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import MANIFEST
 from undertow.benchmarks.core.protocols import EvaluationProtocol
@@ -131,6 +131,7 @@ class Manifest:
             while time.monotonic() < end:
                 try:
                     held.enter_context(exclusive(self._out))
+                    remove_leftovers(self._out / MANIFEST)
                     break
                 except SettingsError:
                     time.sleep(0.05)

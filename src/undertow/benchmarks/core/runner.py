@@ -96,6 +96,7 @@ def run_benchmark(
     progress.start(f"bench {protocol.name}", total=sum(unit.length for unit in units))
     done: dict[int, Outcome] = {}
     for place, unit in enumerate(units):
+        unit.clear()
         outcome = None if overwrite else stored_outcome(out, unit.method, unit.sample, unit.fingerprint)
         if outcome is not None and keep and not _kept(unit):
             outcome = None

@@ -5,11 +5,10 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any
 
-from undertow.base import MemoryBudgetError, UndertowError, set_threads
+from undertow.base import MemoryBudgetError, UndertowError, remove_leftovers, set_threads
 from undertow.benchmarks.core.measuring import Steps, measure, score
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome, outcome_path
@@ -133,12 +132,12 @@ class MeasureUnit(Unit):
 
     def clear(self) -> None:
         """Removes temporary files of its outcome and its predictions."""
-        path = outcome_path(self.out, self.method.name, self.sample.name)
-        # Exactly as long as temporary names are: those of another sample, whose name begins the same, are longer.
-        stale = list(path.parent.glob(f".{escape(path.stem)}-{'?' * 8}.json"))
-        stale += self.sample.result(self.out / RESULTS / self.method.name, suffix="").glob(".*")
-        for each in stale:
-            each.unlink(missing_ok=True)
+        remove_leftovers(outcome_path(self.out, self.method.name, self.sample.name))
+        kept = self.out / RESULTS / self.method.name
+        remove_leftovers(self.sample.result(kept, suffix=".npz", links=False))
+        for each in self.sample.result(kept, suffix="", links=False).glob(".*"):
+            if each.is_file():
+                each.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
