@@ -28,7 +28,7 @@ from undertow.metrics.calibration import (
     reliability_table,
     risk_coverage,
 )
-from undertow.metrics.region import region_similarity
+from undertow.metrics.similarity import region_similarity
 from undertow.tracking import TrackSettings
 from undertow.video import Video
 

@@ -27,7 +27,7 @@ from undertow.benchmarks.parse.methods import model_method as parse_method
 from undertow.benchmarks.report.tables import method_table
 from undertow.parsing import ParseSettings
 from undertow.parsing.sharpeners.presets import modulation_for
-from undertow.refinement.crf import CrfSettings
+from undertow.refinement.bilateral import CrfSettings
 
 PLAIN = ParseSettings(method="vidseg")
 TURBO, FAST, EXACT = (replace(PLAIN, quality=quality) for quality in ("turbo", "fast", "exact"))

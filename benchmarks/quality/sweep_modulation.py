@@ -23,7 +23,7 @@ from undertow.parsing.sharpeners.exact import ExactSharpener
 from undertow.parsing.sharpeners.fast import FastSharpener
 from undertow.parsing.sharpeners.modulation import Modulation
 from undertow.parsing.sharpeners.turbo import TurboSharpener
-from undertow.refinement.guided import GuidedSettings, upsample_guided
+from undertow.refinement.bilateral import GuidedSettings, upsample_guided
 from undertow.training.validation import Validation
 from undertow.world import FIRST_VALIDATION_SEED, make_scene
 

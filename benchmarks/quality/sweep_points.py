@@ -19,8 +19,7 @@ import torch
 from undertow.backbones import load
 from undertow.benchmarks.points.sample import back_again
 from undertow.benchmarks.points.worlds import pick_points
-from undertow.metrics.points import scale_points
-from undertow.metrics.tapvid import count_tapvid, near_points
+from undertow.metrics.tapvid import count_tapvid, near_points, scale_points
 from undertow.points import PointSettings, PointTracker
 from undertow.video import Video
 from undertow.world import FIRST_VALIDATION_SEED, make_family_scene, point_tracks

@@ -16,8 +16,8 @@ import numpy as np
 from undertow.backbones import load
 from undertow.base.memory import PeakMeter
 from undertow.points import PointSettings, grid_points
-from undertow.points.cues import given_points
 from undertow.points.job import read_run
+from undertow.points.queries import given_points
 from undertow.points.task import TASK
 from undertow.runs import execute
 from undertow.video import Video, write_video

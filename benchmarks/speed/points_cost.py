@@ -23,7 +23,7 @@ from torch.nn import functional
 from undertow.backbones import Site, get_card, random_backbone
 from undertow.backbones.published import ARCHITECTURES
 from undertow.points import PointSettings, PointTracker
-from undertow.points.chunks import cover
+from undertow.points.following import cover
 from undertow.video import Video
 
 WAYS = ("straightforward", "identical chunks", "minimal chunks")

@@ -14,7 +14,7 @@ import torch
 
 from undertow import cli
 from undertow.base import write_tensors
-from undertow.cli.errors import explain, printable
+from undertow.cli.showing import explain, printable
 from undertow.masks import read_written_map
 
 from .kitchen import labels

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from undertow.base import Option, SettingsError, options_of
 from undertow.base.options import assigned, parse_value, text_options
-from undertow.cli.settings import parameters
+from undertow.cli.options import parameters
 from undertow.parsing import ParseSettings
 from undertow.points import PointSettings
 from undertow.tracking import TrackSettings

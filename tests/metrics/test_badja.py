@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from undertow.metrics.badja import badja_metrics, count_badja
-from undertow.metrics.points import VideoAverages, sample_queries_first, scale_points
+from undertow.metrics.tapvid import VideoAverages, sample_queries_first, scale_points
 
 SIZE = (200, 100)
 

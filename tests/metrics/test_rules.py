@@ -4,10 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from undertow.metrics.contour import contour_accuracy
-from undertow.metrics.davis import DatasetSummary, ObjectScores, SequenceEvaluator, davis_ids
-from undertow.metrics.region import region_similarity
-from undertow.metrics.rules import MASK_RULES, MaskRules
+from undertow.metrics.davis import MASK_RULES, DatasetSummary, MaskRules, ObjectScores, SequenceEvaluator, davis_ids
+from undertow.metrics.similarity import contour_accuracy, region_similarity
 
 VOID = 65535
 CLIPS = st.integers(1, 7).flatmap(

@@ -4,10 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from undertow.metrics.contour import contour_accuracy
-from undertow.metrics.davis import SequenceEvaluator
-from undertow.metrics.region import region_similarity
-from undertow.metrics.rules import MASK_RULES, MaskRules
+from undertow.metrics.davis import MASK_RULES, MaskRules, SequenceEvaluator
+from undertow.metrics.similarity import contour_accuracy, region_similarity
 from undertow.metrics.unsupervised import ProposalEvaluator, mask_evaluator
 
 VOID = 65535

@@ -10,8 +10,8 @@ from PIL import Image
 
 from undertow.base import CueError, MemoryBudgetError, SettingsError, SilentProgress
 from undertow.points import PointSettings, PointTracker
-from undertow.points.cues import check_room_for, gather, given_points
 from undertow.points.job import FEATURES, read_run
+from undertow.points.queries import check_room_for, gather, given_points
 from undertow.points.task import TASK
 from undertow.runs import execute, read_cue
 from undertow.video import Clip, Video

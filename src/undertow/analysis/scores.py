@@ -16,8 +16,7 @@ import torch.nn.functional as functional
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
 
-from undertow.points.matching import BLOCK, backward_rows, forward_rows, interpolate, log_denominators
-from undertow.points.positions import decode
+from undertow.points.matching import BLOCK, backward_rows, decode, forward_rows, interpolate, log_denominators
 
 Reading = Literal["paper", "tracker"]
 # DiffTrack counts a match nearer than 8 pixels on frames of 480 x 720 as right.

@@ -12,8 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from undertow import __version__
-from undertow.cli.errors import INTERRUPTED, explain, printable
-from undertow.cli.showing import say
+from undertow.cli.showing import INTERRUPTED, explain, printable, say
 from undertow.tasks import TASKS
 
 # The commands in the order in which `undertow --help` lists them, and what it says of each.
@@ -32,7 +31,7 @@ COMMANDS = {
     "train": "Train the embedded models.",
 }
 # Modules that are not called like their command.
-_MODULES = {"demo": "look", "inspect": "look", "bench": "ablate"}
+_MODULES = {"demo": "look", "inspect": "look", "analyze": "look"}
 # `--debug`; errors are shown after the command has ended.
 _shown = {"traceback": False}
 

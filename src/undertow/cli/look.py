@@ -1,14 +1,29 @@
-"""`undertow demo` and `undertow inspect`: seeing that and how it works."""
+"""Seeing that and how it works: `undertow demo`, `undertow inspect` and `undertow analyze`."""
 
 import json as jsons
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.options import Device, Dtype, Json, Model, NoisingKind, Out, Overwrite, Size, Threads, sizes
+from undertow.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    Model,
+    NoisingKind,
+    Out,
+    Overwrite,
+    Seed,
+    Size,
+    Threads,
+    check_free,
+    listed,
+    sizes,
+)
 from undertow.cli.showing import say, show_report, shown_progress
 
 
@@ -67,3 +82,124 @@ def inspect(
     with atomic_path(out) as temporary:
         Image.fromarray(sheet).save(temporary)
     say(f"attention of pixel {at} is drawn in {out}")
+
+
+def analyze(
+    model: Annotated[str, typer.Argument(help="Name (see `undertow models`), folder, or card file.")],
+    clip: Annotated[Path | None, typer.Argument(help="Video file or folder of frames; needs --tracks.")] = None,
+    worlds: Annotated[
+        int | None, typer.Option(help="Number of procedural clips with exact tracks; 4 if nothing else is given.")
+    ] = None,
+    tracks: Annotated[
+        Path | None,
+        typer.Option(help=".npz with tracks (q, t, 2) and visibility (q, t) of CLIP; with --prompts a folder of them."),
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(help="Clips the model makes itself: objects, scenes, world, or a text file, one prompt a line."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Number of prompts to take.")] = 4,
+    frames: Annotated[int | None, typer.Option(help="Frames of a clip; by default 8, or what the model sees.")] = None,
+    every: Annotated[int | None, typer.Option(help="Take every n-th frame; by default 3, or spread over CLIP.")] = None,
+    timesteps: Annotated[str, typer.Option(help="Noise levels to ask at, such as 1,101,201.")] = "",
+    noising: NoisingKind = None,
+    points: Annotated[int | None, typer.Option(help="Points per side of the grid on the first frame.")] = None,
+    features: Annotated[bool, typer.Option(help="Also match intermediate features, to compare with.")] = True,
+    reading: Annotated[
+        Literal["paper", "tracker"], typer.Option(help="How places are read: as in DiffTrack, or as by our tracker.")
+    ] = "paper",
+    rank: Annotated[Literal["accuracy", "harmonic"], typer.Option(help="What the best site is best in.")] = "accuracy",
+    steps: Annotated[int, typer.Option(help="Sampling steps of generated clips.")] = 50,
+    text_scale: Annotated[float | None, typer.Option(help="Text guidance of generated clips.")] = None,
+    save_clips: Annotated[bool, typer.Option("--save-clips", help="Write generated clips into OUT/clips.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the new card; by default MODEL-analysed.")] = None,
+    out: Out = Path("analysis-out"),
+    overwrite: Overwrite = False,
+    size: Size = None,
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Find the layer, head and timestep of a model that carries motion, and write a card that reads it."""
+    set_threads(threads)
+    asked = [clip is not None, worlds is not None, prompts is not None]
+    if sum(asked) > 1:
+        raise SettingsError("CLIP, --worlds and --prompts are three sorts of clips; give one of them")
+    if clip is not None and tracks is None:
+        raise SettingsError(f"'{clip}' has no known points; give --tracks FILE.npz, or leave the clip out for --worlds")
+    if tracks is not None and clip is None and prompts is None:
+        raise SettingsError("--tracks belong to a CLIP or to --prompts; give one, or leave --tracks out")
+    check_free(out, "table.csv", ("table.md", "analysis.json", "card.json"), "analysis", overwrite=overwrite)
+    levels = _numbers(timesteps)
+
+    from undertow.analysis.analyze import AnalysisSettings, MotionClip
+    from undertow.analysis.analyze import analyze as look_into
+    from undertow.analysis.clips import GRIDS, filmed_clip, generated_clips, read_prompts
+    from undertow.analysis.worlds import motion_clips, world_prompts
+    from undertow.analysis.writing import write_analysis
+    from undertow.backbones import load, locate
+    from undertow.backbones.sampling.guidance import SamplingSettings
+
+    settings = AnalysisSettings(
+        timesteps=tuple(levels),
+        noising=noising,
+        features=features,
+        reading=reading,
+        rank=rank,
+        seed=seed,
+        **sizes(size),
+    )
+    sampling = SamplingSettings(steps=steps, text_scale=text_scale, seed=seed)
+    backbone = load(model, device=device, dtype=dtype)
+    chunk = backbone.card.chunk
+    length = (8 if chunk == 1 else min(chunk, 8)) if frames is None else frames
+    with shown_progress(json) as progress:
+        clips: Iterable[MotionClip]
+        if clip is not None and tracks is not None:
+            clips = [filmed_clip(clip, tracks, length, every)]
+        elif prompts is not None:
+            if count < 1:
+                raise SettingsError(f"--count is {count}; give 1 or more")
+            texts = world_prompts(count) if prompts == "world" else read_prompts(prompts, count)
+            wanted = None if settings.size is None else (settings.size[1], settings.size[0])
+            shown = backbone.input_size(480, 720, tokens=settings.tokens, size=wanted)
+            clips = generated_clips(
+                backbone,
+                texts,
+                frames=chunk if frames is None else frames,
+                size=shown,
+                sampling=sampling,
+                timesteps=levels,
+                points=GRIDS.get(prompts, 20) if points is None else points,
+                tracks=tracks,
+                save=out / "clips" if save_clips else None,
+                progress=progress,
+            )
+        else:
+            worlds = 4 if worlds is None else worlds
+            clips = motion_clips(
+                worlds,
+                frames=length,
+                every=3 if every is None else every,
+                points=20 if points is None else points,
+            )
+        analysis = look_into(backbone, clips, settings, progress)
+    folder = None
+    if backbone.card.hub_ids == () and not backbone.card.embedded:
+        folder = locate(model).path
+    written = write_analysis(analysis, backbone.card, out, name=name, folder=folder)
+    if json:
+        typer.echo(jsons.dumps({"event": "report", "path": str(out / "table.md"), "card": str(out / "card.json")}))
+    else:
+        show_report((out / "table.md").read_text(encoding="utf-8"))
+    say(f"the card of the best site is {out / 'card.json'}; use it as --model {out / 'card.json'}")
+    say(f"{len(written)} files are in {out}")
+
+
+def _numbers(text: str) -> list[int]:
+    """Returns whole numbers between commas."""
+    if not re.fullmatch(r"(\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*)?", text):
+        raise SettingsError(f"--timesteps is '{text}'; give numbers such as 1,101,201")
+    return [int(part) for part in listed(text)]

@@ -1,14 +1,21 @@
-"""Options that several commands share, and how their text is read."""
+"""The options of commands: those that several share, how their text is read, and settings classes as options.
+
+Every field of a class of `undertow.base.Options` becomes an option: `softmax_scope` is `--softmax-scope`. The usual
+help is one screen of what is used every day; `--help-all` shows what is marked as expert too.
+"""
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
+from typer.core import TyperCommand
 
-from undertow.base import SettingsError
+from undertow.base import Option, Options, SettingsError
+from undertow.base.options import inner_settings, typeable
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 Model = Annotated[
@@ -92,3 +99,87 @@ def choose_views(words: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
     if stray:
         raise SettingsError(f"view '{stray[0]}' is not one of {', '.join((*names, 'none'))}")
     return tuple(file for name, file in names.items() if name in words)
+
+
+_METAVARS = {int: "N", float: "X", Path: "PATH"}
+
+
+def parameters(options: Iterable[Option], section: str) -> list[Parameter]:
+    """Returns parameters of a command, under a title of its help, for those options that a text can stand for."""
+    return [_parameter(each, section) for each in options if typeable(each)]
+
+
+def _parameter(option: Option, section: str) -> Parameter:
+    name = option.name.replace("_", "-")
+    flag = option.kinds == (bool,) or inner_settings(option) is not None
+    about: dict[str, Any] = {"help": described(option), "hidden": option.expert, "rich_help_panel": section}
+    if flag:
+        negative = "" if option.default is False else f"/--no-{name}"
+        declared = typer.Option(f"--{name}{negative}", show_default=False, **about)
+    else:
+        words = [*option.choices, *(_metavar(kind) for kind in option.kinds)]
+        about["autocompletion"] = lambda incomplete: [word for word in option.choices if word.startswith(incomplete)]
+        declared = typer.Option(f"--{name}", metavar="|".join(words), show_default=False, **about)
+    kind: Any = bool if flag else str
+    return Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, declared])
+
+
+def described(option: Option) -> str:
+    """Returns the help of an option with its default, where that is a value that can be typed."""
+    default = option.default
+    if default is None or isinstance(default, bool | Options):
+        return option.help
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{option.help}  [default: {shown}]"
+
+
+def _metavar(kind: Any) -> str:
+    inner = get_args(kind)
+    if not inner:
+        return _METAVARS.get(kind, "NAME")
+    return f"{_METAVARS[inner[0]]},..." if inner[-1] is ... else ",".join(_METAVARS[each] for each in inner)
+
+
+# A sentence or clause, what follows it, and the default.
+_CLAUSE = re.compile(r"(?P<clause>.*?)[.;](?: .*?)??(?P<default>  \[default: .*\])?")
+
+
+class SectionedCommand(TyperCommand):
+    """A command whose options stand under the titles of their panels, those without one under "Run".
+
+    The usual help leaves out what is marked as hidden, and shows the first clause about the rest.
+    """
+
+    full = False
+    within: Sequence[tuple[str, str]] = ()
+    """What `--set` reaches within settings, for the whole help."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes the sections in the order in which their first options come."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for each in self.get_params(ctx):
+            if self.full:
+                each.hidden = False  # type: ignore[attr-defined]
+            if record := each.get_help_record(ctx):
+                name, text = record[0].removesuffix(" <str>"), record[1]
+                title = getattr(each, "rich_help_panel", None) or "Run"
+                sections.setdefault(title, []).append((name, text if self.full else first_clause(text)))
+        if self.full and self.within:
+            sections["Within settings"] = [*self.within]
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=36)
+
+
+def show_all(context: typer.Context, wanted: bool) -> None:
+    """Shows the whole help of a command; the callback of `--help-all`."""
+    if wanted:
+        context.command.full = True  # type: ignore[attr-defined]
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def first_clause(text: str) -> str:
+    """Returns a help text up to the first full stop or semicolon, with the default that it ends with."""
+    match = _CLAUSE.fullmatch(text)
+    return text if match is None else f"{match['clause']}.{match['default'] or ''}"

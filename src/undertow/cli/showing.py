@@ -1,12 +1,93 @@
-"""How commands show what they did: lines, tables, reports and progress."""
+"""How the command line shows what it did, and how errors end it: one sentence, and an exit code."""
 
+import errno
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import typer
 
-from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress
-from undertow.cli.errors import printable
+from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError
+
+BAD_INPUT, TOO_LARGE, INTERRUPTED, BUG = 2, 4, 130, 1
+
+# What the system says no to, as half a sentence about the file, and what to do.
+_REFUSALS = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another --out, and run the command again"),
+    errno.EDQUOT: ("your disk quota is used up", "free some space or choose another --out, and run the command again"),
+    errno.EFBIG: ("a file would grow beyond the limit set here", "raise the limit (ulimit -f) or choose another --out"),
+    errno.EACCES: ("permission is denied", "change the permissions or choose another path"),
+    errno.EPERM: ("the system does not permit it", "change the permissions or choose another path"),
+    errno.EROFS: ("the file system is read-only", "choose a path that can be written to"),
+    errno.ENOENT: ("there is no such file or folder", "check the path"),
+    errno.EEXIST: ("something else has that name", "choose another path"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
+    errno.EISDIR: ("it is a folder", "give a file"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.ELOOP: ("its links lead in a circle", "give a path without the loop"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n) and run the command again"),
+    errno.EIO: ("the disk or the connection to it fails", "check the device and run the command again"),
+}
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """Returns the exit code an error ends the command with, and the sentence that says what was found and what to do.
+
+    The sentence is empty if what there is to say has been shown already.
+    """
+    if isinstance(error, UndertowError):
+        return error.exit_code, str(error)
+    # Usage errors: their class is click's or, in later versions of typer, typer's own; what both have is this method.
+    if hasattr(error, "format_message"):
+        return BAD_INPUT, _usage(error)
+    if isinstance(error, MemoryError) or _out_of_memory(error):
+        return TOO_LARGE, "memory ran out; use a smaller --size (such as tokens=1600), or close other programs"
+    if isinstance(error, OSError) and error.errno is not None:
+        return BAD_INPUT, _refusal(error)
+    # Libraries that only some commands need are imported when needed, with a word on how to get them.
+    if isinstance(error, ImportError) and "pip install" in str(error):
+        return BAD_INPUT, str(error)
+    kind = type(error).__name__
+    what = f"{kind}: {error}" if str(error) else kind
+    return BUG, f"undertow itself failed ({what}); run it again with UNDERTOW_DEBUG=1 and report what it shows as a bug"
+
+
+def printable(text: str) -> str:
+    """Returns text as one line in which nothing can move the cursor or colour the terminal, such as a file's name."""
+    line = " ".join(part.strip() for part in text.splitlines())
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
+def _usage(error: Exception) -> str:
+    """Returns what is wrong with the command as typed, and which page of help says how it should be."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return ""
+    message: str = error.format_message().strip().rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "undertow"
+    return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
+
+
+def _refusal(error: OSError) -> str:
+    """Returns what the system refused, where, and what to do."""
+    reason = (error.strerror or "the system refused").lower()
+    what, remedy = _REFUSALS.get(error.errno or 0, (reason, "check the path and run the command again"))
+    if not isinstance(error.filename, str | bytes):
+        return f"{what} ({reason}); {remedy}"
+    path = Path(os.fsdecode(error.filename))
+    # Files are written under hidden temporary names; the folder is what the user knows.
+    shown = path.parent if path.name.startswith(".") else path
+    return f"'{shown}' cannot be used: {what}; {remedy}"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Returns whether torch or the system says that memory ran out; on a CPU, torch raises a plain RuntimeError."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Not by class, as torch is not loaded before a command needs it.
+    return type(error).__name__ == "OutOfMemoryError" or "memory: you tried to allocate" in str(error)
 
 
 def say(text: str) -> None:

@@ -1,6 +1,5 @@
 """Scores equal to those of the official evaluators: pure functions on arrays, and thin accumulators over frames."""
 
-from undertow.metrics.assignment import best_assignment
 from undertow.metrics.badja import BadjaCounts, BadjaScores, badja_metrics, count_badja
 from undertow.metrics.calibration import (
     ReliabilityBin,
@@ -11,31 +10,28 @@ from undertow.metrics.calibration import (
     reliability_table,
     risk_coverage,
 )
-from undertow.metrics.class_macro import ClassMacroEvaluator, ClassMacroSummary
-from undertow.metrics.confusion import ConfusionMatrix, SemanticScores
+from undertow.metrics.confusion import ClassMacroEvaluator, ClassMacroSummary, ConfusionMatrix, SemanticScores
 from undertow.metrics.consistency import Consistency, ConsistencyEvaluator
-from undertow.metrics.contour import contour_accuracy, contour_radius, outline
-from undertow.metrics.davis import DatasetSummary, ObjectScores, SequenceEvaluator, davis_ids, merge_objects
-from undertow.metrics.frame import score_objects, score_pairs
+from undertow.metrics.davis import (
+    MASK_RULES,
+    DatasetSummary,
+    MaskRules,
+    ObjectScores,
+    SequenceEvaluator,
+    YouTubeVosSummary,
+    davis_ids,
+    merge_objects,
+)
 from undertow.metrics.matching import (
     UNMATCHED,
     MatchingMode,
     apply_mapping,
+    best_assignment,
     count_overlaps,
     match_clusters,
     match_hungarian,
     match_majority,
 )
-from undertow.metrics.points import (
-    Queries,
-    QueryMode,
-    VideoAverages,
-    flip_queries,
-    sample_queries_first,
-    sample_queries_strided,
-    scale_points,
-)
-from undertow.metrics.reconstruction import MaskReconstruction, mask_reconstruction
 from undertow.metrics.ref_davis import (
     RefDavisEvaluator,
     RefDavisSummary,
@@ -46,22 +42,49 @@ from undertow.metrics.ref_davis import (
     separate,
     summarise_annotators,
 )
-from undertow.metrics.referring_image import ReferringImageEvaluator, ReferringImageSummary
-from undertow.metrics.referring_video import (
+from undertow.metrics.referring import (
     ExpressionScores,
+    MaskReconstruction,
+    ReferringImageEvaluator,
+    ReferringImageSummary,
     ReferringVideoSummary,
+    mask_reconstruction,
     score_expression,
     split_ignore,
     summarise_expressions,
     union_mask,
 )
-from undertow.metrics.region import region_similarity
-from undertow.metrics.rules import MASK_RULES, MaskRules
-from undertow.metrics.statistics import Summary, decay, mean, paired_bootstrap, recall
-from undertow.metrics.tapvid import TapVidCounts, TapVidScores, count_tapvid, tapvid_metrics
-from undertow.metrics.temporal import frame_change, temporal_consistency
+from undertow.metrics.similarity import (
+    contour_accuracy,
+    contour_radius,
+    outline,
+    region_similarity,
+    score_objects,
+    score_pairs,
+)
+from undertow.metrics.statistics import (
+    Summary,
+    decay,
+    frame_change,
+    mean,
+    paired_bootstrap,
+    recall,
+    temporal_consistency,
+)
+from undertow.metrics.tapvid import (
+    Queries,
+    QueryMode,
+    TapVidCounts,
+    TapVidScores,
+    VideoAverages,
+    count_tapvid,
+    flip_queries,
+    sample_queries_first,
+    sample_queries_strided,
+    scale_points,
+    tapvid_metrics,
+)
 from undertow.metrics.unsupervised import ProposalEvaluator, mask_evaluator
-from undertow.metrics.youtube_vos import YouTubeVosSummary
 
 __all__ = [
     "MASK_RULES",

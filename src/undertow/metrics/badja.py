@@ -15,8 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Real
 
-from undertow.metrics.points import evaluated_frames, scale_points
-from undertow.metrics.tapvid import near_points
+from undertow.metrics.tapvid import evaluated_frames, near_points, scale_points
 
 BadjaFrames = Literal["after", "others", "all"]
 

@@ -1,7 +1,9 @@
 """Scores of tracked masks over a sequence and a dataset: which frames, which objects, which mean.
 
-`MaskRules` says which, `SequenceEvaluator` keeps the tally of one sequence frame by frame, `DatasetSummary` takes the
-means. DAVIS 2017 averages over all objects of all sequences, DAVIS 2016, with one object each, over sequences.
+All evaluators measure J and F alike; `MaskRules` says where they differ: which frames of which objects enter the tally,
+what void means and how the means are taken. `SequenceEvaluator` keeps the tally of one sequence frame by frame,
+`DatasetSummary` takes the means (DAVIS 2017 averages over all objects of all sequences, DAVIS 2016, with one object
+each, over sequences), and `YouTubeVosSummary` those of seen and unseen categories, each split counting the same.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -12,10 +14,67 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, UInt16
 
-from undertow.metrics.frame import score_objects
-from undertow.metrics.region import check_pair
-from undertow.metrics.rules import MASK_RULES, MaskRules
-from undertow.metrics.statistics import Summary
+from undertow.metrics.similarity import check_pair, score_objects
+from undertow.metrics.statistics import Summary, mean
+
+
+@dataclass(frozen=True)
+class MaskRules:
+    """The rules of one evaluator; the defaults are those of DAVIS 2017 with given first masks.
+
+    Attributes:
+        start: from where on an object is scored. "sequence": from the sequence's first scored frame. "object": from the
+            frame after the first one on which the annotation has it; it is not scored before. "seen": from the first
+            scored frame on which the annotation or the prediction has it, that frame included.
+        first: whether the first annotated frame is scored; with start "object" it never is.
+        last: whether the last annotated frame is scored.
+        void: "background", so that a prediction is wrong there, or "ignored": cleared from both maps first.
+        merged: whether everything that is not zero counts as one object, whose id is 1.
+        proposals: the highest id that a prediction may have if its ids are its own and are to be matched with the
+            annotated objects; `None` if ids mean the same on both sides.
+        average: what counts once in the dataset's mean: "objects", "sequences", or "splits" (seen and unseen
+            categories, see `YouTubeVosSummary`).
+    """
+
+    start: Literal["sequence", "object", "seen"] = "sequence"
+    first: bool = False
+    last: bool = False
+    void: Literal["background", "ignored"] = "background"
+    merged: bool = False
+    proposals: int | None = None
+    average: Literal["objects", "sequences", "splits"] = "objects"
+
+    def __post_init__(self) -> None:
+        if self.proposals is not None and self.proposals < 1:
+            raise ValueError(f"proposals is {self.proposals}; give a number from 1 on, or None")
+        if self.proposals is not None and (self.merged or self.start != "sequence"):
+            raise ValueError("proposals are matched over whole sequences of several objects; leave start and merged")
+
+
+#: Rules by name.
+#:
+#: - "davis-2017": davis2017-evaluation, semi-supervised task: ids 1 to the largest of the first frame (`davis_ids`),
+#:   all annotated frames but the first and the last. A higher id in a prediction stops that evaluator: whoever reads
+#:   the files has to refuse it, a `SequenceEvaluator` takes it for background.
+#: - "davis-2016": the same frames of one object, mean over sequences.
+#: - "davis-unsupervised": davis2017-evaluation, unsupervised task: all frames, void ignored, at most 20 proposals.
+#: - "youtube-vos": the frames that the YouTube-VOS server scores: each object after its own first mask, to the end. The
+#:   server's script is not public, so that how it averages inside a split is not known; here every object counts once.
+#: - "long-videos": DAVIS 2017 on the annotated frames alone, so that the first and last of those are dropped.
+#: - "late": DAVIS 2017 with objects that enter late: each from the frame after its first mask, not to the last frame.
+#:   Where every object is there from the first frame on, it equals "davis-2017".
+#: - "once-seen": vos-benchmark: an object counts from when it has been seen on either side, and is averaged only if
+#:   the annotation has it on a scored frame. On DAVIS it equals "davis-2017".
+MASK_RULES = {
+    "davis-2017": MaskRules(),
+    "davis-2016": MaskRules(merged=True, average="sequences"),
+    "davis-unsupervised": MaskRules(first=True, last=True, void="ignored", proposals=20),
+    "youtube-vos": MaskRules(start="object", last=True, average="splits"),
+    "long-videos": MaskRules(),
+    "late": MaskRules(start="object"),
+    "once-seen": MaskRules(start="seen"),
+}
+
 
 VOID = np.iinfo(np.uint16).max
 
@@ -211,3 +270,55 @@ def davis_ids(first: UInt16[np.ndarray, "h w"]) -> SequenceOf[int]:
     """Returns the ids DAVIS 2017 scores: 1 up to the largest id of the first annotated frame, void apart."""
     labels = first[first != VOID]
     return range(1, int(labels.max(initial=0)) + 1)
+
+
+@dataclass(frozen=True)
+class YouTubeVosSummary:
+    """J and F of both splits, in [0, 1]; NaN for a split without objects, and then `overall` is NaN too.
+
+    G is the mean of the four figures, which holds for published tables. The server's script is not public: that inside
+    a split every object counts once, whatever its category and length, is an assumption, so do not claim parity
+    without a submission.
+
+    Source: Xu et al., "YouTube-VOS: A Large-Scale Video Object Segmentation Benchmark", 2018.
+    """
+
+    region_seen: float
+    contour_seen: float
+    region_unseen: float
+    contour_unseen: float
+    objects: int
+
+    @property
+    def overall(self) -> float:
+        """G, the mean of the four."""
+        return mean([self.region_seen, self.contour_seen, self.region_unseen, self.contour_unseen])
+
+    @classmethod
+    def of(
+        cls, videos: Mapping[str, Mapping[int, ObjectScores]], unseen: Mapping[str, Collection[int]]
+    ) -> "YouTubeVosSummary":
+        """Returns the summary of a dataset.
+
+        Args:
+            videos: scores by video and object, from `SequenceEvaluator` with the rules "youtube-vos".
+            unseen: by video, the objects whose category is not among the training categories; a video that is not
+                named has none.
+
+        Raises:
+            ValueError: if `unseen` names a video that is not there.
+        """
+        if stray := sorted(unseen.keys() - videos.keys()):
+            raise ValueError(f"objects of unseen categories are named for '{stray[0]}', which has no scores")
+        seen: list[ObjectScores] = []
+        others: list[ObjectScores] = []
+        for name, objects in videos.items():
+            for number, scores in objects.items():
+                (others if number in unseen.get(name, ()) else seen).append(scores)
+        return cls(
+            region_seen=mean([mean(scores.region) for scores in seen]),
+            contour_seen=mean([mean(scores.contour) for scores in seen]),
+            region_unseen=mean([mean(scores.region) for scores in others]),
+            contour_unseen=mean([mean(scores.contour) for scores in others]),
+            objects=len(seen) + len(others),
+        )

@@ -1,16 +1,41 @@
-"""Which label a cluster stands for: the modes of matching unsupervised clusters to classes before they are scored.
+"""Which prediction belongs to which object, and which label a cluster stands for, where names are the method's own.
 
-All work on counts of how many pixels a cluster shares with a label, so that a clip is matched without keeping it. The
-modes use ever more of the truth, and their scores are never comparable: name the mode beside every number.
+The modes of matching unsupervised clusters to classes work on counts of how many pixels a cluster shares with a label,
+so that a clip is matched without keeping it. They use ever more of the truth, and their scores are never comparable:
+name the mode beside every number.
 """
 
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Int64, Integer, UInt16
+from jaxtyping import Float, Int64, Integer, UInt16
 
-from undertow.metrics.assignment import best_assignment
+
+def best_assignment(
+    scores: Float[np.ndarray, "n m"],
+) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
+    """Returns the rows and columns of the one-to-one pairs whose scores have the greatest sum, by ascending row.
+
+    There are min(n, m) pairs. Of several equally good assignments it gives the one that the official evaluators get,
+    since it asks the same solver.
+
+    Raises:
+        ValueError: if the scores are no matrix of finite numbers.
+        ImportError: if scipy is not installed.
+
+    Source: Kuhn, "The Hungarian Method for the Assignment Problem", 1955.
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 2 or not np.isfinite(scores).all():
+        raise ValueError(f"scores to be assigned must be a matrix of finite numbers, found shape {scores.shape}")
+    try:
+        from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped, unused-ignore]
+    except ImportError as error:
+        raise ImportError("matching objects needs scipy; run: pip install 'undertow[bench]'") from error
+    rows, columns = linear_sum_assignment(scores, maximize=True)
+    return rows, columns
+
 
 MatchingMode = Literal["anchor-majority", "hungarian-per-frame", "hungarian-per-video", "majority-per-video"]
 

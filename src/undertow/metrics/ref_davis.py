@@ -20,10 +20,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt16
 
-from undertow.metrics.assignment import best_assignment
-from undertow.metrics.contour import contour_accuracy
 from undertow.metrics.davis import DatasetSummary, ObjectScores
-from undertow.metrics.region import check_pair, region_similarity
+from undertow.metrics.matching import best_assignment
+from undertow.metrics.similarity import check_pair, contour_accuracy, region_similarity
 from undertow.metrics.statistics import mean
 
 Mode = Literal["strict", "referformer", "rem"]

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float64, UInt16
 
-from undertow.metrics.assignment import best_assignment
-from undertow.metrics.davis import VOID, ObjectScores, SequenceEvaluator, apply_rules
-from undertow.metrics.frame import score_pairs
-from undertow.metrics.rules import MASK_RULES, MaskRules
+from undertow.metrics.davis import MASK_RULES, VOID, MaskRules, ObjectScores, SequenceEvaluator, apply_rules
+from undertow.metrics.matching import best_assignment
+from undertow.metrics.similarity import score_pairs
 
 
 class ProposalEvaluator:

@@ -23,7 +23,7 @@ from undertow.parsing.labellers.propagate import PropagatingLabeller
 from undertow.parsing.labellers.vidseg import TokenLabeller
 from undertow.parsing.protocols import CoarseBatch, Labeller, ParseResult, Sharpener, make_sharpener
 from undertow.parsing.settings import ParseSettings, ResolvedParse, resolve_parse
-from undertow.refinement.crf import refine_crf
+from undertow.refinement.bilateral import refine_crf
 from undertow.video import Clip, Frame, Video
 
 # Bytes of clean latents kept in memory; more than that, of frames looked at ahead of their turn, goes to a file.

@@ -8,8 +8,7 @@ from undertow.backbones import Backbone, Site
 from undertow.base import SettingsError, option, options_of
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 from undertow.parsing.sharpeners.modulation import Modulation
-from undertow.refinement.crf import CrfSettings
-from undertow.refinement.guided import GuidedSettings
+from undertow.refinement.bilateral import CrfSettings, GuidedSettings
 
 Quality = Literal["exact", "fast", "turbo"]
 Method = Literal["vidseg", "propagate", "emerdiff"]

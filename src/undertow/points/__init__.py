@@ -7,7 +7,8 @@ from undertow.points.tracks import Tracks, read_tracks, write_tracks
 
 if TYPE_CHECKING:
     from undertow.observing.store import TensorStore
-    from undertow.points.chunks import cover
+    from undertow.points.following import cover
+    from undertow.points.matching import Evidence, VisibilityModel
     from undertow.points.queries import check_points, grid_points, mask_points, read_points
     from undertow.points.settings import (
         PRESETS,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         resolve_points,
     )
     from undertow.points.tracker import PointTracker, track_points
-    from undertow.points.visibility import Evidence, VisibilityModel
 
 __all__ = [
     "PRESETS",
@@ -47,8 +47,8 @@ _HOMES = {
     "TensorStore": "observing.store",
     **dict.fromkeys(("check_points", "grid_points", "mask_points", "read_points"), "points.queries"),
     **dict.fromkeys(("PointTracker", "track_points"), "points.tracker"),
-    **dict.fromkeys(("Evidence", "VisibilityModel"), "points.visibility"),
-    "cover": "points.chunks",
+    **dict.fromkeys(("Evidence", "VisibilityModel"), "points.matching"),
+    "cover": "points.following",
 }
 
 

@@ -1,6 +1,13 @@
 """Follows points of one frame into other frames: rows of costs, the place they are best at, and how sure that is.
 
-Each point is by itself: nothing here depends on which other points are asked for.
+Each point is by itself: nothing here depends on which other points are asked for. What is compared are queries and
+keys, hidden states, latents or pixels, all as plain dot products.
+
+A video model sees frames in chunks that cover the video, each with the anchor frame first. DiffTrack (arXiv 2506.17220)
+lets every chunk span the whole video at a coarse rate: full attention over time then carries each point over large
+motions in one step. Its reference code moves such a chunk on by one frame at a time until every frame was seen, and
+averages the costs of frames seen repeatedly. Here the default is as few chunks as cover the video, interleaved in the
+same way; `overlap` is the published procedure.
 """
 
 import math
@@ -8,15 +15,142 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as functional
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from undertow.observing.observer import FrameFeatures
-from undertow.points.matching import FLOOR, backward_rows, forward_rows, interpolate, log_denominators
-from undertow.points.paths import peaks
-from undertow.points.positions import decode, refine, window
-from undertow.points.settings import ResolvedPoints
-from undertow.points.visibility import Evidence
+from undertow.points.matching import (
+    FLOOR,
+    Evidence,
+    backward_rows,
+    decode,
+    forward_rows,
+    interpolate,
+    log_denominators,
+    refine,
+    window,
+)
+from undertow.points.settings import Cover, ResolvedPoints
+
+
+def cover(frames: Sequence[int], anchor: int, size: int, plan: Cover = "minimal") -> list[tuple[int, ...]]:
+    """Returns chunks of at most `size` frames, each with `anchor` first, that together hold every frame.
+
+    Args:
+        frames: frame numbers, in order, the anchor among them.
+        anchor: the frame that every chunk begins with.
+        size: most frames in a chunk, 2 or more.
+        plan: "minimal" for ⌈(T - 1) / (size - 1)⌉ chunks of every n-th frame, "overlap" for DiffTrack's, whose frames
+            are ⌊T / (size - 1)⌋ apart and which begin one frame later each, "consecutive" for neighbours.
+    """
+    others = [frame for frame in frames if frame != anchor]
+    room = size - 1
+    if not others:
+        return [(anchor,)]
+    if plan == "overlap":
+        interval = max(1, len(frames) // room)
+        chunks, seen = [], 0
+        for start in range(len(others)):
+            part = others[start::interval][:room]
+            chunks.append((anchor, *part))
+            seen = len({frame for chunk in chunks for frame in chunk[1:]}) if start >= interval - 1 else 0
+            if seen == len(others):
+                break
+        return chunks
+    count = -(-len(others) // room)
+    if plan == "consecutive":
+        return [(anchor, *others[start : start + room]) for start in range(0, len(others), room)]
+    return [(anchor, *others[start::count]) for start in range(count)]
+
+
+HALF = torch.finfo(torch.float16).max
+
+
+def descriptors(seen: FrameFeatures, settings: ResolvedPoints) -> FrameFeatures:
+    """Returns a frame's features such that a logit is the dot product of two times `ResolvedPoints.scale`.
+
+    They are on the CPU, where they are kept.
+
+    Args:
+        seen: What an observer of the settings' source made of the frame.
+        settings: Of the run.
+    """
+    if settings.source in ("pixels", "latents"):
+        return _distances(seen.keys, centre=0.5 if settings.source == "pixels" else 0.0)
+    if settings.source == "features":
+        states = _half(functional.normalize(seen.keys.float(), dim=-1))
+        return FrameFeatures(states, states)
+    heads = slice(None) if settings.heads is None else list(settings.heads)
+    return FrameFeatures(_half(seen.queries[heads]), _half(seen.keys[heads]))
+
+
+def _distances(values: Float[Tensor, "1 s c"], centre: float) -> FrameFeatures:
+    """Returns queries and keys whose dot products are −|a − b|² = 2 a·b − |b|² − |a|².
+
+    A common `centre` is taken off, so that the squares stay small. They are kept in float32, as half the digits would
+    not tell near matches apart.
+    """
+    centred = values.float() - centre
+    squares = centred.square().sum(-1, keepdim=True)
+    ones = torch.ones_like(squares)
+    queries = torch.cat([2 * centred, -ones, -squares], dim=-1)
+    keys = torch.cat([centred, squares, ones], dim=-1)
+    return FrameFeatures(queries.cpu(), keys.cpu())
+
+
+def _half(values: Float[Tensor, "a s d"]) -> Float[Tensor, "a s d"]:
+    """Returns values as they are kept: float16, of which a frame takes half the room."""
+    return values.float().clamp(-HALF, HALF).half().cpu()
+
+
+# Length of a jump, in tokens, beyond which it costs no more.
+LIMIT = 6.0
+
+
+def peaks(costs: Float[Tensor, "n s"], grid: tuple[int, int], count: int) -> Int[Tensor, "n k"]:
+    """Returns the best `count` cells of each row that no neighbour exceeds, best first; the best cell is the first.
+
+    Args:
+        costs: the larger the better, from 0 to 1.
+        grid: (height, width) in cells.
+        count: how many; where there are fewer peaks, cells beside them fill up.
+    """
+    maps = costs.reshape(len(costs), 1, *grid)
+    top = functional.max_pool2d(maps, 3, 1, 1)
+    # Costs are at most 1, so that what is no peak comes after all peaks.
+    ranked = torch.where(maps == top, maps, maps - 2).flatten(1)
+    return ranked.topk(min(count, costs.shape[1]), dim=-1).indices
+
+
+def best_path(
+    start: Float[Tensor, "n 2"],
+    places: Sequence[Float[Tensor, "n k 2"]],
+    scores: Sequence[Float[Tensor, "n k"]],
+    weight: float,
+) -> list[Int[Tensor, "n"]]:
+    """Returns which candidate of each frame lies on the best path.
+
+    Args:
+        start: where each point begins, in cells.
+        places: candidates of the frames in the order of the walk.
+        scores: how good each is, as a logarithm.
+        weight: cost of a jump by one token.
+    """
+    if not places:
+        return []
+    before, total = start[:, None], start.new_zeros(len(start), 1)
+    came = []
+    for here, score in zip(places, scores, strict=True):
+        jump = (here[:, :, None] - before[:, None]).square().sum(-1).clamp(max=LIMIT**2)
+        best, from_where = (total[:, None] - weight * jump).max(-1)
+        came.append(from_where)
+        before, total = here, best + score
+    chosen = [total.argmax(-1)]
+    for from_where in came[:0:-1]:
+        chosen.append(from_where.gather(1, chosen[-1][:, None])[:, 0])
+    return chosen[::-1]
+
 
 Pair = tuple[FrameFeatures, FrameFeatures]
 """Features of a frame that points are known in and of one that they are looked for in, seen together."""

@@ -8,13 +8,13 @@ from undertow.backbones import Backbone
 from undertow.base import SettingsError, option
 from undertow.observing.observer import Source
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
-from undertow.points.chunks import Cover
-from undertow.points.positions import Decoding
+from undertow.points.matching import Decoding
 
 Combination = Literal["forward", "mean", "product"]
 Lookup = Literal["descriptor", "matches"]
 Anchor = Literal["query", "first"]
 Convention = Literal["centre", "corner"]
+Cover = Literal["minimal", "overlap", "consecutive"]
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,11 @@ from undertow.base import Progress, SettingsError, SilentProgress, VideoError
 from undertow.masks import LabelMap
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import MEMORY, TensorStore
-from undertow.points.chunks import cover
-from undertow.points.features import descriptors
-from undertow.points.following import Pair, step
-from undertow.points.paths import best_path
+from undertow.points.following import Pair, best_path, cover, descriptors, step
+from undertow.points.matching import VisibilityModel
 from undertow.points.queries import check_points, grid_points, mask_points
 from undertow.points.settings import PointSettings, ResolvedPoints, resolve_points
 from undertow.points.tracks import Tracks
-from undertow.points.visibility import VisibilityModel
 from undertow.video import Clip, Frame, Video
 
 # Rows of costs in one block of points: 64 MB in float32.

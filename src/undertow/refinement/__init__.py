@@ -1,12 +1,16 @@
 """Better masks from the frame itself: promptable segmenters, and refinement with them after propagation."""
 
-from undertow.refinement.cards import SegmenterCard, get_segmenter_card, list_segmenter_cards
-from undertow.refinement.fitting import Fit, normalise
-from undertow.refinement.grabcut import segment_grabcut
-from undertow.refinement.loading import load_segmenter, refinement_settings, segmenter_at_hand
-from undertow.refinement.prompts import ObjectCue, PointCue, segment
+from undertow.refinement.loading import (
+    SegmenterCard,
+    get_segmenter_card,
+    list_segmenter_cards,
+    load_segmenter,
+    refinement_settings,
+    segmenter_at_hand,
+)
+from undertow.refinement.prompts import ObjectCue, PointCue, segment, segment_grabcut
 from undertow.refinement.sam import Refined, SamRefiner, SamSettings, SoftFrame
-from undertow.refinement.segmenter import Embedding, Prediction, Sam2Segmenter, SamSegmenter, Segmenter
+from undertow.refinement.segmenter import Embedding, Fit, Prediction, Sam2Segmenter, SamSegmenter, Segmenter, normalise
 
 __all__ = [
     "Embedding",

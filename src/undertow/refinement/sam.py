@@ -17,8 +17,7 @@ from torch import Tensor
 
 from undertow.base import MaskError, SettingsError
 from undertow.masks import LabelMap
-from undertow.refinement.fitting import Fit
-from undertow.refinement.segmenter import Embedding, Segmenter
+from undertow.refinement.segmenter import Embedding, Fit, Segmenter
 
 # The logit of a mask where it certainly is not, and the largest that a propagated mask is given.
 _NOWHERE = -32.0

@@ -13,8 +13,7 @@ import numpy as np
 from undertow.base import SettingsError
 from undertow.masks import LabelMap, object_ids, upsample_argmax
 from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame, load_segmenter, refinement_settings
-from undertow.refinement.crf import CrfSettings, refine_crf
-from undertow.refinement.guided import GuidedSettings, upsample_guided
+from undertow.refinement.bilateral import CrfSettings, GuidedSettings, refine_crf, upsample_guided
 from undertow.tracking.results import TrackResult
 
 
@@ -40,7 +39,7 @@ class GuidedRefiner:
     feeds_back: ClassVar[bool] = False
 
     def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
-        """Yields label maps; see `undertow.refinement.guided`."""
+        """Yields label maps; see `undertow.refinement.bilateral`."""
         for frame in frames:
             soft = upsample_guided(frame.soft, frame.image, self.settings)
             yield upsample_argmax(soft, ids, frame.image.shape[:2]).labels
@@ -59,7 +58,7 @@ class CrfRefiner:
     feeds_back: ClassVar[bool] = False
 
     def __call__(self, frames: Sequence[SoftFrame], ids: Sequence[int]) -> Iterator[LabelMap]:
-        """Yields label maps; see `undertow.refinement.crf`."""
+        """Yields label maps; see `undertow.refinement.bilateral`."""
         for frame in frames:
             soft = refine_crf(upsample_guided(frame.soft, frame.image, self.upsampling), frame.image, self.settings)
             yield upsample_argmax(soft, ids, frame.image.shape[:2]).labels

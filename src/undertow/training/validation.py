@@ -10,8 +10,7 @@ import numpy as np
 
 from undertow.backbones import Backbone
 from undertow.metrics import contour_accuracy, region_similarity
-from undertow.metrics.points import scale_points
-from undertow.metrics.tapvid import near_points
+from undertow.metrics.tapvid import near_points, scale_points
 from undertow.points import PointSettings, track_points
 from undertow.tracking import MaskTracker, TrackSettings
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene

@@ -12,7 +12,7 @@ from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import VOID, write_label_map
-from undertow.metrics.rules import MASK_RULES
+from undertow.metrics.davis import MASK_RULES
 from undertow.metrics.unsupervised import mask_evaluator
 
 SIZE, COUNT = (24, 32), 8

@@ -15,8 +15,7 @@ from undertow.benchmarks.core.runner import run_benchmark, score_folder
 from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.points.baselines import still_points
 from undertow.benchmarks.points.sample import PointSample, Tracks, read_tracks, write_tracks
-from undertow.metrics.points import scale_points
-from undertow.metrics.tapvid import tapvid_metrics
+from undertow.metrics.tapvid import scale_points, tapvid_metrics
 
 HEIGHT, WIDTH, LENGTH = 48, 96, 12
 

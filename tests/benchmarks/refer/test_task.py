@@ -16,9 +16,8 @@ from undertow.benchmarks.core.runner import run_benchmark, score_folder
 from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.refer.baselines import everything, nothing
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample
-from undertow.metrics.class_macro import ClassMacroEvaluator
-from undertow.metrics.referring_image import ReferringImageEvaluator
-from undertow.metrics.referring_video import score_expression, summarise_expressions
+from undertow.metrics.confusion import ClassMacroEvaluator
+from undertow.metrics.referring import ReferringImageEvaluator, score_expression, summarise_expressions
 
 HEIGHT, WIDTH, LENGTH = 24, 32, 4
 TASK = get_task("refer")

@@ -20,7 +20,7 @@ from undertow.metrics import MASK_RULES, DatasetSummary, MaskRules, YouTubeVosSu
 class MaskTask(BenchmarkTask[MaskSample, LabelMap]):
     """The task "masks": results are `<sample>/<frame>.png`, label maps with the ids of the truth.
 
-    Rules are those of `undertow.metrics.rules.MASK_RULES`. With rules that match proposals, ids are the method's own.
+    Rules are those of `undertow.metrics.davis.MASK_RULES`. With rules that match proposals, ids are the method's own.
     """
 
     name: ClassVar[str] = "masks"

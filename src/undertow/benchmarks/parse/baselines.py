@@ -13,7 +13,7 @@ from undertow.benchmarks.core.methods import Baseline
 from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.benchmarks.masks.baselines import Predictor
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
-from undertow.refinement.guided import upsample_guided
+from undertow.refinement.bilateral import upsample_guided
 
 # Distances that are held at a time: 64 MB.
 BLOCK = 1 << 24

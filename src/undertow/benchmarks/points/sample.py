@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64
 from undertow.base import MaskError
 from undertow.benchmarks.core.sample import Sample
 from undertow.masks import object_ids, read_label_map
-from undertow.metrics.points import Queries, flip_queries, sample_queries_first, sample_queries_strided
+from undertow.metrics.tapvid import Queries, flip_queries, sample_queries_first, sample_queries_strided
 from undertow.points.tracks import Tracks, read_tracks, write_tracks
 
 __all__ = ["PointSample", "Tracks", "mask_problem", "read_tracks", "write_tracks"]

@@ -13,8 +13,16 @@ from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import BenchmarkTask, Images, Measurement
 from undertow.benchmarks.points.sample import PointSample, Tracks, back_again, mask_problem, read_tracks, write_tracks
 from undertow.metrics.badja import BadjaCounts, count_badja
-from undertow.metrics.points import QueryMode, VideoAverages, evaluated_frames, scale_points
-from undertow.metrics.tapvid import THRESHOLDS, TapVidCounts, count_tapvid, near_points
+from undertow.metrics.tapvid import (
+    THRESHOLDS,
+    QueryMode,
+    TapVidCounts,
+    VideoAverages,
+    count_tapvid,
+    evaluated_frames,
+    near_points,
+    scale_points,
+)
 
 
 class PointEvaluator:

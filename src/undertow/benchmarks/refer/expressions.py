@@ -15,7 +15,7 @@ from undertow.benchmarks.core.datasets import Dataset
 from undertow.benchmarks.core.files import folder_frames, pair, read_json
 from undertow.benchmarks.core.findings import Finding
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample, RunTruth, Truth
-from undertow.metrics.referring_video import IGNORE
+from undertow.metrics.referring import IGNORE
 
 META = "meta_expressions.json"
 MEVIS_SPLITS = ("valid_u", "valid", "train", "test")

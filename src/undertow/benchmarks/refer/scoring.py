@@ -11,9 +11,8 @@ from undertow.benchmarks.core.task import Measurement
 from undertow.benchmarks.refer.sample import ReferSample
 from undertow.metrics import ObjectScores, contour_accuracy, region_similarity
 from undertow.metrics.ref_davis import VOID, RefDavisEvaluator, compete, independent, separate, summarise_annotators
-from undertow.metrics.referring_image import THRESHOLDS
-from undertow.metrics.statistics import mean
-from undertow.metrics.temporal import temporal_consistency
+from undertow.metrics.referring import THRESHOLDS
+from undertow.metrics.statistics import mean, temporal_consistency
 
 EXPRESSION = "expression"
 

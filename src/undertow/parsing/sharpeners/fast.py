@@ -16,7 +16,7 @@ from undertow.parsing.sharpeners.exact import pushed_batch
 from undertow.parsing.sharpeners.modulation import Modulation
 from undertow.parsing.sharpeners.perturbation import Pushes, check_modulated
 from undertow.parsing.sharpeners.presets import modulation_for
-from undertow.refinement.guided import GuidedSettings, upsample_guided
+from undertow.refinement.bilateral import GuidedSettings, upsample_guided
 
 
 @dataclass(frozen=True)

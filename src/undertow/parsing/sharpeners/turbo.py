@@ -10,7 +10,7 @@ from torch import Tensor
 from undertow.backbones import Backbone
 from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import ResolvedParse, Upsampling
-from undertow.refinement.guided import GuidedSettings, upsample_guided
+from undertow.refinement.bilateral import GuidedSettings, upsample_guided
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from undertow.points import matching
-from undertow.points.matching import backward_rows, forward_rows, interpolate, log_denominators
-from undertow.points.positions import decode
+from undertow.points.matching import backward_rows, decode, forward_rows, interpolate, log_denominators
 
 GRID = (5, 7)
 

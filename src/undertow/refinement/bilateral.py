@@ -1,0 +1,186 @@
+"""Soft masks that take on the edges of the image: bilateral upsampling of a coarse grid, and a random field.
+
+`upsample_guided` is joint bilateral upsampling (Kopf et al., 2007). `refine_crf` is mean-field inference of a dense CRF
+(Krähenbühl and Koltun, 2011) whose neighbourhoods are dilated 5 x 5 windows with kernels adapted to each pixel (Su et
+al., "Pixel-adaptive convolutional neural networks", 2019; used for masks by Uziel et al., 2023, and DRIFT). Written
+from the equations. Nothing is fitted to a video here, as some of these do.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from undertow.base import MaskError, Options, option
+
+# Values that are worked on at a time, over all masks: 16 MB.
+BAND_VALUES = 1 << 22
+# Where no cell around a pixel has its colour, nearness alone decides.
+LEAST_ALIKE = 1e-6
+
+
+@dataclass(frozen=True)
+class GuidedSettings(Options):
+    """Which cells of the grid a pixel listens to."""
+
+    radius: int = option(2, "Cells to each side of the pixel's own.", least=0)
+    near: float = option(1.0, "Distance in cells at which a cell counts e^(-1/2).", above=0)
+    colour: float = option(20.0, "Difference of colour, of 255, at which it does.", above=0)
+
+
+@torch.no_grad()
+def upsample_guided(
+    soft: Float[Tensor, "n gh gw"], image: UInt8[np.ndarray, "h w 3"], settings: GuidedSettings | None = None
+) -> Float[Tensor, "n h w"]:
+    """Returns soft masks at the image's size, on the device of those given.
+
+    A pixel's value is the mean of the cells around it, weighted by how near their centres are and how like their mean
+    colour is to the pixel's. All masks share the weights, so what sums to one still does.
+
+    Args:
+        soft: Soft masks on the token grid.
+        image: The frame; both sides at least as long as the grid's.
+        settings: Reach and scales.
+
+    Raises:
+        MaskError: if the image is smaller than the grid.
+    """
+    settings = settings or GuidedSettings()
+    (height, width), grid = image.shape[:2], tuple(soft.shape[1:])
+    if height < grid[0] or width < grid[1]:
+        raise MaskError(f"the image is {width}x{height}, smaller than the grid of {grid[1]}x{grid[0]} cells")
+    soft = soft.float()
+    colours = torch.from_numpy(image.copy()).to(soft.device).float().movedim(-1, 0) / settings.colour
+    coarse = functional.adaptive_avg_pool2d(colours, (grid[0], grid[1]))
+    rows, columns = (_centres(new, old, soft.device) for new, old in zip((height, width), grid, strict=True))
+    result = soft.new_empty(len(soft), height, width)
+    band = max(1, BAND_VALUES // ((len(soft) + 4) * width))
+    for start in range(0, height, band):
+        part = slice(start, start + band)
+        result[:, part] = _band(soft, colours[:, part], coarse, rows[part], columns, settings)
+    return result
+
+
+def _centres(pixels: int, cells: int, device: torch.device) -> Float[Tensor, "pixels"]:
+    """Returns where the pixels' centres lie, in cells: cell c reaches from c to c + 1."""
+    return (torch.arange(pixels, device=device) + 0.5) * cells / pixels
+
+
+def _band(
+    soft: Float[Tensor, "n gh gw"],
+    colours: Float[Tensor, "3 b w"],
+    coarse: Float[Tensor, "3 gh gw"],
+    rows: Float[Tensor, "b"],
+    columns: Float[Tensor, "w"],
+    settings: GuidedSettings,
+) -> Float[Tensor, "n b w"]:
+    """Returns a band of rows of the result."""
+    total = soft.new_zeros(len(soft), len(rows), len(columns))
+    weights = soft.new_zeros(len(rows), len(columns))
+    for down in range(-settings.radius, settings.radius + 1):
+        for right in range(-settings.radius, settings.radius + 1):
+            y, far_y = _neighbours(rows, down, soft.shape[1], settings.near)
+            x, far_x = _neighbours(columns, right, soft.shape[2], settings.near)
+            unlike = (colours - coarse[:, y[:, None], x]).square().sum(0)
+            alike = (-0.5 * unlike).exp_().clamp_(min=LEAST_ALIKE)
+            weight = alike * far_y[:, None] * far_x
+            total += weight * soft[:, y[:, None], x]
+            weights += weight
+    return total / weights
+
+
+def _neighbours(
+    centres: Float[Tensor, "p"], offset: int, cells: int, near: float
+) -> tuple[Int[Tensor, "p"], Float[Tensor, "p"]]:
+    """Returns a cell near each pixel along one axis and the weight of its distance, 0 outside the grid."""
+    cell = centres.floor().long() + offset
+    weight = (-0.5 * ((cell + 0.5 - centres) / near).square()).exp()
+    inside = (cell >= 0) & (cell < cells)
+    return cell.clamp(0, cells - 1), weight * inside
+
+
+@dataclass(frozen=True)
+class CrfSettings(Options):
+    """How strongly pixels agree, and with which.
+
+    The steps are DRIFT's; it gives no other number. Weights were set by hand, so that neighbours of like colour
+    outvote a mask that is unsure, not one that is certain.
+    """
+
+    steps: int = option(30, "Mean-field updates.", least=0)
+    unary: float = option(1.0, "Weight of the logarithm of the given soft masks.", least=0)
+    pairwise: float = option(0.1, "Weight of the agreement with the neighbours, of each dilation.", least=0)
+    dilations: tuple[int, ...] = option(
+        (1, 4, 16), "Pixels between the samples of each window of neighbours; none for no neighbours.", least=1
+    )
+    radius: int = option(2, "Samples to each side of the centre; 2 for 5 x 5.", least=1)
+    colour: float = option(30.0, "Difference of colour, of 255, at which agreement has fallen to e^(-1/2).", above=0)
+    certain: float = option(
+        0.01, "Soft masks are kept this far from 0 and 1, so that no pixel is beyond persuasion.", above=0, most=0.49
+    )
+
+
+@torch.no_grad()
+def refine_crf(
+    soft: Float[Tensor, "n h w"], image: UInt8[np.ndarray, "h w 3"], settings: CrfSettings | None = None
+) -> Float[Tensor, "n h w"]:
+    """Returns soft masks in which pixels agree with those of like colour, on the device of those given.
+
+    Each step takes log Q_i ← u log U_i + Σ_kernels w Σ_j exp(-½|f_i - f_j|²) Q_j and makes Q sum to one, with features
+    f of position over the window's reach and colour over `colour`. Labels that differ all disagree alike (Potts).
+    What is held is three times the masks, and one map per pair of opposite neighbours.
+
+    Args:
+        soft: Background and objects; their sum over n is 1 everywhere.
+        image: The frame at the masks' size.
+        settings: Weights and reach.
+
+    Raises:
+        MaskError: if masks and image differ in size, or there are fewer than two masks.
+    """
+    settings = settings or CrfSettings()
+    if tuple(soft.shape[1:]) != image.shape[:2]:
+        raise MaskError(f"soft masks are {tuple(soft.shape[1:])} but the image {image.shape[:2]}; resize the masks")
+    if len(soft) < 2:
+        raise MaskError("a CRF decides between masks; give the background as the first")
+    colours = torch.from_numpy(image.copy()).to(soft.device).float().movedim(-1, 0) / settings.colour
+    pairs = list(_pairs(colours, settings))
+    given = settings.unary * soft.float().clamp(settings.certain, 1 - settings.certain).log()
+    beliefs = given.softmax(0)
+    for _ in range(settings.steps):
+        message = given.clone()
+        for here, there, affinity in pairs:
+            # One map serves both directions: i hears j as loudly as j hears i.
+            message[(..., *here)] += affinity * beliefs[(..., *there)]
+            message[(..., *there)] += affinity * beliefs[(..., *here)]
+        beliefs = message.softmax(0)
+    return beliefs
+
+
+Window = tuple[slice, slice]
+
+
+def _pairs(
+    colours: Float[Tensor, "3 h w"], settings: CrfSettings
+) -> Iterator[tuple[Window, Window, Float[Tensor, "a b"]]]:
+    """Yields, for every pair of opposite neighbours, two shifted views of the image and how much they agree."""
+    height, width = colours.shape[1:]
+    radius = settings.radius
+    for dilation in settings.dilations:
+        for down in range(radius + 1):
+            for right in range(-radius, radius + 1):
+                if (down, right) <= (0, 0):
+                    continue
+                dy, dx = down * dilation, right * dilation
+                if dy >= height or abs(dx) >= width:
+                    continue
+                here = slice(0, height - dy), slice(max(0, -dx), width - max(0, dx))
+                there = slice(dy, height), slice(max(0, dx), width - max(0, -dx))
+                # Positions are over the window's reach, so the same for every dilation.
+                apart = (down**2 + right**2) / radius**2
+                unlike = (colours[(..., *here)] - colours[(..., *there)]).square().sum(0)
+                yield here, there, settings.pairwise * (-0.5 * (unlike + apart)).exp()
