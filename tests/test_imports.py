@@ -25,13 +25,14 @@ ALLOWED = {
 ALLOWED["refinement"] = {"backbones", "masks", "video", "base"}
 ALLOWED["observing"] = {"affinity", "backbones", "base"}
 ALLOWED["runs"] = {"observing", "backbones", "masks", "video", "base"}
-ALLOWED["tracking"] = ALLOWED["runs"] | {"runs", "affinity", "refinement", "drawing"}
+ALLOWED["export"] = {"runs", "refinement", "drawing", "masks", "video", "base"}
+ALLOWED["tracking"] = ALLOWED["runs"] | {"runs", "export", "affinity", "refinement", "drawing"}
 TASKS = {"tracking", "parsing", "points"}
 ALLOWED["parsing"] = ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
 ALLOWED["benchmarks"] = ALLOWED["tracking"] | TASKS | {"tasks", "analysis", "world", "metrics"}
-ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis"}
+ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "export"}
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -106,6 +107,7 @@ def test_public_names():
         "WeightsUnavailable",
         "list_cards",
         "load",
+        "open_run",
         "open_stream",
         "parse",
         "read_label_map",

@@ -175,7 +175,7 @@ def interrupt():
 
 
 def test_a_run_holds_its_own_files_and_no_others(task, expected):
-    patterns = [*task.files, *task.extras, *task.views, "run.json"]
+    patterns = [*task.files, *task.extras, *task.views, "frames.json", "run.json"]
     strays = [name for name in expected if not any(fits(name, pattern) for pattern in patterns)]
     record = json.loads(expected["run.json"])
     assert not strays and (record["task"], record["version"]) == (task.name, 2) and record["complete"] is not None

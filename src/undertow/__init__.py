@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         VideoError,
         WeightsUnavailable,
     )
+    from undertow.export import open_run
     from undertow.masks import read_label_map, write_label_map
     from undertow.parsing import Parser, ParseResult, ParseSettings, parse
     from undertow.points import PointSettings, PointTracker, Tracks, track_points
@@ -53,6 +54,7 @@ _HOMES = {
     "WeightsUnavailable": "base",
     "list_cards": "backbones",
     "load": "backbones",
+    "open_run": "export",
     "open_stream": "video",
     "parse": "parsing",
     "read_label_map": "masks",
@@ -83,6 +85,7 @@ __all__ = [
     "WeightsUnavailable",
     "list_cards",
     "load",
+    "open_run",
     "open_stream",
     "parse",
     "read_label_map",

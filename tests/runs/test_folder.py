@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from undertow.base import SettingsError
 from undertow.runs import Folder, Record
-from undertow.runs.folder import STAGING, decimal_seconds
+from undertow.runs.folder import STAGING
+from undertow.runs.record import decimal_seconds
 
 FACTS = {
     "task": "dots",

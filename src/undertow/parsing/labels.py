@@ -9,7 +9,7 @@ from typing import Any
 from undertow.base import SettingsError, inside, write_json
 from undertow.drawing import class_colour
 from undertow.parsing.naming import ClassEntry, NameTable
-from undertow.runs.folder import decimal_seconds
+from undertow.runs.record import decimal_seconds
 
 NAMES, LABELS = "names.json", "labels.json"
 MASKS, EDITED = "masks", "edited"

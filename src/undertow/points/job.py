@@ -25,7 +25,8 @@ from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, atomic_path
 from undertow.drawing.tracks import draw_tracks, draw_trajectories, point_colours
 from undertow.points import PointSettings, PointTracker, Tracks
-from undertow.runs.folder import Folder, decimal_seconds
+from undertow.runs.folder import Folder
+from undertow.runs.record import decimal_seconds
 from undertow.runs.task import Amendment, Given
 from undertow.video import Clip, Frame
 

@@ -20,7 +20,7 @@ from undertow.backbones import Backbone
 from undertow.base import SilentProgress
 from undertow.base.memory import PeakMeter, release_memory
 from undertow.runs.budget import held_memory, machine_memory
-from undertow.runs.execute import execute
+from undertow.runs.executing import execute
 from undertow.runs.plan import Plan, parts_of, share_of
 from undertow.runs.record import plain
 from undertow.runs.task import Given, Task

@@ -1,6 +1,7 @@
 """The run folder: what a run of any task leaves behind, and the unit of sharing.
 
     run.json           what was run (see `undertow.runs.record`)
+    frames.json        number, exact time and name of each frame
     ...                the task's own files
     overlay.mp4        views (see `undertow.runs.views`)
     state.safetensors  where an unfinished run has come to (see `undertow.runs.journal`)
@@ -19,7 +20,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +27,9 @@ from typing import Any, Self, TextIO
 
 from torch import Tensor
 
-from undertow.base import LOCK, SettingsError, exclusive, inside, write_json
+from undertow.base import LOCK, SettingsError, atomic_path, exclusive, inside, write_json
 from undertow.runs.journal import JOURNAL, STATE, SavedState, encode_line, read_lines, recover, save_state
-from undertow.runs.record import RECORD, Record, mark_unfinished, owned_files, owns, read_record
+from undertow.runs.record import FRAMES, RECORD, Record, mark_unfinished, owned_files, owns, read_record
 from undertow.runs.task import Result
 
 STAGING, READY = ".amendment", "ready.json"
@@ -180,6 +180,9 @@ class Folder:
             SettingsError: if one of them, or a file of a frame, is gone.
         """
         counts: dict[str, int] = {}
+        if FRAMES in self.record.files:
+            tables = (*tables, FRAMES)
+            self._write_frames()
         for name in chain(tables, (name for line in self.lines() for name in line["files"])):
             if not (self.path / name).is_file():
                 raise SettingsError(f"'{self.path / name}' was removed during the run; run the command again")
@@ -190,6 +193,15 @@ class Folder:
         self.record.write(self.path)
         _forget(self.path)
         self.finished = True
+
+    def _write_frames(self) -> None:
+        """Writes frames.json, a row for each frame and one to a line."""
+        with atomic_path(self.path / FRAMES) as temporary, temporary.open("w", encoding="utf-8") as file:
+            separator = "["
+            for line in self.lines():
+                file.write(f"{separator}\n{json.dumps({name: line[name] for name in ('frame', 'time', 'name')})}")
+                separator = ","
+            file.write("\n]\n" if separator == "," else "[]\n")
 
     def stage(self) -> "Folder":
         """Returns an empty folder in which a change to this run is prepared, a run by itself."""
@@ -260,13 +272,6 @@ def check_same(path: Path, earlier: Record, now: Record, *, cues: bool = True) -
         raise SettingsError(
             f"--out '{path}' already holds another run ({shown}); give the same to continue it, {otherwise}"
         )
-
-
-def decimal_seconds(time: Fraction) -> str:
-    """Returns a time rounded to nine decimals, by integer arithmetic: exact to half a nanosecond however late it is."""
-    nanoseconds = round(time * 10**9)
-    sign = "-" if nanoseconds < 0 else ""
-    return f"{sign}{abs(nanoseconds) // 10**9}.{abs(nanoseconds) % 10**9:09d}"
 
 
 def _check_whole(path: Path, record: Record) -> None:

@@ -12,11 +12,10 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
-import torch
 
 from undertow.base import SettingsError, write_json
 
-FORMAT, VERSION, RECORD = "undertow run", 2, "run.json"
+FORMAT, VERSION, RECORD, FRAMES = "undertow run", 2, "run.json", "frames.json"
 # A file in the run's own folder, or all files of a kind in a folder of it: other people's files are never meant.
 _PATTERN = re.compile(r"[a-z0-9_]+(/\*)?\.(png|npz|json|csv|mp4|txt|safetensors)")
 # What the first version wrote, which did not say so in run.json; points had a format of their own.
@@ -45,6 +44,7 @@ class Record:
             is on one.
         files: Patterns of the files that a run of the task owns: a name, or a folder and a suffix ("masks/*.png").
         complete: How many files of a pattern a run cannot do without, once it is complete; `None` before.
+        source: What the video is called: the name of its file or folder without suffix; empty for others.
     """
 
     task: str
@@ -54,6 +54,7 @@ class Record:
     cues: tuple[Mapping[str, Any], ...]
     files: tuple[str, ...]
     complete: Mapping[str, int] | None = field(default=None, compare=False)
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
@@ -95,8 +96,9 @@ def read_record(folder: Path) -> Record | None:
             f"'{folder / RECORD}' is damaged ({problem}); add --overwrite to make the run again, or choose another "
             "--out"
         )
-    fields = {name: value.get(name) for name in Record.__dataclass_fields__}
-    return Record(**fields | {"cues": tuple(value["cues"]), "files": tuple(value["files"])})
+    fields: dict[str, Any] = {name: value.get(name) for name in Record.__dataclass_fields__}
+    fields |= {"cues": tuple(value["cues"]), "files": tuple(value["files"]), "source": str(value.get("source") or "")}
+    return Record(**fields)
 
 
 def owned_files(folder: Path) -> tuple[str, ...] | None:
@@ -197,9 +199,17 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
         return plain(value.item())
-    if isinstance(value, Fraction | PurePath | torch.device | torch.dtype):
+    # Devices and number types; torch itself is not needed to read what a run says.
+    if isinstance(value, Fraction | PurePath) or type(value).__module__ == "torch":
         return str(value).removeprefix("torch.")
     raise SettingsError(f"a setting of type {type(value).__name__} cannot be written to run.json; give text or numbers")
+
+
+def decimal_seconds(time: Fraction) -> str:
+    """Returns a time rounded to nine decimals, by integer arithmetic: exact to half a nanosecond however late it is."""
+    nanoseconds = round(time * 10**9)
+    sign = "-" if nanoseconds < 0 else ""
+    return f"{sign}{abs(nanoseconds) // 10**9}.{abs(nanoseconds) % 10**9:09d}"
 
 
 def owns(patterns: Iterable[str], name: str) -> bool:

@@ -12,7 +12,8 @@ from torch import Tensor
 from undertow.base import Progress, atomic_path
 from undertow.drawing import overlay
 from undertow.masks import LabelMap, label_map_rles, object_ids, read_written_map, write_label_map
-from undertow.runs.folder import Folder, decimal_seconds
+from undertow.runs.folder import Folder
+from undertow.runs.record import decimal_seconds
 from undertow.tracking import MaskTracker, Refiner, TrackResult, propagate
 from undertow.video import Frame
 

@@ -13,7 +13,7 @@ from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.runs.folder import Folder, check_place, check_same
 from undertow.runs.plan import Plan
-from undertow.runs.record import Record, digests
+from undertow.runs.record import FRAMES, Record, digests
 from undertow.runs.task import Given, Job, Task
 from undertow.runs.views import Views, render
 from undertow.video import Clip, Frame, FramesDigest, Video
@@ -81,7 +81,8 @@ def execute(
         model=f"{backbone.card.name} {backbone.fingerprint()}",
         settings=resolved.as_dict() | chosen | {"threads": torch.get_num_threads()} | dict(job.facts),
         cues=given.log,
-        files=(*task.files, *task.extras, *task.views),
+        files=(*task.files, FRAMES, *task.extras, *task.views),
+        source=_source(clip),
     )
     if stray := [name for name in views if not clip.again and name not in task.live]:
         log.warning(
@@ -106,6 +107,12 @@ def execute(
         if interrupted:
             raise KeyboardInterrupt
     return run
+
+
+def _source(clip: Clip) -> str:
+    """Returns what a file or folder is called, without its suffix; nothing for a stream or an array."""
+    label = clip.label
+    return Path(label.strip("'")).stem if clip.again and label.startswith("'") else ""
 
 
 def _work(

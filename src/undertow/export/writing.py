@@ -1,0 +1,195 @@
+"""Writing a finished run in other tools' formats: which, of what, where, resumed and read back."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertow.base import LOCK, Progress, SettingsError, SilentProgress, exclusive, write_json
+from undertow.export.exporter import Exporter, ExportSettings, Plan, check_template
+from undertow.export.run import Run, open_run
+from undertow.runs.record import RECORD, plain
+
+RECEIPT = "export.json"
+# Of each format: module, class, and a line about it.
+FORMATS: Mapping[str, tuple[str, str, str]] = {
+    "davis": ("pngs", "Davis", "palette PNG per frame in Annotations/CLIP/, for DAVIS"),
+    "youtube-vos": ("pngs", "YouTubeVos", "the same with the frames' own names and meta.json, for YouTube-VOS"),
+    "mots": ("pngs", "Mots", "MOTS PNG (class * 1000 + object), which CVAT imports with ids kept"),
+    "objects": ("pngs", "Objects", "a black and white PNG per object and frame"),
+    "coco": ("coco", "Coco", "COCO JSON with run lengths and track_id"),
+    "ytvis": ("coco", "Ytvis", "YouTube-VIS JSON with a run length per frame"),
+    "boxes": ("tables", "Boxes", "CSV of boxes, areas and scores over time"),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export did.
+
+    Attributes:
+        frames: Number of frames.
+        differences: Pixels that differ from the run when read back, the most on one frame; `None` if not checked.
+        levels: The most by which an alpha differs, of 255.
+        note: What the user should know.
+    """
+
+    frames: int
+    differences: int | None = None
+    levels: int | None = None
+    note: str = ""
+
+
+def format_class(name: str) -> type[Exporter]:
+    """Returns the class of a format.
+
+    Raises:
+        SettingsError: if there is none of that name.
+    """
+    if name not in FORMATS:
+        raise SettingsError(f"format '{name}' is not one of {', '.join(FORMATS)}")
+    module, kind, _ = FORMATS[name]
+    found: type[Exporter] = getattr(import_module(f"undertow.export.{module}"), kind)
+    return found
+
+
+def export(
+    run: Run | Path | str,
+    to: str,
+    out: Path | str,
+    settings: ExportSettings | None = None,
+    *,
+    check: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
+    """Writes a finished run in another tool's format, a frame at a time.
+
+    Given again after an interruption it goes on: files of single frames that are there stay, files that hold several
+    frames begin anew and appear when they are whole. A complete export of the same run is left as it is.
+
+    Args:
+        run: The run or its folder.
+        to: Name of the format; see `FORMATS`.
+        out: Folder to make; it may exist if it is empty or holds the same export.
+        settings: Options.
+        check: Whether the files are read back and compared with the run.
+        progress: Notified of every frame.
+
+    Raises:
+        SettingsError: if the run is not finished or of a task the format does not take, the folder holds something
+            else, or an option is of no use.
+    """
+    run = run if isinstance(run, Run) else open_run(run)
+    kind, out, progress = format_class(to), Path(out), progress or SilentProgress()
+    plan = _plan(run, kind, out, settings or ExportSettings())
+    receipt = _receipt(run, to, plan)
+    check_target(out, receipt)
+    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out):
+        if (_read(out) or {}).get("complete") is True:
+            return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
+        exporter = kind(plan)
+        write_json(out / RECEIPT, receipt | {"complete": False})
+        try:
+            exporter.open()
+            progress.start("export", len(plan.frames))
+            for shot in plan.shots():
+                if not exporter.done(shot):
+                    exporter.frame(shot)
+                progress.advance(frame=shot.number)
+            exporter.close()
+        except BaseException:
+            exporter.discard()
+            raise
+        write_json(out / RECEIPT, receipt | {"complete": True})
+        return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
+
+
+def check_target(out: Path, receipt: Mapping[str, Any]) -> None:
+    """Raises SettingsError unless an export can be written to a folder or continued there."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"--out '{out}' is a file; name a folder")
+    earlier = _read(out)
+    if earlier is None:
+        # A process killed as it began leaves its lock and a receipt under a temporary name.
+        left = [each for each in out.iterdir() if each.name != LOCK and not each.name.startswith(f".{RECEIPT[:6]}-")] \
+            if out.exists() else []  # fmt: skip
+        if left:
+            raise SettingsError(f"--out '{out}' holds files that are not an export; choose an empty or new folder")
+    elif {name: earlier.get(name) for name in receipt} != dict(receipt):
+        raise SettingsError(
+            f"--out '{out}' holds another export (of {earlier.get('to')}, or with other options or of another run); "
+            "remove it or choose another --out"
+        )
+
+
+def _plan(run: Run, kind: type[Exporter], out: Path, settings: ExportSettings) -> Plan:
+    if run.task not in kind.tasks:
+        takes = " or ".join(kind.tasks)
+        raise SettingsError(f"'{run.path}' is a run of {run.task}, and this format is for {takes}; choose another")
+    start, end = settings.start, settings.end
+    frames = [each for each in run.frames if (start or 0) <= each.number and (end is None or each.number < end)]
+    if not frames:
+        raise SettingsError(f"the run has no frame from {start or 0} to before {end}; change --start or --end")
+    names = dict(run.names)
+    if settings.objects is not None:
+        if stray := [each for each in settings.objects if each not in names]:
+            known = ", ".join(map(str, names)) if len(names) <= 12 else f"{len(names)} from {min(names)} on"
+            raise SettingsError(f"the run has no object {stray[0]}; it has {known}")
+        names = {number: names[number] for number in sorted(settings.objects)}
+    names |= _labels(settings, names)
+    template = check_template(settings.name or kind.template, kind.fields)
+    return Plan(run, out, settings, frames, names, template, _rate(settings, run))
+
+
+def _labels(settings: ExportSettings, names: Mapping[int, str]) -> dict[int, str]:
+    """Returns the names of objects that were given as ID=NAME."""
+    found = {}
+    for text in settings.labels.split(",") if settings.labels else ():
+        number, mark, name = text.partition("=")
+        if not (mark and name and number.isdecimal() and len(number) <= 5 and int(number) in names):
+            raise SettingsError(f"--labels has '{text}'; give ID=NAME with the id of an object that is exported")
+        found[int(number)] = name
+    return found
+
+
+def _rate(settings: ExportSettings, run: Run) -> Fraction:
+    from undertow.video.frames import as_rate
+
+    return run.fps if settings.fps is None else as_rate(settings.fps)
+
+
+def _receipt(run: Run, to: str, plan: Plan) -> dict[str, Any]:
+    """Returns by what an export is known again: format, options and what the run was."""
+    digest = hashlib.sha256((run.path / RECORD).read_bytes()).hexdigest()
+    options = plain(plan.settings) | {"video": plan.settings.video is not None}
+    return {"format": "undertow export", "version": 1, "to": to, "run": digest, "options": options}
+
+
+def _read(out: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads((out / RECEIPT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and value.get("format") == "undertow export" else None
+
+
+def _checked(exporter: Exporter, progress: Progress) -> Exported:
+    """Reads an export back and compares it with the run."""
+    pixels = levels = 0
+    progress.start("check", len(exporter.plan.frames))
+    for shot, found in zip(exporter.plan.shots(), exporter.back(), strict=True):
+        wanted = exporter.expected(shot)
+        for number in wanted.keys() | found.keys():
+            nothing = np.zeros_like(next(iter((wanted or found).values())))
+            one, other = (each.get(number, nothing).astype(np.int32) for each in (wanted, found))
+            apart = np.abs(one - other)
+            pixels, levels = max(pixels, int(np.count_nonzero(apart))), max(levels, int(apart.max()))
+        progress.advance(frame=shot.number)
+    return Exported(len(exporter.plan.frames), pixels, levels, exporter.note)

@@ -1,0 +1,109 @@
+"""Exports that are interrupted, given again, or sent where something is already; and the light imports."""
+
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from exported import write_run
+from undertow.base import SettingsError, SilentProgress
+from undertow.export import FORMATS, ExportSettings, export
+
+
+class Stop(SilentProgress):
+    """Interrupts after some frames."""
+
+    def __init__(self, frames):
+        self.left = frames
+
+    def advance(self, units=1, **facts):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def contents(out):
+    return {str(each.relative_to(out)): each.read_bytes() for each in out.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize("to", ["davis", "objects", "coco", "ytvis", "boxes", "youtube-vos"])
+def test_an_interrupted_export_goes_on(hard, tmp_path, to):
+    export(hard.path, to, tmp_path / "whole")
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        export(hard.path, to, out, progress=Stop(3))
+    assert json.loads((out / "export.json").read_text())["complete"] is False
+    pngs = {each: each.stat().st_mtime_ns for each in out.rglob("*.png")}
+    assert not any(each.name.startswith(".") for each in out.rglob("*"))
+    export(hard.path, to, out)
+    assert contents(out) == contents(tmp_path / "whole")
+    assert all(each.stat().st_mtime_ns == time for each, time in pngs.items())
+
+
+def test_folders_that_hold_something_else_are_refused(hard, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="holds files that are not an export"):
+        export(hard.path, "davis", tmp_path / "full")
+    assert [each.name for each in (tmp_path / "full").iterdir()] == ["letter.txt"]
+    with pytest.raises(SettingsError, match="is a file"):
+        export(hard.path, "davis", tmp_path / "full" / "letter.txt")
+    export(hard.path, "davis", tmp_path / "out")
+    for to, settings in (("coco", ExportSettings()), ("davis", ExportSettings(start=1))):
+        with pytest.raises(SettingsError, match="holds another export"):
+            export(hard.path, to, tmp_path / "out", settings)
+    with pytest.raises(SettingsError, match="holds files that are not an export"):
+        export(hard.path, "davis", hard.path)
+
+
+def test_names_in_a_run_do_not_lead_out(hard, tmp_path):
+    rows = json.loads((hard.path / "frames.json").read_text())
+    rows[0]["name"] = "../../outside"
+    (hard.path / "frames.json").write_text(json.dumps(rows))
+    with pytest.raises(SettingsError, match="leads out of"):
+        export(hard.path, "davis", tmp_path / "out")
+
+
+def test_memory_does_not_grow_with_frames(tmp_path):
+    def peak(frames, to):
+        labels = np.zeros((40, 60), np.uint16)
+        labels[np.random.default_rng(0).random(labels.shape) < 0.5] = 1
+        run = write_run(tmp_path / f"{to} {frames}", [np.roll(labels, n) for n in range(frames)])
+        tracemalloc.start()
+        export(run, to, tmp_path / f"out {to} {frames}")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    for to in ("coco", "boxes"):
+        peak(2, to)
+        # A row is about 2 kB here.
+        assert peak(90, to) - peak(10, to) < 60_000
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_exports_need_no_model(hard, tmp_path, to):
+    code = (
+        "import sys; from undertow.cli import main; sys.argv[0] = 'undertow'\n"
+        "try: main()\nfinally: print([n for n in ('torch', 'diffusers', 'transformers') if n in sys.modules])"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "export",
+        hard.path,
+        "--to",
+        to,
+        "--out",
+        tmp_path / "out",
+        "--edges",
+        "hard",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.stdout.strip() == "[]", done.stderr
+    assert "5 frames are in" in done.stderr or "is a run of track" in done.stderr
