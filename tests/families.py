@@ -242,7 +242,8 @@ FAMILIES: Mapping[str, Family] = {
             (
                 "UNetSpatioTemporalConditionModel",
                 {
-                    "block_out_channels": (32,) * 4, "num_attention_heads": (2,) * 4, "layers_per_block": 2,
+                    # Normalised in 32 groups, of which none may hold one number only.
+                    "block_out_channels": (32, 32, 64, 64), "num_attention_heads": (2,) * 4, "layers_per_block": 2,
                     "cross_attention_dim": TEXT, "addition_time_embed_dim": 8,
                     "projection_class_embeddings_input_dim": 24, "sample_size": 8,
                 },
