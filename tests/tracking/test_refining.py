@@ -41,8 +41,9 @@ def test_only_what_was_tracked_is_refined(scene, tiny_like, refiner):
         np.where(truth[frame] == number, number, 0).astype(np.uint16) for frame, number in ((0, 1), (3, 2))
     )
     masks = {0: first, 3: second}
-    plain = list(track(Video(images), masks, tiny_like, FAST))
-    refined = list(track(Video(images), masks, tiny_like, FAST, refiner=refiner))
+    forward = replace(FAST, direction="forward")
+    plain = list(track(Video(images), masks, tiny_like, forward))
+    refined = list(track(Video(images), masks, tiny_like, forward, refiner=refiner))
     assert [result.index for result in refined] == list(range(FRAMES))
     assert (refined[0].labels == first).all() and ((refined[3].labels == 2) == (second == 2)).all()
     assert any((one.labels != other.labels).any() for one, other in zip(plain, refined, strict=True))

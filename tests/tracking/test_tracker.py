@@ -28,7 +28,7 @@ def overlap(a, b):
     return (a & b).sum() / max(1, (a | b).sum())
 
 
-SMALL = TrackSettings(preset="pixels", tokens=960, radius=4, recent=3)
+SMALL = TrackSettings(preset="pixels", tokens=960, radius=4, recent=3, direction="forward")
 
 
 def test_pixels_follow_two_objects(clip, tiny_like):

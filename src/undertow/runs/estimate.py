@@ -158,6 +158,8 @@ def estimate(
         plan = replace(plan, stray=trials[-1].stray)
     work = plan.work
     last = trials[-1] if trials else None
+    # Trials go through their frames once.
+    seconds = _seconds(trials, work.warm, math.prod(work.grid), clip.frame_count) * work.visits if trials else None
     frames = 1 if clip.frame_count is None else clip.frame_count
     return Estimate(
         task=task.name,
@@ -167,7 +169,7 @@ def estimate(
         grid=work.grid,
         labels=work.labels,
         passes_per_frame=sum(phase.passes for phase in work.phases),
-        seconds_per_frame=_seconds(trials, work.warm, math.prod(work.grid), clip.frame_count) if trials else None,
+        seconds_per_frame=seconds,
         memory=plan.peak,
         parts=parts_of(plan),
         phases=plan.peaks,

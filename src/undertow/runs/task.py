@@ -85,6 +85,7 @@ class Work:
         labels: Number of objects, classes or points.
         phases: In the order they are run.
         warm: Frames until a frame costs what every later one costs, such as the references of a full memory.
+        visits: Times that a frame is worked on, on average; a video that is gone through in both directions has two.
     """
 
     input_size: tuple[int, int]
@@ -92,6 +93,7 @@ class Work:
     labels: int
     phases: tuple[Phase, ...]
     warm: int = 0
+    visits: float = 1.0
 
 
 class Job(Protocol):

@@ -3,10 +3,11 @@
 from undertow.tracking.inspection import Inspection, inspect
 from undertow.tracking.kernels import ObjectKernel, TunedKernels
 from undertow.tracking.lost import Verdict
+from undertow.tracking.passes import propagate
 from undertow.tracking.presence import PresenceModel, PresenceSignals
 from undertow.tracking.refining import CrfRefiner, GuidedRefiner, Refiner, SegmenterRefiner, make_refiner
 from undertow.tracking.results import ObjectScore, TrackResult
-from undertow.tracking.sequence import check_masks, propagate, track
+from undertow.tracking.sequence import check_masks, track
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, resolve
 from undertow.tracking.tracker import MaskTracker
 

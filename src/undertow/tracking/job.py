@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -15,25 +17,33 @@ from undertow.masks import LabelMap, label_map_rles, object_ids, read_written_ma
 from undertow.runs.folder import Folder
 from undertow.runs.record import decimal_seconds
 from undertow.tracking import MaskTracker, Refiner, TrackResult, propagate
+from undertow.tracking.backward import BackwardPass
 from undertow.video import Frame
 
 FIGURES = ("margin", "mass", "presence")
 COLUMNS = "frame,time,object,area,margin,mass,presence,lost"
-MASKS, SCORES, RLES = "masks", "scores.csv", "masks.json"
+MASKS, SCORES, RLES, BACKWARD = "masks", "scores.csv", "masks.json", "backward"
 
 
 class TrackJob:
     """One video being tracked."""
 
-    def __init__(self, tracker: MaskTracker, masks: Mapping[int, LabelMap], refiner: Refiner | None = None) -> None:
+    def __init__(
+        self,
+        tracker: MaskTracker,
+        masks: Mapping[int, LabelMap],
+        refiner: Refiner | None = None,
+        backward: BackwardPass | None = None,
+    ) -> None:
         """Begins before the first frame.
 
         Args:
             tracker: Before its first frame, too.
             masks: Label maps by frame number.
             refiner: What makes better masks of the tracker's.
+            backward: What carries the masks back, before the first frame is tracked.
         """
-        self.tracker, self.masks, self.refiner = tracker, masks, refiner
+        self.tracker, self.masks, self.refiner, self.backward = tracker, masks, refiner, backward
         self.batch = tracker.settings.batch
         self.facts: dict[str, Any] = {}
         if tracker.tuned is not None:
@@ -43,16 +53,24 @@ class TrackJob:
 
     def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[TrackResult]:
         """Yields each frame's label map."""
-        for _, result in propagate(frames, self.masks, self.tracker, self.refiner):
+        frames, backward = iter(frames), self.backward
+        first = next(frames, None)
+        if first is None:
+            return
+        if backward is not None and first.index < backward.last and backward.run(self.refiner, progress):
+            progress.start("track", backward.clip.frame_count)
+        merge = None if backward is None else backward.merged
+        for _, result in propagate(chain([first], frames), self.masks, self.tracker, self.refiner, merge):
             yield result
 
     def state(self) -> Mapping[str, Tensor]:
-        """Returns the tracker's state; before the first mask there is none."""
-        return self.tracker.state() if self.tracker.ids else {}
+        """Returns the tracker's state; before the first mask there is nothing in it."""
+        return self.tracker.state() if self.tracker.ids else {"before": torch.ones(1)}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Goes on from a tracker's state."""
-        self.tracker.restore(tensors)
+        if "before" not in tensors:
+            self.tracker.restore(tensors)
 
     def write(self, run: Folder, result: TrackResult) -> Mapping[str, Any]:
         """Writes the mask of a frame, and returns run lengths and scores of its objects."""
@@ -66,6 +84,8 @@ class TrackJob:
     def finish(self, run: Folder, progress: Progress) -> None:
         """Writes masks.json and scores.csv in the order of frames."""
         write_tables(run, run.lines())
+        if self.backward is not None:
+            self.backward.close()
 
 
 def write_frame(run: Folder, result: TrackResult) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """How references give a frame its soft labels: each object by its own kernel, or all at once by one."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from undertow.affinity import compute_affinity
-from undertow.masks import LabelMap, soft_one_hot
+from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
+from undertow.masks.soft import UpsampledLabels
 from undertow.observing.observer import FrameFeatures
 from undertow.tracking.kernels import Group, with_background
 from undertow.tracking.memory import Reference
@@ -61,6 +65,34 @@ def _carry_together(
         carried = torch.cat([background, objects])
         carried = carried / carried.sum(0)
     return carried, affinity.mass.to(carried.device)
+
+
+def decide(
+    soft: Float[Tensor, "m h w"],
+    ids: Sequence[int],
+    size: tuple[int, int],
+    channel_norm: Literal["none", "minmax"],
+    mask: LabelMap | None = None,
+) -> UpsampledLabels:
+    """Returns the label map that soft labels stand for; where a mask was given, its objects are as they were given.
+
+    Args:
+        soft: Soft labels on the grid, background first.
+        ids: Object ids, in the order of the channels after the background.
+        size: Height and width of the frame.
+        channel_norm: Whether each channel is stretched before the argmax.
+        mask: The label map that was given for the frame.
+    """
+    decided = upsample_argmax(soft, ids, size, channel_norm=channel_norm)
+    if mask is None:
+        return decided
+    labels = with_given_pixels(decided.labels, mask)
+    return replace(decided, labels=labels, area={each: int((labels == each).sum()) for each in ids})
+
+
+def with_given_pixels(labels: LabelMap, mask: LabelMap) -> LabelMap:
+    """Returns a label map in which the objects of a given mask are where the mask has them, and nowhere else."""
+    return np.where((mask > 0) | np.isin(labels, object_ids(mask)), mask, labels).astype(np.uint16)
 
 
 def with_given(

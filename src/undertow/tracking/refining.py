@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
-
 from undertow.base import SettingsError
-from undertow.masks import LabelMap, object_ids, upsample_argmax
+from undertow.masks import LabelMap, upsample_argmax
 from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame, load_segmenter, refinement_settings
 from undertow.refinement.bilateral import CrfSettings, GuidedSettings, refine_crf, upsample_guided
+from undertow.tracking.propagation import with_given_pixels
 from undertow.tracking.results import TrackResult
 
 
@@ -132,9 +131,7 @@ def refined(
     maps = refiner([frame for frame, _ in frames], ids)
     for (frame, result), labels in zip(frames, maps, strict=True):
         if frame.index in given:
-            mask = given[frame.index]
-            named = object_ids(mask)
-            labels = np.where((mask > 0) | np.isin(labels, named), mask, labels).astype(np.uint16)
+            labels = with_given_pixels(labels, given[frame.index])
         areas = {number: int((labels == number).sum()) for number in result.scores}
         scores = {number: replace(score, area=areas[number]) for number, score in result.scores.items()}
         yield replace(result, labels=labels, scores=scores)

@@ -3,8 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
 
 from undertow.masks import LabelMap
+from undertow.video import Frame
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,12 @@ class TrackResult:
     name: str
     labels: LabelMap
     scores: Mapping[int, ObjectScore]
+
+
+class Tracked(NamedTuple):
+    """A frame with its result, and what that was decided from: soft labels of `ids` on the grid, background first."""
+
+    frame: Frame
+    result: TrackResult
+    soft: Float[Tensor, "m h w"]
+    ids: tuple[int, ...]

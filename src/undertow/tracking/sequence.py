@@ -1,25 +1,23 @@
-"""From a video and its masks to a label map for every frame: the tracker fed batch by batch."""
+"""From a video and its masks to a label map for every frame."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from undertow import backbones
 from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SilentProgress, VideoError
 from undertow.masks import LabelMap, given_label_map, object_ids, read_label_map
-from undertow.refinement import SoftFrame
+from undertow.tracking.backward import asked_backward
 from undertow.tracking.conditions import asked_kernels, asked_refiner
 from undertow.tracking.kernels import TunedKernels
-from undertow.tracking.refining import Refiner, refined
+from undertow.tracking.passes import propagate
+from undertow.tracking.refining import Refiner
 from undertow.tracking.results import TrackResult
 from undertow.tracking.settings import TrackSettings
 from undertow.tracking.tracker import MaskTracker
-from undertow.video import Clip, Frame, Video
+from undertow.video import Clip, Video
 
 Mask = LabelMap | str | Path
 
@@ -43,17 +41,24 @@ def track(
         refiner: What makes better masks of the tracker's, in place of the settings' `refine`.
 
     Yields:
-        One `TrackResult` per frame, as soon as it is known. Frames before the first mask have no objects and are
-        yielded empty. Memory does not grow with the video.
+        One `TrackResult` per frame, in order. If a mask is of a later frame than the first, the video is read
+        backward before (see `undertow.tracking.backward`); of a stream, or if the settings' direction is forward,
+        frames before an object's first mask are yielded without it. Memory does not grow with the video.
     """
     video = video if isinstance(video, Video | Clip) else Video(video)
-    start = video.start if isinstance(video, Clip) else 0
-    masks = check_masks(video, mask if isinstance(mask, Mapping) else {start: mask})
+    video = video if isinstance(video, Clip) else Clip(video)
+    masks = check_masks(video, mask if isinstance(mask, Mapping) else {video.start: mask})
     backbone, settings = backbones.load(model) if isinstance(model, str | Path) else model, settings or TrackSettings()
     tuned = tuned or asked_kernels(settings, backbone, video, masks, None, SilentProgress())
     refiner = refiner or asked_refiner(settings, backbone)
-    for _, result in propagate(video, masks, MaskTracker(backbone, settings, tuned), refiner):
+    backward = asked_backward(MaskTracker(backbone, settings, tuned), masks, video)
+    if backward is not None:
+        backward.run(refiner, SilentProgress())
+    merge = None if backward is None else backward.merged
+    for _, result in propagate(video, masks, MaskTracker(backbone, settings, tuned), refiner, merge):
         yield result
+    if backward is not None:
+        backward.close()
 
 
 def check_masks(video: Video | Clip, given: Mapping[int, Mask]) -> dict[int, LabelMap]:
@@ -81,63 +86,3 @@ def check_masks(video: Video | Clip, given: Mapping[int, Mask]) -> dict[int, Lab
         if not object_ids(labels):
             raise MaskError(f"the mask of frame {index} has no object; paint at least one with an id of 1 or more")
     return masks
-
-
-def propagate(
-    frames: Iterable[Frame],
-    masks: Mapping[int, LabelMap],
-    tracker: MaskTracker,
-    refiner: Refiner | None = None,
-) -> Iterator[tuple[Frame, TrackResult]]:
-    """Yields frames with their label maps, observing a batch of frames at a time.
-
-    What a frame's batch is decides its features to the last bit. So a tracker whose state was kept between two
-    batches, and who is then given the frames that follow, answers as if it had never stopped.
-
-    Args:
-        frames: The frames, in order; not more than a batch is held at a time.
-        masks: Label maps by frame number.
-        tracker: What has seen the frames before these, if any.
-        refiner: What makes better masks of the tracker's, a batch at a time; they are propagated only if it feeds back.
-    """
-    first, frames = min(masks), iter(frames)
-    while batch := list(islice(frames, tracker.settings.batch)):
-        early = [frame for frame in batch if frame.index < first]
-        for frame in early:
-            blank = np.zeros(frame.image.shape[:2], np.uint16)
-            yield frame, TrackResult(frame.index, frame.time, frame.name, blank, {})
-        tracked = _advanced(batch[len(early) :], masks, tracker)
-        if refiner is None:
-            yield from ((frame, result) for frame, result, _ in tracked)
-        elif refiner.feeds_back:
-            # A frame's refined mask is what the next is tracked from, so they go one by one.
-            for each in tracked:
-                for frame, result in _refined([each], masks, tracker, refiner):
-                    tracker.teach(result.labels)
-                    yield frame, result
-        else:
-            yield from _refined(list(tracked), masks, tracker, refiner)
-
-
-def _advanced(
-    frames: Sequence[Frame], masks: Mapping[int, LabelMap], tracker: MaskTracker
-) -> Iterator[tuple[Frame, TrackResult, Float[Tensor, "m h w"]]]:
-    """Yields a batch's frames with their results and soft masks, each as soon as it is known."""
-    for frame, features in zip(frames, tracker.observe(frames) if frames else (), strict=True):
-        result = tracker.advance(frame, features, masks.get(frame.index))
-        assert tracker.soft is not None
-        yield frame, result, tracker.soft
-
-
-def _refined(
-    tracked: Sequence[tuple[Frame, TrackResult, Float[Tensor, "m h w"]]],
-    masks: Mapping[int, LabelMap],
-    tracker: MaskTracker,
-    refiner: Refiner,
-) -> Iterator[tuple[Frame, TrackResult]]:
-    """Yields a batch's frames with refined results; frames before an object joins have a mask less than those after."""
-    for count, group in groupby(tracked, key=lambda each: len(each[2])):
-        together = list(group)
-        pairs = [(SoftFrame(frame.index, frame.image, soft), result) for frame, result, soft in together]
-        results = refined(pairs, masks, tracker.ids[: count - 1], refiner)
-        yield from zip((frame for frame, _, _ in together), results, strict=True)

@@ -34,6 +34,12 @@ class TrackSettings(FrameSettings):
     softmax_scope: Literal["reference", "window", "joint", "none", "survivors"] | None = option(
         None, "What the softmax runs over; window is the fast one.", expert=True
     )
+    direction: Literal["forward", "both"] = option(
+        "both",
+        "Where masks are carried from the frames they are given on; with both, also back to the start of the clip, and "
+        "between two masks of an object both results are merged.",
+        expert=True,
+    )
     first_labels: Literal["area", "nearest"] = option(
         "area", "How a given mask comes down to the grid: by exact area averages, or the nearest pixel.", expert=True
     )
@@ -91,6 +97,7 @@ class ResolvedSettings(ResolvedFrames):
     preset: Preset
     kernel: KernelSettings
     recent: int
+    direction: Literal["forward", "both"]
     first_labels: Literal["area", "nearest"]
     channel_norm: Literal["none", "minmax"]
     lost: Literal["empty", "keep"]
@@ -136,6 +143,7 @@ def resolve(
         preset=preset,
         kernel=kernel,
         recent=card.recent if settings.recent is None else settings.recent,
+        direction=settings.direction,
         first_labels=settings.first_labels,
         channel_norm=settings.channel_norm,
         lost=settings.lost or ("empty" if preset.name in card.calibrated and not tuned else "keep"),

@@ -10,10 +10,11 @@ from undertow.masks import too_small
 from undertow.runs.plan import first_frames
 from undertow.runs.task import Given, Task
 from undertow.tracking import MaskTracker, TrackSettings
+from undertow.tracking.backward import asked_backward
 from undertow.tracking.conditions import asked_kernels, asked_refiner
 from undertow.tracking.corrections import corrections
 from undertow.tracking.cues import Masks, gather
-from undertow.tracking.job import MASKS, RLES, SCORES, TrackJob
+from undertow.tracking.job import BACKWARD, MASKS, RLES, SCORES, TrackJob
 from undertow.tracking.settings import ResolvedSettings, resolve
 from undertow.tracking.work import track_work
 from undertow.video import Clip
@@ -40,8 +41,9 @@ def _start(
                 f"object {small[0]} is" if len(small) == 1 else f"objects {', '.join(map(str, small))} are",
             )
     tuned = asked_kernels(settings, backbone, clip, given.value, out, progress)
-    tracker = MaskTracker(backbone, settings, tuned)
-    return TrackJob(tracker, given.value, asked_refiner(settings, backbone))
+    back, forth = (MaskTracker(backbone, settings, tuned) for _ in range(2))
+    backward = asked_backward(back, given.value, clip, None if out is None else out / BACKWARD)
+    return TrackJob(forth, given.value, asked_refiner(settings, backbone), backward)
 
 
 def _trial(
@@ -67,4 +69,5 @@ TASK = Task(
     work=track_work,
     trial=_trial,
     live=("overlay.mp4",),
+    extras=(f"{BACKWARD}/*.safetensors",),
 )

@@ -15,14 +15,14 @@ from torch import Tensor
 from undertow import backbones
 from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SettingsError
-from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot, upsample_argmax
+from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot
 from undertow.observing.observer import FrameFeatures
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.presence import PresenceModel, Witnesses
-from undertow.tracking.propagation import carry, with_given
+from undertow.tracking.propagation import carry, decide, with_given
 from undertow.tracking.results import ObjectScore, TrackResult
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, observer_of, resolve
 from undertow.tracking.state import Snapshot, pack, unpack
@@ -169,16 +169,12 @@ class MaskTracker:
             state = self._state = self._joined(state, mask, frame.index)
         memory, ids, grid = state.memory, state.ids, state.resolved.grid
         soft, mass = carry(features, memory.references(), state.groups, state.resolved)
-        given = np.zeros(state.size, np.uint16) if mask is None else mask
-        named = set(object_ids(given))
+        named = set() if mask is None else set(object_ids(mask))
         if mask is not None:
             soft = with_given(soft, mask, ids, named, state.resolved)
             memory = memory.without_knowledge([c for c, object_id in enumerate(ids, start=1) if object_id in named])
         soft, verdict = self._judged(soft, features, memory.anchors, named)
-        decided = upsample_argmax(soft.reshape(-1, *grid), ids, state.size, channel_norm=state.resolved.channel_norm)
-        labels = decided.labels
-        if mask is not None:
-            labels = np.where((given > 0) | np.isin(labels, list(named)), given, labels).astype(np.uint16)
+        decided = decide(soft.reshape(-1, *grid), ids, state.size, state.resolved.channel_norm, mask)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
             memory = memory.with_anchor(self._witnessed(reference, features, named, verdict))
@@ -186,12 +182,12 @@ class MaskTracker:
             memory = memory.with_recent(reference)
         scores = {}
         for channel, object_id in enumerate(ids, start=1):
+            area = decided.area[object_id]
             if object_id in named:
-                scores[object_id] = ObjectScore(int((labels == object_id).sum()), 1.0, 1.0)
+                scores[object_id] = ObjectScore(area, 1.0, 1.0)
             else:
                 weight = soft[channel]
                 kept = float((weight * mass[channel]).sum() / weight.sum().clamp(min=1e-9))
-                area = int((labels == object_id).sum()) if mask is not None else decided.area[object_id]
                 scores[object_id] = ObjectScore(
                     area,
                     decided.margin[object_id],
@@ -200,7 +196,7 @@ class MaskTracker:
                     channel in verdict.lost or area == 0,
                 )
         self._state = replace(state, memory=memory, next=frame.index + 1, soft=soft.reshape(-1, *grid), verdict=verdict)
-        return TrackResult(frame.index, frame.time, frame.name, labels, scores)
+        return TrackResult(frame.index, frame.time, frame.name, decided.labels, scores)
 
     @_all_or_nothing
     @torch.no_grad()

@@ -12,6 +12,7 @@ from undertow.masks import object_ids
 from undertow.masks.soft import BAND_VALUES
 from undertow.observing.settings import FLOAT, network_bytes, passes_per_frame
 from undertow.runs.task import Given, Phase, Work
+from undertow.tracking.backward import backward_frames
 from undertow.tracking.cues import Masks
 from undertow.tracking.settings import ResolvedSettings
 from undertow.video import Clip
@@ -94,16 +95,23 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
         "references": load.references * (load.keys + load.labels),
     }
     on_gpu = backbone.device.type == "cuda"
+    observe, propagate = {"network at work": network, **kept}, {"kernel": kernel_bytes(load), **kept}
+    decide = {"labels at native size": 0 if on_gpu else upsampling_bytes(load), **kept}
+    phases = [Phase("observe", passes, observe), Phase("propagate", 0, propagate), Phase("decide", 0, decide)]
+    back = len(backward_frames(masks, clip)) if resolved.direction == "both" else 0
+    if back:
+        share = back / (load.frames or back)
+        largest = max(observe, propagate, key=lambda held: sum(held.values()))
+        phases.insert(0, Phase("backward", passes * share, largest))
+        # What both passes say of a frame, and what is made of it.
+        decide["soft labels of both passes"] = 4 * load.labels
     return Work(
         input_size=resolved.input_size,
         grid=resolved.grid,
         labels=load.objects,
-        phases=(
-            Phase("observe", passes, {"network at work": network, **kept}),
-            Phase("propagate", 0, {"kernel": kernel_bytes(load), **kept}),
-            Phase("decide", 0, {"labels at native size": 0 if on_gpu else upsampling_bytes(load), **kept}),
-        ),
+        phases=tuple(phases),
         warm=load.references,
+        visits=1 + (back / (load.frames or back) if back else 0.0),
     )
 
 

@@ -108,6 +108,15 @@ class Clip:
         if self.end is not None and count is not None and count < self.end:
             log.warning("%s ended after %d frames, before frame %d where the clip ends", self.label, count, self.end)
 
+    def __reversed__(self) -> Iterator[Frame]:
+        """Yields the frames from the last to the first; of a file, it reads as many forward as `Video` keeps at a time.
+
+        Raises:
+            VideoError: if a frame is damaged, or has gone by.
+        """
+        for number in reversed(self.numbers or ()):
+            yield self.video.frame(number)
+
     def frame(self, index: SupportsIndex) -> Frame:
         """Returns a frame by its number in the whole video.
 

@@ -51,6 +51,7 @@ class MakeVariant:
         backbone.card = self.variant.card(backbone.card)
         sized = self.variant.settings.tokens is not None or self.variant.settings.size is not None
         settings = self.variant.settings if sized else replace(self.variant.settings, tokens=protocol.tokens)
+        settings = replace(settings, direction="forward")
 
         def predict(images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Mapping[int, LabelMap]) -> Iterator[LabelMap]:
             first = next(images)

