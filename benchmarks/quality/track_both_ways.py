@@ -48,12 +48,10 @@ def main() -> None:
         merged = list(track(images, ends, backbone, both))[1:-1]
         on = list(track(images, truth[0], backbone, forward))[1:-1]
         back = list(track(images[::-1].copy(), truth[last], backbone, forward))[-2:0:-1]
-        columns = [
-            (before, truth[:middle]),
-            (turned, truth[:middle]),
-            *((each, truth[1:-1]) for each in (merged, on, back)),
-        ]
-        rows.append([mean_region(found, true, sample.ids) for found, true in columns])
+        rows.append(
+            [mean_region(found, truth[:middle], sample.ids) for found in (before, turned)]
+            + [mean_region(found, truth[1:-1], sample.ids) for found in (merged, on, back)]
+        )
         print(f"| {sample.name} | " + " | ".join(f"{100 * value:.1f}" for value in rows[-1]) + " |", flush=True)
     print("| mean | " + " | ".join(f"{100 * value:.1f}" for value in np.mean(rows, axis=0)) + " |")
 

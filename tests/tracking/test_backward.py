@@ -145,9 +145,10 @@ def test_masks_of_the_first_frame_alone_take_one_pass(scene, tiny_like, tmp_path
     assert not (tmp_path / "out" / "backward").exists()
 
 
-@pytest.mark.parametrize(
-    ("stage", "frame"), [("backward", 8), ("backward", 5), ("backward", 0), ("track", 3), ("track", 9)]
-)
+STOPS = [("backward", 8), ("backward", 5), ("backward", 0), ("track", 3), ("track", 9)]
+
+
+@pytest.mark.parametrize(("stage", "frame"), STOPS)
 def test_an_interrupted_run_becomes_what_it_would_have_been(scene, tiny_like, tmp_path, monkeypatch, stage, frame):
     monkeypatch.setattr(backward, "STATE_SECONDS", 0)
     images, truth = scene
@@ -160,11 +161,7 @@ def test_an_interrupted_run_becomes_what_it_would_have_been(scene, tiny_like, tm
     run(out, images, masks, tiny_like, progress=stages)
     assert contents(out) == contents(tmp_path / "whole")
     # The nine frames up to the last mask are done from the back, and not again if they have been.
-    assert (
-        stages.frames["backward"] == {8: 9, 5: 7, 0: 1}[frame]
-        if stage == "backward"
-        else "backward" not in stages.frames
-    )
+    assert stages.frames["backward"] == ({8: 9, 5: 7, 0: 1}[frame] if stage == "backward" else 0)
 
 
 def test_a_pass_whose_files_are_damaged_is_made_again(scene, tiny_like, tmp_path, monkeypatch):

@@ -71,6 +71,14 @@ def test_a_file_is_not_read_from_the_beginning_for_the_frames_of_a_clip(clips):
         assert clip.video._source.seeks == 0
 
 
+def test_from_its_end_a_file_is_read_in_pieces(clips):
+    path = clips.make("long.mp4", 100, options=LONG)
+    with Clip(Video(path), 3, 99, 2) as clip:
+        assert [clips.number_in(frame.image) for frame in reversed(clip)] == list(range(97, 2, -2))
+        # Of the frames on the way to one, the last 16 are kept, eight of which are the clip's.
+        assert clip.video._source.seeks < 48 / 4
+
+
 def test_nothing_after_the_clip_is_taken_from_a_stream():
     stream = Endless()
     clip = Clip(Video(stream, fps=10), 5, 20, 4)
