@@ -24,9 +24,9 @@ def colours(count: int) -> np.ndarray:
 
 
 def half_clear() -> np.ndarray:
-    """A grey mask with transparent pixels."""
+    """A grey mask with half transparent pixels."""
     alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
-    alpha[:5] = 0
+    alpha[:5] = 99
     return np.stack([labels().astype(np.uint8), alpha], -1)
 
 
@@ -115,7 +115,7 @@ CASES = [
     Case("floats", lambda k: grey(k, "float.tif", floats(0)), "has pixels of type F"),
     Case("floats with NaN", lambda k: grey(k, "nan.tif", floats(np.nan)), "has pixels of type F"),
     Case("32-bit numbers", lambda k: grey(k, "wide.tif", labels().astype(np.int32)), "has pixels of type I"),
-    Case("transparent pixels", lambda k: grey(k, "clear.png", half_clear(), "LA"), "has transparent pixels"),
+    Case("half transparent pixels", lambda k: grey(k, "clear.png", half_clear(), "LA"), "has transparent pixels"),
     Case("255 beside large ids", lambda k: grey(k, "ids.png", (labels() * 127.5).astype(np.uint8)), "255 may be void"),
     Case("all black", lambda k: grey(k, "black.png", np.zeros((HEIGHT, WIDTH), np.uint8)), "has no object"),
     Case(

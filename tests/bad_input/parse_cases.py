@@ -46,7 +46,7 @@ CASES = [
     ),
     Case("an anchor of another size", lambda k: parse(k, anchor=small(k)), "is 32x24 but the video is 64x48"),
     Case("an anchor that is a picture", lambda k: parse(k, anchor=k.image("rgb.png", picture(0))), "is RGB-coded"),
-    Case("an anchor as JPEG", lambda k: parse(k, anchor=k.image("a.jpg", picture(0))), "is JPEG, which alters ids"),
+    Case("an anchor as JPEG", lambda k: parse(k, anchor=k.image("a.jpg", picture(0))), "is JPEG, which may alter ids"),
     Case("an anchor of nothing but void", lambda k: parse(k, anchor=void(k)), "is void everywhere"),
     Case("an anchor on frame 99 of 3", lambda k: parse(k, anchor=f"{k.mask}@99"), "first.png@99' cannot be used"),
     Case("two anchors of one frame", lambda k: parse(k, "--anchor", k.mask), "frame 0 has two anchors"),

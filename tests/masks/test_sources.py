@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from undertow.base import MaskError
-from undertow.masks import VOID, colour_table, given_label_map, object_ids, read_label_map, read_object_masks
+from undertow.masks import VOID, colour_table, given_label_map, object_ids, palette, read_label_map, read_object_masks
 
 SQUARE = np.zeros((48, 64), bool)
 SQUARE[10:30, 20:44] = True
@@ -138,3 +138,40 @@ def test_masks_given_in_python():
     ):
         with pytest.raises(MaskError, match=message):
             given_label_map(mask, size=(48, 64), source="the mask")
+
+
+def test_an_indexed_mask_is_read_by_its_indices_as_long_as_its_colours_do_not_say_otherwise(tmp_path):
+    ids = np.where(np.roll(SQUARE, 24, 1) & ~SQUARE, 2, SQUARE)
+    for colours in (
+        [(0, 0, 0), (9, 200, 30), (128, 128, 128)],
+        [(1, 1, 1), (2, 2, 9), (3, 3, 3)],
+        [(0, 0, 0)] * 3,
+        palette()[:256],
+    ):
+        np.testing.assert_array_equal(read_label_map(saved(tmp_path, indexed(ids, *map(tuple, colours)))), ids)
+    # Object 7 of DAVIS is grey.
+    np.testing.assert_array_equal(
+        read_label_map(saved(tmp_path, indexed(SQUARE * 7, *map(tuple, palette())))), SQUARE * 7
+    )
+    # Greys and DAVIS's colours packed by a program that kept only those in use.
+    for colours, found in (([(0,) * 3, (3,) * 3, (5,) * 3], [3, 5]), (palette()[[0, 3, 255]], [3])):
+        labels = read_label_map(saved(tmp_path, indexed(ids, *map(tuple, colours))))
+        assert object_ids(labels) == found
+        np.testing.assert_array_equal(labels == 3, ids == 1)
+
+
+def test_what_is_transparent_is_background(tmp_path):
+    painted = Image.fromarray(np.where(SQUARE, 2, 9).astype(np.uint8))
+    for mode in ("LA", "RGBA"):
+        image = painted.convert(mode)
+        image.putalpha(GREY)
+        np.testing.assert_array_equal(read_label_map(saved(tmp_path, image)), SQUARE * 2)
+
+
+def test_soft_edges_are_told_from_thin_objects(tmp_path):
+    values = np.where(SQUARE, 5, 0).astype(np.uint8)
+    values[10:30, 44:47] = 3
+    assert object_ids(read_label_map(saved(tmp_path, Image.fromarray(values)))) == [3, 5]
+    blurred = Image.fromarray(np.where(SQUARE, 5, 0).astype(np.uint8)).resize((128, 96)).resize((64, 48))
+    with pytest.raises(MaskError, match="soft edges"):
+        read_label_map(saved(tmp_path, blurred.filter(ImageFilter.BoxBlur(1))))

@@ -35,6 +35,11 @@ def object_colour(object_id: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def davis_colours() -> "ColourTable":
+    """Returns the id of each colour of the palette, 255 being void."""
+    return {colour: VOID if index == 255 else index for index, colour in enumerate(_colours(_codes(palette())))}
+
+
 Colour = tuple[int, int, int]
 ColourTable = dict[Colour, int]
 
@@ -45,14 +50,14 @@ MOST_COLOURS = 256
 def table_of_colours(images: Mapping[str, UInt8[np.ndarray, "_ _ 3"]]) -> ColourTable:
     """Returns one id for every colour of some RGB-coded masks (keyed by what to call them in an error).
 
-    If all colours are DAVIS's, ids are DAVIS's too, its entry 255 being void. Otherwise black is background and the
-    other colours are numbered 1, 2, 3 in ascending order of (red, green, blue).
+    If all colours are DAVIS's, ids are DAVIS's too, its entry 255 being void. Otherwise black is background, or white
+    where there is no black, and the other colours are numbered 1, 2, 3 in ascending order of (red, green, blue).
 
     Raises:
         MaskError: naming the stray colours, if they are more than 256 or come from soft edges: a colour most of whose
             pixels are a mixture of their surroundings is nobody's id.
     """
-    palette_ids = {colour: VOID if index == 255 else index for index, colour in enumerate(_colours(_codes(palette())))}
+    palette_ids = davis_colours()
     found: set[Colour] = set()
     for source, image in images.items():
         codes, where, counts = np.unique(_codes(image), return_inverse=True, return_counts=True)
@@ -68,8 +73,9 @@ def table_of_colours(images: Mapping[str, UInt8[np.ndarray, "_ _ 3"]]) -> Colour
         found.update(colours)
     if found <= palette_ids.keys():
         return {colour: palette_ids[colour] for colour in sorted(found, key=palette_ids.__getitem__)}
-    objects = sorted(found - {(0, 0, 0)})
-    return {(0, 0, 0): 0, **{colour: index + 1 for index, colour in enumerate(objects)}}
+    background = (255, 255, 255) if (255, 255, 255) in found and (0, 0, 0) not in found else (0, 0, 0)
+    objects = sorted(found - {background})
+    return {background: 0, **{colour: index + 1 for index, colour in enumerate(objects)}}
 
 
 def labels_from_colours(image: UInt8[np.ndarray, "h w 3"], table: Mapping[Colour, int], source: str) -> LabelMap:

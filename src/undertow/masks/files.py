@@ -11,9 +11,10 @@ from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from undertow.base import MaskError, atomic_path
-from undertow.masks.colours import Colour, ColourTable, labels_from_colours, palette, table_of_colours
+from undertow.masks.colours import Colour, ColourTable, davis_colours, labels_from_colours, palette, table_of_colours
 from undertow.masks.labels import (
     MOST_PIXELS,
+    SMALL_ID,
     VOID,
     LabelMap,
     check_known,
@@ -22,12 +23,15 @@ from undertow.masks.labels import (
     labels_from_grey,
     listed,
     on_slope,
+    soft_values,
 )
 
 LOSSLESS = ("PNG", "BMP", "TIFF")
+# Of the ways of packing a TIFF.
+LOSSY = ("jpeg", "tiff_jpeg", "webp")
 PALETTE_VOID = 255
 
-Kind = Literal["index", "grey", "grey3", "bits", "colour"]
+Kind = Literal["index", "ids", "grey", "grey3", "bits", "colour"]
 # Below this, a colour is as good as black.
 DARK = 32
 
@@ -42,8 +46,9 @@ def read_label_map(
 ) -> LabelMap:
     """Returns the label map of a mask file; values are never interpolated, thresholded or renumbered by accident.
 
-    * palette PNG: by index, 255 being void; a ramp of greys counts as grey, and a palette that has black somewhere
-      else than in front as RGB;
+    * palette PNG: by index, 255 being void; a palette of nothing but greys counts as grey, one of DAVIS's colours at
+      other places as DAVIS's, and one that has black somewhere else than in front as RGB;
+    * transparent pixels are background;
     * one-bit: object 1;
     * grey of 8 or 16 bits: black and white is object 1, else values are ids (`labels_from_grey` has the rules);
     * RGB of three equal channels: as grey; other RGB: only with `mask_colors`: `True` to take the file's own
@@ -226,8 +231,10 @@ def _pixels(
     try:
         # Pillow warns of odd metadata and of large images; neither says anything about the ids.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            if image.format not in LOSSLESS:
-                raise MaskError(f"{source} is {image.format}, which alters ids; save the mask as PNG{_hint(written)}")
+            if image.format not in LOSSLESS or image.info.get("compression") in LOSSY:
+                raise MaskError(
+                    f"{source} is {image.format}, which may alter ids; save the mask as PNG{_hint(written)}"
+                )
             if getattr(image, "is_animated", False):
                 raise MaskError(f"{source} holds several pictures; save the one that is meant as a PNG of its own")
             check_size((image.height, image.width), size, source)
@@ -246,24 +253,15 @@ def _pixels(
 def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
     """Returns an image's values and what they are; of a palette that was `written` as one, always indices."""
     mode, values = image.mode, np.asarray(image)
-    if mode == "P" and written:
-        return values, "index"
+    if mode == "P":
+        return (values, "index") if written else _by_palette(values, image, source)
     if mode in ("LA", "RGBA"):
-        if (values[..., -1] != 255).any():
+        clear, opaque = values[..., -1] == 0, values[..., -1] == 255
+        # What is transparent is background; black or half transparent paint cannot be told from it.
+        if not (opaque if written else clear | opaque).all() or (clear.any() and not values[opaque][:, :-1].any()):
             raise MaskError(f"{source} has transparent pixels; save it without an alpha channel{_hint(written)}")
         mode, values = ("L", values[..., 0]) if mode == "LA" else ("RGB", values[..., :3])
-    if mode == "P":
-        colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        used = np.unique(values[values < len(colours)])
-        if (colours[used] == used[:, None]).all() and used.size and used[-1] == PALETTE_VOID:
-            return values, "grey"
-        # Programs that reduce colours sort them as they like: then black, not the first, is the background.
-        if colours[0].max() >= DARK and (colours[used[used > 0]].max(-1) < DARK).any():
-            mode, values = "RGB", np.asarray(image.convert("RGB"))
-            if ((values < DARK) | (values > 255 - DARK)).all():
-                values = np.where(values < DARK, 0, 255).astype(np.uint8)
-        else:
-            return values, "index"
+        values = np.where(clear if mode == "L" else clear[..., None], 0, values).astype(np.uint8)
     if mode == "1":
         return values, "bits"
     if mode == "L" or mode.startswith("I;16"):
@@ -272,12 +270,46 @@ def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Sh
         if (values == values[..., :1]).all():
             return values[..., 0], "grey3"
         return values, "colour"
-    raise MaskError(f"{source} has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits")
+    raise MaskError(f"{source} has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits{_hint(written)}")
+
+
+def _by_palette(
+    indices: UInt8[np.ndarray, "h w"], image: Image.Image, source: str
+) -> tuple[UInt8[np.ndarray, "h w ..."], Kind]:
+    """Returns what the pixels of an indexed picture stand for: their indices, unless the palette says otherwise.
+
+    Programs that save few colours or greys as a palette number them as they like, so a palette of nothing but greys, or
+    of DAVIS's colours at other places, counts as the picture that it shows; and so does one in which black, the
+    background, is not in front.
+    """
+    colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    used = np.unique(indices)
+    if used[-1] >= len(colours):
+        return indices, "index"
+    shown = colours[used]
+    if (shown == palette()[used]).all() or len(np.unique(shown, axis=0)) < used.size:
+        return indices, "index"
+    painted = colours[indices]
+    if (colours == colours[:, :1]).all() or (
+        used[-1] >= SMALL_ID and np.isin(shown, (0, 255)).all() and used.size == 2
+    ):
+        return painted[..., 0], "grey"
+    table = davis_colours()
+    if all(tuple(colour) in table for colour in colours.tolist()):
+        return labels_from_colours(painted, table, source), "ids"
+    if colours[0].max() >= DARK and (shown[used > 0].max(-1) < DARK).any():
+        return painted, "colour"
+    if soft_values(indices, painted, ~np.isin(painted, (0, 255)).all(-1)).size:
+        raise MaskError(
+            f"{source} has soft edges: many of its colours lie between others; export it without anti-aliasing, or "
+            "pass --mask-threshold 128"
+        )
+    return indices, "index"
 
 
 def _hint(classes: bool) -> str:
     """Returns what else helps with a mask that is not one of classes."""
-    return "" if classes else ", or pass --mask-threshold 128"
+    return "" if classes else ", or pass --mask-threshold 128 if it shows one object"
 
 
 def _brightness(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w"]:

@@ -71,11 +71,10 @@ def labels_from_grey(
 ) -> LabelMap:
     """Returns the label map a grey image (uint8 or uint16) stands for, by its values; white is 255 or 65535.
 
-    * only black and white: one object, id 1;
+    * only black and white, or one nearly black and one nearly white value: one object, id 1;
     * otherwise values are ids as they stand ({0, 128} is object 128) and white is void;
-    * soft edges are refused. A stray value is one most of whose pixels lie on a slope, that is between a darker and a
-      lighter pixel at most two pixels away; a map is soft if most of its values are stray (black and white left out).
-      So mattes and JPEG noise are refused, while a few thin objects between others are not;
+    * soft edges are refused (`soft_values` has the rule; black and white are left out), so mattes and JPEG noise, while
+      a few thin objects between others are not;
     * in 8 bits, white beside ids that are all 32 or more is refused, since white may be void or one more object.
 
     With `known_ids` nothing needs to be guessed: exactly these ids may occur.
@@ -88,21 +87,50 @@ def labels_from_grey(
     if not between.any():
         return check_known((values == white).astype(np.uint16), known_ids, source)
     if known_ids is None:
-        ids, where, counts = np.unique(values[between], return_inverse=True, return_counts=True)
-        stray = ids[2 * np.bincount(where, on_soft_edge(values[..., None])[between]) > counts]
-        if 2 * stray.size > ids.size:
+        ids = np.unique(values[between])
+        levels = np.unique(values)
+        if levels.size == 2 and 0 < levels[0] < white >> 3 and white - (white >> 3) <= levels[1] < white:
+            return (values == levels[1]).astype(np.uint16)
+        if (stray := soft_values(values, values[..., None], between)).size:
             raise MaskError(
                 f"{source} has soft edges: the grey values {listed(stray)} lie between others; "
                 "export it without anti-aliasing, as a PNG in which every pixel is an id, or pass --mask-threshold 128"
             )
         if white == 255 and ids[0] >= SMALL_ID and (values == white).any():
             raise MaskError(
-                f"{source} holds 255 beside {listed(ids)}, and 255 may be void or an object; "
-                "number the objects 1, 2, 3 or save a palette PNG"
+                f"{source} holds 255 beside {listed(ids)}, and 255 may be void or an object; number the objects "
+                f"1, 2, 3, save a palette PNG, or pass --mask-threshold {ids[-1] + 1} for the white one alone"
             )
     labels = values.astype(np.uint16)
     labels[values == white] = VOID
     return check_known(labels, known_ids, source)
+
+
+def soft_values(
+    codes: Shaped[np.ndarray, "h w"], values: Shaped[np.ndarray, "h w c"], judged: Bool[np.ndarray, "h w"]
+) -> Shaped[np.ndarray, " n"]:
+    """Returns the codes that come from soft edges if a map has such edges, and none otherwise.
+
+    A code is stray if most of its pixels lie on a slope, that is between a darker and a lighter pixel at most two
+    pixels away. Edges are soft if most codes are stray, or if hardly any edge is one between two that are not.
+
+    Args:
+        codes: A number for each pixel.
+        values: What the numbers stand for, in which slopes are looked for.
+        judged: Pixels whose codes may be stray.
+    """
+    found, where, counts = np.unique(codes[judged], return_inverse=True, return_counts=True)
+    stray = found[2 * np.bincount(where, on_soft_edge(values)[judged], found.size) > counts]
+    if stray.size == 0 or 2 * stray.size > found.size:
+        return stray
+    firm, edges, hard = ~np.isin(codes, stray), 0, 0
+    for axis in (0, 1):
+        (before, after), (here, there) = (
+            (np.moveaxis(a, axis, 0)[:-1], np.moveaxis(a, axis, 0)[1:]) for a in (codes, firm)
+        )
+        edges += np.count_nonzero(before != after)
+        hard += np.count_nonzero((before != after) & here & there)
+    return stray if 8 * hard < edges else stray[:0]
 
 
 def on_slope(values: Shaped[np.ndarray, "h w c"]) -> Bool[np.ndarray, "h w"]:
