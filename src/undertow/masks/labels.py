@@ -128,8 +128,8 @@ def soft_values(
         (before, after), (here, there) = (
             (np.moveaxis(a, axis, 0)[:-1], np.moveaxis(a, axis, 0)[1:]) for a in (codes, firm)
         )
-        edges += np.count_nonzero(before != after)
-        hard += np.count_nonzero((before != after) & here & there)
+        edges += int(np.count_nonzero(before != after))
+        hard += int(np.count_nonzero((before != after) & here & there))
     return stray if 8 * hard < edges else stray[:0]
 
 
