@@ -299,8 +299,8 @@ def _by_palette(
         return labels_from_colours(painted, table, source), "ids"
     if colours[0].max() >= DARK and (shown[used > 0].max(-1) < DARK).any():
         return painted, "colour"
-    judged: Bool[np.ndarray, "h w"] = ~np.isin(painted, (0, 255)).all(-1)
-    if soft_values(indices, painted, judged).size:
+    between = np.asarray((painted > 0).any(-1) & (painted < 255).any(-1))
+    if soft_values(indices, painted, between).size:
         raise MaskError(
             f"{source} has soft edges: many of its colours lie between others; export it without anti-aliasing, or "
             "pass --mask-threshold 128"
