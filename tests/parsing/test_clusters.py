@@ -45,6 +45,19 @@ def test_separate_groups_are_found_and_always_the_same():
     assert torch.equal(found.assigned, kmeans(points, 6, seed=3).assigned)
 
 
+def test_it_is_as_good_as_that_of_scikit_learn():
+    cluster = pytest.importorskip("sklearn.cluster", reason="scikit-learn is not installed")
+    ours, theirs, plain = [], [], []
+    for seed in range(12):
+        points, _ = blobs(20, each=15, spread=0.2, seed=seed)
+        ours.append(kmeans(points, 20, seed=seed, tries=1).inertia)
+        theirs.append(cluster.KMeans(20, n_init=1, random_state=seed).fit(points.numpy()).inertia_)
+        generator = torch.Generator().manual_seed(seed)
+        start = points[torch.randperm(len(points), generator=generator)[:20]]
+        plain.append(clusters._lloyd(points, start, iterations=100).inertia)
+    assert sum(ours) / sum(theirs) < 1.02 < sum(plain) / sum(theirs)
+
+
 def test_more_tries_are_never_worse():
     points, _ = blobs(9, each=10, spread=0.3)
     assert kmeans(points, 9, tries=10).inertia <= kmeans(points, 9, tries=1).inertia

@@ -9,6 +9,7 @@ import torch
 
 import undertow.tracking
 from undertow.base import CueError, MaskError, SettingsError, VideoError
+from undertow.base.options import assigned
 from undertow.masks import soft_one_hot
 from undertow.tracking import MaskTracker, TrackSettings, resolve, track
 from undertow.video import Video
@@ -102,6 +103,14 @@ def test_frames_before_the_first_mask_are_empty(clip, tiny_like):
     results = list(track(images, {2: truth[2]}, tiny_like, SMALL))
     assert not results[0].labels.any() and not results[0].scores
     assert np.array_equal(results[2].labels, truth[2])
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_refused(tiny_like, temperature):
+    with pytest.raises(SettingsError, match=f"^temperature is {temperature}; give a number above 0$"):
+        MaskTracker(tiny_like, TrackSettings(temperature=temperature))
+    with pytest.raises(SettingsError, match=f"^temperature is {temperature}; give a number above 0$"):
+        assigned(TrackSettings(), [f"temperature={temperature}"])
 
 
 def test_soft_labels_stay_a_partition(clip, tiny_like):

@@ -92,6 +92,8 @@ def test_what_is_no_word_is_refused_in_a_sentence(speller, image):
         word_mask(speller, image, "disc", SMALL, WordSettings(least=1e9))
     with pytest.raises(SettingsError, match="must hold"):
         WordSettings(sentence="a photo")
+    with pytest.raises(SettingsError, match="temperature is 0"):
+        word_mask(speller, image, "disc", SMALL, WordSettings(temperature=0))
 
 
 def test_a_small_vocabulary_says_which_word_it_does_not_know(tiny_like, image):

@@ -4,7 +4,7 @@ Before its first mask an object is known by the backward pass alone, after its l
 Between two, each token's soft label of the object is the mean of both, weighted by
 
     how sure the pass is of the token (its best soft label minus the second best)
-    x how near the mask is that the pass comes from (1 on the frame of the mask, 0 on that of the other)
+    x the square of how near the mask is that the pass comes from (1 on the frame of the mask, 0 on that of the other)
 
 so that of two passes that are equally sure the nearer mask wins. A pass that has lost the object has no say in it.
 """
@@ -189,7 +189,7 @@ class BackwardPass:
                 continue
             given = [index for index, named in self._named.items() if each in named]
             before, after = max(n for n in given if n < at), min(n for n in given if n > at)
-            weights = [(after - at) * sure[0], (at - before) * sure[1]]
+            weights = [(after - at) ** 2 * sure[0], (at - before) ** 2 * sure[1]]
             objects.append((weights[0] * labels[0] + weights[1] * labels[1]) / (weights[0] + weights[1]))
         claimed = torch.stack(objects)
         return torch.cat([(1 - claimed.sum(0, keepdim=True)).clamp(min=0), claimed])

@@ -132,12 +132,14 @@ def resolve(
     usual = card.temperatures.get(preset.name, kernel.temperature)
     if tuned:
         usual = card.temperatures.get(f"{preset.name}, tuned", usual)
-    temperature = settings.temperature or usual
+    temperature = usual if settings.temperature is None else settings.temperature
     radius = settings.radius
     if radius is None:
         scale = (frames.grid[0] * frames.grid[1] / (card.window_grid[0] * card.window_grid[1])) ** 0.5
         radius = max(1, round(card.window_radius * scale))
-    kernel = replace(kernel, temperature=temperature, radius=radius, topk=settings.topk or card.topk)
+    kernel = replace(
+        kernel, temperature=temperature, radius=radius, topk=card.topk if settings.topk is None else settings.topk
+    )
     return ResolvedSettings(
         **vars(frames),
         preset=preset,

@@ -100,7 +100,7 @@ def word_map(
     if not how.rounds:
         return _stretched(first)
     features = observer_of(backbone, resolved).see([image], [0])[0]
-    kernel = replace(resolved.kernel, temperature=how.temperature or resolved.kernel.temperature)
+    kernel = resolved.kernel if how.temperature is None else replace(resolved.kernel, temperature=how.temperature)
     carried = _stretched(first).flatten()[None, None]
     for _ in range(how.rounds):
         per_head = carry_per_head(features.queries[None], features.keys[None], carried, kernel, exclude_self=True)
