@@ -26,8 +26,8 @@ from kinds import Film, films
 
 from undertow.base import VideoError
 from undertow.video import Frame, Video
-from undertow.video.encoded import stream_of
 from undertow.video.pipe import Pipe
+from undertow.video.streams import stream_of
 
 # How far a picture may be from PyAV's own conversion to RGB, in grey levels on average.
 CLOSE = 6.0

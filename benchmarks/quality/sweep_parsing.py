@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from undertow.backbones import Noising, inversion_steps, load
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 from undertow.metrics import ConfusionMatrix
 from undertow.parsing.anchors import nearest_labels, token_labels
 from undertow.parsing.classifiers import NearestNeighbours

@@ -10,8 +10,8 @@ from undertow.backbones import get_card, load
 from undertow.points import PointSettings
 from undertow.tracking import TrackSettings
 from undertow.training.validation import match_photographs, validate
-from undertow.world.photo_pairs import photo_pairs
 from undertow.world.photographs import list_photographs
+from undertow.world.view_pairs import photo_pairs
 
 TOKENS = 1600
 

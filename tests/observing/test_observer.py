@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 from undertow.observing.observer import Observer, patches
 from undertow.observing.settings import FrameSettings, resolve_frames
 from undertow.observing.store import TensorStore

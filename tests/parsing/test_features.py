@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from undertow.backbones import Site
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 from undertow.base import SettingsError
 from undertow.observing.observer import Observer
 from undertow.parsing import ParseSettings, resolve_parse

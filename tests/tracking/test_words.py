@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 from undertow.base import CueError, SettingsError
 from undertow.tracking import TrackSettings, resolve
 from undertow.tracking.words import WordSettings, cross_attention_map, cross_sites, otsu, word_map, word_mask

@@ -9,18 +9,26 @@ import torch
 
 from undertow.base import SettingsError
 from undertow.refinement import load_segmenter
-from undertow.training.segmenter_losses import balanced_loss, dice_loss, focal_loss, mask_losses, overlaps
-from undertow.training.segmenter_network import SegmenterShape, build_segmenter
-from undertow.training.segmenter_pictures import (
+from undertow.training.pictures import (
     SegmentPictureSettings,
     make_segment_shard,
     open_segment_shard,
     part_map,
 )
-from undertow.training.segmenter_prompts import clicks, corrections, damaged_logits, loose_boxes
+from undertow.training.segmenter_examples import clicks, corrections, damaged_logits, loose_boxes
+from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 from undertow.training.segmenter_recipe import TinySamRecipe, train_tiny_sam
-from undertow.training.segmenter_steps import SegmenterSettings, decode, embed_crops
-from undertow.training.segmenter_validation import SCORES, SegmenterValidation, middle
+from undertow.training.segmenter_steps import (
+    SegmenterSettings,
+    balanced_loss,
+    decode,
+    dice_loss,
+    embed_crops,
+    focal_loss,
+    mask_losses,
+    overlaps,
+)
+from undertow.training.validation import SCORES, SegmenterValidation, middle
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
 
 WORLD = WorldSettings(height=64, width=64, leaves=5, objects=(2, 3), radius=(0.2, 0.3))
@@ -37,7 +45,7 @@ RECIPE = TinySamRecipe(
 @pytest.fixture(scope="module")
 def work(tmp_path_factory, monkeypatch_module):
     """A folder in which the pictures have been drawn."""
-    monkeypatch_module.setattr("undertow.training.segmenter_pictures.SCENES_PER_SHARD", 4)
+    monkeypatch_module.setattr("undertow.training.pictures.SEGMENT_SCENES", 4)
     folder = tmp_path_factory.mktemp("work")
     make_segment_shard(folder / "pictures", 0, RECIPE.pictures)
     return folder

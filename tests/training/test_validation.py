@@ -5,7 +5,7 @@ from undertow.points import PointSettings
 from undertow.tracking import TrackSettings
 from undertow.training.validation import Validation, match_photographs, validate
 from undertow.world import WorldSettings
-from undertow.world.photo_pairs import PhotoPair
+from undertow.world.view_pairs import PhotoPair
 
 WORLD = WorldSettings(height=96, width=160, leaves=20, objects=(1, 2), copies=0.0, motion=0.5)
 

@@ -10,16 +10,16 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from undertow.base import SettingsError
-from undertow.training.video_architecture import VideoShape, blocks, build_transformer, load_tiny_parts, rotary, untied
-from undertow.training.video_clips import FIRST_CLIP_SEED, ClipSettings, draw_scene, make_clip_shard
-from undertow.training.video_denoiser import (
+from undertow.training.denoiser import (
     Stage,
     VideoDenoiserSettings,
     draw_clean,
     draw_rotary,
     draw_timesteps,
 )
-from undertow.training.video_latents import ClipStore, Cut
+from undertow.training.latents import ClipStore, Cut
+from undertow.training.video_architecture import VideoShape, blocks, build_transformer, load_tiny_parts, rotary, untied
+from undertow.training.video_clips import FIRST_CLIP_SEED, ClipSettings, draw_scene, make_clip_shard
 from undertow.training.video_recipe import TinyVideoRecipe, train_tiny_video
 from undertow.training.video_validation import (
     Compared,

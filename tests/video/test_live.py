@@ -20,9 +20,9 @@ import pytest
 from undertow.base import VideoError
 from undertow.video import Video, is_stream, open_stream
 from undertow.video.container import open_device
-from undertow.video.encoded import EncodedStream, stream_of
 from undertow.video.live import camera_name
 from undertow.video.pipe import Pipe
+from undertow.video.streams import EncodedStream, stream_of
 
 OPEN = {"x264-params": "open-gop=1:keyint=10:min-keyint=10:bframes=3:b-adapt=0:scenecut=0"}
 FILES = {

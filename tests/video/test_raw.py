@@ -12,8 +12,8 @@ import pytest
 
 from undertow.base import VideoError
 from undertow.video import Video
-from undertow.video.encoded import stream_of
 from undertow.video.pipe import Pipe, RawFormat
+from undertow.video.streams import stream_of
 
 
 def streamed(data: bytes, form: RawFormat) -> list[tuple[Fraction, np.ndarray]]:

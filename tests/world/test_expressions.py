@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from undertow.world import make_family_scene, make_scene, scene_expressions
-from undertow.world.captions import COUNTS, TEXTURES, vocabulary_words
-from undertow.world.colours import NAMES, name_of
+from undertow.world import make_family_scene, make_scene, scene_captions, scene_expressions
+from undertow.world.captions import COUNTS, TEXTURES, describe, vocabulary_words
 from undertow.world.expressions import KINDS
+from undertow.world.materials import NAMES, name_of
 from undertow.world.scene import Scene, WorldSettings
 from undertow.world.shapes import KINDS as SHAPES
 
@@ -244,3 +244,39 @@ def test_expressions_are_decided_by_the_seed_and_limited_in_number():
     scene = make_family_scene("plain", 3, 90, 160)
     assert scene_expressions(scene, 3) == scene_expressions(scene, 3)
     assert all(len(set(e.text for e in scene_expressions(scene, 3) if e.labels == (i,))) <= 3 for i in (1, 2))
+
+
+def test_captions_are_different_full_sentences_of_the_vocabulary():
+    words = set(vocabulary_words())
+    for family in ("leaves", "occlusion", "reentry", "entrances", "crossing"):
+        scene = make_family_scene(family, 2, 60, 100)
+        found = scene_captions(scene)
+        assert 2 <= len(found) == len(set(found)) <= 5
+        assert found == scene_captions(scene)
+        for sentence in found:
+            assert sentence.endswith(".") and set(sentence[:-1].split()) <= words, sentence
+
+
+def test_counts_are_those_of_the_first_picture():
+    counted = 0
+    for family in ("plain", "look-alikes", "entrances"):
+        for seed in range(3):
+            scene = make_family_scene(family, seed, 60, 100)
+            shown = set(scene.surfaces(0.0).ravel()) - {0}
+            for sentence in scene_captions(scene, 9):
+                if sentence.startswith("there are"):
+                    _, _, count, kind, _ = sentence.split()
+                    kinds = [scene.layers[number - 1].shape.kind for number in shown]
+                    assert kinds.count(kind) == COUNTS.index(count)
+                    counted += 1
+    assert counted >= 3
+
+
+def test_the_first_words_of_the_vocabulary_never_move():
+    # Tokenizers of released models number words in this order.
+    words = vocabulary_words()
+    assert len(words) == len(set(words))
+    assert words[:4] == ["there", "are", "shapes", "a"]
+    assert (words.index("no"), words.index("cloudy"), words.index("black"), words.index("disc")) == (23, 31, 40, 54)
+    assert words[61:64] == ["ring", "that", "which"] and words[-1] == "away" and len(words) == 117
+    assert describe.__doc__

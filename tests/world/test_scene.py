@@ -94,7 +94,7 @@ def test_captions_use_only_the_vocabulary():
 
 
 def test_colours_are_natural_like():
-    from undertow.world.colours import natural_colours
+    from undertow.world.materials import natural_colours
 
     colours = natural_colours(np.random.default_rng(0), 20_000)
     centred = colours - colours.mean(axis=0)

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from undertow.backbones.adapters.unet_video import VideoUNet
     from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
     from undertow.backbones.cards.card_file import get_card, list_cards, register_card
-    from undertow.backbones.initialisation import matcher_start
-    from undertow.backbones.loading import load
+    from undertow.backbones.loading import load, matcher_start
     from undertow.backbones.protocol import Backbone, Conditioning, Observation
     from undertow.backbones.published import random_backbone
     from undertow.backbones.reading.sizes import fit_size
@@ -37,7 +36,7 @@ _HOMES = {
     "list_cards": "cards.card_file",
     "load": "loading",
     "locate": "weights.locating",
-    "matcher_start": "initialisation",
+    "matcher_start": "loading",
     "pins": "weights.locating",
     "random_backbone": "published",
     "register_card": "cards.card_file",

@@ -1,5 +1,6 @@
 """From a name or a folder to a running backbone, of which only what will be used is read."""
 
+import math
 from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
@@ -18,15 +19,43 @@ from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.cards.card import Card, Site
 from undertow.backbones.cards.card_file import get_card
 from undertow.backbones.cards.nearest import nearest_card, read_like
-from undertow.backbones.initialisation import matcher_start
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
-from undertow.backbones.weights.configs import read_config
-from undertow.backbones.weights.layout import is_video_transformer, is_video_unet, low_noise_denoiser
+from undertow.backbones.weights.layout import is_video_transformer, is_video_unet, low_noise_denoiser, read_config
 from undertow.backbones.weights.locating import locate
 from undertow.backbones.weights.networks import Network, read_network, read_tokenizer, stored_network
 from undertow.backbones.weights.single_file import published_names, stored_networks, text_loader
 from undertow.base import SettingsError, resolve_device, resolve_dtype
+
+
+@torch.no_grad()
+def matcher_start(unet: UNet2DConditionModel, seed: int, logit: float = 5.0) -> None:
+    """Makes every self-attention of `unet` begin as a similarity search: a token matches itself best.
+
+    In each `attn1`, `to_q` becomes a scaled random orthogonal matrix and `to_k` a copy of it, so that q·k is the inner
+    product of the tokens' normalised hidden states. The change is in place and a function of the
+    architecture, `seed` and `logit` only; what training may do to both is `undertow.training.architecture`' matter.
+
+    Args:
+        unet: a denoiser whose self-attention is called `attn1`, as in diffusers' transformer blocks.
+        seed: of the orthogonal matrices; the n-th self-attention in module order draws the n-th matrix.
+        logit: the mean over heads of q·k/√d of a token with itself.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, module in unet.named_modules():
+        if name.rpartition(".")[2] != "attn1":
+            continue
+        inner, channels = module.to_q.weight.shape
+        head_dim = inner // module.heads
+        # The input x is layer-normed, so |x|² = channels. With W = g·U and U orthogonal, |Wx|² summed over the heads
+        # is g²·min(inner, channels) (on average over directions if inner < channels), and so the mean over heads of
+        # |q_head|²/√d is g²·min(inner, channels) / (heads·√d). Solve for g; for inner = channels it is √(logit/√d).
+        gain = math.sqrt(logit * module.heads * math.sqrt(head_dim) / min(inner, channels))
+        start = torch.empty(inner, channels)
+        torch.nn.init.orthogonal_(start, gain=gain, generator=generator)
+        module.to_q.weight.copy_(start)
+        module.to_k.weight.copy_(start)
+
 
 UNTRAINED_SEED = 0
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderKLCogVideoX", "AutoencoderKLHunyuanVideo", "AutoencoderKLWan")

@@ -83,7 +83,7 @@ def _version(package: str) -> str | None:
 
 def _codecs(problems: list[dict[str, str]]) -> dict[str, dict[str, bool]]:
     try:
-        from undertow.video import codecs
+        from undertow.video.container import codecs
 
         support = {name: asdict(each) for name, each in codecs().items()}
     except ImportError as error:

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from undertow.backbones import Backbone, Conditioning, Noising, Observation, Site
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 from undertow.observing.settings import ResolvedFrames
 from undertow.observing.store import TensorStore
 

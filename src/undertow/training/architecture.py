@@ -1,14 +1,33 @@
-"""The shape of `tiny`: the same diffusers and transformers classes as Stable Diffusion, a few million parameters."""
+"""The shape of `tiny`, how its self-attentions are kept, and the folder it is written to.
+
+It is made of the same diffusers and transformers classes as Stable Diffusion, with a few million parameters. Its
+self-attentions stay similarity searches while they train: one metric for queries and keys, of constant length. Left
+free, queries and keys part ways and their lengths come to differ from token to token. For denoising that does no harm;
+for tracking a key that is long in every comparison attracts the labels of everything. Here `to_k` shares the weights of
+`to_q`, a multiple of an orthogonal matrix behind a layer norm without gain and offset, so that with one head q·k is a
+cosine times a learnt sharpness. What is compared remains free: the metric is learnt by the layers in front, and values
+by `to_v`, which takes over the norm's gain. The exported weights are ordinary ones.
+"""
 
 from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from undertow.backbones.initialisation import matcher_start
+from undertow.backbones.loading import matcher_start
+from undertow.base import SettingsError, write_json
 from undertow.world.captions import vocabulary_words
 
 TEXT_LENGTH = 32
@@ -135,3 +154,105 @@ def build_text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+
+
+def tie_matchers(unet: UNet2DConditionModel) -> None:
+    """Makes every self-attention share one weight between queries and keys, and freezes the norm in front of it."""
+    for block in _blocks(unet):
+        block.attn1.to_k.weight = block.attn1.to_q.weight
+        block.norm1.requires_grad_(False)
+
+
+@torch.no_grad()
+def project_matchers(unet: UNet2DConditionModel) -> None:
+    """Replaces every query matrix by the nearest multiple of an orthogonal one, after each step of training."""
+    for block in _blocks(unet):
+        weight = block.attn1.to_q.weight
+        turn = _nearest_orthogonal(weight)
+        weight.copy_(turn * (turn * weight).sum() / len(weight))
+
+
+def untie_matchers(unet: UNet2DConditionModel) -> None:
+    """Gives keys weights of their own again, equal to those of the queries, as files need them."""
+    for block in _blocks(unet):
+        block.attn1.to_k.weight = nn.Parameter(block.attn1.to_q.weight.detach().clone())
+
+
+def _nearest_orthogonal(matrix: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """Returns the orthogonal polar factor, by Newton-Schulz iteration.
+
+    A singular value decomposition gives the same, but LAPACK's need not converge where all singular values are nearly
+    equal, as they are here.
+    """
+    unit = torch.eye(len(matrix), device=matrix.device)
+    turn = matrix / matrix.norm() * len(matrix) ** 0.5
+    if (turn.T @ turn - unit).norm() >= 1:
+        # Far from orthogonal: below this bound no singular value is above 1, where the iteration always converges.
+        turn = matrix / (matrix.abs().sum(0).max() * matrix.abs().sum(1).max()).sqrt()
+    for _ in range(60):
+        gram = turn.T @ turn
+        turn = 1.5 * turn - 0.5 * turn @ gram
+        if (gram - unit).norm() < 1e-4:
+            break
+    return turn
+
+
+def _blocks(unet: UNet2DConditionModel) -> Iterator[BasicTransformerBlock]:
+    """Yields the transformer blocks, each with a self-attention `attn1` and the norm `norm1` in front of it."""
+    for module in unet.modules():
+        if isinstance(module, BasicTransformerBlock):
+            yield module
+
+
+LAYOUT = {
+    "_class_name": "StableDiffusionPipeline",
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+}
+PARTS = ((AutoencoderKL, "vae"), (UNet2DConditionModel, "unet"))
+
+
+@dataclass(frozen=True)
+class TinyParts:
+    """The parts of `tiny` besides its noise schedule."""
+
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+
+
+def read_parts(folder: Path) -> TinyParts:
+    """Returns the parts of a finished model in float32.
+
+    Raises:
+        SettingsError: if the folder holds no such model.
+    """
+    try:
+        # Not `from_pretrained`, which would write the folder's place on this machine into the exported files.
+        vae, unet = (kind.from_config(kind.load_config(folder / part)) for kind, part in PARTS)
+        for module, (_, part) in zip((vae, unet), PARTS, strict=True):
+            weights = load_file(folder / part / "diffusion_pytorch_model.safetensors")
+            module.load_state_dict({name: weight.float() for name, weight in weights.items()})
+        text_encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", dtype=torch.float32, local_files_only=True
+        )
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise SettingsError(f"{folder} does not hold a model like tiny: {error}") from error
+    return TinyParts(vae, unet, text_encoder, tokenizer)
+
+
+def export(out: Path, parts: TinyParts, scheduler: DDIMScheduler, facts: dict[str, Any]) -> None:
+    """Writes a model below `out`; `facts` (recipe, measurements) go into `training.json` beside it."""
+    unet = deepcopy(parts.unet)
+    untie_matchers(unet)
+    for name, module in (("vae", parts.vae), ("unet", unet), ("text_encoder", parts.text_encoder)):
+        deepcopy(module).cpu().half().save_pretrained(out / name, safe_serialization=True)
+    parts.tokenizer.save_pretrained(out / "tokenizer")
+    scheduler.save_pretrained(out / "scheduler")
+    write_json(out / "model_index.json", LAYOUT)
+    write_json(out / "training.json", facts)

@@ -1,10 +1,10 @@
-"""Training pictures: scenes of the procedural world and views of photographs, drawn once and kept in shards on disk.
+"""What `tiny` and `tiny-sam` learn from: scenes and views of photographs, drawn once and kept in shards on disk.
 
 A shard is a pure function of its number, so any process may make any shard and an interrupted one is made again.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from undertow.base import atomic_path, write_text
-from undertow.training.slices import make_missing
-from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
+from undertow.training.learner import make_missing
+from undertow.world import FIRST_VALIDATION_SEED, Scene, WorldSettings, make_scene
 from undertow.world.photographs import Photograph, read_photograph
 from undertow.world.view_pairs import PairSettings, make_pair
 
 SCENES_PER_SHARD = 200
+SEGMENT_SCENES = 100
 # Shorter side at which photographs are read: the closest views then have about their pixels.
 READ_AT = 384
 
@@ -71,9 +72,7 @@ def make_shard(folder: Path, number: int, settings: PictureSettings) -> None:
     if done.exists():
         return
     images, masks, captions = [], [], []
-    for seed in range(number * SCENES_PER_SHARD, (number + 1) * SCENES_PER_SHARD):
-        if seed >= FIRST_VALIDATION_SEED:
-            raise ValueError("training seeds must stay below the held-out ones")
+    for seed in training_seeds(number, SCENES_PER_SHARD):
         scene = make_scene(seed, settings.world)
         for time in (0.0, 40.0):
             picture = scene.picture(time)
@@ -104,15 +103,13 @@ def make_photo_shard(folder: Path, number: int, settings: PhotoSettings, photogr
 
 def _write_shard(folder: Path, number: int, images: list[Any], masks: list[Any], captions: list[str]) -> None:
     """Writes a shard, the captions last, by which it is known to be whole."""
-    for name, arrays in (("images", images), ("masks", masks)):
-        with atomic_path(folder / f"{number:05d}.{name}.npy") as path:
-            np.save(path, np.stack(arrays), allow_pickle=False)
+    _write_arrays(folder, number, {"images": images, "masks": masks})
     write_text(folder / f"{number:05d}.json", json.dumps(captions))
 
 
 def open_shard(folder: Path, number: int) -> Shard:
     """Returns a finished shard."""
-    images, masks = (np.load(folder / f"{number:05d}.{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+    images, masks = _open_arrays(folder, number, "images", "masks")
     return Shard(images, masks, json.loads((folder / f"{number:05d}.json").read_text()))
 
 
@@ -128,3 +125,108 @@ def make_photo_shards(
     seen = [photograph for photograph in photographs if not photograph.held_out]
     make = partial(make_photo_shard, folder, settings=settings, photographs=seen)
     return make_missing(make, folder, "json", settings.shards, processes)
+
+
+def _many_objects() -> WorldSettings:
+    return WorldSettings(height=256, width=256, leaves=50, objects=(2, 8), radius=(0.06, 0.36), photographs=0.45)
+
+
+@dataclass(frozen=True)
+class SegmentPictureSettings:
+    """What the pictures show and how many there are.
+
+    Args:
+        shards: Number of shards of 100 scenes; each scene gives two pictures, 60 frames apart.
+        world: What scenes are made of.
+    """
+
+    shards: int = 12
+    world: WorldSettings = field(default_factory=_many_objects)
+
+
+@dataclass(frozen=True)
+class SegmentShard:
+    """Pictures of one shard, memory-mapped.
+
+    Attributes:
+        images: RGB.
+        objects: number of the object that each pixel shows, 0 for the background.
+        parts: number of the material that shows at each pixel of an object, from 1; 0 for the background.
+    """
+
+    images: UInt8[np.ndarray, "n h w 3"]
+    objects: UInt8[np.ndarray, "n h w"]
+    parts: UInt8[np.ndarray, "n h w"]
+
+
+def part_map(scene: Scene, time: float = 0.0) -> UInt8[np.ndarray, "h w"]:
+    """Returns which of its object's materials each pixel shows, from 1, and 0 where no layer is.
+
+    A material covers what `Thing.draw` paints with it, its soft border being cut in the middle.
+    """
+    parts = np.zeros(scene.size, dtype=np.uint8)
+    for layer, pose in zip(scene.layers, scene.placed(time), strict=True):
+        covered = layer.cover(scene.size, pose)
+        if covered is None:
+            continue
+        window, coverage, u, v = covered
+        owner = np.ones(coverage.shape, dtype=np.uint8)
+        for index, (a, b, c) in enumerate(layer.parts, start=2):
+            owner[np.sin(a * u + b * v + c) >= 0] = index
+        inside = coverage >= 0.5
+        parts[window][inside] = owner[inside]
+    return parts
+
+
+def make_segment_shard(folder: Path, number: int, settings: SegmentPictureSettings) -> None:
+    """Draws shard `number` into `folder`, unless it is there already; the images are written last.
+
+    Raises:
+        ValueError: if its seeds are held out for validation or benchmarks.
+    """
+    if (folder / f"{number:05d}.images.npy").exists():
+        return
+    pictures: dict[str, list[UInt8[np.ndarray, "h w *c"]]] = {"parts": [], "objects": [], "images": []}
+    for seed in training_seeds(number, SEGMENT_SCENES):
+        scene = make_scene(seed, settings.world)
+        # Other poses, another view, new overlaps.
+        for time in (0.0, 60.0):
+            picture = scene.picture(time)
+            pictures["images"].append(picture.image)
+            pictures["objects"].append(picture.labels.astype(np.uint8))
+            pictures["parts"].append(part_map(scene, time))
+    _write_arrays(folder, number, pictures)
+
+
+def open_segment_shard(folder: Path, number: int) -> SegmentShard:
+    """Returns a finished shard."""
+    return SegmentShard(*_open_arrays(folder, number, "images", "objects", "parts"))
+
+
+def make_segment_shards(folder: Path, settings: SegmentPictureSettings, processes: int) -> Iterator[int]:
+    """Makes every missing shard with `processes` processes, yielding the number of each as it is finished."""
+    make = partial(make_segment_shard, folder, settings=settings)
+    return make_missing(make, folder, "images.npy", settings.shards, processes)
+
+
+def training_seeds(number: int, count: int, first: int = 0) -> range:
+    """Returns the seeds of the scenes in shard `number`, of `count` each, the first shard beginning at `first`.
+
+    Raises:
+        ValueError: if some of them are held out for validation or benchmarks.
+    """
+    seeds = range(first + number * count, first + (number + 1) * count)
+    if seeds.stop > FIRST_VALIDATION_SEED:
+        raise ValueError("training seeds must stay below the held-out ones")
+    return seeds
+
+
+def _write_arrays(folder: Path, number: int, pictures: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Writes the arrays of a shard in the order given."""
+    for name, arrays in pictures.items():
+        with atomic_path(folder / f"{number:05d}.{name}.npy") as path:
+            np.save(path, np.stack(arrays), allow_pickle=False)
+
+
+def _open_arrays(folder: Path, number: int, *names: str) -> Iterator[np.ndarray]:
+    return (np.load(folder / f"{number:05d}.{name}.npy", mmap_mode="r") for name in names)

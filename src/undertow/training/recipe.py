@@ -14,11 +14,16 @@ from pathlib import Path
 from undertow.base import Progress, SilentProgress, resolve_device, write_text
 from undertow.training.architecture import (
     DenoiserShape,
+    TinyParts,
     build_autoencoder,
     build_denoiser,
     build_scheduler,
     build_text_encoder,
     build_tokenizer,
+    export,
+    project_matchers,
+    read_parts,
+    tie_matchers,
 )
 from undertow.training.autoencoder import (
     AutoencoderSettings,
@@ -28,12 +33,9 @@ from undertow.training.autoencoder import (
     train_autoencoder,
 )
 from undertow.training.denoiser import DenoiserSettings, train_denoiser
-from undertow.training.export import TinyParts, export, read_parts
 from undertow.training.latents import LatentStore
-from undertow.training.learner import Learner
-from undertow.training.matchers import project_matchers, tie_matchers
+from undertow.training.learner import Learner, keep_recipe, past, run_steps
 from undertow.training.pictures import PhotoSettings, PictureSettings, make_photo_shards, make_shards, open_shard
-from undertow.training.slices import keep_recipe, past, run_steps
 from undertow.world.photographs import credits, list_photographs
 
 

@@ -17,12 +17,11 @@ from transformers import SamModel
 
 from undertow.base import Progress, SilentProgress, resolve_device, write_json
 from undertow.refinement import SamSegmenter
-from undertow.training.learner import Learner
+from undertow.training.learner import Learner, keep_recipe
+from undertow.training.pictures import SegmentPictureSettings, make_segment_shards, open_segment_shard
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
-from undertow.training.segmenter_pictures import SegmentPictureSettings, make_segment_shards, open_segment_shard
 from undertow.training.segmenter_steps import SegmenterSettings, train_segmenter
-from undertow.training.segmenter_validation import SegmenterValidation, validate_segmenter
-from undertow.training.slices import keep_recipe
+from undertow.training.validation import SegmenterValidation, validate_segmenter
 
 SAVE_EVERY = 200
 VALIDATE_EVERY = 500

@@ -4,7 +4,8 @@ In every block text and video attend jointly. The first blocks look around: thei
 those of heads that look at a neighbour each, so that a token comes to know more than its own 8 x 8 pixels, of which two
 frames rarely have the same ones. The other blocks are matchers, with one metric for queries and keys: `to_k` shares the
 weights of `to_q`, and so do the norms that give each head's queries and keys one length. Left free they part ways and
-matching is lost (see `undertow.training.matchers`); the per-head norm does what an orthogonal projection does there.
+matching is lost (see `undertow.training.architecture`); the per-head norm does what an orthogonal projection does
+there.
 """
 
 from collections.abc import Iterator
@@ -24,8 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from undertow.base import write_json
-from undertow.training.architecture import TEXT_LENGTH, TEXT_WIDTH
-from undertow.training.export import TinyParts, read_parts
+from undertow.training.architecture import TEXT_LENGTH, TEXT_WIDTH, TinyParts, read_parts
 
 MOST_FRAMES = 13
 LAYOUT = {

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 
 from undertow.base import Progress, SilentProgress, resolve_device
-from undertow.training.learner import Learner
-from undertow.training.slices import keep_recipe, past, run_steps
+from undertow.training.denoiser import VideoDenoiserSettings, train_video_denoiser
+from undertow.training.latents import ClipStore
+from undertow.training.learner import Learner, keep_recipe, past, run_steps
 from undertow.training.video_architecture import (
     VideoShape,
     build_transformer,
@@ -24,8 +25,6 @@ from undertow.training.video_architecture import (
     load_tiny_parts,
 )
 from undertow.training.video_clips import ClipSettings, make_clip_shards
-from undertow.training.video_denoiser import VideoDenoiserSettings, train_video_denoiser
-from undertow.training.video_latents import ClipStore
 from undertow.training.video_validation import VideoValidation, control_scores, validate_video, validation_clips
 
 

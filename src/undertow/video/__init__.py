@@ -1,9 +1,7 @@
 """Frames in and out: files, folders, arrays, streams and cameras by frame number and exact time; mp4 that plays."""
 
 from undertow.video.clip import Clip, frame_number
-from undertow.video.codecs import CodecSupport, codecs
-from undertow.video.frames import NOMINAL_FPS, DamagedFrame, Frame, ranges
-from undertow.video.frames_digest import FramesDigest
+from undertow.video.frames import NOMINAL_FPS, DamagedFrame, Frame, FramesDigest, ranges
 from undertow.video.live import is_stream, open_stream
 from undertow.video.video import Video
 from undertow.video.writer import VideoWriter, write_video
@@ -11,13 +9,11 @@ from undertow.video.writer import VideoWriter, write_video
 __all__ = [
     "NOMINAL_FPS",
     "Clip",
-    "CodecSupport",
     "DamagedFrame",
     "Frame",
     "FramesDigest",
     "Video",
     "VideoWriter",
-    "codecs",
     "frame_number",
     "is_stream",
     "open_stream",

@@ -1,8 +1,10 @@
 """What PyAV opens: files, pipes and cameras to read, H.264 to write; apart from `reel` only this module touches it."""
 
 import errno
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -29,6 +31,16 @@ _PIPE_OPTIONS = {**_OPTIONS, "format_whitelist": f"{_FORMATS},png_pipe"}
 # x264's propagation of quality between frames (mbtree) reads memory that nobody wrote where the processor has AVX-512:
 # the same pictures then give another file every time. Seen with the x264 in PyAV 18.1; without it files are the same.
 _X264 = {"crf": "18", "preset": "medium", "x264-params": "mbtree=0"}
+# The names of what reads and writes each kind. FFmpeg's own av1 decoder is not among them: it needs a GPU.
+_CODERS = {
+    "h264": (("h264",), ("libx264",)),
+    "hevc": (("hevc",), ("libx265",)),
+    "vp9": (("vp9", "libvpx-vp9"), ("libvpx-vp9",)),
+    "av1": (("libdav1d", "libaom-av1"), ("libsvtav1", "libaom-av1")),
+    "prores": (("prores",), ("prores_ks", "prores")),
+    "ffv1": (("ffv1",), ("ffv1",)),
+    "mjpeg": (("mjpeg",), ("mjpeg",)),
+}
 # ITU-T H.273 code for BT.709, as primaries, transfer and matrix; and that for limited range.
 _BT709, _LIMITED = 1, 1
 
@@ -94,14 +106,25 @@ def cameras(form: str) -> list[str]:
         return []
 
 
-def can_decode(name: str) -> bool:
-    """Returns whether there is a decoder of this name."""
-    return _exists(name, "r")
+@dataclass(frozen=True)
+class CodecSupport:
+    """What can be done with one kind of video.
+
+    Attributes:
+        decode: Whether it can be read.
+        encode: Whether it can be written.
+    """
+
+    decode: bool
+    encode: bool
 
 
-def can_encode(name: str) -> bool:
-    """Returns whether there is an encoder of this name."""
-    return _exists(name, "w")
+def codecs() -> dict[str, CodecSupport]:
+    """Returns, by name, which of h264, hevc, vp9, av1, prores, ffv1 and mjpeg can be decoded and encoded here."""
+    return {
+        name: CodecSupport(any(_exists(each, "r") for each in readers), any(_exists(each, "w") for each in writers))
+        for name, (readers, writers) in _CODERS.items()
+    }
 
 
 class H264File:
@@ -141,9 +164,9 @@ class H264File:
         self._container.close()
 
 
-def _exists(name: str, mode: str) -> bool:
+def _exists(name: str, mode: Literal["r", "w"]) -> bool:
     try:
-        Codec(name, "r" if mode == "r" else "w")
+        Codec(name, mode)
     except FFmpegError:
         return False
     return True

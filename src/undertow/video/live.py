@@ -9,9 +9,9 @@ from io import FileIO
 from pathlib import Path
 
 from undertow.base import VideoError
-from undertow.video.encoded import EncodedStream, stream_of
 from undertow.video.frames import Rate, as_rate
 from undertow.video.pipe import Pipe, RawFormat
+from undertow.video.streams import EncodedStream, stream_of
 from undertow.video.video import Video
 
 _CAMERA = "camera:"

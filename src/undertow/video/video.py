@@ -20,12 +20,11 @@ import numpy as np
 from PIL import Image
 
 from undertow.base import VideoError
-from undertow.video.encoded import stream_of
 from undertow.video.folder import IMAGE_SUFFIXES, FrameFolder
 from undertow.video.frames import NOMINAL_FPS, RGB, DamagedFrame, Frame, Rate, as_rate, ranges
-from undertow.video.memory import FrameArray, FrameStream
 from undertow.video.pipe import Pipe
 from undertow.video.source import Source
+from undertow.video.streams import FrameArray, FrameStream, stream_of
 
 log = logging.getLogger(__name__)
 

@@ -1,18 +1,23 @@
 """The procedural world: scenes, clips and captions whose truth is known exactly. Needs no model."""
 
 from undertow.world.camera import Exposure, Sensor
-from undertow.world.crossing import crossing_scene
-from undertow.world.expressions import Expression, scene_expressions
-from undertow.world.facts import Facts, Looks, scene_facts
-from undertow.world.families import FAMILIES, Family, make_family_scene
+from undertow.world.expressions import Expression, scene_captions, scene_expressions
+from undertow.world.families import (
+    FAMILIES,
+    FIRST_BENCHMARK_SEED,
+    FIRST_VALIDATION_SEED,
+    SUITES,
+    Family,
+    WorldClip,
+    crossing_scene,
+    make_family_scene,
+)
 from undertow.world.materials import Material
 from undertow.world.scene import Picture, Scene, WorldSettings, make_scene
-from undertow.world.sentences import scene_captions
 from undertow.world.shapes import Shape
 from undertow.world.staging import Staging
-from undertow.world.suites import FIRST_BENCHMARK_SEED, FIRST_VALIDATION_SEED, SUITES, WorldClip
 from undertow.world.things import Path, Pose, Thing, Wave
-from undertow.world.truth import CLASSES, point_tracks, semantic_map, visibility
+from undertow.world.truth import CLASSES, Facts, Looks, point_tracks, scene_facts, semantic_map, visibility
 
 __all__ = [
     "CLASSES",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from undertow.world import shapes
-from undertow.world.colours import NAMES, name_of
+from undertow.world.materials import NAMES, name_of
 from undertow.world.things import Thing
 
 TEXTURES = {

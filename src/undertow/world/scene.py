@@ -8,9 +8,9 @@ from jaxtyping import Float, UInt8, UInt16
 
 from undertow.world.camera import Exposure, Sensor, random_sensor, view
 from undertow.world.captions import describe
-from undertow.world.colours import natural_colours
 from undertow.world.materials import (
     Material,
+    natural_colours,
     photographic_material,
     procedural_material,
     public_domain_photographs,

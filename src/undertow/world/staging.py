@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from undertow.world.camera import Exposure
-from undertow.world.colours import natural_colours
-from undertow.world.materials import Material, procedural_material
+from undertow.world.materials import Material, natural_colours, procedural_material
 from undertow.world.placing import compose, outside, reach
 from undertow.world.shapes import Shape, random_shape
 from undertow.world.things import Path, Pose, Thing, Wave, random_thing

@@ -1,15 +1,20 @@
 """Two views of a photograph, as a camera that has moved would take them, with exact correspondences.
 
 Each view looks through a quadrilateral of its own, under exposure, gamma, colours and noise of its own. Pieces cut from
-other photographs lie on top and move on their own between the views, the later ones in front.
+other photographs lie on top and move on their own between the views, the later ones in front. `photo_pairs` makes one
+pair of each held-out photograph: real pictures and exact truth, from which no model has learnt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from PIL import Image
+
+from undertow.world.families import FIRST_VALIDATION_SEED
+from undertow.world.photographs import Photograph, read_photograph
 
 # Side of a piece's texture in pixels.
 PIECE = 96
@@ -208,3 +213,50 @@ def _develop(random: np.random.Generator, image: np.ndarray, settings: PairSetti
 
 def _turn(angle: float) -> Float[np.ndarray, "2 2"]:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+# Raised whenever pairs or points change.
+VERSION = 1
+POINTS = 96
+# Shorter side at which photographs are read, in pixels.
+READ_AT = 384
+VIEWS = PairSettings(size=256, window=(0.6, 0.95))
+
+
+@dataclass(frozen=True)
+class PhotoPair:
+    """A video of two frames with points.
+
+    Attributes:
+        name: Of the photograph's file, without its ending.
+        frames: The two views, RGB.
+        tracks: Where each point is in either view, (x, y) in pixels; not to be read where it is hidden.
+        visible: Where it is seen; in the first view always.
+    """
+
+    name: str
+    frames: UInt8[np.ndarray, "2 h w 3"]
+    tracks: Float64[np.ndarray, "q 2 2"]
+    visible: Bool[np.ndarray, "q 2"]
+
+
+def photo_pairs(photographs: Sequence[Photograph], settings: PairSettings = VIEWS) -> Iterator[PhotoPair]:
+    """Yields one pair for each held-out photograph among these, in their order; the same on every machine.
+
+    Pieces in front are cut from the two held-out photographs that come next.
+
+    Raises:
+        SettingsError: if a file is not a picture.
+    """
+    kept = [photograph for photograph in photographs if photograph.held_out]
+    read = [read_photograph(each.path, READ_AT) for each in kept[:3]]
+    for number, photograph in enumerate(kept):
+        name = photograph.path.stem
+        seed = int(sha256(name.encode()).hexdigest()[:8], 16)
+        random = np.random.default_rng((FIRST_VALIDATION_SEED, VERSION, seed))
+        views = make_pair(random, read[0], read[1:], settings)
+        points = random.uniform(0, settings.size, (POINTS, 2))
+        there, seen = views.correspond(points)
+        tracks, visible = np.stack([points, there], axis=1), np.stack([np.ones_like(seen), seen], axis=1)
+        yield PhotoPair(name, views.images, tracks, visible)
+        read = [*read[1:], read_photograph(kept[(number + 3) % len(kept)].path, READ_AT)]

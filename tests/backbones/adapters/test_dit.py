@@ -11,7 +11,7 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 
 from families import small_backbone
 from undertow.backbones import Noising, get_card, list_cards, random_backbone
-from undertow.backbones.adapters.dit_joint import rotary_tables
+from undertow.backbones.adapters.dit_models import rotary_tables
 from undertow.backbones.published import ARCHITECTURES
 from undertow.base import SettingsError
 

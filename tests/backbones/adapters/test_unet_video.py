@@ -7,7 +7,7 @@ from diffusers import EulerDiscreteScheduler
 
 from undertow.backbones import VideoUNet, load
 from undertow.backbones.adapters.unet_video import CONDITIONS, sigma_at
-from undertow.backbones.cards.video_cards import SVD_STEPS, clip_steps
+from undertow.backbones.cards.known import SVD_STEPS, clip_steps
 from undertow.backbones.reading.edits import AddMap
 from undertow.base import SettingsError, WeightsUnavailable
 

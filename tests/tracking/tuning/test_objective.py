@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 from undertow.base import SettingsError
 from undertow.tracking import TrackSettings, resolve
 from undertow.tracking.tuning import Objective, TuningSettings

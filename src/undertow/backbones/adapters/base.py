@@ -17,12 +17,10 @@ from undertow.backbones.cards.card import Card, Noising, Site
 from undertow.backbones.protocol import Conditioning
 from undertow.backbones.reading.capture import attention_at
 from undertow.backbones.reading.edits import Edit, edited
-from undertow.backbones.reading.noising import add_noise, ddim_inversion
 from undertow.backbones.reading.prefix import ConditionedObserver
-from undertow.backbones.reading.resizing import resize
-from undertow.backbones.reading.sizes import fit_size
+from undertow.backbones.reading.sizes import fit_size, resize
 from undertow.backbones.reading.suffix import Trace
-from undertow.backbones.sampling.schedule import NoiseSchedule
+from undertow.backbones.sampling.schedule import NoiseSchedule, add_noise, ddim_inversion
 from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 

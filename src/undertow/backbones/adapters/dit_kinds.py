@@ -107,9 +107,7 @@ def require_kind(class_name: str, whose: str, config: Mapping[str, Any] | None =
     Raises:
         SettingsError: if it is of none that is known here, or needs something that undertow does not do.
     """
-    from undertow.backbones.adapters.dit_dual import DualKind
-    from undertow.backbones.adapters.dit_joint import JointKind
-    from undertow.backbones.adapters.dit_self import SelfKind
+    from undertow.backbones.adapters.dit_models import DualKind, JointKind, SelfKind
 
     kinds: dict[str, Kind] = {
         "CogVideoXTransformer3DModel": JointKind(),

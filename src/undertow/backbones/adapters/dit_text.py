@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from undertow.backbones.protocol import Conditioning
-from undertow.backbones.weights.configs import read_config
+from undertow.backbones.weights.layout import read_config
 from undertow.backbones.weights.networks import read_network, read_tokenizer
 from undertow.base import SettingsError, WeightsUnavailable, atomic_path
 

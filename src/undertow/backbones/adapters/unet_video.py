@@ -14,10 +14,10 @@ from undertow.backbones.adapters.autoencoder import Autoencoder
 from undertow.backbones.adapters.base import Adapter
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.cards.card import Card, Site
-from undertow.backbones.cards.video_cards import SVD_STEPS
+from undertow.backbones.cards.known import SVD_STEPS
 from undertow.backbones.protocol import Conditioning, Observation
 from undertow.backbones.reading.edits import Edit
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import Schedule
 from undertow.backbones.weights.networks import Network

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from undertow.backbones.cards.card import Card, Family, Prediction, Site
 from undertow.backbones.cards.card_file import get_card, list_cards
-from undertow.backbones.cards.video_cards import GRID, transformer_card
+from undertow.backbones.cards.known import GRID, transformer_card
 from undertow.base import SettingsError
 
 

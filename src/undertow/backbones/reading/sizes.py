@@ -1,7 +1,11 @@
-"""Which size a frame is shown to the model at."""
+"""Which size a frame is shown to the model at, and the one way in which it is brought to it."""
 
 import math
 from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
 
 from undertow.base import SettingsError
 
@@ -41,3 +45,15 @@ def _nearest(ideal: float, multiple: int) -> int:
     """Returns the multiple nearest to `ideal` in ratio, at least one."""
     below = max(1, math.floor(ideal / multiple)) * multiple
     return below if ideal / below <= (below + multiple) / ideal else below + multiple
+
+
+def resize(images: UInt8[np.ndarray, "f h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "f H W 3"]:
+    """Returns images at (height, width), by bicubic filtering with antialiasing (docs/decisions/0012-one-resizer.md).
+
+    That happens in bytes and on the CPU, so that a model is shown the same pixels wherever it is.
+    """
+    if images.shape[1:3] == size:
+        return images
+    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).movedim(-1, 1)
+    resized = torch.nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True)
+    return np.ascontiguousarray(resized.movedim(1, -1).numpy())

@@ -15,8 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from undertow.backbones.weights.configs import read_config
-from undertow.backbones.weights.layout import weight_files, weight_variant
+from undertow.backbones.weights.layout import read_config, weight_files, weight_variant
 from undertow.base import WeightsUnavailable
 
 # What the first autoencoders call the projections of their attentions.

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from undertow.backbones import Card
-from undertow.backbones.cards.video_cards import clip_steps
+from undertow.backbones.cards.known import clip_steps
 from undertow.base import SettingsError
 from undertow.parsing.settings import ParseSettings
 from undertow.parsing.sharpeners.modulation import Modulation

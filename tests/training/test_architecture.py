@@ -1,8 +1,7 @@
 import torch
 
-from undertow.training.architecture import DenoiserShape, build_denoiser
+from undertow.training.architecture import DenoiserShape, build_denoiser, project_matchers, tie_matchers, untie_matchers
 from undertow.training.learner import Learner
-from undertow.training.matchers import project_matchers, tie_matchers, untie_matchers
 
 SMALL = DenoiserShape((16, 32, 32), (1, 1, 1))
 

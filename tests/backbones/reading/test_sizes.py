@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from undertow.backbones.reading.resizing import resize
+from undertow.backbones.reading.sizes import resize
 
 
 @pytest.mark.parametrize("size", [(24, 40), (45, 31), (96, 130), (7, 32)])

@@ -1,7 +1,7 @@
 import av
 import pytest
 
-from undertow.video import CodecSupport, codecs
+from undertow.video.container import CodecSupport, codecs
 
 
 def test_all_are_named():
