@@ -15,9 +15,10 @@ from string import Formatter
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from undertow.base import Options, SettingsError, inside, option
+from undertow.export.mattes import soft_mattes
 from undertow.export.run import Run, RunFrame
 from undertow.masks import VOID, LabelMap
 
@@ -80,6 +81,17 @@ class Shot:
         return {int(number): self.labels == number for number in seen if number in self.plan.names}
 
     @cached_property
+    def mattes(self) -> dict[int, Float32[np.ndarray, "h w"]]:
+        """The alpha of each object seen on the frame, in [0, 1]: soft edges that follow the picture, or the mask.
+
+        Raises:
+            SettingsError: if edges are to be soft and the video is not given.
+        """
+        if self.plan.settings.edges == "hard" or not self.masks:
+            return {number: mask.astype(np.float32) for number, mask in self.masks.items()}
+        return soft_mattes(self.labels, list(self.masks), self.image, self.plan.grid)
+
+    @cached_property
     def image(self) -> UInt8[np.ndarray, "h w 3"]:
         """The picture.
 
@@ -116,6 +128,13 @@ class Plan:
         """Height and width, in pixels."""
         return self.run.size
 
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the run's tokens, if it says."""
+        found: Any = self.run.record.settings.get("grid")
+        whole = isinstance(found, list) and len(found) == 2 and all(type(each) is int and each > 0 for each in found)
+        return (found[0], found[1]) if whole else None
+
     def shots(self) -> Iterator[Shot]:
         """Yields the frames."""
         for place, frame in enumerate(self.frames):
@@ -139,6 +158,18 @@ class Plan:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    @cached_property
+    def per_object(self) -> bool:
+        """Whether the template tells objects apart.
+
+        Raises:
+            SettingsError: if it does by what they are called, and two are called alike.
+        """
+        found = {self.name(number=number) for number in self.names}
+        if 1 < len(found) < len(self.names) or (len(found) == 1 < len(self.names) and "{label" in self.template):
+            raise SettingsError(f"two objects are called alike, and --name is '{self.template}'; add {{object}}")
+        return len(found) > 1 or "{object" in self.template or "{label" in self.template
+
     def name(self, shot: Shot | None = None, number: int = 0) -> str:
         """Returns what the template makes of a frame and an object, without suffix."""
         return self.template.format(
@@ -154,7 +185,7 @@ class Plan:
         from undertow.video import Video
 
         if self.settings.video is None:
-            raise SettingsError("pictures are needed for that, and a run does not hold them; add --video FILE")
+            raise SettingsError("pictures are needed, and a run does not hold them; add --video FILE, or --edges hard")
         video = Video(self.settings.video)
         if (video.height, video.width) != self.size or video.fingerprint() != self.run.record.video:
             raise SettingsError(f"'{self.settings.video}' is not the video that the run is of; give that one")

@@ -99,6 +99,10 @@ class Objects(Exporter):
 
     template, fields = "{label}/{name}", ("object", "frame")
 
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        _ = plan.per_object
+
     def done(self, shot: Shot) -> bool:
         """Returns whether all files of a frame are there."""
         return all(self.plan.file(".png", shot, number).exists() for number in self.plan.names)

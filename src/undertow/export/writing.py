@@ -25,6 +25,13 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
     "objects": ("pngs", "Objects", "a black and white PNG per object and frame"),
     "coco": ("coco", "Coco", "COCO JSON with run lengths and track_id"),
     "ytvis": ("coco", "Ytvis", "YouTube-VIS JSON with a run length per frame"),
+    "png": ("pictures", "Png", "a PNG sequence of mattes per object, or of the picture with alpha (--fill)"),
+    "tiff": ("pictures", "Tiff", "the same as TIFF"),
+    "prores": ("pictures", "ProRes", "ProRes 4444 with alpha, a film per object"),
+    "ffv1": ("pictures", "Ffv1", "FFV1 with alpha, exact, a film per object"),
+    "apng": ("pictures", "Apng", "animated PNG, exact"),
+    "vp9": ("pictures", "Vp9", "VP9 with alpha for browsers; many programs drop the alpha"),
+    "exr": ("exr", "Exr", "OpenEXR with a half-float layer per object and Cryptomatte; needs the extra export"),
     "boxes": ("tables", "Boxes", "CSV of boxes, areas and scores over time"),
 }
 
@@ -115,14 +122,14 @@ def check_target(out: Path, receipt: Mapping[str, Any]) -> None:
     """Raises SettingsError unless an export can be written to a folder or continued there."""
     if out.exists() and not out.is_dir():
         raise SettingsError(f"--out '{out}' is a file; name a folder")
+    # A process killed as it began leaves its lock and a receipt, perhaps under a temporary name.
+    own = (LOCK, RECEIPT)
+    there = [each.name for each in out.iterdir()] if out.exists() else []
+    left = [name for name in there if name not in own and not name.startswith(".export-")]
     earlier = _read(out)
-    if earlier is None:
-        # A process killed as it began leaves its lock and a receipt under a temporary name.
-        left = [each for each in out.iterdir() if each.name != LOCK and not each.name.startswith(f".{RECEIPT[:6]}-")] \
-            if out.exists() else []  # fmt: skip
-        if left:
-            raise SettingsError(f"--out '{out}' holds files that are not an export; choose an empty or new folder")
-    elif {name: earlier.get(name) for name in receipt} != dict(receipt):
+    if earlier is None and left:
+        raise SettingsError(f"--out '{out}' holds files that are not an export; choose an empty or new folder")
+    if earlier is not None and left and {name: earlier.get(name) for name in receipt} != dict(receipt):
         raise SettingsError(
             f"--out '{out}' holds another export (of {earlier.get('to')}, or with other options or of another run); "
             "remove it or choose another --out"
@@ -168,7 +175,8 @@ def _rate(settings: ExportSettings, run: Run) -> Fraction:
 def _receipt(run: Run, to: str, plan: Plan) -> dict[str, Any]:
     """Returns by what an export is known again: format, options and what the run was."""
     digest = hashlib.sha256((run.path / RECORD).read_bytes()).hexdigest()
-    options = plain(plan.settings) | {"video": plan.settings.video is not None}
+    # Not where the video lies: it is known by its content.
+    options = {name: value for name, value in plain(plan.settings).items() if name != "video"}
     return {"format": "undertow export", "version": 1, "to": to, "run": digest, "options": options}
 
 

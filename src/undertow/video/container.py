@@ -1,18 +1,20 @@
 """What PyAV opens: files, pipes and cameras to read, H.264 to write; apart from `reel` only this module touches it."""
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
-from av.codec import Codec
+from av.codec import Codec, CodecContext
 from av.device import enumerate_input_devices
 from av.error import ArgumentError, FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from jaxtyping import UInt8
 
 from undertow.base import VideoError
 from undertow.video.frames import RGB
@@ -125,6 +127,83 @@ def codecs() -> dict[str, CodecSupport]:
         name: CodecSupport(any(_exists(each, "r") for each in readers), any(_exists(each, "w") for each in writers))
         for name, (readers, writers) in _CODERS.items()
     }
+
+
+@dataclass(frozen=True)
+class _Alpha:
+    """How a codec keeps alpha.
+
+    Attributes:
+        encoder: What writes it.
+        pixels: Format of its pixels.
+        layout: Order of the channels it is given.
+        options: Of the encoder.
+        form: The container, where the name of the file does not tell.
+        decoder: What reads it with its alpha, where that is not the usual decoder.
+    """
+
+    encoder: str
+    pixels: str
+    layout: str
+    options: dict[str, str]
+    form: str | None = None
+    decoder: str | None = None
+
+
+# With 8 bits of alpha ProRes is two levels off, with 16 one; FFmpeg's own decoder of VP9 drops alpha.
+_ALPHAS = {
+    "prores": _Alpha("prores_ks", "yuva444p10le", "rgba", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
+    "ffv1": _Alpha("ffv1", "bgra", "bgra", {}),
+    "apng": _Alpha("apng", "rgba", "rgba", {"plays": "0"}, "apng"),
+    "vp9": _Alpha("libvpx-vp9", "yuva420p", "rgba", {"crf": "18", "b": "0"}, decoder="libvpx-vp9"),
+}
+
+
+class AlphaFile:
+    """A film with alpha being written, at a constant rate."""
+
+    def __init__(self, path: Path, codec: str, width: int, height: int, rate: Fraction):
+        """Starts a film; `codec` is prores, ffv1, apng or vp9."""
+        self._how = how = _ALPHAS[codec]
+        self._container = av.open(str(path.absolute()), "w", format=how.form)
+        stream: Any = self._container.add_stream(how.encoder, rate=rate, options=how.options)
+        stream.width, stream.height, stream.pix_fmt = width, height, how.pixels
+        self._stream, context = stream, stream.codec_context
+        context.time_base = 1 / rate
+        if how.pixels.startswith("yuv"):
+            context.color_primaries = context.color_trc = context.colorspace = _BT709
+            context.color_range = _LIMITED
+        self._converter, self._count = VideoReformatter(), 0
+
+    def write(self, image: UInt8[np.ndarray, "h w 4"]) -> None:
+        """Adds a frame of RGBA."""
+        how = self._how
+        image = np.ascontiguousarray(image if how.layout == "rgba" else image[..., [2, 1, 0, 3]])
+        frame = VideoFrame.from_ndarray(image, how.layout)
+        if how.pixels != how.layout:
+            frame = self._converter.reformat(
+                frame, format=how.pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG,
+                interpolation=EXACT,
+            )  # fmt: skip
+        frame.pts, frame.time_base = self._count, self._stream.codec_context.time_base
+        self._count += 1
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self, *, finish: bool) -> None:
+        """Closes the file, first writing what the encoder still holds if it is to be complete."""
+        if finish:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def read_alpha(path: Path, codec: str) -> Iterator[UInt8[np.ndarray, "h w"]]:
+    """Yields the alpha of the frames of a film that `AlphaFile` wrote."""
+    with av.open(str(path.absolute()), options={"protocol_whitelist": "file"}) as container:
+        name = _ALPHAS[codec].decoder
+        decoder: Any = container.streams.video[0].codec_context if name is None else CodecContext.create(name, "r")
+        for packet in container.demux(video=0):
+            for frame in decoder.decode(packet):
+                yield frame.to_ndarray(format="rgba")[..., 3]
 
 
 class H264File:
