@@ -1,5 +1,7 @@
 """The tracker on real networks at tiny size: what it computes, that points are independent, and what it costs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ import torch.nn.functional as functional
 import undertow as ut
 from undertow.base import CueError, SettingsError, VideoError
 from undertow.points import PointSettings, PointTracker, cover, track_points
+from undertow.points.matching import forward_rows
+from undertow.points.settings import resolve_points
 from undertow.video import Video
 
 HEIGHT, WIDTH = 48, 64
@@ -157,6 +161,45 @@ def test_the_preset_difftrack_is_the_published_procedure(tiny_video_like):
         at = torch.stack([x / (width - slack) * 2 - 1, y / (height - slack) * 2 - 1], -1)[None, None]
         sampled = functional.grid_sample(table, at, align_corners=True, padding_mode="border")[0, :, 0].T
         np.testing.assert_allclose(found.tracks[:, frame], sampled.numpy() * site.stride, atol=2e-3)
+
+
+@pytest.mark.parametrize("source", ["attention", "features"])
+def test_logits_of_several_sites_are_added(tiny_like, source):
+    """Against sums of each site's own logits, head by head, under one softmax."""
+    first = tiny_like.card.sites["track"][0]
+    sites = [site for site in tiny_like.sites() if site.stride == first.stride][:2]
+    assert len(sites) == 2
+    frames = clip(2, (2, 1))
+    card = tiny_like.card
+    tiny_like.card = replace(card, sites={**card.sites, "points": tuple(sites)})
+    try:
+        settings = PointSettings(size=(WIDTH, HEIGHT), source=source, temperature=0.3)
+        with PointTracker(tiny_like, settings) as tracker:
+            tracker.observe(Video(frames))
+            kept, resolved = [tracker._features(-1, -1, frame) for frame in (0, 1)], tracker.resolved
+        features = source == "features"
+        noisy = tiny_like.prepare(tiny_like.encode(frames), resolved.noising, [0, 1])
+        seen = tiny_like.observe(noisy, resolved.noising.timestep, sites, features=features)
+    finally:
+        tiny_like.card = card
+    logits = 0
+    for site in sites:
+        if features:
+            states = functional.normalize(seen.features[site.path], dim=-1)[:, None]
+            logits = logits + states[0] @ states[1].mT / 0.3
+        else:
+            logits = logits + seen.queries[site.path][0] @ seen.keys[site.path][1].mT / site.head_dim**0.5 / 0.3
+    rows = forward_rows(kept[0].queries, kept[1].keys, resolved.scale)
+    torch.testing.assert_close(rows, logits.softmax(-1).mean(0), rtol=1e-2, atol=1e-4)
+
+
+def test_the_preset_difftrack_squashes_to_the_published_size(tiny_video_like):
+    stride = tiny_video_like.card.places("points")[0].stride
+    shown = resolve_points(PointSettings(preset="difftrack"), tiny_video_like, 999, 333).input_size
+    assert shown == tuple(side * stride for side in tiny_video_like.card.window_grid)
+    assert resolve_points(PointSettings(), tiny_video_like, 999, 333).input_size != shown
+    asked = PointSettings(preset="difftrack", size=(WIDTH, HEIGHT))
+    assert resolve_points(asked, tiny_video_like, 999, 333).input_size == (HEIGHT, WIDTH)
 
 
 def test_a_spare_frame_takes_the_place_of_the_first(tiny_video_like):

@@ -70,7 +70,8 @@ HALF = torch.finfo(torch.float16).max
 def descriptors(seen: FrameFeatures, settings: ResolvedPoints) -> FrameFeatures:
     """Returns a frame's features such that a logit is the dot product of two times `ResolvedPoints.scale`.
 
-    They are on the CPU, where they are kept.
+    Where there are several sites, logits are summed over them, head by head, before any softmax, as DiffTrack's code
+    does it: their features stand one behind the other. They are on the CPU, where they are kept.
 
     Args:
         seen: What an observer of the settings' source made of the frame.
@@ -79,10 +80,16 @@ def descriptors(seen: FrameFeatures, settings: ResolvedPoints) -> FrameFeatures:
     if settings.source in ("pixels", "latents"):
         return _distances(seen.keys, centre=0.5 if settings.source == "pixels" else 0.0)
     if settings.source == "features":
-        states = _half(functional.normalize(seen.keys.float(), dim=-1))
+        states = _half(_behind(functional.normalize(seen.keys.float(), dim=-1), len(settings.sites)))
         return FrameFeatures(states, states)
     heads = slice(None) if settings.heads is None else list(settings.heads)
-    return FrameFeatures(_half(seen.queries[heads]), _half(seen.keys[heads]))
+    queries, keys = (_behind(each, len(settings.sites))[heads] for each in (seen.queries, seen.keys))
+    return FrameFeatures(_half(queries), _half(keys))
+
+
+def _behind(values: Float[Tensor, "la s d"], sites: int) -> Float[Tensor, "a s ld"]:
+    """Returns the heads of several sites, which come site by site, with the channels of a head behind each other."""
+    return values.unflatten(0, (sites, -1)).permute(1, 2, 0, 3).flatten(2)
 
 
 def _distances(values: Float[Tensor, "1 s c"], centre: float) -> FrameFeatures:

@@ -1,7 +1,7 @@
 """What a point tracker may be told, its presets, and how these and the model's card become the numbers of one run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from undertow.backbones import Backbone
@@ -112,6 +112,8 @@ class PointPreset:
             DiffTrack's code.
         scale: what logits are divided by, beside the temperature: the root of the "head dim" as in attention, or of the
             number of "heads" as in DiffTrack's tracking code; nothing for other sources than attention.
+        squashed: whether frames of a video transformer are shown at the size that its numbers were published for,
+            whatever their shape, unless another is asked for.
     """
 
     name: str
@@ -119,6 +121,7 @@ class PointPreset:
     settings: Mapping[str, Any]
     convention: Convention = "centre"
     scale: Literal["head dim", "heads"] = "head dim"
+    squashed: bool = False
 
 
 _OURS: dict[str, Any] = {
@@ -148,6 +151,7 @@ PRESETS: dict[str, PointPreset] = {
             | {"recent": 0.0, "smoothing": 0.0, "anchor": "query"},
             convention="corner",
             scale="heads",
+            squashed=True,
         ),
         PointPreset("dift", "cosine of hidden states, each frame by itself", _OURS | {"source": "features"}),
         PointPreset("latents", "control: 3 x 3 patches of the autoencoder's latents", _OURS | {"source": "latents"}),
@@ -206,8 +210,13 @@ def resolve_points(settings: PointSettings, backbone: Backbone, height: int, wid
     preset = get_point_preset(settings.preset or "points")
     chosen = {**preset.settings, **{name: value for name, value in vars(settings).items() if value is not None}}
     source: Source = chosen["source"]
+    if preset.squashed and card.family == "dit" and settings.tokens is None and settings.size is None:
+        stride, (rows, columns) = card.places("points")[0].stride, card.window_grid
+        settings = replace(settings, size=(columns * stride, rows * stride))
     frames = resolve_frames(settings, backbone, height, width, "points")
     site = frames.sites[0]
+    if source == "attention" and len({(each.heads, each.head_dim) for each in frames.sites}) > 1:
+        raise SettingsError("the sites of points have different heads, so that their logits cannot be added; give one")
     heads = chosen.get("heads")
     if heads is not None and not (heads and all(0 <= head < site.heads for head in heads)):
         raise SettingsError(f"heads are {heads}, but the site has {site.heads}; give numbers from 0 on")
