@@ -89,7 +89,7 @@ def descriptors(seen: FrameFeatures, settings: ResolvedPoints) -> FrameFeatures:
 
 def _behind(values: Float[Tensor, "la s d"], sites: int) -> Float[Tensor, "a s ld"]:
     """Returns the heads of several sites, which come site by site, with the channels of a head behind each other."""
-    return values.unflatten(0, (sites, -1)).permute(1, 2, 0, 3).flatten(2)
+    return values.reshape(sites, -1, *values.shape[1:]).permute(1, 2, 0, 3).flatten(2)
 
 
 def _distances(values: Float[Tensor, "1 s c"], centre: float) -> FrameFeatures:
