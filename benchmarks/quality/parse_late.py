@@ -1,9 +1,9 @@
 """Measures whether classes that come into view later are found, on benchmark worlds in which such classes enter.
 
     python benchmarks/quality/parse_late.py --root DIR --out late              # every variant on all clips
-    python benchmarks/quality/parse_late.py --root DIR --out late --clips 4 --variants 'previous;bank+new'
+    python benchmarks/quality/parse_late.py --root DIR --out late --clips 4 --variants 'known;new'
 
-Frame 0 is the anchor; it lacks some class that enters later. A variant with "+new" may make new clusters of what is
+Frame 0 is the anchor; it lacks some class that enters later. A variant with "new" may make new clusters of what is
 unlike all it knows. Each new cluster is named once, as a person would who sees it come up: by the class that most of
 it has in the first frame in which it covers half a percent of the picture. A `*` marks naming by all frames' truth.
 
@@ -33,17 +33,14 @@ from undertow.parsing.labellers import vidseg
 from undertow.world import CLASSES
 
 TURBO = ParseSettings(method="vidseg")
-QUICK = replace(TURBO, discover=True, memory="bank", batch=4)
+NEW = replace(TURBO, discover=True)
 VARIANTS = {
-    "previous": TURBO,
-    "previous+new": replace(TURBO, discover=True),
-    "bank": replace(TURBO, memory="bank"),
-    "bank+new": replace(TURBO, memory="bank", discover=True),
-    "previous+new, batch 4": replace(QUICK, memory="previous"),
-    "bank+new, batch 4": QUICK,
-    "bank+new, novelty 1.3": replace(TURBO, memory="bank", discover=True, novelty=1.3),
-    "bank+new, novelty 2": replace(TURBO, memory="bank", discover=True, novelty=2.0),
-    "bank+new, no places": replace(TURBO, memory="bank", discover=True, place=0.0),
+    "known": TURBO,
+    "new": NEW,
+    "new, batch 4": replace(NEW, batch=4),
+    "new, novelty 1.3": replace(NEW, novelty=1.3),
+    "new, novelty 2": replace(NEW, novelty=2.0),
+    "new, no places": replace(NEW, place=0.0),
     "propagate": replace(TURBO, method="propagate"),
 }
 # Share of the picture from which on a new cluster is seen by who names it.

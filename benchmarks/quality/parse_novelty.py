@@ -37,27 +37,23 @@ def main():
     parser.add_argument("--worlds", type=int, default=4)
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--novelty", default="1.5,2,3,4")
-    parser.add_argument("--memory", default="previous,bank")
     parser.add_argument("--out", type=Path, default=Path("novelty.csv"))
     options = parser.parse_args()
     backbone = load(options.model)
     base = ParseSettings(method="vidseg", tokens=1600, batch=4, discover=True, agree=False, upsampling="bilinear")
-    runs = [(float(n), memory) for n in options.novelty.split(",") for memory in options.memory.split(",")]
-    counts = {run: np.zeros(4) for run in runs}
+    counts = {float(novelty): np.zeros(4) for novelty in options.novelty.split(",")}
     for images, maps in islice(with_late_classes(options.frames), options.worlds):
         known = np.unique(maps[0])
-        for novelty, memory in runs:
-            settings = replace(base, novelty=novelty, memory=memory)
+        for novelty in counts:
+            settings = replace(base, novelty=novelty)
             for result in list(parse(images, {0: maps[0]}, backbone, settings))[1:]:
                 late, new = ~np.isin(maps[result.index], known), ~np.isin(result.labels, known)
-                counts[novelty, memory] += [(late & new).sum(), late.sum(), (~late & new).sum(), (~late).sum()]
+                counts[novelty] += [(late & new).sum(), late.sum(), (~late & new).sum(), (~late).sum()]
         with options.out.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(("novelty", "memory", "found", "false", "late pixels"))
-            for (novelty, memory), (found, late, false, rest) in counts.items():
-                writer.writerow(
-                    (novelty, memory, f"{found / max(late, 1):.3f}", f"{false / max(rest, 1):.4f}", int(late))
-                )
+            writer.writerow(("novelty", "found", "false", "late pixels"))
+            for novelty, (found, late, false, rest) in counts.items():
+                writer.writerow((novelty, f"{found / max(late, 1):.3f}", f"{false / max(rest, 1):.4f}", int(late)))
 
 
 if __name__ == "__main__":

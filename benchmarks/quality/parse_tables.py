@@ -26,7 +26,7 @@ from undertow.benchmarks.parse.making import with_anchors
 from undertow.benchmarks.parse.methods import model_method as parse_method
 from undertow.benchmarks.report.tables import method_table
 from undertow.parsing import ParseSettings
-from undertow.parsing.sharpeners.presets import modulation_for
+from undertow.parsing.modulation import modulation_for
 from undertow.refinement.bilateral import CrfSettings
 
 PLAIN = ParseSettings(method="vidseg")
@@ -119,12 +119,9 @@ def studies(backbone):
                 "no places": replace(TURBO, place=0.0), "no balance": replace(TURBO, balance=0.0),
             },
         ),
-        "classifier": Study(
-            "Classifier (the paper's table 6)",
-            {name: replace(TURBO, classifier=name) for name in ("knn", "mlp", "forest", "adaboost")}
-            | {f"knn, {k} neighbours": replace(TURBO, neighbours=k) for k in (1, 16)},
-            "VSPW (mIoU / mVC8 / mVC16): AdaBoost 34.1 / 82.4 / 79.2, random forest 47.9 / 90.5 / 89.0, "
-            "MLP 47.1 / 89.1 / 87.6, KNN 46.5 / 89.8 / 88.4.",
+        "neighbours": Study(
+            "Labelled tokens that lend a token their mean label",
+            {f"{k} neighbours": replace(TURBO, neighbours=k) for k in (1, 4, 16)},
         ),
         "batch": Study(
             "Frames labelled together (the paper's table 7)",
@@ -145,13 +142,9 @@ def studies(backbone):
             {f"{count} clusters": replace(TURBO, clusters=count) for count in (5, 10, 20, 30, 40, "auto")},
             rules="hungarian-per-video",
         ),
-        "memory": Study(
-            "What later batches are labelled by",
-            {
-                f"{memory}{', new clusters' if discover else ''}": replace(TURBO, memory=memory, discover=discover)
-                for memory in ("previous", "bank")
-                for discover in (False, True)
-            },
+        "discover": Study(
+            "New clusters of what is unlike all that is labelled",
+            {"none": TURBO, "new clusters": replace(TURBO, discover=True)},
         ),
         "agreement": Study(
             "Agreement along correspondences: most tokens one moves between frames",

@@ -17,12 +17,9 @@ import torch
 import torch.nn.functional as functional
 
 from undertow.backbones import Site, load
+from undertow.parsing.modulation import Modulation
 from undertow.parsing.protocols import CoarseBatch
-from undertow.parsing.sharpeners.difference import enlarge
-from undertow.parsing.sharpeners.exact import ExactSharpener
-from undertow.parsing.sharpeners.fast import FastSharpener
-from undertow.parsing.sharpeners.modulation import Modulation
-from undertow.parsing.sharpeners.turbo import TurboSharpener
+from undertow.parsing.sharpeners import ExactSharpener, FastSharpener, TurboSharpener, enlarge
 from undertow.refinement.bilateral import GuidedSettings, upsample_guided
 from undertow.training.validation import Validation
 from undertow.world import FIRST_VALIDATION_SEED, make_scene

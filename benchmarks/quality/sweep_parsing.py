@@ -22,8 +22,8 @@ from undertow.backbones import Noising, inversion_steps, load
 from undertow.backbones.reading.sizes import resize
 from undertow.metrics import ConfusionMatrix
 from undertow.parsing.anchors import nearest_labels, token_labels
-from undertow.parsing.classifiers import NearestNeighbours
 from undertow.parsing.features import normalised, placed
+from undertow.parsing.neighbours import NearestNeighbours
 from undertow.world import CLASSES, FIRST_VALIDATION_SEED, make_family_scene, semantic_map
 
 FAMILIES = ("mixed", "entrances", "look-alikes", "plain", "camera", "deformation")
@@ -71,7 +71,7 @@ def on_grid(values, grid):
 def score(features, maps, grid, total, k=4):
     """Adds a clip's tokens to a confusion matrix."""
     targets, known = token_labels(maps[0], IDS, grid)
-    predicted = NearestNeighbours(features[0][known], targets[known], k)(features[1:].flatten(0, 1)).argmax(1)
+    predicted = NearestNeighbours(features[0][known], targets[known], k)(features[1:].flatten(0, 1))[0].argmax(1)
     truth = torch.cat([nearest_labels(labels, IDS, grid)[0].argmax(1) for labels in maps[1:]])
     total.update(predicted.numpy(), truth.numpy())
 

@@ -22,14 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from undertow.backbones import get_card, random_backbone
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.reading.edits import AddMap, Inject, recording
+from undertow.parsing.modulation import VIDSEG, decoder_sites, modulated_sites, one_hot, transformer_path
+from undertow.parsing.perturbation import blank, blend
 from undertow.parsing.protocols import CoarseBatch
-from undertow.parsing.sharpeners.difference import blend, difference
-from undertow.parsing.sharpeners.exact import ExactSharpener
-from undertow.parsing.sharpeners.fast import FastSharpener
-from undertow.parsing.sharpeners.modulation import decoder_sites, modulated_sites, one_hot, transformer_path
-from undertow.parsing.sharpeners.noise_levels import blank
-from undertow.parsing.sharpeners.presets import VIDSEG
-from undertow.parsing.sharpeners.turbo import TurboSharpener
+from undertow.parsing.sharpeners import ExactSharpener, FastSharpener, TurboSharpener, difference
 
 # The note on the method predicts these ratios to the straightforward way for 10 labels (full size, batch of 14).
 PREDICTED = {

@@ -60,7 +60,7 @@ CASES = [
     ),
     Case("--method propagate without an anchor", lambda k: unlabelled(k, "--method", "propagate"), "none was given"),
     Case("--quality best", lambda k: parse(k, "--quality", "best"), "quality is 'best'; choose"),
-    Case("--classifier tree", lambda k: parse(k, "--classifier", "tree"), "classifier is 'tree'; choose"),
+    Case("--classifier knn", lambda k: parse(k, "--classifier", "knn"), "no such option: --classifier"),
     Case("--batch 0 of parse", lambda k: parse(k, "--batch", "0"), "batch is 0; give 1 or more"),
     Case("--balance 2", lambda k: parse(k, "--balance", "2"), "balance is 2.0"),
     Case("--views tint", lambda k: parse(k, "--views", "tint"), "view 'tint' is not one of overlay"),

@@ -5,8 +5,7 @@ import torch
 
 from undertow.base import SettingsError
 from undertow.parsing import clusters
-from undertow.parsing.clusters import kmeans, nearest
-from undertow.parsing.counting import count_clusters
+from undertow.parsing.clusters import count_clusters, kmeans, nearest
 
 
 def blobs(count, each=40, spread=0.05, seed=0):

@@ -11,7 +11,7 @@ from undertow.base import CueError, SettingsError
 from undertow.masks import VOID
 from undertow.observing.observer import Observer
 from undertow.parsing import Parser, ParseSettings, parse, resolve_parse
-from undertow.parsing.bank import Labelled
+from undertow.parsing.neighbours import Labelled
 from undertow.parsing.parser import make_labeller
 from undertow.refinement.bilateral import CrfSettings
 from undertow.world import make_family_scene, semantic_map
@@ -70,10 +70,9 @@ def test_an_interrupted_run_goes_on_to_equal_results(tiny_like, clip, method):
         assert np.array_equal(one.labels, other.labels)
 
 
-@pytest.mark.parametrize("memory", ["previous", "bank"])
-def test_clusters_without_anchors_resume_too(tiny_like, clip, memory):
+def test_clusters_without_anchors_resume_too(tiny_like, clip):
     images, _ = clip
-    settings = replace(SETTINGS, memory=memory, bank_tokens=300, discover=True)
+    settings = replace(SETTINGS, carried_tokens=300, discover=True)
     whole = list(parse(images, None, tiny_like, settings))
     assert whole[0].ids[:6] == tuple(range(6))
     first = Parser(tiny_like, None, settings)
@@ -140,9 +139,9 @@ def test_one_frame_of_any_size(tiny_like, shape, anchored):
 
 @pytest.mark.parametrize("method", ["vidseg", "emerdiff"])
 def test_clusters_are_as_many_as_asked_for_until_something_new_comes(tiny_like, clip, method):
-    """What was clustered is not new, and the bank may hold few of its tokens."""
+    """What was clustered is not new, and few of its tokens may be carried over."""
     images, _ = clip
-    settings = replace(SETTINGS, method=method, clusters=4, bank_tokens=40, novelty=0.5)
+    settings = replace(SETTINGS, method=method, clusters=4, carried_tokens=40, novelty=0.5)
     results = list(parse(images[:3], None, tiny_like, settings))
     assert {tuple(result.ids) for result in results} == {(0, 1, 2, 3)}
 

@@ -21,10 +21,17 @@ from undertow.drawing import class_palette
 from undertow.masks import VOID, LabelMap, write_label_map
 from undertow.parsing import Parser, ParseResult, ParseSettings
 from undertow.parsing.anchors import classes_of
-from undertow.parsing.editing import apply_names, name_clusters, read_names
-from undertow.parsing.labels import MASKS, NAMES, read_figures, write_labels
+from undertow.parsing.labels import (
+    MASKS,
+    NAMES,
+    ClassPictures,
+    apply_names,
+    name_clusters,
+    read_figures,
+    read_names,
+    write_labels,
+)
 from undertow.parsing.naming import NameTable, read_vocabulary
-from undertow.parsing.pictures import ClassPictures
 from undertow.runs import Folder
 from undertow.video import Clip, Frame
 

@@ -18,11 +18,11 @@ from undertow.masks import VOID, LabelMap
 from undertow.observing.observer import Observer
 from undertow.observing.store import TensorStore
 from undertow.parsing.anchors import balanced, check_anchors, class_shares, classes_of
-from undertow.parsing.labellers.emerdiff import FramewiseLabeller
-from undertow.parsing.labellers.propagate import PropagatingLabeller
-from undertow.parsing.labellers.vidseg import TokenLabeller
-from undertow.parsing.protocols import CoarseBatch, Labeller, ParseResult, Sharpener, make_sharpener
+from undertow.parsing.propagate import PropagatingLabeller
+from undertow.parsing.protocols import CoarseBatch, Labeller, ParseResult, Sharpener
 from undertow.parsing.settings import ParseSettings, ResolvedParse, resolve_parse
+from undertow.parsing.sharpeners import make_sharpener
+from undertow.parsing.vidseg import FramewiseLabeller, TokenLabeller
 from undertow.refinement.bilateral import refine_crf
 from undertow.video import Clip, Frame, Video
 

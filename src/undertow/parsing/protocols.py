@@ -1,18 +1,15 @@
 """What the stages of parsing hand each other: frames with coarse labels, and from these the maps of every pixel."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import Backbone
 from undertow.masks import LabelMap
-from undertow.parsing.settings import ResolvedParse
 from undertow.video import Frame
 
 
@@ -97,24 +94,7 @@ class Labeller(Protocol):
         """
 
     def state(self) -> dict[str, Tensor]:
-        """Returns everything that later batches' labels depend on, by name; see `undertow.parsing.state`."""
+        """Returns everything that later batches' labels depend on, by name."""
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Goes on from what `state` returned."""
-
-
-MakeSharpener = Callable[[Backbone, ResolvedParse], Sharpener]
-
-# Modules that offer `make_sharpener(backbone, resolved) -> Sharpener`, by quality.
-_SHARPENERS = {
-    "turbo": "undertow.parsing.sharpeners.turbo",
-    "fast": "undertow.parsing.sharpeners.fast",
-    "exact": "undertow.parsing.sharpeners.exact",
-}
-
-
-def make_sharpener(backbone: Backbone, resolved: ResolvedParse) -> Sharpener:
-    """Returns the last stage of a run's quality."""
-    module: Any = import_module(_SHARPENERS[resolved.settings.quality])
-    make: MakeSharpener = module.make_sharpener
-    return make(backbone, resolved)

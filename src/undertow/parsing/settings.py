@@ -7,12 +7,11 @@ from typing import Any, Literal
 from undertow.backbones import Backbone, Site
 from undertow.base import SettingsError, option, options_of
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
-from undertow.parsing.sharpeners.modulation import Modulation
+from undertow.parsing.modulation import Modulation
 from undertow.refinement.bilateral import CrfSettings, GuidedSettings
 
 Quality = Literal["exact", "fast", "turbo"]
 Method = Literal["vidseg", "propagate", "emerdiff"]
-ClassifierName = Literal["knn", "mlp", "forest", "adaboost"]
 Upsampling = Literal["guided", "bilinear"]
 
 
@@ -49,8 +48,9 @@ class ParseSettings(FrameSettings):
         "which loses what is small (vidseg).",
         expert=True,
     )
-    classifier: ClassifierName = option("knn", "What labels tokens by those already labelled (vidseg).", expert=True)
-    neighbours: int = option(4, "Of the knn classifier.", expert=True, least=1)
+    neighbours: int = option(
+        4, "How many labelled tokens, the nearest ones, lend a token their mean label (vidseg).", expert=True, least=1
+    )
     place: float | None = option(
         None,
         "Weight of where a token lies, as shares of height and width, beside what it looks like; 0 in the papers, and "
@@ -58,14 +58,11 @@ class ParseSettings(FrameSettings):
         expert=True,
         least=0,
     )
-    memory: Literal["previous", "bank"] = option(
-        "previous",
-        "What later batches are labelled by: the tokens of the previous batch, or a bank of tokens of the whole video; "
-        "tokens of anchors always count (vidseg).",
+    carried_tokens: int = option(
+        8192,
+        "Most tokens of the previous batch that the next one is labelled by, beside those of the anchors (vidseg).",
         expert=True,
-    )
-    bank_tokens: int = option(
-        8192, "Most tokens in the bank, or taken over from the previous batch.", expert=True, least=1
+        least=1,
     )
     discover: bool | None = option(
         None, "Make clusters of tokens unlike all labelled ones (vidseg); by default only without anchors."
@@ -190,5 +187,5 @@ def resolve_parse(
 
 def _about_vidseg(settings: ParseSettings) -> bool:
     """Returns whether something is asked for that only vidseg has: how tokens are classified."""
-    own = ("clusters", "classifier", "memory", "discover", "novelty", "place", "agree")
+    own = ("clusters", "discover", "novelty", "place", "agree")
     return any(getattr(settings, each.name) != each.default for each in options_of(ParseSettings) if each.name in own)

@@ -9,8 +9,7 @@ from diffusers import Transformer2DModel
 from undertow.backbones import Site
 from undertow.backbones.reading.edits import AddMap, Inject, edited, module_at, recording
 from undertow.base import SettingsError
-from undertow.parsing.sharpeners.difference import blend
-from undertow.parsing.sharpeners.modulation import (
+from undertow.parsing.modulation import (
     Modulation,
     decoder_sites,
     modulated_sites,
@@ -19,8 +18,7 @@ from undertow.parsing.sharpeners.modulation import (
     push_direction,
     sampling_steps,
 )
-from undertow.parsing.sharpeners.noise_levels import Level, blank
-from undertow.parsing.sharpeners.perturbation import Pushes
+from undertow.parsing.perturbation import Level, Pushes, blank, blend
 
 CLOSE = 1e-4
 

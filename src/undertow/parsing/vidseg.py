@@ -1,7 +1,11 @@
-"""VidSeg's coarse labels: every token has the class of the labelled tokens that are most like it.
+"""Coarse labels of VidSeg and EmerDiff: every token has the class of the labelled tokens that are most like it.
 
-Source: VidSeg (arXiv 2405.16947), supplementary and released code. One batch after the other: features, labels by a
-classifier that has seen the anchors and the batch before, agreement along correspondences.
+VidSeg (arXiv 2405.16947), supplementary and released code: one batch after the other: features, labels by the nearest
+tokens of the anchors and the batch before, agreement along correspondences.
+
+EmerDiff (Namekata et al., 2024) as VidSeg compares with it: every frame is clustered by itself. How clusters of a
+video's frames were named there is not published; here a cluster has the class that most of its tokens would have of
+their nearest anchor tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +18,9 @@ from undertow.base import SettingsError
 from undertow.masks import LabelMap
 from undertow.observing.observer import Observer
 from undertow.parsing.anchors import majority, nearest_labels, token_labels
-from undertow.parsing.bank import FeatureBank, Labelled, widened
-from undertow.parsing.classifiers import NearestNeighbours, fit_classifier
-from undertow.parsing.clusters import kmeans
-from undertow.parsing.correspondence import follow, vote
-from undertow.parsing.counting import count_clusters
-from undertow.parsing.features import TokenFeatures, extract_tokens
-from undertow.parsing.novelty import find_new, usual_distance
+from undertow.parsing.clusters import count_clusters, kmeans
+from undertow.parsing.features import TokenFeatures, extract_tokens, follow, vote
+from undertow.parsing.neighbours import Labelled, NearestNeighbours, find_new, usual_distance, widened
 from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import ResolvedParse
 from undertow.video import Frame
@@ -46,7 +46,6 @@ class TokenLabeller:
         self.anchors: Labelled | None = None
         self.learned: frozenset[int] = frozenset()
         self.previous: Labelled | None = None
-        self.bank = FeatureBank(self.settings.bank_tokens, self.settings.seed)
         self.usual: float | None = None
         self._last: tuple[tuple[int, ...], TokenFeatures] | None = None
 
@@ -125,22 +124,14 @@ class TokenLabeller:
         self.ids = tuple(range(int(assigned.max()) + 1))
         one_hot = torch.nn.functional.one_hot(assigned, len(self.ids)).float()
         rows, seed = Labelled(tokens.flatten(0, 1), one_hot), (self.settings.seed, first)
-        self.previous = rows.sampled(self.settings.bank_tokens, seed)
+        self.previous = rows.sampled(self.settings.carried_tokens, seed)
 
     def _classified(self, tokens: Float[Tensor, "f s c"]) -> tuple[Float[Tensor, "f m s"], Float[Tensor, "f s"]]:
         """Returns the classes of a batch's tokens, and how far they are from those that are labelled."""
         parts = [part for part in (self.anchors, self.previous) if part is not None]
         known = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-        targets, settings = widened(known.targets, len(self.ids)), self.settings
-        points = tokens.flatten(0, 1)
-        classifier = fit_classifier(
-            settings.classifier, known.tokens, targets, neighbours=settings.neighbours, seed=settings.seed
-        )
-        if isinstance(classifier, NearestNeighbours):
-            labels, distances = classifier.with_distances(points)
-        else:
-            labels = classifier(points)
-            distances = NearestNeighbours(known.tokens, targets, settings.neighbours).with_distances(points)[1]
+        nearest = NearestNeighbours(known.tokens, widened(known.targets, len(self.ids)), self.settings.neighbours)
+        labels, distances = nearest(tokens.flatten(0, 1))
         shape = tokens.shape[:2]
         return labels.reshape(*shape, -1).transpose(1, 2), distances.reshape(shape)
 
@@ -193,18 +184,13 @@ class TokenLabeller:
         """Keeps the batch's tokens with their likeliest classes."""
         classes = torch.nn.functional.one_hot(soft.argmax(1), len(self.ids)).float()
         rows = Labelled(tokens.flatten(0, 1), classes.flatten(0, 1))
-        if self.settings.memory == "bank":
-            self.bank = self.bank.add(rows)
-            self.previous = self.bank.kept
-        else:
-            self.previous = rows.sampled(self.settings.bank_tokens, (self.settings.seed, first))
+        self.previous = rows.sampled(self.settings.carried_tokens, (self.settings.seed, first))
 
     def state(self) -> dict[str, Tensor]:
         """Returns what later batches' labels depend on."""
         tensors = {
             "ids": torch.tensor(self.ids, dtype=torch.int64),
             "learned": torch.tensor(sorted(self.learned), dtype=torch.int64),
-            "seen": torch.tensor(self.bank.seen),
         }
         if self.usual is not None:
             tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
@@ -226,5 +212,32 @@ class TokenLabeller:
         self.learned = frozenset(int(i) for i in tensors["learned"])
         self.usual = float(tensors["usual"]) if "usual" in tensors else None
         self.anchors, self.previous = rows("anchors"), rows("previous")
-        kept = self.previous if self.settings.memory == "bank" and int(tensors["seen"]) else None
-        self.bank = FeatureBank(self.settings.bank_tokens, self.settings.seed, kept, int(tensors["seen"]))
+
+
+class FramewiseLabeller(TokenLabeller):
+    """Clusters frames one by one; without anchors, the numbers of two frames' clusters have nothing in common."""
+
+    @torch.no_grad()
+    def label(
+        self, frames: Sequence[Frame], anchors: Mapping[int, LabelMap], *, backwards: bool = False
+    ) -> CoarseBatch:
+        """Returns the cluster of each token, one-hot, or its cluster's class."""
+        seen = self._observe(frames)
+        self.learn(frames, anchors)
+        soft = torch.stack([self._labelled(tokens) for tokens in seen.tokens])
+        soft = self._given(frames, anchors, soft)
+        maps = soft.reshape(*soft.shape[:2], *self.resolved.grid)
+        return CoarseBatch([f.index for f in frames], [f.image for f in frames], maps, self.ids)
+
+    def _labelled(self, tokens: Float[Tensor, "s c"]) -> Float[Tensor, "m s"]:
+        """Returns the labels of one frame's tokens, one-hot."""
+        wanted, seed = self.settings.clusters, self.settings.seed
+        # A frame cannot have more clusters than tokens, and has as many then.
+        count = count_clusters(tokens, seed=seed) if wanted == "auto" else min(wanted, len(tokens))
+        assigned = kmeans(tokens, count, seed=seed).assigned
+        if self.anchors is None:
+            # Frames may have different numbers of clusters, but a batch has one number of channels.
+            self.ids = tuple(range(max(len(self.ids), 40 if wanted == "auto" else count)))
+            return torch.nn.functional.one_hot(assigned, len(self.ids)).float().T
+        named = self._classified(tokens[None])[0][0].T
+        return majority(assigned.cpu(), named.cpu(), torch.ones(len(tokens), dtype=torch.bool))[0].to(tokens).T

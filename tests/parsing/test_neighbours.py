@@ -1,11 +1,11 @@
-"""The reservoir against algorithm R one token at a time; what is unlike all that is labelled."""
+"""Nearest neighbours against loops; what is unlike all that is labelled."""
 
-import numpy as np
 import pytest
 import torch
-
-from undertow.parsing.bank import FeatureBank, Labelled
 from undertow.parsing.novelty import find_new, settled, usual_distance
+
+from undertow.parsing import neighbours
+from undertow.parsing.neighbours import Labelled, NearestNeighbours
 
 
 def numbered(start, count, classes=2):
@@ -14,42 +14,25 @@ def numbered(start, count, classes=2):
     return Labelled(values, torch.nn.functional.one_hot(values[:, 0].long() % 2, classes).float())
 
 
-def test_the_reservoir_is_algorithm_r():
-    bank, kept, seen = FeatureBank(10, seed=4), [], 0
-    for count in (7, 5, 40, 1, 100):
-        bank = bank.add(numbered(seen, count))
-        first = min(count, 10 - len(kept))
-        kept += range(seen, seen + first)
-        generator = np.random.default_rng((4, seen + first))
-        # Token i, counted from 0, draws a place among i + 1.
-        places = generator.integers(0, seen + first + 1 + np.arange(count - first))
-        for number, place in zip(range(seen + first, seen + count), places, strict=True):
-            if place < 10:
-                kept[place] = number
-        seen += count
-        assert bank.seen == seen
-        assert bank.kept.tokens[:, 0].tolist() == kept
-        assert bank.kept.targets.argmax(1).tolist() == [number % 2 for number in kept]
+def test_neighbours_lend_their_mean_label(monkeypatch):
+    monkeypatch.setattr(neighbours, "_MOST_DISTANCES", 200)
+    tokens, targets = torch.randn(40, 6), torch.rand(40, 4)
+    asked = torch.randn(11, 6)
+    labels, distances = NearestNeighbours(tokens, targets, 4)(asked)
+    for point, label, distance in zip(asked, labels, distances, strict=True):
+        near = sorted(range(40), key=lambda i: float((tokens[i] - point).norm()))[:4]
+        assert torch.allclose(label, targets[near].mean(0), atol=1e-5)
+        assert float(distance) == pytest.approx(float((tokens[near] - point).norm(dim=1).mean()), rel=1e-4)
 
 
-def test_every_token_has_the_same_chance():
-    counts = np.zeros(60)
-    for seed in range(400):
-        bank = FeatureBank(12, seed=seed)
-        for start in range(0, 60, 20):
-            bank = bank.add(numbered(start, 20))
-        counts[bank.kept.tokens[:, 0].int().numpy()] += 1
-    # Expected 80 each, with a standard deviation of 8.
-    assert counts.sum() == 400 * 12
-    assert np.abs(counts.reshape(3, 20).mean(1) - 80).max() < 4 * 8 / np.sqrt(20)
+def test_fewer_tokens_than_neighbours_are_all_asked():
+    tokens, targets = torch.randn(3, 6), torch.rand(3, 4)
+    assert torch.allclose(NearestNeighbours(tokens, targets, 4)(torch.randn(2, 6))[0], targets.mean(0).expand(2, -1))
 
 
 def test_classes_that_come_later_widen_the_labels():
-    bank = FeatureBank(4).add(numbered(0, 4)).add(numbered(4, 200, classes=3))
-    assert bank.kept.targets.shape == (4, 3)
     both = numbered(0, 2) + numbered(0, 3, classes=5)
     assert both.targets.shape == (5, 5) and not both.targets[:, 2:].any()
-    assert FeatureBank(4).add(Labelled(torch.zeros(0, 1), torch.zeros(0, 2))).kept is None
 
 
 def test_a_sample_is_in_order_and_without_repeats():

@@ -1,1 +1,0 @@
-"""What labels the tokens of frames: VidSeg, propagation from anchors, EmerDiff."""

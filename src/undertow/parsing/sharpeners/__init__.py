@@ -1,1 +1,0 @@
-"""What makes maps of pixels from labels of tokens: turbo, fast and exact."""
