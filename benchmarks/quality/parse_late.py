@@ -27,9 +27,8 @@ from undertow.benchmarks.core.protocols import get_protocol
 from undertow.benchmarks.report.tables import Table
 from undertow.masks import VOID
 from undertow.metrics import ConfusionMatrix
-from undertow.parsing import ParseSettings, parse
+from undertow.parsing import ParseSettings, parse, vidseg
 from undertow.parsing.features import TokenFeatures
-from undertow.parsing.labellers import vidseg
 from undertow.world import CLASSES
 
 TURBO = ParseSettings(method="vidseg")
