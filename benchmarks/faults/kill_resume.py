@@ -38,8 +38,8 @@ from undertow.backbones import Backbone, load
 from undertow.base import UndertowError
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import make_methods
-from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.masks import write_label_map
 from undertow.parsing import ParseSettings
 from undertow.points import PointSettings

@@ -19,7 +19,7 @@ from undertow import track
 from undertow.backbones import load
 from undertow.base import atomic_path
 from undertow.benchmarks.core.datasets import open_dataset
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.metrics.calibration import (
     area_under_risk_coverage,
     area_under_roc,

@@ -16,7 +16,7 @@ from PIL import Image
 
 from undertow.backbones import load
 from undertow.base import atomic_path, set_threads
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.benchmarks.parse.methods import WAYS
 from undertow.drawing import ClassView, labelled_panel, marked_row, panel_grid, pca_pictures, time_slice
 from undertow.drawing.panels import scaled

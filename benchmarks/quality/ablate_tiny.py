@@ -22,7 +22,7 @@ from sweep_sites import TUNING, candidate_sites, read_clips, read_features, scor
 
 from undertow.backbones import get_card, load
 from undertow.base import set_threads
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.tracking import TrackSettings
 from undertow.training.denoiser import Grid
 from undertow.training.recipe import TinyRecipe, train_tiny

@@ -23,7 +23,7 @@ import torch
 from sweep_sites import TUNING, read_clips, read_features, score
 
 from undertow.backbones import load
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.tracking import MaskTracker, PresenceModel, TrackSettings
 from undertow.tracking.presence import log_odds
 from undertow.video import Frame

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from undertow.analysis.clips import point_grid
+from undertow.analysis.clips import point_grid, world_prompts
 from undertow.analysis.flow import flows, warp_error
-from undertow.analysis.sites import candidate_sites
-from undertow.analysis.worlds import world_prompts
+from undertow.analysis.scores import candidate_sites
 from undertow.backbones import Backbone, load
 from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, sample
 from undertow.base import set_threads

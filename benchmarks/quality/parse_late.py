@@ -23,7 +23,7 @@ import torch
 from undertow.backbones import load
 from undertow.base import set_threads, write_json, write_text
 from undertow.benchmarks.core.datasets import open_dataset
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.benchmarks.report.tables import Table
 from undertow.masks import VOID
 from undertow.metrics import ConfusionMatrix

@@ -20,10 +20,10 @@ from undertow.base import BarProgress, UndertowError, set_threads, write_text
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import baseline_method
 from undertow.benchmarks.core.outcomes import read_outcomes
-from undertow.benchmarks.core.protocols import EvaluationProtocol, get_protocol
 from undertow.benchmarks.core.runner import run_benchmark
-from undertow.benchmarks.parse.making import with_anchors
+from undertow.benchmarks.core.sample import EvaluationProtocol, get_protocol
 from undertow.benchmarks.parse.methods import model_method as parse_method
+from undertow.benchmarks.parse.posed import with_anchors
 from undertow.benchmarks.report.tables import method_table
 from undertow.parsing import ParseSettings
 from undertow.parsing.modulation import modulation_for

@@ -22,7 +22,7 @@ import numpy as np
 from undertow.affinity import get_preset
 from undertow.backbones import load
 from undertow.benchmarks.core.datasets import open_dataset, select_samples
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.settings import observer_of

@@ -17,7 +17,7 @@ from sweep_sites import TUNING, read_clips, world_clips
 
 from undertow.backbones import Site, load
 from undertow.base import set_threads
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.kernels import ObjectKernel, TunedKernels

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from undertow.analysis.analyze import AnalysisSettings, MotionClip, analyze
-from undertow.analysis.scores import Points, feature_accuracy, matches, score_heads
-from undertow.analysis.sites import candidate_sites, groups
+from undertow.analysis.scores import Points, candidate_sites, feature_accuracy, groups, matches, score_heads
 from undertow.analysis.table import Row, average, ranked, to_csv, to_markdown, with_harmonic
 from undertow.backbones.sampling.guidance import SamplingSettings, sample
 from undertow.base import SettingsError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from undertow.analysis.worlds import FIRST_SEED, motion_clips, world_prompts
+from undertow.analysis.clips import FIRST_SEED, motion_clips, world_prompts
 from undertow.base import SettingsError
 from undertow.world import FIRST_BENCHMARK_SEED, FIRST_VALIDATION_SEED
 

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from undertow.parsing.novelty import find_new, settled, usual_distance
 
 from undertow.parsing import neighbours
-from undertow.parsing.neighbours import Labelled, NearestNeighbours
+from undertow.parsing.neighbours import Labelled, NearestNeighbours, find_new, settled, usual_distance
 
 
 def numbered(start, count, classes=2):

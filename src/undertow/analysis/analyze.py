@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
-from undertow.analysis.scores import Points, Reading, feature_accuracy, score_heads
-from undertow.analysis.sites import candidate_sites, groups
+from undertow.analysis.scores import Points, Reading, candidate_sites, feature_accuracy, groups, score_heads
 from undertow.analysis.table import Rank, Row, average, feature_rows, ranked, score_rows
 from undertow.backbones import Backbone, Noising, Observation, Site
 from undertow.base import Progress, SettingsError, SilentProgress, option

@@ -114,9 +114,9 @@ def bench_run(
     """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run goes on."""
     from undertow.benchmarks.core.datasets import dataset_of, open_dataset, select_samples
     from undertow.benchmarks.core.methods import baselines_of, make_methods
-    from undertow.benchmarks.core.protocols import parse_shard
     from undertow.benchmarks.core.runner import run_benchmark
-    from undertow.benchmarks.parse.making import with_anchors
+    from undertow.benchmarks.core.sample import parse_shard
+    from undertow.benchmarks.parse.posed import with_anchors
     from undertow.benchmarks.report.writing import write_report
 
     set_threads(threads)

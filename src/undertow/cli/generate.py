@@ -53,7 +53,7 @@ def generate(
     import numpy as np
     from PIL import Image
 
-    from undertow.analysis.sites import candidate_sites
+    from undertow.analysis.scores import candidate_sites
     from undertow.backbones import load
     from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, guided_sites, sample
     from undertow.base import atomic_path, write_json

@@ -136,8 +136,7 @@ def analyze(
 
     from undertow.analysis.analyze import AnalysisSettings, MotionClip
     from undertow.analysis.analyze import analyze as look_into
-    from undertow.analysis.clips import GRIDS, filmed_clip, generated_clips, read_prompts
-    from undertow.analysis.worlds import motion_clips, world_prompts
+    from undertow.analysis.clips import GRIDS, filmed_clip, generated_clips, motion_clips, read_prompts, world_prompts
     from undertow.analysis.writing import write_analysis
     from undertow.backbones import load, locate
     from undertow.backbones.sampling.guidance import SamplingSettings

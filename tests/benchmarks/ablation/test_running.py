@@ -17,8 +17,8 @@ from undertow.benchmarks.ablation.tables import Row
 from undertow.benchmarks.ablation.variants import Scale, Variant, make_ablations
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.outcomes import by_method, read_outcomes
-from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.benchmarks.masks.methods import model_method
 from undertow.tracking import TrackSettings
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter

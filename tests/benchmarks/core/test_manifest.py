@@ -9,8 +9,8 @@ import torch
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.manifest import Manifest, Means, Measured, device_name, read_manifest
 from undertow.benchmarks.core.methods import Method, baseline_method
-from undertow.benchmarks.core.protocols import get_protocol
 from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.core.sample import get_protocol
 
 
 def test_it_says_what_was_measured_with_what_and_when(folders: Path, tmp_path: Path) -> None:

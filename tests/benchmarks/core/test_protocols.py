@@ -1,7 +1,7 @@
 import pytest
 
 from undertow.base import SettingsError
-from undertow.benchmarks.core.protocols import get_protocol
+from undertow.benchmarks.core.sample import get_protocol
 
 
 def test_full_shows_every_frame() -> None:

@@ -10,9 +10,9 @@ from undertow.base import JsonProgress, MaskError, SettingsError, SilentProgress
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import Method, baseline_method, make_methods
 from undertow.benchmarks.core.outcomes import read_outcomes
-from undertow.benchmarks.core.protocols import EvaluationProtocol
 from undertow.benchmarks.core.runner import run_benchmark
-from undertow.benchmarks.masks.baselines import Predictor
+from undertow.benchmarks.core.sample import EvaluationProtocol
+from undertow.benchmarks.masks.methods import Predictor
 from undertow.benchmarks.report.writing import write_report
 from undertow.masks import LabelMap
 from undertow.metrics import SequenceEvaluator

@@ -6,8 +6,8 @@ import pytest
 from undertow.base import JsonProgress, MemoryBudgetError, SettingsError
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import Method, baseline_method
-from undertow.benchmarks.core.protocols import get_protocol
 from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.benchmarks.engines.units import Advanced, Finished, Loaded, MeasureUnit, UnitFailed, perform
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from undertow.base import SettingsError
-from undertow.benchmarks.masks.baselines import FlowSettings, carry, copy_labels, flow_labels
+from undertow.benchmarks.masks.methods import FlowSettings, carry, copy_labels, flow_labels
 
 
 def texture(seed: int, height: int, width: int) -> np.ndarray:

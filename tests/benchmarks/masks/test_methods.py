@@ -10,10 +10,9 @@ from diffusers import DDIMScheduler
 from undertow.base import SettingsError, WeightsUnavailable
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import baseline_method, make_methods
-from undertow.benchmarks.core.protocols import get_protocol
 from undertow.benchmarks.core.runner import run_benchmark
-from undertow.benchmarks.masks.baselines import FlowSettings, flow_method
-from undertow.benchmarks.masks.methods import model_method
+from undertow.benchmarks.core.sample import get_protocol
+from undertow.benchmarks.masks.methods import FlowSettings, flow_method, model_method
 from undertow.tracking import TrackSettings, track
 from undertow.video import Video
 

@@ -8,12 +8,18 @@ from undertow.backbones import load
 from undertow.base import CueError, SettingsError
 from undertow.benchmarks.core.datasets import dataset_of, open_dataset
 from undertow.benchmarks.core.methods import baseline_method, make_methods
-from undertow.benchmarks.core.protocols import get_protocol
 from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.parse.baselines import ColourSettings, colour_features, colour_labels, nearest_shares
-from undertow.benchmarks.parse.making import with_anchors
-from undertow.benchmarks.parse.methods import model_method, parse_ways
+from undertow.benchmarks.parse.methods import (
+    ColourSettings,
+    colour_features,
+    colour_labels,
+    model_method,
+    nearest_shares,
+    parse_ways,
+)
+from undertow.benchmarks.parse.posed import with_anchors
 from undertow.masks import VOID
 from undertow.parsing import ParseSettings, parse
 from undertow.video import Video

@@ -7,9 +7,8 @@ from undertow.base import SettingsError
 from undertow.benchmarks.core.datasets import dataset_of
 from undertow.benchmarks.core.jobs import MakeJob
 from undertow.benchmarks.core.methods import baseline_method, baselines_of, make_methods
-from undertow.benchmarks.core.protocols import get_protocol
-from undertow.benchmarks.points.baselines import carry_points, dense_flow, lucas_kanade
-from undertow.benchmarks.points.methods import PointModel, model_method
+from undertow.benchmarks.core.sample import get_protocol
+from undertow.benchmarks.points.methods import PointModel, carry_points, dense_flow, lucas_kanade, model_method
 from undertow.benchmarks.points.sample import back_again
 from undertow.points import PointSettings, track_points
 
@@ -61,7 +60,7 @@ def test_a_method_follows_as_track_points_does():
     frames = np.stack(clip(3))
     queries = np.array([[0, 40.0, 40.0], [2, 80.0, 50.0]])
     settings = PointSettings(preset="pixels", size=(128, 96))
-    predict = MakeJob(PointModel, "points", "tiny", settings, "cpu")(get_protocol("lab"))
+    predict = MakeJob(PointModel, "tiny", settings, "cpu")(get_protocol("lab"))
     found = predict(iter(frames), queries)
     wanted = track_points(frames, queries, settings=settings)
     np.testing.assert_array_equal(found.tracks, wanted.tracks)

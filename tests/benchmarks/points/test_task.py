@@ -13,7 +13,7 @@ from undertow.base import SettingsError
 from undertow.benchmarks.core.methods import Method, baseline_method
 from undertow.benchmarks.core.runner import run_benchmark, score_folder
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.points.baselines import still_points
+from undertow.benchmarks.points.methods import still_points
 from undertow.benchmarks.points.sample import PointSample, Tracks, read_tracks, write_tracks
 from undertow.metrics.tapvid import scale_points, tapvid_metrics
 

@@ -14,7 +14,7 @@ from undertow.benchmarks.core.methods import Method, baseline_method
 from undertow.benchmarks.core.outcomes import read_outcomes
 from undertow.benchmarks.core.runner import run_benchmark, score_folder
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.refer.baselines import everything, nothing
+from undertow.benchmarks.refer.methods import everything, nothing
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample
 from undertow.metrics.confusion import ClassMacroEvaluator
 from undertow.metrics.referring import ReferringImageEvaluator, score_expression, summarise_expressions

@@ -16,10 +16,9 @@ from undertow.base import SettingsError
 from undertow.benchmarks.ablation.texts import TEXTS_DIGEST, Texts
 from undertow.benchmarks.ablation.variants import Variant
 from undertow.benchmarks.core.methods import Method
-from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.masks.baselines import Predictor
-from undertow.benchmarks.masks.methods import model_method
+from undertow.benchmarks.masks.methods import Predictor, model_method
 from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import LabelMap, object_ids
 from undertow.refinement import SamSettings, load_segmenter, refinement_settings

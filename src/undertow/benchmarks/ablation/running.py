@@ -22,9 +22,8 @@ from undertow.benchmarks.ablation.variants import Ablation, Scale, Variant, make
 from undertow.benchmarks.ablation.writing import Measured, write_ablations
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome, by_method, read_outcomes
-from undertow.benchmarks.core.protocols import EvaluationProtocol, get_protocol
 from undertow.benchmarks.core.runner import choose_rules, run_benchmark, unit_fingerprint
-from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.sample import EvaluationProtocol, Sample, get_protocol
 from undertow.benchmarks.masks.sample import MaskSample
 from undertow.refinement import segmenter_at_hand
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from undertow.base import Progress, SettingsError, UndertowError
-from undertow.benchmarks.core.findings import Finding
+from undertow.benchmarks.core.files import Finding
 from undertow.benchmarks.core.sample import Sample
 from undertow.benchmarks.core.task import TASKS, get_task
 from undertow.masks.labels import listed

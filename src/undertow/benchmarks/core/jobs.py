@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,8 +12,9 @@ from jaxtyping import UInt8
 
 from undertow.backbones import Backbone, load
 from undertow.base import SilentProgress
+from undertow.base.options import assigned
 from undertow.benchmarks.core.methods import Method, weights_facts
-from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.runs.task import Given
 from undertow.tasks import TASKS
 from undertow.video import Clip, Video
@@ -25,19 +26,35 @@ class JobPredictor(ABC):
 
     Attributes:
         task: Name of the task in `undertow.tasks`.
+        asked: What the benchmark calls it.
+        sites: Purposes of the model's sites that are read; what lies behind them is not loaded.
         backbone: The model.
         settings: Options, of the task's class.
-        sites: Purposes of the model's sites that are read; what lies behind them is not loaded.
     """
 
+    task: ClassVar[str]
+    asked: ClassVar[str]
     sites: ClassVar[tuple[str, ...]]
-    task: str
     backbone: Backbone
     settings: Any
 
     @abstractmethod
     def __call__(self, images: Iterator[UInt8[np.ndarray, "h w 3"]], cues: Any) -> Any:
         """Returns what the wing's task asks of a method, see `BenchmarkTask.predict`."""
+
+    @classmethod
+    @abstractmethod
+    def chosen(cls, preset: str | None, settings: Any) -> Any:
+        """Returns settings, the usual ones if there are none, with what a preset changes of them.
+
+        Raises:
+            SettingsError: if there is no such preset.
+        """
+
+    @classmethod
+    def described(cls, settings: Any, device: str | None) -> tuple[Sequence[str | None], Mapping[str, Any]]:
+        """Returns what of settings is part of a method's name, and what decides its results besides them."""
+        return (), {}
 
     def results(self, images: Iterable[UInt8[np.ndarray, "h w 3"]], cues: Any) -> Iterator[Any]:
         """Yields the job's result of every image.
@@ -57,7 +74,6 @@ class MakeJob:
 
     Attributes:
         kind: Class of the predictor.
-        task: Name of the task.
         model: Name or folder of a model.
         settings: Options; the protocol's token budget applies unless they name a size.
         device: Where the model runs.
@@ -65,7 +81,6 @@ class MakeJob:
     """
 
     kind: type[JobPredictor]
-    task: str
     model: str | Path
     settings: Any
     device: str | None = None
@@ -77,22 +92,42 @@ class MakeJob:
         if settings.tokens is None and settings.size is None:
             settings = replace(settings, tokens=protocol.tokens)
         backbone = load(self.model, device=self.device, dtype=self.dtype, sites=self.kind.sites)
-        return self.kind(self.task, backbone, settings)
+        return self.kind(backbone, settings)
 
-    def method(self, task: str, name: str, **facts: Any) -> Method:
-        """Returns the method.
 
-        Args:
-            task: What it can be asked, by the benchmark's name.
-            name: Its name.
-            facts: What else decides its results.
+def job_method(
+    kind: type[JobPredictor],
+    model: str | Path,
+    preset: str | None = None,
+    settings: Any = None,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    label: str | None = None,
+    assignments: Sequence[str] = (),
+) -> Method:
+    """Returns a task done by a model as a method, named "model+preset+..." with what of it is given.
 
-        Raises:
-            SettingsError: if the model is unknown.
-            WeightsUnavailable: if the weights are unavailable.
-        """
-        about = {"model": weights_facts(self.model), "device": self.device, "dtype": self.dtype}
-        return Method(name, self, {**about, **asdict(self.settings), **facts}, task, self.device)
+    Args:
+        kind: What drives the job.
+        model: Name or folder of a model.
+        preset: A preset of the task, `None` for the model's own.
+        settings: Options of the task; the protocol's token budget applies unless they name a size.
+        device: Where the model runs.
+        dtype: Number type of the model.
+        label: Method name, if not as above.
+        assignments: Settings that are changed, see `undertow.base.options.assigned`.
+
+    Raises:
+        SettingsError: if the preset or model is unknown.
+        WeightsUnavailable: if the weights are unavailable.
+    """
+    chosen = assigned(kind.chosen(preset, settings), assignments)
+    parts, facts = kind.described(chosen, device)
+    name = label or named(Path(model).name, preset, *parts, assignments=assignments)
+    about = {"model": weights_facts(model), "device": device, "dtype": dtype}
+    make = MakeJob(kind, model, chosen, device, dtype)
+    return Method(name, make, {**about, **asdict(chosen), **facts}, kind.asked, device)
 
 
 def named(*parts: str | None, assignments: Sequence[str] = ()) -> str:

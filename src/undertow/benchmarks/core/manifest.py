@@ -21,7 +21,7 @@ from undertow import __version__
 from undertow.base import SettingsError, exclusive, remove_leftovers, write_json
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import MANIFEST
-from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.sample import EvaluationProtocol
 
 FORMAT = "undertow benchmark manifest 1"
 PACKAGES = ("torch", "numpy", "diffusers", "transformers", "opencv-python-headless", "av", "ray")

@@ -10,8 +10,7 @@ from jaxtyping import UInt8
 
 from undertow.base import MaskError
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome
-from undertow.benchmarks.core.protocols import EvaluationProtocol
-from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.sample import EvaluationProtocol, Sample
 from undertow.benchmarks.core.task import get_task
 from undertow.video import Video
 

@@ -1,6 +1,6 @@
 """What is compared: a method is a name, the settings that decide its results, and a way to make a predictor.
 
-Each wing has the baselines of its task in `baselines.BASELINES`, and what models do of it in `methods.model_method`.
+Each wing has in its module `methods` the baselines of its task (`BASELINES`) and what models do of it (`model_method`).
 Methods travel to worker processes, so what makes their predictors is a function or a frozen dataclass of a module.
 """
 
@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from undertow.base import SettingsError
-from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.benchmarks.core.task import TASKS, get_task
 
 MakePredictor = Callable[[EvaluationProtocol], Callable[..., Any]]
@@ -72,7 +71,7 @@ def baselines_of(task: str) -> Mapping[str, Baseline]:
     found: dict[str, Baseline] = {}
     for wing in (get_task(task).predictors, task):
         if wing is not None:
-            found |= import_module(f"undertow.benchmarks.{wing}.baselines").BASELINES
+            found |= import_module(f"undertow.benchmarks.{wing}.methods").BASELINES
     return found
 
 
@@ -118,10 +117,11 @@ def make_methods(
     methods = [baseline_method(name) for name in baselines]
     presets = list(presets)
     for model in models:
-        # Where no model does a task, what is asked of it is said when it is run.
-        wing = task if find_spec(f"undertow.benchmarks.{task}.methods") else "masks"
-        model_method = import_module(f"undertow.benchmarks.{wing}.methods").model_method
-        methods += [model_method(model, preset, **options) for preset in presets]
+        wing = import_module(f"undertow.benchmarks.{task}.methods")
+        if not hasattr(wing, "model_method"):
+            # Where no model does a task, what is asked of it is said when it is run.
+            wing = import_module("undertow.benchmarks.masks.methods")
+        methods += [wing.model_method(model, preset, **options) for preset in presets]
     return methods
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from undertow import __version__
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.benchmarks.core.datasets import DATASETS, get_dataset
-from undertow.benchmarks.core.findings import folder_remedy
+from undertow.benchmarks.core.files import folder_remedy
 from undertow.benchmarks.core.manifest import Manifest, Means, Measured
 from undertow.benchmarks.core.methods import Method, baselines_of
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome, outcome_path, read_outcome
-from undertow.benchmarks.core.protocols import EvaluationProtocol, choose_shard, get_protocol
-from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.sample import EvaluationProtocol, Sample, choose_shard, get_protocol
 from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.engines import check_engine, run_units, worker_threads
 from undertow.benchmarks.engines.units import MeasureUnit, ScoreUnit

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from undertow.base import MaskError, SettingsError
-from undertow.benchmarks.core.findings import Finding, file_remedy, folder_remedy
+from undertow.benchmarks.core.files import Finding, file_remedy, folder_remedy
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.sample import Sample
 

@@ -12,8 +12,7 @@ from undertow.base import MemoryBudgetError, UndertowError, remove_leftovers, se
 from undertow.benchmarks.core.measuring import Steps, measure, score
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome, outcome_path
-from undertow.benchmarks.core.protocols import EvaluationProtocol
-from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.sample import EvaluationProtocol, Sample
 from undertow.benchmarks.core.task import get_task
 
 

@@ -1,4 +1,7 @@
-"""Folders of videos with masks on some frames: your own, PUMaVOS, and the long videos of AFB-URR and CLVOS23."""
+"""Folders of videos with masks on some frames: your own, PUMaVOS, the long videos of AFB-URR and CLVOS23, and worlds.
+
+Benchmark worlds are clips of the procedural world, whose objects are followed from their first masks.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,9 +10,11 @@ from pathlib import Path
 from undertow.base import SettingsError
 from undertow.benchmarks.core.datasets import Dataset
 from undertow.benchmarks.core.files import pair, read_list
+from undertow.benchmarks.core.worlds import world_dataset
 from undertow.benchmarks.masks.davis import mask_sample
 from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import object_ids
+from undertow.world import SUITES, WorldClip
 
 
 def late_sample(dataset: str, name: str, frames: Path, masks: Path) -> MaskSample:
@@ -133,6 +138,21 @@ def _long(name: str, title: str, source: str, count: int) -> Dataset:
     )
 
 
+def _suite(suite: str) -> Dataset:
+    def open_clip(clip: WorldClip, folder: Path) -> MaskSample:
+        return mask_sample(suite, clip.name, folder / "frames", folder / "masks")
+
+    return world_dataset(
+        suite,
+        suite,
+        open_clip,
+        task="masks",
+        title=f"benchmark clips of the procedural world, '{suite}'",
+        truth="masks/<frame>.png",
+        rules=("davis-2017",),
+    )
+
+
 DATASETS = (
     _folders("mask-folders", "", "videos with masks on some frames, objects joining when they appear", "your own"),
     _folders(
@@ -154,4 +174,5 @@ DATASETS = (
         "https://github.com/Amir4g/CLVOS23; CC BY-NC-SA 4.0",
         9,
     ),
+    *(_suite(suite) for suite in SUITES),
 )

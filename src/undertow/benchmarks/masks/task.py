@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from undertow.base import MaskError, SettingsError, UndertowError
-from undertow.benchmarks.core.findings import Finding, frame_findings, gap_findings, is_black_and_white
+from undertow.benchmarks.core.files import Finding, frame_findings, gap_findings, is_black_and_white
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import BenchmarkTask, Images
-from undertow.benchmarks.masks.sample import MaskSample
-from undertow.benchmarks.masks.scoring import MaskEvaluator, asked_objects
+from undertow.benchmarks.masks.sample import MaskEvaluator, MaskSample, asked_objects
 from undertow.masks import VOID, LabelMap, object_ids, write_label_map
 from undertow.metrics import MASK_RULES, DatasetSummary, MaskRules, YouTubeVosSummary
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from undertow.base import SettingsError, inside, whole
 from undertow.benchmarks.core.datasets import Dataset
-from undertow.benchmarks.core.files import pair, read_json
-from undertow.benchmarks.core.findings import Finding
+from undertow.benchmarks.core.files import Finding, pair, read_json
 from undertow.benchmarks.masks.sample import MaskSample
 
 SPLITS = ("valid", "train", "test")

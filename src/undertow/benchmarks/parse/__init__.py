@@ -1,4 +1,4 @@
-"""Semantic classes: sample, task, methods, baselines, scoring and datasets."""
+"""Semantic classes: sample, task, methods, scoring and datasets."""
 
 #: The datasets by the module that describes them.
 DATASETS = {

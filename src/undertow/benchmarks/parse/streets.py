@@ -11,7 +11,7 @@ from pathlib import Path
 
 from undertow.base import SettingsError
 from undertow.benchmarks.core.datasets import Dataset
-from undertow.benchmarks.parse.making import by_video, images_of, semantic_sample
+from undertow.benchmarks.parse.posed import by_video, images_of, semantic_sample
 from undertow.benchmarks.parse.sample import LabelCoding, SemanticSample
 from undertow.benchmarks.parse.task import ParseTask
 

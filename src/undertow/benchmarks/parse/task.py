@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from undertow.base import MaskError, SettingsError, UndertowError
-from undertow.benchmarks.core.findings import Finding, frame_findings, gap_findings
+from undertow.benchmarks.core.files import Finding, frame_findings, gap_findings
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import BenchmarkTask, Evaluator, Images
 from undertow.benchmarks.parse.sample import SemanticSample, read_values, write_values

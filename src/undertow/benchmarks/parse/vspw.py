@@ -9,7 +9,7 @@ import numpy as np
 from undertow.base import SettingsError, inside, whole
 from undertow.benchmarks.core.datasets import Dataset
 from undertow.benchmarks.core.files import annotations, folder_frames, pair, read_json, read_list
-from undertow.benchmarks.parse.making import semantic_sample
+from undertow.benchmarks.parse.posed import semantic_sample
 from undertow.benchmarks.parse.sample import LabelCoding, SemanticSample
 from undertow.benchmarks.parse.task import ParseTask
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample, read_values

@@ -1,4 +1,4 @@
-"""Tracks of points: sample, task, methods, baselines and datasets."""
+"""Tracks of points: sample, task, methods and datasets."""
 
 #: The datasets by the module that describes them.
 DATASETS = {

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from undertow.base import SettingsError
-from undertow.benchmarks.core.findings import Finding, folder_remedy, frame_findings
+from undertow.benchmarks.core.files import Finding, folder_remedy, frame_findings
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import BenchmarkTask, Images, Measurement
 from undertow.benchmarks.points.sample import PointSample, Tracks, back_again, mask_problem, read_tracks, write_tracks

@@ -1,4 +1,4 @@
-"""Referring expressions: sample, task, baselines, scoring and datasets."""
+"""Referring expressions: sample, task, methods, scoring and datasets."""
 
 #: The datasets by the module that describes them.
 DATASETS = {

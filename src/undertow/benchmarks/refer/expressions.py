@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from undertow.base import SettingsError, inside, whole
 from undertow.benchmarks.core.datasets import Dataset
-from undertow.benchmarks.core.files import folder_frames, pair, read_json
-from undertow.benchmarks.core.findings import Finding
+from undertow.benchmarks.core.files import Finding, folder_frames, pair, read_json
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample, RunTruth, Truth
 from undertow.metrics.referring import IGNORE
 

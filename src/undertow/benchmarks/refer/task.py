@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, UInt16
 from PIL import Image
 
 from undertow.base import MaskError, SettingsError, UndertowError, atomic_path
-from undertow.benchmarks.core.findings import Finding, file_remedy, frame_findings, holds_frames
+from undertow.benchmarks.core.files import Finding, file_remedy, frame_findings, holds_frames
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.sample import Sample
 from undertow.benchmarks.core.task import BenchmarkTask, Evaluator, Images

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from undertow.benchmarks.core.methods import Baseline
-from undertow.benchmarks.core.protocols import EvaluationProtocol
+from undertow.benchmarks.core.sample import EvaluationProtocol
 
 Images = Iterator[UInt8[np.ndarray, "h w 3"]]
 ReferPredictor = Callable[[Images, str], Iterator[Bool[np.ndarray, "h w"]]]
