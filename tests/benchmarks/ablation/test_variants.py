@@ -6,9 +6,9 @@ import pytest
 
 from undertow.backbones import get_card
 from undertow.base import SettingsError
+from undertow.benchmarks.ablation.methods import DAVIS, ObjectTexts, texts_of
 from undertow.benchmarks.ablation.running import EXTRAS, choose, narrowed
 from undertow.benchmarks.ablation.tables import PAPER
-from undertow.benchmarks.ablation.texts import DAVIS, ObjectTexts, texts_of
 from undertow.benchmarks.ablation.variants import MOST_STEPS, Scale, head_sites, level, make_ablations
 from undertow.benchmarks.masks.sample import MaskSample
 from undertow.world import SUITES

@@ -13,10 +13,8 @@ from undertow.benchmarks.core.methods import baseline_method
 from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.runner import run_benchmark
 from undertow.benchmarks.report.charts import curve
-from undertow.benchmarks.report.published import PUBLISHED
-from undertow.benchmarks.report.tables import published_table
-from undertow.benchmarks.report.worst import worst_frames
-from undertow.benchmarks.report.writing import write_report
+from undertow.benchmarks.report.tables import PUBLISHED, published_table
+from undertow.benchmarks.report.writing import worst_frames, write_report
 
 VOID = {"meta", "img", "br", "path", "use", "rect", "line", "circle"}
 

@@ -10,9 +10,8 @@ from jaxtyping import Float
 
 from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError, atomic_path
-from undertow.benchmarks.ablation.methods import Seconds
+from undertow.benchmarks.ablation.methods import ObjectTexts, Seconds
 from undertow.benchmarks.ablation.tables import PAPER, SETTING, Found, Row, titled
-from undertow.benchmarks.ablation.texts import ObjectTexts
 from undertow.benchmarks.ablation.variants import Ablation
 from undertow.benchmarks.report import charts
 from undertow.benchmarks.report.charts import COLOURS, STEPS, mean_curve, new_figure

@@ -1,7 +1,13 @@
-"""Variants as methods of the benchmark runner, and what they take on the first frames of a sequence."""
+"""Variants as methods of the benchmark runner, what they take on a sequence's first frames, and the words they are told.
+
+Those are class names and captions of the objects, for the paper's table 1. Those of the worlds are made from their
+scenes. Those of DAVIS were written by hand, short enough for a small text encoder: the paper takes captions of BLIP-2
+of each object, cut out with a margin on a masked background.
+"""
 
 import hashlib
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,10 +19,10 @@ from jaxtyping import UInt8
 
 from undertow.backbones import ImageUNet, load
 from undertow.base import SettingsError
-from undertow.benchmarks.ablation.texts import TEXTS_DIGEST, Texts
 from undertow.benchmarks.ablation.variants import Variant
+from undertow.benchmarks.core.files import shipped_rows
 from undertow.benchmarks.core.methods import Method
-from undertow.benchmarks.core.sample import EvaluationProtocol
+from undertow.benchmarks.core.sample import EvaluationProtocol, Sample
 from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.masks.methods import Predictor, model_method
 from undertow.benchmarks.masks.sample import MaskSample
@@ -25,6 +31,52 @@ from undertow.refinement import SamSettings, load_segmenter, refinement_settings
 from undertow.tracking import ObjectKernel, Refiner, SegmenterRefiner, TrackSettings, TunedKernels, make_refiner, track
 from undertow.tracking.tuning import get_tuning, tune
 from undertow.video import Video
+from undertow.world import SUITES
+from undertow.world.captions import phrase, place
+
+
+@dataclass(frozen=True)
+class ObjectTexts:
+    """A class name, and a sentence about the object."""
+
+    class_name: str
+    caption: str
+
+    def of(self, kind: str) -> str:
+        """Returns the text of a kind, "class" or "caption"."""
+        return self.class_name if kind == "class" else self.caption
+
+
+Texts = Mapping[str, Mapping[int, ObjectTexts]]
+"""Texts of objects by id, by whatever tells videos apart."""
+
+DAVIS = {
+    row["sequence"]: (row["class"], row["caption"])
+    for row in shipped_rows("undertow.benchmarks.ablation", "davis_texts.csv")
+}
+TEXTS_DIGEST = hashlib.sha256(json.dumps(DAVIS, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def texts_of(sample: Sample) -> dict[int, ObjectTexts]:
+    """Returns what the objects of a sample are called, by id; nothing if nobody has written it down."""
+    if not isinstance(sample, MaskSample):
+        return {}
+    for clip in SUITES.get(sample.dataset, ()):
+        if clip.name == sample.name:
+            things = clip.scene().things
+            size = (clip.height, clip.width)
+            return {
+                number: ObjectTexts(
+                    things[number - 1].shape.kind,
+                    f"a {phrase(things[number - 1], size)} is {place(things[number - 1], size)}.",
+                )
+                for number in sample.ids
+            }
+    if sample.name in DAVIS:
+        # All objects of a sequence share its text: nobody has named them one by one.
+        return dict.fromkeys(sample.ids, ObjectTexts(*DAVIS[sample.name]))
+    return {}
+
 
 FRAMES = 12
 # Steps of tuning that are timed; all of them take the same.
@@ -121,7 +173,7 @@ def variant_method(
     Args:
         model: Name or folder of a model.
         variant: What is changed of the default.
-        texts: Class names and captions of objects, see `undertow.benchmarks.ablation.texts`.
+        texts: Class names and captions of objects, see `undertow.benchmarks.ablation.methods`.
         device: Where the model runs.
         dtype: Number type of the model.
         segmenter: What "sam" prompts.

@@ -10,14 +10,15 @@ from undertow.base import Progress, SettingsError, SilentProgress, write_json
 from undertow.benchmarks.ablation.figures import gather_conditionings
 from undertow.benchmarks.ablation.methods import (
     TUNING_STEPS,
+    ObjectTexts,
     Seconds,
     load_image_model,
     masks_digest,
+    texts_of,
     time_method,
     unique_variants,
     variant_method,
 )
-from undertow.benchmarks.ablation.texts import ObjectTexts, texts_of
 from undertow.benchmarks.ablation.variants import Ablation, Scale, Variant, make_ablations
 from undertow.benchmarks.ablation.writing import Measured, write_ablations
 from undertow.benchmarks.core.methods import Method

@@ -3,7 +3,6 @@
 Sources: DRIFT (Kim et al. 2025, arXiv 2511.19936), tables 1, 2, 4, 5, 7 and figures 3, 4, 5, 7.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -276,8 +275,3 @@ def _learned(name: str, title: str, tuning: TuningSettings, **where: Any) -> Var
     assert usual is not None
     own = name if usual.steps == tuning.steps else f"{name}-{tuning.steps}"
     return Variant(own, title, text="null", tuning=tuning, **where)
-
-
-def texts_needed(ablations: Mapping[str, Ablation]) -> bool:
-    """Returns whether any variant is conditioned on a class name or a caption."""
-    return any(variant.text in ("class", "caption") for each in ablations.values() for variant in each.variants)

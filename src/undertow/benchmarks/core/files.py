@@ -1,9 +1,11 @@
 """What lies on disk: lists, JSON, frames and annotations of datasets, and what is wrong or missing there."""
 
+import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -54,6 +56,12 @@ def read_json(path: Path) -> Any:
         raise SettingsError(f"'{path}' cannot be read ({error.strerror}); check --root") from error
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not JSON ({error}); fetch it again") from error
+
+
+def shipped_rows(package: str, name: str) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file that ships with a package."""
+    with resources.files(package).joinpath(name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @lru_cache(maxsize=3)

@@ -4,15 +4,15 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from undertow.base import SettingsError
+from undertow.benchmarks.core.files import shipped_rows
 from undertow.benchmarks.core.outcomes import Outcome, by_method
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.report.published import published_rows
 from undertow.metrics import paired_bootstrap
 
 OBJECT_COLUMNS = (
@@ -29,6 +29,40 @@ OBJECT_COLUMNS = (
     "J&F",
     "seconds_per_frame",
 )
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of a paper, as it is printed.
+
+    The figures were obtained with weights, sizes and hardware of their authors; a row says nothing about what this
+    library would measure with the same weights.
+
+    Attributes:
+        method: As the paper calls it.
+        figures: Percent by measure.
+        source: The paper.
+        note: What else decides the row.
+    """
+
+    method: str
+    figures: Mapping[str, float]
+    source: str
+    note: str = ""
+
+
+def _published() -> dict[str, tuple[Published, ...]]:
+    """Returns the rows of published.csv, where "|" stands between measures and a space between figures."""
+    found: dict[str, tuple[Published, ...]] = {}
+    for row in shipped_rows("undertow.benchmarks.report", "published.csv"):
+        figures = dict(zip(row["measures"].split(" | "), map(float, row["figures"].split()), strict=True))
+        published = Published(row["method"], figures, row["source"], row["note"])
+        found[row["dataset"]] = (*found.get(row["dataset"], ()), published)
+    return found
+
+
+#: What papers print for a dataset, to stand beside our own rows and be marked as theirs.
+PUBLISHED = _published()
 
 
 @dataclass(frozen=True)
@@ -117,7 +151,7 @@ def method_table(outcomes: Sequence[Outcome]) -> Table:
 def published_table(outcomes: Sequence[Outcome]) -> Table | None:
     """Returns what papers print for the dataset in the columns of `method_table`, `None` if nothing is known."""
     task = get_task(outcomes[0].task)
-    published = published_rows(outcomes[0].dataset)
+    published = PUBLISHED.get(outcomes[0].dataset, ())
     measures = [
         measure for measure in task.summarise(list(outcomes)) if any(measure in row.figures for row in published)
     ]
