@@ -12,6 +12,7 @@ from undertow.backbones.reading.sizes import resize
 from undertow.base import SettingsError
 from undertow.observing.observer import Observer
 from undertow.parsing import ParseSettings, resolve_parse
+from undertow.parsing import features as module
 from undertow.parsing.features import Paths, extract_tokens, follow, placed, vote
 
 

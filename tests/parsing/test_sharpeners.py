@@ -30,6 +30,7 @@ from undertow.parsing.sharpeners import (
     difference,
     enlarge,
     favour,
+    make_sharpener,
     normalise,
     probabilities,
 )
