@@ -11,7 +11,7 @@ import pytest
 
 from undertow import cli
 from undertow.base import SettingsError
-from undertow.benchmarks.core import pickle_literals
+from undertow.benchmarks.core import pickles
 from undertow.benchmarks.core.datasets import check_dataset, open_dataset
 from undertow.benchmarks.core.methods import baseline_method
 from undertow.benchmarks.core.outcomes import outcome_path, read_outcomes
@@ -200,7 +200,7 @@ def programs() -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.parametrize(("name", "program"), list(programs()), ids=[name for name, _ in programs()])
 def test_what_a_pickle_takes_is_bounded(name: str, program: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_literals, "MOST_MEMORY", 1 << 20)
+    monkeypatch.setattr(pickles, "MOST_MEMORY", 1 << 20)
     with pytest.raises(SettingsError, match="its values take more than 1 MB"):
         parse_pickle(program)
 

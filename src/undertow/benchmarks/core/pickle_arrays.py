@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from undertow.benchmarks.core.pickle_literals import Refusal
-
 MOST_AXES = 16
 _CODE = re.compile(r"(?:b1|[iuf][1248]|S[1-9]\d{0,8})\Z")
+
+
+class Refusal(Exception):
+    """Why a pickle is not read, in words that begin with "it"."""
 
 
 class Name(Enum):

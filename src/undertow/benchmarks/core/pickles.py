@@ -8,10 +8,13 @@ by name, and nothing of it has run by then.
 The file is mapped, not read. Large byte strings and arrays are read-only views into it, so that a pickle of several
 gigabytes of frames costs no memory until frames are looked at.
 
-Source: the instructions of protocols 0 to 5 as Python's `pickletools` documents them.
+Python's `pickletools` says which instructions there are and reads what follows them; it runs nothing.
 """
 
+import codecs
+import io
 import mmap
+import pickletools
 import struct
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,19 +24,30 @@ from typing import Any
 import numpy as np
 
 from undertow.base import SettingsError
-from undertow.benchmarks.core.pickle_arrays import NAMES, Name, Unfinished, make
-from undertow.benchmarks.core.pickle_literals import LITERALS, MEMORY, OBJECT, Operands, Refusal
+from undertow.benchmarks.core.pickle_arrays import NAMES, Name, Refusal, Unfinished, make
 
 PROTOCOLS = 5
 # More than any published annotation has; it bounds the time that a file of tiny instructions can take.
 MOST_INSTRUCTIONS = 1 << 24
-STOP = ord(".")
+# Bytes of an integer. What values may take, in bytes: more than the largest published annotations do.
+MOST_LONG, MOST_MEMORY = 64, 512 << 20
+# What a value takes beside what is in it, and what it takes to remember one.
+OBJECT, MEMORY = 64, 96
+# From this size on a byte string is a view into the file.
+VIEW = 1 << 12
 
-#: Instructions that can make something other than plain values, by their official names.
-_REFUSED = {
-    0x50: "PERSID", 0x51: "BINPERSID", 0x69: "INST", 0x6F: "OBJ", 0x81: "NEWOBJ", 0x82: "EXT1", 0x83: "EXT2",
-    0x84: "EXT4", 0x8F: "EMPTY_SET", 0x90: "ADDITEMS", 0x91: "FROZENSET", 0x92: "NEWOBJ_EX", 0x97: "NEXT_BUFFER",
-    0x98: "READONLY_BUFFER",
+_INSTRUCTIONS = {each.code: each for each in pickletools.opcodes}
+#: Instructions that push a plain value, which stands behind them.
+_LITERALS = {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8", "BYTEARRAY8",
+}  # fmt: skip
+_BYTES = ("BINBYTES", "BINBYTES8", "BYTEARRAY8")
+#: How a count is written that says how many bytes follow it.
+_COUNTS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: "<B", pickletools.TAKEN_FROM_ARGUMENT4: "<i",
+    pickletools.TAKEN_FROM_ARGUMENT4U: "<I", pickletools.TAKEN_FROM_ARGUMENT8U: "<Q",
 }  # fmt: skip
 
 
@@ -95,70 +109,110 @@ class _Machine:
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self.last = 0
-        self._read = Operands(data)
+        self._data, self._view = data, memoryview(data)
+        self._read = data if isinstance(data, mmap.mmap) else io.BytesIO(data)
+        self._memory = MOST_MEMORY
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
         """Returns the value; raises `Refusal`, or whatever error damage leads to."""
-        read, actions = self._read, self._actions()
+        actions = self._actions()
         for _ in range(MOST_INSTRUCTIONS):
-            self.last = read.at
-            code = read.code()
-            if (literal := LITERALS.get(code)) is not None:
-                read.charge(OBJECT)
-                self._stack.append(literal(read))
-            elif (action := actions.get(code)) is not None:
-                action()
-            elif code == STOP:
+            self.last = self._read.tell()
+            code = self._read.read(1)
+            if not code:
+                raise Refusal("it ends in the middle; fetch it again")
+            instruction = _INSTRUCTIONS.get(code.decode("latin-1"))
+            name = f"0x{code.hex()}" if instruction is None else instruction.name
+            if name == "STOP":
                 if self._marks or len(self._stack) != 1:
                     raise Refusal("it does not end with one value")
                 return _plain(self._stack[0])
-            else:
-                name = _REFUSED.get(code, f"0x{code:02x}")
+            if instruction is None or (name not in _LITERALS and name not in actions):
                 raise Refusal(f"it has the instruction {name}, which plain values and arrays do not need")
+            given = () if instruction.arg is None else (self._argument(name, instruction.arg),)
+            (self._push if name in _LITERALS else actions[name])(*given)
         raise Refusal(f"it has more than {MOST_INSTRUCTIONS} instructions")
 
-    def _actions(self) -> dict[int, Callable[[], object]]:
+    def _argument(self, name: str, kind: Any) -> Any:
+        """Returns what follows an instruction; nothing is copied before it is known to be there and to fit."""
+        start, data = self._read.tell(), self._data
+        if kind.n in _COUNTS:
+            (count,) = struct.unpack_from(_COUNTS[kind.n], data, start)
+            first = start + struct.calcsize(_COUNTS[kind.n])
+            if not 0 <= count <= len(data) - first:
+                raise Refusal(f"it declares {count} bytes where {len(data) - first} are left; fetch it again")
+            if name in _BYTES and count >= VIEW:
+                self._read.seek(first + count)
+                return self._view[first : first + count].toreadonly()
+            self._charge(count)
+        elif kind.n == pickletools.UP_TO_NEWLINE:
+            end = data.find(b"\n", start)
+            if name == "GLOBAL" and end >= 0:
+                end = data.find(b"\n", end + 1)
+            if end < 0:
+                raise Refusal("it ends in the middle of a line; fetch it again")
+            self._charge(end - start)
+            if name == "STRING":
+                return _string(self._read.readline())
+        value = kind.reader(self._read)
+        if isinstance(value, int) and value.bit_length() > 8 * MOST_LONG:
+            raise Refusal(f"it has an integer of {value.bit_length() // 8 + 1} bytes; {MOST_LONG} are allowed")
+        return bytes(value) if isinstance(value, bytearray) else value
+
+    def _actions(self) -> dict[str, Callable[..., object]]:
         """Returns what each instruction that is no plain value does, by the instructions' official names."""
-        read = self._read
+        stack, memo, keep = self._popped, self._memo, self._keep
         return {
-            0x80: self._protocol,  # PROTO
-            0x95: lambda: read.number("<Q"),  # FRAME
-            ord("("): self._mark,  # MARK
-            ord("0"): self._pop,  # POP
-            ord("1"): self._marked,  # POP_MARK
-            ord("2"): lambda: self._push(self._stack[-1]),  # DUP
-            ord("l"): lambda: self._push([_plain(value) for value in self._marked()]),  # LIST
-            ord("a"): lambda: self._extend([self._stack.pop()]),  # APPEND
-            ord("e"): lambda: self._extend(self._marked()),  # APPENDS
-            ord("t"): lambda: self._push(tuple(self._marked())),  # TUPLE
-            0x85: lambda: self._tuple(1),  # TUPLE1
-            0x86: lambda: self._tuple(2),  # TUPLE2
-            0x87: lambda: self._tuple(3),  # TUPLE3
-            ord("d"): self._dict,  # DICT
-            ord("s"): lambda: self._fill([self._stack.pop(), self._stack.pop()][::-1]),  # SETITEM
-            ord("u"): lambda: self._fill(self._marked()),  # SETITEMS
-            ord("p"): lambda: self._keep(read.integer()),  # PUT
-            ord("q"): lambda: self._keep(read.number("B")),  # BINPUT
-            ord("r"): lambda: self._keep(read.number("<I")),  # LONG_BINPUT
-            0x94: lambda: self._keep(len(self._memo)),  # MEMOIZE
-            ord("g"): lambda: self._push(self._memo[read.integer()]),  # GET
-            ord("h"): lambda: self._push(self._memo[read.number("B")]),  # BINGET
-            ord("j"): lambda: self._push(self._memo[read.number("<I")]),  # LONG_BINGET
-            ord("c"): lambda: self._look_up(read.line().decode(), read.line().decode()),  # GLOBAL
-            0x93: lambda: self._look_up(*[self._stack.pop(), self._stack.pop()][::-1]),  # STACK_GLOBAL
-            ord("R"): lambda: self._made(make(*[self._stack.pop(), self._stack.pop()][::-1])),  # REDUCE
-            ord("b"): self._build,  # BUILD
+            "PROTO": self._protocol,
+            "FRAME": lambda size: None,
+            "NONE": lambda: self._push(None),
+            "NEWTRUE": lambda: self._push(True),
+            "NEWFALSE": lambda: self._push(False),
+            "EMPTY_LIST": lambda: self._push([]),
+            "EMPTY_TUPLE": lambda: self._push(()),
+            "EMPTY_DICT": lambda: self._push({}),
+            "MARK": self._mark,
+            "POP": self._pop,
+            "POP_MARK": self._marked,
+            "DUP": lambda: self._push(self._stack[-1]),
+            "LIST": lambda: self._push([_plain(value) for value in self._marked()]),
+            "APPEND": lambda: self._extend(stack(1)),
+            "APPENDS": lambda: self._extend(self._marked()),
+            "TUPLE": lambda: self._push(tuple(self._marked())),
+            "TUPLE1": lambda: self._push(tuple(stack(1))),
+            "TUPLE2": lambda: self._push(tuple(stack(2))),
+            "TUPLE3": lambda: self._push(tuple(stack(3))),
+            "DICT": self._dict,
+            "SETITEM": lambda: self._fill(stack(2)),
+            "SETITEMS": lambda: self._fill(self._marked()),
+            "PUT": keep,
+            "BINPUT": keep,
+            "LONG_BINPUT": keep,
+            "MEMOIZE": lambda: keep(len(memo)),
+            "GET": lambda key: self._push(memo[key]),
+            "BINGET": lambda key: self._push(memo[key]),
+            "LONG_BINGET": lambda key: self._push(memo[key]),
+            "GLOBAL": lambda names: self._look_up(*names.split(" ", 1)),
+            "STACK_GLOBAL": lambda: self._look_up(*stack(2)),
+            "REDUCE": lambda: self._made(make(*stack(2))),
+            "BUILD": self._build,
         }
 
-    def _protocol(self) -> None:
-        if (version := self._read.number("B")) > PROTOCOLS:
+    def _charge(self, count: int) -> None:
+        """Counts memory that a value takes, before it is taken."""
+        self._memory -= count
+        if self._memory < 0:
+            raise Refusal(f"its values take more than {MOST_MEMORY >> 20} MB, which no published annotations do")
+
+    def _protocol(self, version: int) -> None:
+        if version > PROTOCOLS:
             raise Refusal(f"it is of protocol {version}; write it again with protocol {PROTOCOLS}")
 
     def _push(self, value: Any) -> None:
-        self._read.charge(OBJECT)
+        self._charge(OBJECT)
         self._stack.append(value)
 
     def _made(self, value: Any) -> None:
@@ -167,9 +221,9 @@ class _Machine:
         while isinstance(base, np.ndarray):
             base = base.base
         if isinstance(value, bytes):
-            self._read.charge(len(value))
+            self._charge(len(value))
         elif isinstance(value, np.ndarray) and not isinstance(base, memoryview):
-            self._read.charge(value.nbytes)
+            self._charge(value.nbytes)
         self._push(value)
 
     def _pop(self) -> None:
@@ -178,8 +232,16 @@ class _Machine:
         else:
             self._marked()
 
+    def _popped(self, count: int) -> list[Any]:
+        """Returns the last values in their order, which are then no longer on the stack."""
+        if len(self._stack) < count:
+            raise Refusal("it takes more values than it gave; fetch it again")
+        values = self._stack[-count:]
+        del self._stack[-count:]
+        return values
+
     def _mark(self) -> None:
-        self._read.charge(OBJECT)
+        self._charge(OBJECT)
         self._marks.append(self._stack)
         self._stack = []
 
@@ -191,12 +253,6 @@ class _Machine:
     def _extend(self, values: list[Any]) -> None:
         _of(list, self._stack[-1]).extend([_plain(value) for value in values])
 
-    def _tuple(self, count: int) -> None:
-        if len(self._stack) < count:
-            raise Refusal("it takes more values than it gave; fetch it again")
-        self._read.charge(OBJECT)
-        self._stack[-count:] = [tuple(self._stack[-count:])]
-
     def _dict(self) -> None:
         values = self._marked()
         self._push({})
@@ -207,11 +263,11 @@ class _Machine:
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(key, str | int | bytes):
                 raise Refusal(f"it has a dictionary key of type {type(key).__name__}")
-            self._read.charge(OBJECT)
+            self._charge(OBJECT)
             target[key] = _plain(value)
 
     def _keep(self, key: int) -> None:
-        self._read.charge(MEMORY)
+        self._charge(MEMORY)
         value = self._stack[-1]
         if isinstance(value, Unfinished):
             value.keys.append(key)
@@ -225,7 +281,7 @@ class _Machine:
 
     def _build(self) -> None:
         """Fills an array or number type, everywhere it is known."""
-        state, target = self._stack.pop(), self._stack.pop()
+        target, state = self._popped(2)
         if not isinstance(target, Unfinished) or not isinstance(state, tuple):
             raise Refusal("it sets attributes of something that has none")
         made = target.finish(state)
@@ -245,3 +301,11 @@ def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind:
         raise Refusal(f"it fills a {type(value).__name__} as if it were a {kind.__name__}")
     return value
+
+
+def _string(line: bytes) -> str:
+    """Returns a string of Python 2, with quotes and escapes; its bytes need not be ASCII."""
+    line = line.removesuffix(b"\n")
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+        raise Refusal("it has a string without quotes; fetch it again")
+    return codecs.escape_decode(line[1:-1])[0].decode("latin-1")
