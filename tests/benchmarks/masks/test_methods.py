@@ -137,8 +137,9 @@ def test_every_setting_can_be_assigned(model_folder: Path) -> None:
     method = model_method(model_folder, device="cpu", assignments=given)
     used = method.make_predictor(get_protocol("lab")).settings
     assert used == TrackSettings(
-        topk=5, temperature=0.1, lost="keep", first_labels="nearest", recent=0, size=(64, 48), fit="squash"
-    )
+        topk=5, temperature=0.1, lost="keep", first_labels="nearest", recent=0, size=(64, 48), fit="squash",
+        direction="forward",
+    )  # fmt: skip
     assert method.name.startswith("mine+keep+topk-5+temperature-0.1+")
     for wrong in ("topk", "topk=", "topk=many", "topk=0", "top=5", "lost=empti", "recent=1.5", "recent=" + "9" * 5000):
         with pytest.raises(SettingsError):
