@@ -60,8 +60,8 @@ def read_json(path: Path) -> Any:
 
 def shipped_rows(package: str, name: str) -> list[dict[str, str]]:
     """Returns the rows of a CSV file that ships with a package."""
-    with resources.files(package).joinpath(name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 @lru_cache(maxsize=3)
