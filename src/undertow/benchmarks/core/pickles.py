@@ -14,11 +14,18 @@ Python's `pickletools` says which instructions there are and reads what follows 
 import codecs
 import io
 import mmap
-import pickletools
 import struct
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from pickletools import (
+    TAKEN_FROM_ARGUMENT1,
+    TAKEN_FROM_ARGUMENT4,
+    TAKEN_FROM_ARGUMENT4U,
+    TAKEN_FROM_ARGUMENT8U,
+    UP_TO_NEWLINE,
+    opcodes,
+)
 from typing import Any
 
 import numpy as np
@@ -36,7 +43,7 @@ OBJECT, MEMORY = 64, 96
 # From this size on a byte string is a view into the file.
 VIEW = 1 << 12
 
-_INSTRUCTIONS = {each.code: each for each in pickletools.opcodes}
+_INSTRUCTIONS = {each.code: each for each in opcodes}
 #: Instructions that push a plain value, which stands behind them.
 _LITERALS = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
@@ -46,8 +53,8 @@ _LITERALS = {
 _BYTES = ("BINBYTES", "BINBYTES8", "BYTEARRAY8")
 #: How a count is written that says how many bytes follow it.
 _COUNTS = {
-    pickletools.TAKEN_FROM_ARGUMENT1: "<B", pickletools.TAKEN_FROM_ARGUMENT4: "<i",
-    pickletools.TAKEN_FROM_ARGUMENT4U: "<I", pickletools.TAKEN_FROM_ARGUMENT8U: "<Q",
+    TAKEN_FROM_ARGUMENT1: "<B", TAKEN_FROM_ARGUMENT4: "<i",
+    TAKEN_FROM_ARGUMENT4U: "<I", TAKEN_FROM_ARGUMENT8U: "<Q",
 }  # fmt: skip
 
 
@@ -148,7 +155,7 @@ class _Machine:
                 self._read.seek(first + count)
                 return self._view[first : first + count].toreadonly()
             self._charge(count)
-        elif kind.n == pickletools.UP_TO_NEWLINE:
+        elif kind.n == UP_TO_NEWLINE:
             end = data.find(b"\n", start)
             if name == "GLOBAL" and end >= 0:
                 end = data.find(b"\n", end + 1)
