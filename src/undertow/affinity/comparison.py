@@ -12,9 +12,7 @@ from undertow.affinity.windows import Rectangle, halo, window_bias
 
 
 def keep_best(
-    scores: list[Float[Tensor, "g n m"]],
-    window_sizes: list[int],
-    settings: KernelSettings,
+    scores: list[Float[Tensor, "g n m"]], window_sizes: list[int], settings: KernelSettings
 ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
     """Returns weights, the columns they stand in when all scores are laid side by side, and the mass kept.
 

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from undertow.analysis.analyze import MotionClip
 from undertow.analysis.flow import flow_tracks
 from undertow.backbones import Backbone
-from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, sample, sampling_timesteps
+from undertow.backbones.sampling.guidance import SamplingSettings, sample, sampling_timesteps
 from undertow.base import CueError, Progress, SettingsError
 from undertow.points.tracks import Tracks, read_tracks
 from undertow.video import Video, write_video
@@ -113,7 +113,7 @@ def generated_clips(
     for number, prompt in enumerate(prompts):
         own = SamplingSettings(**{**vars(sampling), "seed": sampling.seed + number})
         made = sample(backbone, prompt, frames=frames, size=size, settings=own, keep=keep, progress=progress)
-        images = decode_sample(backbone, made.latents)
+        images = backbone.decode_clip(made.latents)
         if save is not None:
             write_video(save / f"{number:03d}.mp4", list(images), fps=8)
         if tracks is None:

@@ -1,48 +1,38 @@
-"""Frozen diffusion models behind one protocol: what is known of each, loading it, and observing its attention."""
+"""Frozen diffusion models behind one class: what is known of each, loading it, and observing its attention."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from undertow.backbones.adapters.base import Backbone
     from undertow.backbones.adapters.dit import VideoDiT
     from undertow.backbones.adapters.unet import ImageUNet
     from undertow.backbones.adapters.unet_video import VideoUNet
     from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
     from undertow.backbones.cards.card_file import get_card, list_cards, register_card
     from undertow.backbones.loading import load, matcher_start
-    from undertow.backbones.protocol import Backbone, Conditioning, Observation
+    from undertow.backbones.observation import Conditioning, Observation
     from undertow.backbones.published import random_backbone
     from undertow.backbones.reading.sizes import fit_size
     from undertow.backbones.sampling.schedule import FlowSchedule, Schedule
     from undertow.backbones.weights.locating import Located, locate, pins, resolve, weights_state
 
 # Names are looked up when first used, so that the cards are known without torch and the libraries of networks.
-_HOMES = {
-    "Backbone": "protocol",
-    "Card": "cards.card",
-    "Conditioning": "protocol",
-    "FlowSchedule": "sampling.schedule",
-    "ImageUNet": "adapters.unet",
-    "Located": "weights.locating",
-    "Noising": "cards.card",
-    "Observation": "protocol",
-    "Schedule": "sampling.schedule",
-    "Site": "cards.card",
-    "VideoDiT": "adapters.dit",
-    "VideoUNet": "adapters.unet_video",
-    "fit_size": "reading.sizes",
-    "get_card": "cards.card_file",
-    "inversion_steps": "cards.card",
-    "list_cards": "cards.card_file",
-    "load": "loading",
-    "locate": "weights.locating",
-    "matcher_start": "loading",
-    "pins": "weights.locating",
-    "random_backbone": "published",
-    "register_card": "cards.card_file",
-    "resolve": "weights.locating",
-    "weights_state": "weights.locating",
+_NAMES = {
+    "adapters.base": ("Backbone",),
+    "adapters.dit": ("VideoDiT",),
+    "adapters.unet": ("ImageUNet",),
+    "adapters.unet_video": ("VideoUNet",),
+    "cards.card": ("Card", "Noising", "Site", "inversion_steps"),
+    "cards.card_file": ("get_card", "list_cards", "register_card"),
+    "loading": ("load", "matcher_start"),
+    "observation": ("Conditioning", "Observation"),
+    "published": ("random_backbone",),
+    "reading.sizes": ("fit_size",),
+    "sampling.schedule": ("FlowSchedule", "Schedule"),
+    "weights.locating": ("Located", "locate", "pins", "resolve", "weights_state"),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Backbone",

@@ -216,7 +216,7 @@ def load_transformer(
     read_text = text_reader(folder, name, kind.text_length(network.module.config))
     if not card.embedded:
         # What reads the text says which text encoder it was trained with; it is in none of the blocks.
-        network.read(lambda weight: weight.split(".")[0] not in kind.stacks(network.module.config))
+        network.read(lambda weight: weight.split(".")[0] not in kind.stacks)
         reader = kind.text_reader(network.module)
         read_text = keeping_null_text(read_text, card.null_text, null_text_file(reader, card.null_text, cache))
     return VideoDiT(card, network, autoencoder, schedule, read_text, below=below)

@@ -17,7 +17,7 @@ from undertow.backbones.adapters.dit import VideoDiT
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.cards.card import Card
-from undertow.backbones.protocol import Conditioning
+from undertow.backbones.observation import Conditioning
 from undertow.backbones.sampling.schedule import read_schedule
 from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import torch
@@ -93,9 +92,7 @@ class PeakMeter:
             self._watcher.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._device is not None:
             torch.cuda.synchronize(self._device)
             self.peak = torch.cuda.max_memory_allocated(self._device)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 
@@ -10,9 +9,7 @@ class Progress(Protocol):
     """What long work reports to: open it with `with`, call `start` per stage, `advance` per unit done."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
     def start(self, stage: str, total: int | None) -> None:
         """Begins a stage of `total` units (`None` if unknown); an unfinished earlier stage ends."""
@@ -27,10 +24,7 @@ class SilentProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+    def __exit__(self, *error: object) -> None: ...
 
     def start(self, stage: str, total: int | None) -> None:
         """Ignores the stage."""
@@ -62,9 +56,7 @@ class BarProgress(SilentProgress):
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bars.stop()
 
     def start(self, stage: str, total: int | None) -> None:

@@ -55,7 +55,7 @@ def generate(
 
     from undertow.analysis.scores import candidate_sites
     from undertow.backbones import load
-    from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, guided_sites, sample
+    from undertow.backbones.sampling.guidance import SamplingSettings, guided_sites, sample
     from undertow.base import atomic_path, write_json
     from undertow.video import Video, write_video
 
@@ -78,7 +78,7 @@ def generate(
     count = backbone.card.chunk if frames is None else frames
     with shown_progress(json) as progress:
         made = sample(backbone, prompt, frames=count, size=shown, settings=settings, first=first, progress=progress)
-    images = decode_sample(backbone, made.latents)
+    images = backbone.decode_clip(made.latents)
     if not np.isfinite(made.latents.cpu().numpy()).all():
         raise SettingsError("sampling gave numbers that are not finite; lower --scale or --text-scale")
     if len(images) == 1:

@@ -12,13 +12,7 @@ from undertow.masks.files import (
     read_written_map,
     write_label_map,
 )
-from undertow.masks.labels import (
-    VOID,
-    LabelMap,
-    check_label_map,
-    object_ids,
-    resize_nearest,
-)
+from undertow.masks.labels import VOID, LabelMap, check_label_map, object_ids, resize_nearest
 from undertow.masks.rle import Rle, decode_rle, encode_rle, label_map_rles
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -87,9 +86,7 @@ class Views:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for writer in self._films.values():
             if writer is not None:
                 writer.discard()

@@ -10,7 +10,7 @@ by `to_v`, which takes over the norm's gain. The exported weights are ordinary o
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -204,14 +204,6 @@ def _blocks(unet: UNet2DConditionModel) -> Iterator[BasicTransformerBlock]:
             yield module
 
 
-LAYOUT = {
-    "_class_name": "StableDiffusionPipeline",
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "scheduler": ["diffusers", "DDIMScheduler"],
-}
 PARTS = ((AutoencoderKL, "vae"), (UNet2DConditionModel, "unet"))
 
 
@@ -250,9 +242,24 @@ def export(out: Path, parts: TinyParts, scheduler: DDIMScheduler, facts: dict[st
     """Writes a model below `out`; `facts` (recipe, measurements) go into `training.json` beside it."""
     unet = deepcopy(parts.unet)
     untie_matchers(unet)
-    for name, module in (("vae", parts.vae), ("unet", unet), ("text_encoder", parts.text_encoder)):
+    modules = {"unet": unet, "vae": parts.vae, "text_encoder": parts.text_encoder}
+    write_model(out, "StableDiffusionPipeline", modules, parts.tokenizer, scheduler, facts)
+
+
+def write_model(
+    out: Path,
+    pipeline: str,
+    modules: Mapping[str, Any],
+    tokenizer: CLIPTokenizer,
+    scheduler: Any,
+    facts: dict[str, Any],
+) -> None:
+    """Writes networks by component in the folder layout every diffusers model has, as float16 safetensors."""
+    for name, module in modules.items():
         deepcopy(module).cpu().half().save_pretrained(out / name, safe_serialization=True)
-    parts.tokenizer.save_pretrained(out / "tokenizer")
+    tokenizer.save_pretrained(out / "tokenizer")
     scheduler.save_pretrained(out / "scheduler")
-    write_json(out / "model_index.json", LAYOUT)
+    every = {**modules, "tokenizer": tokenizer, "scheduler": scheduler}
+    classes = {name: [type(each).__module__.split(".")[0], type(each).__name__] for name, each in every.items()}
+    write_json(out / "model_index.json", {"_class_name": pipeline, **classes})
     write_json(out / "training.json", facts)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float16, Int
+from numpy.random import Generator
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -80,7 +81,7 @@ class LatentStore:
         return scaled, torch.stack(tokens)
 
     def _diptych(
-        self, random: np.random.Generator, shard: int, index: int, size: tuple[int, int], jitter: int
+        self, random: Generator, shard: int, index: int, size: tuple[int, int], jitter: int
     ) -> Float16[np.ndarray, "4 h w"]:
         """Returns two views of a scene, cut at nearly the same place, joined along the longer side."""
         latents, (height, width) = self.latents[shard], size
@@ -93,7 +94,7 @@ class LatentStore:
         return np.concatenate(views, axis=axis)
 
 
-def _corner(random: np.random.Generator, whole: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+def _corner(random: Generator, whole: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
     """Returns the row and column of a random crop's first cell."""
     return int(random.integers(whole[0] - size[0] + 1)), int(random.integers(whole[1] - size[1] + 1))
 
@@ -164,7 +165,7 @@ class ClipStore:
 
 
 def _example(
-    random: np.random.Generator, clip: Float16[np.ndarray, "T 4 H W"], cut: Cut, size: tuple[int, int]
+    random: Generator, clip: Float16[np.ndarray, "T 4 H W"], cut: Cut, size: tuple[int, int]
 ) -> Float16[np.ndarray, "t 4 h w"]:
     """Returns some frames of a clip through a window; a drifting window stops at the picture's border."""
     strides = [stride for stride in cut.strides if stride * (cut.frames - 1) < len(clip)]

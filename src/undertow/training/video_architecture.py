@@ -24,18 +24,9 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBloc
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from undertow.base import write_json
-from undertow.training.architecture import TEXT_LENGTH, TEXT_WIDTH, TinyParts, read_parts
+from undertow.training.architecture import TEXT_LENGTH, TEXT_WIDTH, TinyParts, read_parts, write_model
 
 MOST_FRAMES = 13
-LAYOUT = {
-    "_class_name": "CogVideoXPipeline",
-    "transformer": ["diffusers", "CogVideoXTransformer3DModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "scheduler": ["diffusers", "CogVideoXDDIMScheduler"],
-}
 
 
 @dataclass(frozen=True)
@@ -176,12 +167,7 @@ def load_tiny_parts() -> TinyParts:
 def export_video(out: Path, transformer: CogVideoXTransformer3DModel, parts: TinyParts, facts: dict[str, Any]) -> None:
     """Writes the model below `out` in diffusers' layout, float16; `facts` go into `training.json` beside it."""
     modules = {"transformer": untied(transformer), "vae": parts.vae, "text_encoder": parts.text_encoder}
-    for name, module in modules.items():
-        deepcopy(module).cpu().half().save_pretrained(out / name, safe_serialization=True)
-    parts.tokenizer.save_pretrained(out / "tokenizer")
-    build_video_scheduler().save_pretrained(out / "scheduler")
-    write_json(out / "model_index.json", LAYOUT)
-    write_json(out / "training.json", facts)
+    write_model(out, "CogVideoXPipeline", modules, parts.tokenizer, build_video_scheduler(), facts)
 
 
 def _plain_start(modulation: nn.Linear, gate: float) -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import count as counting
-from types import TracebackType
 from typing import Self, SupportsIndex
 
 from undertow.base import VideoError
@@ -32,6 +31,10 @@ class Clip:
         start: number of the first frame.
         end: number of the frame before which it ends, `None` for the end of the video.
         every: how many numbers on the next frame is.
+        height: pixels down.
+        width: pixels across.
+        again: whether frames can be read a second time; see `Video`.
+        label: what the video is, for messages.
     """
 
     def __init__(self, video: Video, start: int = 0, end: int | None = None, every: int = 1):
@@ -51,6 +54,7 @@ class Clip:
             asked = f"start at frame {start}" if start >= count else f"end at frame {end}"
             raise VideoError(f"a clip cannot {asked}; the last frame of {video.label} is {count - 1}")
         self.video, self.start, self.end, self.every = video, start, end, every
+        self.height, self.width, self.again, self.label = video.height, video.width, video.again, video.label
 
     @property
     def numbers(self) -> Sequence[int] | None:
@@ -67,29 +71,9 @@ class Clip:
         return None if numbers is None else len(numbers)
 
     @property
-    def height(self) -> int:
-        """Pixels down."""
-        return self.video.height
-
-    @property
-    def width(self) -> int:
-        """Pixels across."""
-        return self.video.width
-
-    @property
     def fps(self) -> Fraction | None:
         """Mean frames per second of the clip, exact; `None` if nobody knows."""
         return None if self.video.fps is None else self.video.fps / self.every
-
-    @property
-    def again(self) -> bool:
-        """Whether frames can be read a second time; see `Video.again`."""
-        return self.video.again
-
-    @property
-    def label(self) -> str:
-        """What the video is, for messages."""
-        return self.video.label
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields the frames in order, reading straight through.
@@ -163,9 +147,7 @@ class Clip:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -13,7 +13,6 @@ from itertools import count as counting
 from math import floor
 from pathlib import Path
 from threading import RLock
-from types import TracebackType
 from typing import Any, Self, SupportsIndex
 
 import numpy as np
@@ -48,6 +47,9 @@ class Video:
     Attributes:
         height: Pixels down.
         width: Pixels across.
+        again: Whether frames can be read a second time; those of generators, pipes and cameras come once.
+        label: What this is, for messages, such as "'clip.mp4'".
+        gaps: Numbers missing in a folder of numbered frames, such as "00004" or "00007-00009".
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Video:
         self._damaged: set[int] | None = None
         self._lock, self._process = RLock(), os.getpid()
         self.height, self.width = self._source.height, self._source.width
+        self.again, self.label, self.gaps = self._source.again, self._source.label, list(self._source.gaps)
 
     @property
     def fps(self) -> Fraction | None:
@@ -90,7 +93,8 @@ class Video:
     @property
     def frame_count(self) -> int | None:
         """Number of frames; `None` for a stream until it has ended. For a file they are counted on first use."""
-        self._check_open()
+        if self._closed:
+            raise VideoError(f"{self.label} has been closed; open it again to read it")
         # Looking for damaged frames may tell a file's frames anew.
         self._find_damaged()
         with self._turn():
@@ -112,25 +116,10 @@ class Video:
         damaged = self._find_damaged()
         return [number for number in numbers if number not in damaged] if damaged else numbers
 
-    @property
-    def gaps(self) -> list[str]:
-        """Numbers missing in a folder of numbered frames, such as "00004" or "00007-00009"."""
-        return list(self._source.gaps)
-
-    @property
-    def again(self) -> bool:
-        """Whether frames can be read a second time; those of generators, pipes and cameras come once."""
-        return self._source.again
-
-    @property
-    def label(self) -> str:
-        """What this is, for messages, such as "'clip.mp4'"."""
-        return self._source.label
-
     def __len__(self) -> int:
         count = self.frame_count
         if count is None:
-            raise UnknownLength(f"the length of {self._source.label} is not known before it has ended; iterate over it")
+            raise UnknownLength(f"the length of {self.label} is not known before it has ended; iterate over it")
         return count
 
     def __getitem__(self, index: SupportsIndex) -> RGB:
@@ -138,11 +127,7 @@ class Video:
         return self.frame(index).image
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields every frame from the first on.
-
-        Raises:
-            VideoError: if a frame is damaged, or the frames of a stream have gone by already.
-        """
+        """Yields every frame from the first on, see `frames`."""
         return self.frames(counting())
 
     def frames(self, numbers: Iterable[int]) -> Iterator[Frame]:
@@ -182,8 +167,7 @@ class Video:
                 a stream that has gone by.
         """
         index = operator.index(index)
-        frame = self._find(index) if index >= 0 else None
-        if frame is not None:
+        if index >= 0 and (frame := self._find(index)) is not None:
             return frame
         raise self._no_frame(index)
 
@@ -193,9 +177,7 @@ class Video:
         Raises:
             VideoError: if there is no such frame.
         """
-        count = self.frame_count
-        if index < 0 or (count is not None and index >= count):
-            raise self._no_frame(index)
+        self._check_number(index)
         return self._source.name(index)
 
     def time_of(self, index: int) -> Fraction:
@@ -206,9 +188,7 @@ class Video:
         Raises:
             VideoError: if there is no such frame.
         """
-        count = self.frame_count
-        if index < 0 or (count is not None and index >= count):
-            raise self._no_frame(index)
+        self._check_number(index)
         return self._time(index)
 
     def index_of_time(self, seconds: Fraction | float) -> int:
@@ -225,7 +205,7 @@ class Video:
         if count is None:
             if at >= 0:
                 return int(at * rate)
-            raise VideoError(f"there is no frame at {float(seconds):g} s; {self._source.label} begins at 0 s")
+            raise VideoError(f"there is no frame at {float(seconds):g} s; {self.label} begins at 0 s")
         if self.again:
             index = bisect_right(range(count), at, key=self._time) - 1
             begin, end = self._time(0), self._time(count - 1) + 1 / rate
@@ -234,7 +214,7 @@ class Video:
         if index < 0 or at >= end + _TOLERANCE:
             raise VideoError(
                 f"there is no frame at {float(seconds):g} s; "
-                f"{self._source.label} goes from {float(begin):g} s to {float(end):g} s"
+                f"{self.label} goes from {float(begin):g} s to {float(end):g} s"
             )
         return index
 
@@ -255,11 +235,7 @@ class Video:
         self._source.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns what another process needs to open the video too.
-
-        Raises:
-            VideoError: if it comes once.
-        """
+        """Returns what another process needs to open the video too; what comes once raises VideoError."""
         return vars(self) | {"_cache": {}, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -268,14 +244,12 @@ class Video:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
         rate = f"{self.fps} frames per second" if self.fps else "frame rate unknown"
-        return f"<Video {self._source.label}, {self.width}x{self.height}, {rate}>"
+        return f"<Video {self.label}, {self.width}x{self.height}, {rate}>"
 
     def _find(self, index: int, keep: int | None = None) -> Frame | None:
         """Returns frame `index`, `None` if the video ends before it; only `keep` frames passed are of use."""
@@ -316,14 +290,15 @@ class Video:
         own = self._source.time(index) if self._fps is None else None
         return index / (self.fps or NOMINAL_FPS) if own is None else own
 
+    def _check_number(self, index: int) -> None:
+        count = self.frame_count
+        if index < 0 or (count is not None and index >= count):
+            raise self._no_frame(index)
+
     def _no_frame(self, index: int) -> VideoError:
         count = self._source.count
         known = "frames are counted from 0" if count is None else f"it has {count} frames, 0 to {count - 1}"
-        return VideoError(f"{self._source.label} has no frame {index}; {known}")
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise VideoError(f"{self._source.label} has been closed; open it again to read it")
+        return VideoError(f"{self.label} has no frame {index}; {known}")
 
 
 def _open(source: Any, skip_damaged: bool) -> Source:

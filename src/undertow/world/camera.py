@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from numpy.random import Generator
 from PIL import Image
 
 
@@ -23,7 +24,7 @@ class Sensor:
     falloff: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def develop(
-        self, picture: Float[np.ndarray, "h w 3"], random: np.random.Generator, flicker: float = 1.0
+        self, picture: Float[np.ndarray, "h w 3"], random: Generator, flicker: float = 1.0
     ) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the 8-bit photograph of a picture in [0, 1]; `flicker` multiplies the exposure."""
         height, width = picture.shape[:2]
@@ -63,7 +64,7 @@ class Exposure:
         return np.exp(self.gain * np.sin(self.rate * time) + tint).astype(np.float32)
 
 
-def random_sensor(random: np.random.Generator) -> Sensor:
+def random_sensor(random: Generator) -> Sensor:
     """Returns a camera's look: half of them slightly soft, most of them a little noisy, half of them compressed."""
     return Sensor(
         gain=float(np.exp(random.normal(0.05, 0.15))),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
+from numpy.random import Generator
 
 from undertow.world import shapes
 from undertow.world.materials import NAMES, name_of
@@ -47,7 +47,7 @@ def place(thing: Thing, size: tuple[int, int]) -> str:
     return "at the top" if y < 0.5 else "at the bottom"
 
 
-def describe(random: np.random.Generator, things: Sequence[Thing], size: tuple[int, int]) -> str:
+def describe(random: Generator, things: Sequence[Thing], size: tuple[int, int]) -> str:
     """Returns one full sentence about the scene, worded in one of several ways."""
     same = [thing for thing in things if thing.shape is things[0].shape]
     first = things[0]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.random import Generator
 
 from undertow.world.captions import COUNTS
 from undertow.world.claims import (
@@ -95,7 +96,7 @@ def _single(target: int, looks: Sequence[Claim], clauses: Sequence[Claim]) -> It
                 yield claims
 
 
-def _dressed(random: np.random.Generator, claims: Sequence[Claim], true: Sequence[Claim]) -> list[Claim]:
+def _dressed(random: Generator, claims: Sequence[Claim], true: Sequence[Claim]) -> list[Claim]:
     """Returns the claims with some more true looks, as people add: mostly the shape, at times an adjective."""
     dressed = list(claims)
     for more in true:
@@ -169,7 +170,7 @@ def _kinds(claims: Sequence[Claim], *more: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in found)
 
 
-def _varied(random: np.random.Generator, pool: Sequence[Expression], count: int) -> list[Expression]:
+def _varied(random: Generator, pool: Sequence[Expression], count: int) -> list[Expression]:
     """Returns up to `count` of the pool in random order, those that add a new combination of kinds first."""
     order = [pool[int(index)] for index in random.permutation(len(pool))]
     first: dict[tuple[str, ...], Expression] = {}
@@ -242,7 +243,7 @@ def _counts(facts: Sequence[Facts], looks: Sequence[Claim]) -> list[str]:
     return sentences
 
 
-def _shuffled(random: np.random.Generator, sentences: Sequence[str]) -> list[str]:
+def _shuffled(random: Generator, sentences: Sequence[str]) -> list[str]:
     """Returns the sentences in random order, each once."""
     unique = list(dict.fromkeys(sentences))
     return [unique[int(index)] for index in random.permutation(len(unique))]

@@ -72,12 +72,7 @@ def _crossing(seed: int, settings: WorldSettings) -> Scene:
 
 # Two to three objects in full view that move moderately and differ from each other: what other families change.
 _PLAIN = WorldSettings(
-    leaves=110,
-    objects=(2, 3),
-    copies=0.0,
-    shared_palette=0.0,
-    radius=(0.13, 0.24),
-    staging=Staging(composed=True),
+    leaves=110, objects=(2, 3), copies=0.0, shared_palette=0.0, radius=(0.13, 0.24), staging=Staging(composed=True)
 )
 
 

@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from numpy.random import Generator
 
 # Columns turn (luminance, yellow-blue, red-green) into RGB: Ruderman, Cronin and Chiao (1998) found these to be very
 # nearly the decorrelated axes of natural scenes, in this order of variance.
@@ -34,7 +35,7 @@ NAMES: dict[str, tuple[float, float, float]] = {
 _NAMED = np.array(list(NAMES.values()), dtype=np.float32)
 
 
-def natural_colours(random: np.random.Generator, count: int) -> Float[np.ndarray, "count 3"]:
+def natural_colours(random: Generator, count: int) -> Float[np.ndarray, "count 3"]:
     """Returns RGB colours in [0, 1] drawn from a natural-like covariance, one in eight of them vivid."""
     luminance = np.clip(random.normal(0.45, 0.22, count), 0.04, 0.96)
     # Chroma is heavy-tailed in photographs: many nearly grey surfaces, a few saturated ones.
@@ -45,7 +46,7 @@ def natural_colours(random: np.random.Generator, count: int) -> Float[np.ndarray
     return np.clip(opponent @ OPPONENT_TO_RGB.T, 0.02, 0.98).astype(np.float32)
 
 
-def near(random: np.random.Generator, colour: Float[np.ndarray, "3"], spread: float) -> Float[np.ndarray, "3"]:
+def near(random: Generator, colour: Float[np.ndarray, "3"], spread: float) -> Float[np.ndarray, "3"]:
     """Returns a colour about `spread` away from `colour`, mostly in luminance."""
     opponent = random.normal(0.0, spread, 3) * np.array([1.0, 0.4, 0.3])
     return np.clip(colour + OPPONENT_TO_RGB @ opponent.astype(np.float32), 0.02, 0.98).astype(np.float32)
@@ -83,7 +84,7 @@ class Material:
         return top * (1 - fv) + bottom * fv
 
 
-def noise_field(random: np.random.Generator, size: int, slope: float, stretch: float = 1.0) -> Float[np.ndarray, "s s"]:
+def noise_field(random: Generator, size: int, slope: float, stretch: float = 1.0) -> Float[np.ndarray, "s s"]:
     """Returns periodic noise whose amplitude spectrum falls as 1 / frequency ** slope, mean 0 and deviation 1."""
     fy = np.fft.fftfreq(size)[:, None] * size
     fx = np.fft.rfftfreq(size)[None, :] * size * stretch
@@ -94,7 +95,7 @@ def noise_field(random: np.random.Generator, size: int, slope: float, stretch: f
     return field / (field.std() + 1e-6)
 
 
-def _structure(random: np.random.Generator, kind: str, size: int) -> Float[np.ndarray, "s s"]:
+def _structure(random: Generator, kind: str, size: int) -> Float[np.ndarray, "s s"]:
     """Returns a periodic field of roughly [-1, 1] with the look that `kind` names."""
     v, u = np.mgrid[0:size, 0:size].astype(np.float32) * (2 * np.pi / size)
     if kind == "cloudy":
@@ -131,9 +132,7 @@ def _structure(random: np.random.Generator, kind: str, size: int) -> Float[np.nd
     return 0.1 * noise_field(random, size, 1.0)
 
 
-def procedural_material(
-    random: np.random.Generator, palette: Float[np.ndarray, "colours 3"], size: int = TILE
-) -> Material:
+def procedural_material(random: Generator, palette: Float[np.ndarray, "colours 3"], size: int = TILE) -> Material:
     """Returns a material of a random kind, coloured by two colours near members of `palette`, with fine grain."""
     kind = str(random.choice(KINDS))
     field = _structure(random, kind, size)
@@ -150,10 +149,7 @@ def procedural_material(
 
 
 def photographic_material(
-    random: np.random.Generator,
-    palette: Float[np.ndarray, "colours 3"],
-    photographs: Sequence[np.ndarray],
-    size: int = TILE,
+    random: Generator, palette: Float[np.ndarray, "colours 3"], photographs: Sequence[np.ndarray], size: int = TILE
 ) -> Material:
     """Returns a material cut from one of `photographs`, mirrored to repeat; half of them take on `palette`."""
     photograph = photographs[int(random.integers(len(photographs)))]
@@ -177,7 +173,7 @@ def photographic_material(
     return Material(tile, "natural", tile.mean(axis=(0, 1)))
 
 
-def random_palette(random: np.random.Generator) -> Float[np.ndarray, "colours 3"]:
+def random_palette(random: Generator) -> Float[np.ndarray, "colours 3"]:
     """Returns three to six colours that a scene, or one object, draws from."""
     return natural_colours(random, int(random.integers(3, 7)))
 

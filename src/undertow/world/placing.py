@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
+from numpy.random import Generator
 
 from undertow.world.things import Thing
 
@@ -23,7 +24,7 @@ def reach(thing: Thing) -> float:
     return (longest + thing.bend) * thing.path.start.radius
 
 
-def outside(random: np.random.Generator, thing: Thing, size: tuple[int, int]) -> tuple[float, float]:
+def outside(random: Generator, thing: Thing, size: tuple[int, int]) -> tuple[float, float]:
     """Returns a place (x, y) where the thing is just out of view, beyond the nearer of left and right, or any border.
 
     Three in four take the nearer side, so that the way is short; the rest any border.
@@ -37,7 +38,7 @@ def outside(random: np.random.Generator, thing: Thing, size: tuple[int, int]) ->
 
 
 def compose(
-    random: np.random.Generator,
+    random: Generator,
     things: Sequence[Thing],
     size: tuple[int, int],
     frames: int,
@@ -62,9 +63,7 @@ def compose(
     return tuple(_drifting(thing, size, frames, shift) for thing in placed)
 
 
-def _placed(
-    random: np.random.Generator, things: Sequence[Thing], size: tuple[int, int], near: int
-) -> list[Thing] | None:
+def _placed(random: Generator, things: Sequence[Thing], size: tuple[int, int], near: int) -> list[Thing] | None:
     """Returns the things at random places that do not touch, or None if no place was found for one of them."""
     placed: list[Thing] = []
     for index, thing in enumerate(things):
@@ -79,7 +78,7 @@ def _placed(
     return placed
 
 
-def _spots(random: np.random.Generator, thing: Thing, size: tuple[int, int]) -> Float[np.ndarray, "n 2"]:
+def _spots(random: Generator, thing: Thing, size: tuple[int, int]) -> Float[np.ndarray, "n 2"]:
     """Returns places (x, y) at which the whole thing is in view, or the middle if it is too large for any."""
     far = reach(thing) + GAP * min(size)
     low = np.minimum(far, np.array([size[1], size[0]]) / 2)
@@ -120,6 +119,5 @@ def _drifting(thing: Thing, size: tuple[int, int], frames: int, shift: tuple[flo
     far = 0.04 * min(size)
     sway_x, sway_y = (float(np.clip(v, -far, far)) for v in path.sway[:2])
     return replace(
-        thing,
-        path=replace(path, velocity=(x, y, grow, *path.velocity[3:]), sway=(sway_x, sway_y, *path.sway[2:])),
+        thing, path=replace(path, velocity=(x, y, grow, *path.velocity[3:]), sway=(sway_x, sway_y, *path.sway[2:]))
     )

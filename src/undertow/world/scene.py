@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
+from numpy.random import Generator
 
 from undertow.world.camera import Exposure, Sensor, random_sensor, view
 from undertow.world.captions import describe
@@ -205,7 +206,7 @@ def make_scene(seed: int, settings: WorldSettings | None = None) -> Scene:
 
 
 def dead_leaves(
-    random: np.random.Generator, settings: WorldSettings, materials: Sequence[Material]
+    random: Generator, settings: WorldSettings, materials: Sequence[Material]
 ) -> Float[np.ndarray, "H W 3"]:
     """Returns a canvas half as large again as the picture, covered by overlapping leaves of power-law sizes.
 
@@ -233,7 +234,7 @@ def dead_leaves(
     return canvas
 
 
-def _random_path(random: np.random.Generator, settings: WorldSettings, short: int) -> Path:
+def _random_path(random: Generator, settings: WorldSettings, short: int) -> Path:
     """Returns a random pose with random motion, slow for large things."""
     radius = float(random.uniform(*settings.radius)) * short
     x = float(random.uniform(0.12, 0.88)) * settings.width

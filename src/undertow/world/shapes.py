@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.random import Generator
 
 KINDS = ("disc", "square", "triangle", "star", "blob", "flower", "bar", "ring")
 
@@ -42,7 +43,7 @@ class Shape:
         return np.asarray(inside * min(1.0, self.squeeze), dtype=np.float32)
 
 
-def random_shape(random: np.random.Generator, kind: str | None = None) -> Shape:
+def random_shape(random: Generator, kind: str | None = None) -> Shape:
     """Returns a shape of the given or a random kind."""
     kind = kind or str(random.choice(KINDS, p=(0.1, 0.1, 0.1, 0.08, 0.4, 0.07, 0.1, 0.05)))
     order = 7

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.random import Generator
 
 from undertow.world.camera import Exposure
 from undertow.world.materials import Material, natural_colours, procedural_material
@@ -62,7 +63,7 @@ class Staged:
 
 
 def stage(
-    random: np.random.Generator,
+    random: Generator,
     staging: Staging,
     things: tuple[Thing, ...],
     camera: Path,
@@ -119,13 +120,13 @@ def _calm(velocity: tuple[float, ...], limit: float) -> tuple[float, float, floa
     return (x, y, zoom, velocity[3], velocity[4])
 
 
-def _camouflaged(random: np.random.Generator, thing: Thing, materials: Sequence[Material]) -> Thing:
+def _camouflaged(random: Generator, thing: Thing, materials: Sequence[Material]) -> Thing:
     """Returns the thing covered with materials of the background."""
     chosen = random.permutation(len(materials))[: len(thing.materials)]
     return replace(thing, materials=tuple(materials[int(index)] for index in chosen))
 
 
-def _look_alikes(random: np.random.Generator, staging: Staging, first: Thing) -> tuple[Thing, ...]:
+def _look_alikes(random: Generator, staging: Staging, first: Thing) -> tuple[Thing, ...]:
     """Returns near copies of the first object: shape, materials and texture placement are the same."""
     low, high = staging.look_alikes
     copies = []
@@ -146,7 +147,7 @@ def _look_alikes(random: np.random.Generator, staging: Staging, first: Thing) ->
     return tuple(copies)
 
 
-def _bent(random: np.random.Generator, thing: Thing, bend: float) -> Thing:
+def _bent(random: Generator, thing: Thing, bend: float) -> Thing:
     """Returns a thing that waves while it moves."""
     path = thing.path
     phase = float(random.choice([-1, 1]) * random.uniform(0.15, 0.35))
@@ -154,10 +155,10 @@ def _bent(random: np.random.Generator, thing: Thing, bend: float) -> Thing:
     return replace(thing, bend=bend * float(random.uniform(0.75, 1.25)), path=path)
 
 
-_Act = Callable[[np.random.Generator, Thing, tuple[int, int], int], Path]
+_Act = Callable[[Generator, Thing, tuple[int, int], int], Path]
 
 
-def _role(random: np.random.Generator, staging: Staging, first: bool) -> _Act | None:
+def _role(random: Generator, staging: Staging, first: bool) -> _Act | None:
     """Returns what an object does on purpose, drawn by the shares of `staging`."""
     draw = random.random()
     for share, act in (
@@ -172,14 +173,14 @@ def _role(random: np.random.Generator, staging: Staging, first: bool) -> _Act | 
     return None
 
 
-def _enter(random: np.random.Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
+def _enter(random: Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
     """Returns a path from out of view to where the thing was placed, reached at the end of the clip."""
     x, y = outside(random, thing, size)
     start, arrival = thing.path.start, frames * float(random.uniform(0.7, 1.0))
     return _going(thing.path, replace(start, x=x, y=y), ((start.x - x) / arrival, (start.y - y) / arrival))
 
 
-def _leave(random: np.random.Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
+def _leave(random: Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
     """Returns a path out of view, complete after 50 to 85 % of the clip."""
     x, y = outside(random, thing, size)
     start, gone = thing.path.start, frames * float(random.uniform(0.5, 0.85))
@@ -194,7 +195,7 @@ def _going(path: Path, start: Pose, velocity: tuple[float, float]) -> Path:
     )
 
 
-def _reenter(random: np.random.Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
+def _reenter(random: Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
     """Returns a path that swings out of view and back, out for 40 to 45 % of it."""
     x, y = outside(random, thing, size)
     start = thing.path.start
@@ -204,7 +205,7 @@ def _reenter(random: np.random.Generator, thing: Thing, size: tuple[int, int], f
     return replace(_going(thing.path, start, (0.0, 0.0)), waves=(Wave(swing, float(rate), np.pi / 2),))
 
 
-def _dash(random: np.random.Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
+def _dash(random: Generator, thing: Thing, size: tuple[int, int], frames: int) -> Path:
     """Returns a path to and fro through the picture, up to a fifth of it per frame, always in view."""
     start, waves = thing.path.start, []
     for axis, place in enumerate((start.x, start.y)):
@@ -218,9 +219,7 @@ def _dash(random: np.random.Generator, thing: Thing, size: tuple[int, int], fram
     return replace(_going(thing.path, start, (0.0, 0.0)), waves=tuple(waves))
 
 
-def _walking(
-    random: np.random.Generator, thing: Thing, index: int, count: int, size: tuple[int, int], frames: int
-) -> Thing:
+def _walking(random: Generator, thing: Thing, index: int, count: int, size: tuple[int, int], frames: int) -> Thing:
     """Returns the thing on a walk from one side of the picture to the other, in a row of its own."""
     height, width = size
     side = 1 if (index + int(random.integers(2))) % 2 else -1
@@ -231,7 +230,7 @@ def _walking(
     return replace(thing, path=_going(thing.path, start, (way / frames, 0.0)))
 
 
-def _occluder(random: np.random.Generator, thing: Thing, index: int, size: tuple[int, int], frames: int) -> Thing:
+def _occluder(random: Generator, thing: Thing, index: int, size: tuple[int, int], frames: int) -> Thing:
     """Returns a layer that hides `thing` around the middle of the clip: a standing trunk, or a moving blob."""
     height = size[0]
     middle = thing.path.at(frames * float(random.uniform(0.4, 0.6)))
@@ -250,7 +249,7 @@ def _occluder(random: np.random.Generator, thing: Thing, index: int, size: tuple
     return random_thing(random, random_shape(random, "blob"), materials, path)
 
 
-def _camera_waves(random: np.random.Generator, staging: Staging, size: tuple[int, int]) -> tuple[Wave, ...]:
+def _camera_waves(random: Generator, staging: Staging, size: tuple[int, int]) -> tuple[Wave, ...]:
     """Returns a slow swing of the camera and three fast ones per axis, in canvas pixels."""
     waves = []
     if staging.pan:
@@ -263,7 +262,7 @@ def _camera_waves(random: np.random.Generator, staging: Staging, size: tuple[int
     return tuple(waves)
 
 
-def _exposure(random: np.random.Generator, staging: Staging) -> Exposure:
+def _exposure(random: Generator, staging: Staging) -> Exposure:
     """Returns a change of light that reaches its extreme within the clip."""
     # Brightening is the lesser change, since it burns out what darkening only dims.
     gain = staging.light * float(random.choice([-1.0, 0.5])) * float(random.uniform(0.7, 1.0))

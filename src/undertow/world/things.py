@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.random import Generator
 
 from undertow.world.materials import TILE, Material
 from undertow.world.shapes import Shape
@@ -86,10 +87,7 @@ class Thing:
     offset: tuple[float, float]
 
     def draw(
-        self,
-        canvas: Float[np.ndarray, "h w 3"],
-        pose: Pose,
-        shadow: tuple[float, float, float] | None = None,
+        self, canvas: Float[np.ndarray, "h w 3"], pose: Pose, shadow: tuple[float, float, float] | None = None
     ) -> tuple[tuple[slice, slice], Float[np.ndarray, "y x"]] | None:
         """Paints the thing onto `canvas` in place.
 
@@ -220,7 +218,7 @@ class Thing:
 
 
 def random_thing(
-    random: np.random.Generator, shape: Shape, materials: tuple[Material, ...], path: Path, bend: float = 0.0
+    random: Generator, shape: Shape, materials: tuple[Material, ...], path: Path, bend: float = 0.0
 ) -> Thing:
     """Returns a thing with random part boundaries, texture placement and light."""
     parts = tuple(

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, UInt8
+from numpy.random import Generator
 from PIL import Image
 
 from undertow.world.families import FIRST_VALIDATION_SEED
@@ -117,7 +118,7 @@ def homography(corners: Float[np.ndarray, "4 2"], targets: Float[np.ndarray, "4 
 
 
 def make_pair(
-    random: np.random.Generator,
+    random: Generator,
     photograph: UInt8[np.ndarray, "h w 3"],
     others: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     settings: PairSettings = PairSettings(),
@@ -138,7 +139,7 @@ def make_pair(
     return ViewPair(np.stack([_develop(random, image, settings) for image in views]), tuple(surfaces))
 
 
-def _background(random: np.random.Generator, photograph: np.ndarray, settings: PairSettings) -> Surface:
+def _background(random: Generator, photograph: np.ndarray, settings: PairSettings) -> Surface:
     """Returns the photograph, mirrored at its borders for views that look past them."""
     side, share = settings.size, random.uniform(*settings.window)
     height, width = photograph.shape[:2]
@@ -162,7 +163,7 @@ def _background(random: np.random.Generator, photograph: np.ndarray, settings: P
     return Surface(texture, None, np.stack(maps))
 
 
-def _piece(random: np.random.Generator, other: np.ndarray, background: Surface, settings: PairSettings) -> Surface:
+def _piece(random: Generator, other: np.ndarray, background: Surface, settings: PairSettings) -> Surface:
     """Returns a rounded piece of another photograph, which goes its own way between the views."""
     side = min(PIECE * random.uniform(1.0, 2.0), *other.shape[:2])
     x, y = random.uniform(0, np.array(other.shape[1::-1]) - side + 1e-6)
@@ -201,7 +202,7 @@ def _paint(surfaces: Sequence[Surface], view: int, side: int) -> UInt8[np.ndarra
     return np.asarray(canvas)
 
 
-def _develop(random: np.random.Generator, image: np.ndarray, settings: PairSettings) -> UInt8[np.ndarray, "h w 3"]:
+def _develop(random: Generator, image: np.ndarray, settings: PairSettings) -> UInt8[np.ndarray, "h w 3"]:
     """Returns a view under its own exposure, gamma, colours and noise."""
     gamma, brightness = np.exp(settings.exposure * random.normal(size=2))
     colour = np.exp(settings.exposure / 3 * random.normal(size=3))

@@ -6,7 +6,8 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.resnet import Downsample2D, ResnetBlock2D
 
 from undertow.backbones.reading import prefix as frugal
-from undertow.backbones.reading.prefix import frugal_forwards, replaced
+from undertow.backbones.reading.edits import answering
+from undertow.backbones.reading.prefix import frugal_forwards
 
 
 def test_it_shows_what_observing_shows(model, latents, sites):
@@ -133,7 +134,7 @@ def test_outputs_and_gradients_are_the_same_for_less_memory(module_and_inputs, m
     assert forwards
     first = inputs[0].requires_grad_()
     plain, before = kept_by(lambda: module(*inputs))
-    with replaced(forwards):
+    with answering(forwards):
         spared, after = kept_by(lambda: module(*inputs))
     torch.testing.assert_close(spared, plain)
     above = torch.randn(plain.shape)
@@ -160,8 +161,8 @@ def test_learned_weights_and_other_padding_are_left_alone():
 
 def test_what_was_replaced_before_is_put_back():
     module = torch.nn.Linear(2, 2)
-    with replaced({module: lambda values: values + 1}):
-        with replaced({module: lambda values: values + 2}):
+    with answering({module: lambda values: values + 1}):
+        with answering({module: lambda values: values + 2}):
             assert module(1) == 3
         assert module(1) == 2
     assert "forward" not in vars(module)

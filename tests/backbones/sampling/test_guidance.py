@@ -8,7 +8,6 @@ from families import small_backbone
 from undertow.backbones import get_card
 from undertow.backbones.sampling.guidance import (
     SamplingSettings,
-    decode_sample,
     guided_sites,
     make_sampler,
     sample,
@@ -79,7 +78,7 @@ def test_flow_models_are_sampled_at_whole_timesteps(kind):
     # HunyuanVideo is distilled: no branch for the empty text.
     assert made.calls == (8 if kind == "hunyuan-video" else 12)
     assert made.latents.isfinite().all()
-    images = decode_sample(backbone, made.latents)
+    images = backbone.decode_clip(made.latents)
     assert images.shape == (5, *SIZE, 3)
 
 
@@ -126,7 +125,7 @@ def test_cogvideox_is_sampled_as_its_own_scheduler_does():
 
 def test_image_models_make_pictures(tiny_like):
     made = sample(tiny_like, "a red disc", frames=1, size=SIZE, settings=SamplingSettings(steps=1))
-    assert decode_sample(tiny_like, made.latents).shape == (1, *SIZE, 3)
+    assert tiny_like.decode_clip(made.latents).shape == (1, *SIZE, 3)
     with pytest.raises(SettingsError, match=r"single pictures, not 2 frames.*give"):
         sample(tiny_like, "", frames=2, size=SIZE)
     with pytest.raises(SettingsError, match=r"no other frames; leave --guidance out"):

@@ -1,1 +1,1 @@
-"""One adapter for each family of networks, all with the protocol of `Backbone`."""
+"""One adapter for each family of networks, all with the methods of `Backbone`."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from undertow.backbones.observation import Latents
 from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 
@@ -52,7 +53,7 @@ class Autoencoder:
         """Channels at full resolution."""
         return int(self.config.get("base_dim") or self.config["block_out_channels"][0])
 
-    def encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Float[Tensor, "f c lh lw"]:
+    def encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Latents:
         """Returns the mode of the posterior of each frame alone, scaled as the denoiser reads it, float32.
 
         Args:
@@ -60,22 +61,22 @@ class Autoencoder:
         """
         return torch.cat([self._encode(batch) for batch in pixels.split(BATCH)])
 
-    def decode(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+    def decode(self, latents: Latents) -> Float[Tensor, "f 3 h w"]:
         """Returns the RGB frames of latents that stand for one frame each, float32, about [-1, 1]."""
         return torch.cat([self._decode(batch, clip=False) for batch in latents.split(BATCH)])
 
-    def decode_clip(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "t 3 h w"]:
+    def decode_clip(self, latents: Latents) -> Float[Tensor, "t 3 h w"]:
         """Returns the RGB frames of the latents of one clip: one of the first, several of each other."""
         return self._decode(latents, clip=True)
 
-    def _encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Float[Tensor, "f c lh lw"]:
+    def _encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Latents:
         module = self.network.module
         images = pixels.to(self.network.dtype)
         mode: Tensor = module.encode(images[:, :, None] if self._video else images).latent_dist.mode().float()
         mean, std = self._statistics(mode.device)
         return ((mode[:, :, 0] if self._video else mode) - mean) / std
 
-    def _decode(self, latents: Float[Tensor, "f c lh lw"], *, clip: bool) -> Float[Tensor, "t 3 h w"]:
+    def _decode(self, latents: Latents, *, clip: bool) -> Float[Tensor, "t 3 h w"]:
         decode = self.module.decode
         mean, std = self._statistics(latents.device)
         states = (latents * std + mean).to(self.network.dtype)
@@ -102,17 +103,17 @@ class Autoencoder:
 class ImageAutoencoder(Autoencoder):
     """That of an image model, whose frames go through it together."""
 
-    def encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Float[Tensor, "f c lh lw"]:
+    def encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Latents:
         """Returns the mode of the posterior, shifted and times the scaling factor, float32."""
         mode: Tensor = self.network.module.encode(pixels.to(self.network.dtype)).latent_dist.mode().float()
         return (mode - self._shift) * self.config.scaling_factor
 
-    def decode(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+    def decode(self, latents: Latents) -> Float[Tensor, "f 3 h w"]:
         """Returns the RGB frames of latents, float32, about [-1, 1]."""
         states = (latents / self.config.scaling_factor + self._shift).to(self.network.dtype)
         return self.module.decode(states, return_dict=False)[0].float()
 
-    def decode_clip(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "t 3 h w"]:
+    def decode_clip(self, latents: Latents) -> Float[Tensor, "t 3 h w"]:
         """Returns the RGB frames of latents, one of each."""
         return self.decode(latents)
 
@@ -124,7 +125,7 @@ class ImageAutoencoder(Autoencoder):
 class ClipAutoencoder(ImageAutoencoder):
     """That of Stable Video Diffusion, whose decoder sees all frames of a clip."""
 
-    def decode(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+    def decode(self, latents: Latents) -> Float[Tensor, "f 3 h w"]:
         """Returns the RGB frames of the latents of one clip, float32, about [-1, 1]."""
         states = latents.to(self.network.dtype) / self.config.scaling_factor
         return self.module.decode(states, num_frames=len(states), return_dict=False)[0].float()

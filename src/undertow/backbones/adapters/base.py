@@ -1,44 +1,41 @@
-"""What the adapters of all families share: weights read as needed, sizes, frames to latents, noise, and refusals."""
+"""What every backbone can do: weights read as needed, sizes, frames to latents, noise, and refusals."""
 
-import hashlib
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from math import inf
-from typing import Any, Literal
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.backbones.adapters.autoencoder import Autoencoder
+from undertow.backbones.adapters.stored import StoredModel
 from undertow.backbones.cards.card import Card, Noising, Site
-from undertow.backbones.protocol import Conditioning
-from undertow.backbones.reading.capture import attention_at
+from undertow.backbones.observation import Conditioning, Images, Latents, Observation
 from undertow.backbones.reading.edits import Edit, edited
 from undertow.backbones.reading.prefix import ConditionedObserver
 from undertow.backbones.reading.sizes import fit_size, resize
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import NoiseSchedule, add_noise, ddim_inversion
-from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 
-# Numbers of each tensor that a fingerprint is made of.
-HEAD = 1000
+if TYPE_CHECKING:
+    from undertow.backbones.adapters.autoencoder import Autoencoder
+    from undertow.backbones.weights.networks import Network
 
 
-class Adapter(ABC):
+class Backbone(StoredModel):
     """A frozen latent diffusion model, seen as a source of queries and keys.
 
-    Latents, noise levels and predictions are float32; only the networks themselves run in `dtype`. Calls from several
-    threads take turns at the denoiser.
+    Every adapter has all of this; what a family cannot do raises SettingsError with a sentence that says so. Weights
+    that were not read at loading are read when a method first needs them. Latents, noise levels and predictions are
+    float32; only the networks themselves run in `dtype`. Calls from several threads take turns at the denoiser.
+
+    Attributes:
+        schedule: The noise levels that it was trained with; for the others see `StoredModel`.
     """
 
-    # Beginnings of the names of weights that no fingerprint looks at.
-    _unprinted: tuple[str, ...] = ()
-
-    def __init__(self, card: Card, network: Network, autoencoder: Autoencoder, schedule: NoiseSchedule) -> None:
+    def __init__(self, card: Card, network: "Network", autoencoder: "Autoencoder", schedule: NoiseSchedule) -> None:
         """Takes over the networks, and checks that the sites of `card` exist.
 
         Args:
@@ -50,35 +47,62 @@ class Adapter(ABC):
         Raises:
             SettingsError: if the card's sites are not in the denoiser.
         """
-        self.card, self.schedule = card, schedule
-        self.device, self.dtype = network.device, network.dtype
-        self.autoencoder, self._network = autoencoder, network
+        super().__init__(card, network, autoencoder)
+        self.schedule = schedule
         self._texts: dict[str, Conditioning] = {}
-        self._turn = threading.RLock()
-        # How far the denoiser has been read, as `_place` counts.
-        self._loaded: tuple[float, ...] = (-2,)
-        for site in (site for sites in card.sites.values() for site in sites):
-            attention_at(network.module, site)
 
     @abstractmethod
-    def _place(self, name: str) -> tuple[float, ...]:
-        """Returns when a weight or module of the denoiser is first used, in an order that compares."""
-
-    @abstractmethod
-    def _predict(
-        self, latents: Float[Tensor, "f c h w"], timestep: int, conditioning: Conditioning
-    ) -> Float[Tensor, "f c h w"]:
+    def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:
         """Returns the prediction of one forward, float32."""
 
     @abstractmethod
+    def sites(self, *kinds: str) -> tuple[Site, ...]:
+        """Returns the attentions of some kinds in running order, by default those that compare visual tokens."""
+
+    @abstractmethod
     def condition(
-        self,
-        text: str | None = None,
-        *,
-        images: UInt8[np.ndarray, "f h w 3"] | None = None,
-        size: tuple[int, int] | None = None,
+        self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
     ) -> Conditioning:
-        """Returns the conditioning of frames that go together."""
+        """Returns the conditioning of frames that go together, float32; those of texts are remembered.
+
+        Args:
+            text: The text; `None` for the null text.
+            images: Frames of the clip, of which an image-to-video model continues the first; others do not look.
+            size: (height, width) of the model's input; `None` if the images have it already.
+
+        Raises:
+            SettingsError: if the text is longer than the model reads, or it reads none.
+            WeightsUnavailable: if the text encoder is needed and not there.
+        """
+
+    @abstractmethod
+    def observe(
+        self,
+        latents: Latents,
+        timestep: int,
+        sites: Sequence[Site],
+        conditioning: Conditioning | None = None,
+        *,
+        features: bool = False,
+        edits: Sequence[Edit] = (),
+        grad: bool = False,
+    ) -> Observation:
+        """Returns the queries and keys of `sites` in one forward that ends at the last of them.
+
+        Args:
+            latents: At the noise level of `timestep`; of a video model those of one clip, in order, at most
+                `card.chunk` of them.
+            timestep: What the network is told.
+            sites: Where to look; all of one stride, since an observation has one grid.
+            conditioning: The same for every frame; `None` for the null text.
+            features: Whether to keep hidden states too, see `Observation`.
+            edits: In force during the forward.
+            grad: Whether the observation can be differentiated by latents and conditioning.
+
+        Raises:
+            SettingsError: if `sites` is empty, mixes strides, or names no attention of this model, if an edit does not
+                fit it, or the clip is too long.
+        """
 
     @property
     @abstractmethod
@@ -91,88 +115,14 @@ class Adapter(ABC):
         """Channels of the denoiser's widest activation per latent cell."""
 
     @property
-    def denoiser(self) -> Any:
-        """The network that holds the attentions by their site paths, with all of its weights."""
-        self.read()
-        return self._network.module
-
-    @property
-    def channels(self) -> int:
-        """Channels of a latent."""
-        return self.autoencoder.channels
-
-    @property
-    def stride(self) -> int:
-        """Image pixels per side of a latent cell."""
-        return self.autoencoder.stride
-
-    @property
     def image_to_video(self) -> bool:
         """Whether the model continues a given first frame."""
         return False
 
     @property
-    def encoder_width(self) -> int:
-        """Channels of the autoencoder at full resolution, the widest activation of an observation per pixel."""
-        return self.autoencoder.width
-
-    @property
     def fixed_size(self) -> tuple[int, int] | None:
         """The only (height, width) the model reads, or `None` if it reads many."""
         return None
-
-    def parts(self, sites: Sequence[Site] | None = None) -> Mapping[str, int]:
-        """Returns the bytes of the weights that are loaded now, by network.
-
-        Args:
-            sites: Count of the denoiser what observing these takes instead.
-        """
-        last = None if sites is None else self._reach(sites)
-        denoiser = self._network.nbytes(None if last is None else lambda name: self._place(name) <= last)
-        return {"denoiser": denoiser, "autoencoder": self.autoencoder.network.nbytes()}
-
-    def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits that tell this model's weights from others, however much of it is loaded.
-
-        They are of the first thousand numbers of every tensor: quick for gigabytes, and enough to notice other
-        training, another precision or another model. Of tensors that are not loaded only these numbers are read.
-        """
-        digest = hashlib.sha256(self._identity().encode())
-        for network in (self._network, self.autoencoder.network):
-            for name, shape, dtype, head in network.heads(HEAD):
-                if name.startswith(self._unprinted):
-                    continue
-                digest.update(f"{name} {shape} {dtype}".encode())
-                digest.update(head.double().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
-
-    def _identity(self) -> str:
-        """Returns what else than weights makes another model of this one."""
-        return ""
-
-    def read(self, sites: Sequence[Site] | None = None) -> None:
-        """Reads the weights that observing `sites` needs, or all of the denoiser's, unless they were read before.
-
-        Raises:
-            SettingsError: if a site is no attention of this model.
-            WeightsUnavailable: if they are missing, damaged or not finite.
-        """
-        wanted = (inf,) if sites is None else self._reach(sites)
-        with self._turn:
-            if wanted > self._loaded:
-                self._network.read(lambda name: self._place(name) <= wanted)
-                self._loaded = wanted
-
-    def _reach(self, sites: Sequence[Site]) -> tuple[float, ...]:
-        """Returns the place of the last of `sites`."""
-        for site in sites:
-            attention_at(self._network.module, site)
-        return max((self._place(site.path) for site in sites), default=(-1,))
-
-    def _read_for(self, sites: Sequence[Site]) -> Any:
-        """Returns the denoiser with the weights that observing `sites` needs."""
-        self.read(sites)
-        return self._network.module
 
     def input_size(
         self,
@@ -208,9 +158,7 @@ class Adapter(ABC):
         )
 
     @torch.no_grad()
-    def encode(
-        self, images: UInt8[np.ndarray, "f h w 3"], size: tuple[int, int] | None = None
-    ) -> Float[Tensor, "f c lh lw"]:
+    def encode(self, images: Images, size: tuple[int, int] | None = None) -> Latents:
         """Returns the clean latents of RGB `images`, one of each: the scaled posterior mode, float32.
 
         Args:
@@ -227,39 +175,31 @@ class Adapter(ABC):
         pixels = torch.from_numpy(shown).to(self.device).movedim(-1, 1).float()
         return self.autoencoder.encode(pixels / 127.5 - 1)
 
-    def decode(self, latents: Float[Tensor, "f c lh lw"]) -> UInt8[np.ndarray, "f h w 3"]:
+    def decode(self, latents: Latents) -> Images:
         """Returns the RGB images of clean `latents` that stand for one frame each, as `encode` makes them."""
         return _images(self.decode_float(latents))
 
     @torch.no_grad()
-    def decode_float(self, latents: Float[Tensor, "f c lh lw"]) -> Float[Tensor, "f 3 h w"]:
+    def decode_float(self, latents: Latents) -> Float[Tensor, "f 3 h w"]:
         """Returns the RGB images of clean `latents` before they are rounded: black is -1 and white 1, not clipped."""
         return self.autoencoder.decode(latents.to(self.device))
 
     @torch.no_grad()
-    def decode_clip(self, latents: Float[Tensor, "f c lh lw"]) -> UInt8[np.ndarray, "t h w 3"]:
+    def decode_clip(self, latents: Latents) -> UInt8[np.ndarray, "t h w 3"]:
         """Returns the RGB frames of a generated clip; published video models have 4f - 3 of them, for an odd f."""
         return _images(self.autoencoder.decode_clip(latents.to(self.device)))
 
     def pieces(self, text: str) -> list[str]:
-        """Returns what the tokenizer makes of `text`; piece i is state i + 1 of `condition(text)`.
-
-        Raises:
-            SettingsError: if the model's tokens cannot be told apart.
-        """
+        """Returns what the tokenizer makes of `text`; piece i is state i + 1 of `condition(text)`."""
         raise SettingsError(
             f"the words of a text cannot be found again in '{self.card.name}'; give a --box or a --point"
         )
 
-    def noise(
-        self, latents: Float[Tensor, "f c h w"], noising: Noising, frame_indices: Sequence[int]
-    ) -> Float[Tensor, "f c h w"]:
+    def noise(self, latents: Latents, noising: Noising, frame_indices: Sequence[int]) -> Latents:
         """Returns `latents` with the Gaussian noise of their frames at `noising.timestep`."""
         return add_noise(latents.to(self.device), self.schedule, noising, frame_indices)
 
-    def invert(
-        self, latents: Float[Tensor, "f c h w"], noising: Noising, conditioning: Conditioning | None = None
-    ) -> Float[Tensor, "f c h w"]:
+    def invert(self, latents: Latents, noising: Noising, conditioning: Conditioning | None = None) -> Latents:
         """Returns `latents` carried to `noising.timestep` by the reverse of deterministic sampling.
 
         There is no guidance: one conditional pass per step, with the null text unless `conditioning` is given.
@@ -269,12 +209,8 @@ class Adapter(ABC):
         )
 
     def prepare(
-        self,
-        latents: Float[Tensor, "f c h w"],
-        noising: Noising,
-        frame_indices: Sequence[int],
-        conditioning: Conditioning | None = None,
-    ) -> Float[Tensor, "f c h w"]:
+        self, latents: Latents, noising: Noising, frame_indices: Sequence[int], conditioning: Conditioning | None = None
+    ) -> Latents:
         """Returns clean `latents` as they should be observed at `noising.timestep`, by whichever way it names."""
         if noising.kind == "invert":
             return self.invert(latents, noising, conditioning)
@@ -284,13 +220,8 @@ class Adapter(ABC):
 
     @torch.no_grad()
     def denoise(
-        self,
-        latents: Float[Tensor, "f c h w"],
-        timestep: int,
-        conditioning: Conditioning | None = None,
-        *,
-        edits: Sequence[Edit] = (),
-    ) -> Float[Tensor, "f c h w"]:
+        self, latents: Latents, timestep: int, conditioning: Conditioning | None = None, *, edits: Sequence[Edit] = ()
+    ) -> Latents:
         """Returns the denoiser's prediction (noise, velocity or flow, see `card.prediction`), float32.
 
         Args:
@@ -322,8 +253,16 @@ class Adapter(ABC):
     ) -> ConditionedObserver:
         """Returns queries and keys of one frame as a differentiable function of many conditionings.
 
+        Args:
+            latents: At the noise level of `timestep`; no gradient goes into them.
+            timestep: What the network is told.
+            sites: Where to look.
+            features: Whether to show the hidden states that enter the sites' blocks too.
+            compiled: Whether to compile what every call runs.
+            recomputed: Whether to trade time for memory, see `ConditionedObserver`.
+
         Raises:
-            SettingsError: if the model's frames see each other.
+            SettingsError: if a site is no attention of this model, or its frames see each other.
         """
         raise SettingsError(
             f"frames of '{self.card.name}' see each other, so that none can be tuned alone; use an image model"
@@ -331,25 +270,30 @@ class Adapter(ABC):
 
     def trace(
         self,
-        latents: Float[Tensor, "f c h w"],
+        latents: Latents,
         timestep: int,
         conditioning: Conditioning | None = None,
         *,
         sites: Sequence[Site] = (),
         block: str | None = None,
     ) -> Trace:
-        """Returns one forward remembered, to be run again from a block of the decoder.
+        """Returns one forward remembered, to be run again from a block of the decoder or under its own attention.
+
+        Args:
+            latents: At the noise level of `timestep`; of a video model those of one clip.
+            timestep: What the network is told.
+            conditioning: The same for every frame; `None` for the null text.
+            sites: Attentions whose queries and keys are recorded for injection.
+            block: Path of a transformer in the decoder; `None` if none is to be run on from.
 
         Raises:
-            SettingsError: if the denoiser is no UNet.
+            SettingsError: if the denoiser is no UNet, or a site or the block is not in it.
         """
         raise SettingsError(
             f"'{self.card.name}' is no UNet, and only the decoder of a UNet can be pushed; use quality turbo"
         )
 
-    def to_x0_eps(
-        self, prediction: Float[Tensor, "f c h w"], latents: Float[Tensor, "f c h w"], timestep: int
-    ) -> tuple[Float[Tensor, "f c h w"], Float[Tensor, "f c h w"]]:
+    def to_x0_eps(self, prediction: Latents, latents: Latents, timestep: int) -> tuple[Latents, Latents]:
         """Returns the (clean latents, noise) that `prediction` for `latents` at `timestep` stands for."""
         return self.schedule.split(prediction, latents, self.schedule.level(timestep))
 
@@ -367,6 +311,6 @@ class Adapter(ABC):
             )
 
 
-def _images(pixels: Float[Tensor, "f 3 h w"]) -> UInt8[np.ndarray, "f h w 3"]:
+def _images(pixels: Float[Tensor, "f 3 h w"]) -> Images:
     images: np.ndarray = ((pixels + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy()
     return images

@@ -5,16 +5,15 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.adapters.autoencoder import Autoencoder
-from undertow.backbones.adapters.base import Adapter
+from undertow.backbones.adapters.base import Backbone
 from undertow.backbones.adapters.dit_kinds import Heads, Kind, block_paths, require_kind
 from undertow.backbones.cards.card import Card, Noising, Site
-from undertow.backbones.protocol import Conditioning, Observation
+from undertow.backbones.observation import Conditioning, Images, Latents, Observation
 from undertow.backbones.reading.capture import capture_heads
 from undertow.backbones.reading.edits import AddMap, Edit, Restrict, edited
 from undertow.backbones.sampling.schedule import NoiseSchedule
@@ -22,7 +21,7 @@ from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 
 
-class VideoDiT(Adapter):
+class VideoDiT(Backbone):
     """A frozen video diffusion transformer.
 
     Every frame is encoded alone, as a latent of its own. The latents of one call are a clip and see each other, so
@@ -45,10 +44,10 @@ class VideoDiT(Adapter):
         """Takes over the networks, and checks that the sites of `card` exist.
 
         Args:
-            card: Names the sites and defaults.
-            network: The denoiser, of one of diffusers' classes that `require_kind` knows.
+            card: See `Backbone`, as the next three.
+            network: Of one of diffusers' classes that `require_kind` knows.
             autoencoder: Of frames.
-            schedule: Noise schedule the denoiser was trained with.
+            schedule: Of the denoiser.
             read_text: Returns the states of a text, on any device. Called once per new text.
             rotary: Whether queries and keys are shown after the rotary embedding, as the attention compares them;
                 without, position says nothing (for ablation; networks with sine positions at the input have them
@@ -98,23 +97,9 @@ class VideoDiT(Adapter):
 
     @torch.no_grad()
     def condition(
-        self,
-        text: str | None = None,
-        *,
-        images: UInt8[np.ndarray, "f h w 3"] | None = None,
-        size: tuple[int, int] | None = None,
+        self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
     ) -> Conditioning:
-        """Returns what the model reads of `text`, float32; results are remembered.
-
-        Args:
-            text: The text; `None` for the null text.
-            images: Frames of the clip; an image-to-video model continues the first.
-            size: (height, width) of the model's input; `None` if the images have it already.
-
-        Raises:
-            SettingsError: if the text is longer than the model reads.
-            WeightsUnavailable: if the text encoder is needed and not there.
-        """
+        """Returns what the model reads of `text`, see `Backbone.condition`."""
         text = self.card.null_text if text is None else text
         if text not in self._texts:
             read = self._read_text(text)
@@ -128,9 +113,7 @@ class VideoDiT(Adapter):
             return self._texts[text]
         return replace(self._texts[text], first_frame=self.encode(images[:1], size)[0])
 
-    def invert(
-        self, latents: Float[Tensor, "f c h w"], noising: Noising, conditioning: Conditioning | None = None
-    ) -> Float[Tensor, "f c h w"]:
+    def invert(self, latents: Latents, noising: Noising, conditioning: Conditioning | None = None) -> Latents:
         """Returns `latents`, as one clip, carried to `noising.timestep` by the reverse of deterministic sampling."""
         conditioning = conditioning or self.condition()
         if self.image_to_video and conditioning.first_frame is None:
@@ -139,7 +122,7 @@ class VideoDiT(Adapter):
 
     def observe(
         self,
-        latents: Float[Tensor, "f c h w"],
+        latents: Latents,
         timestep: int,
         sites: Sequence[Site],
         conditioning: Conditioning | None = None,
@@ -148,21 +131,7 @@ class VideoDiT(Adapter):
         edits: Sequence[Edit] = (),
         grad: bool = False,
     ) -> Observation:
-        """Returns the queries and keys of `sites` in one forward over the clip that ends at the last of them.
-
-        Args:
-            latents: Of the clip, in order, at the noise level of `timestep`; at most `card.chunk` of them.
-            timestep: What the network is told.
-            sites: Where to look.
-            conditioning: Of the clip; `None` for the null text.
-            features: Whether to keep what the attentions return too, see `Observation`.
-            edits: In force during the forward.
-            grad: Whether the observation can be differentiated by latents and conditioning.
-
-        Raises:
-            SettingsError: if `sites` is empty or names no attention of this model, if an edit does not fit it, or the
-                clip is too long.
-        """
+        """Returns the queries and keys of `sites` in one forward over the clip, see `Backbone.observe`."""
         if not sites:
             raise SettingsError("no sites are given; observe one or more")
         frames, height, width = len(latents), latents.shape[2], latents.shape[3]
@@ -202,9 +171,7 @@ class VideoDiT(Adapter):
             raise SettingsError(f"the attention of '{self.card.name}' cannot be restricted; use an image model")
         return [replace(edit, map=edit.map.reshape(1, -1)) if isinstance(edit, AddMap) else edit for edit in edits]
 
-    def _predict(
-        self, latents: Float[Tensor, "f c h w"], timestep: int, conditioning: Conditioning
-    ) -> Float[Tensor, "f c h w"]:
+    def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:
         if not 1 <= len(latents) <= self.card.chunk:
             raise SettingsError(
                 f"{len(latents)} frames are given, and '{self.card.name}' sees 1 to {self.card.chunk} together; "
@@ -227,9 +194,7 @@ class VideoDiT(Adapter):
         transformer, positions = self._network.module, self.card.positions
         return self.kind.forward(transformer, clip.to(self.dtype), timestep, own, positions).float()
 
-    def _image_condition(
-        self, clip: Float[Tensor, "f c h w"], first: Float[Tensor, "c h w"] | None
-    ) -> Float[Tensor, "f c h w"]:
+    def _image_condition(self, clip: Latents, first: Float[Tensor, "c h w"] | None) -> Latents:
         """Returns the clean latent of the first frame, followed by zeros, as image-to-video models were trained."""
         condition = torch.zeros_like(clip)
         condition[0] = clip[0] if first is None else first.to(self.device)
@@ -241,7 +206,7 @@ class VideoDiT(Adapter):
     def _place(self, name: str) -> tuple[float, ...]:
         """Returns the number of a weight's block in running order; what is in no block comes before."""
         parts = name.split(".")
-        stacks = list(self.kind.stacks(self._config))
+        stacks = list(self.kind.stacks)
         return (stacks.index(parts[0]), int(parts[1])) if parts[0] in stacks else (-1,)
 
     def _identity(self) -> str:
@@ -250,13 +215,7 @@ class VideoDiT(Adapter):
 
 
 def transformer_sites(kind: Kind, transformer: Any, stride: int) -> list[Site]:
-    """Returns the attention of every block of a video transformer in running order.
-
-    Args:
-        kind: Of the transformer.
-        transformer: The network.
-        stride: Image pixels per side of a latent cell.
-    """
+    """Returns the attention of every block in running order, `stride` being the pixels per side of a latent cell."""
     sites = []
     for path in block_paths(kind, transformer.config):
         attention = transformer.get_submodule(path)

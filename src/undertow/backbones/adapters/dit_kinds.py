@@ -5,15 +5,17 @@ sequence with weights of their own (`DualKind`), and video alone, the text read 
 where the attentions are, how a stock forward is called, and what its queries and keys are when they are compared.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones.protocol import Conditioning
+from undertow.backbones.observation import Conditioning, Latents
 from undertow.base import SettingsError
 
 Rotary = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]
@@ -36,37 +38,35 @@ class Heads:
     text_keys: Float[Tensor, "a n d"] | None = None
 
 
-class Kind(Protocol):
-    """One kind of video transformer; stateless."""
+class Kind(ABC):
+    """One kind of video transformer; stateless.
 
-    @property
-    def site_kind(self) -> Literal["self", "joint"]:
-        """Returns the kind of its sites, see `Site`."""
+    Attributes:
+        site_kind: The kind of its sites, see `Site`.
+        attention: Name of the attention inside a block.
+        stacks: The lists of blocks in running order, each with the configuration's name for its length.
+    """
 
-    @property
-    def attention(self) -> str:
-        """Returns the name of the attention inside a block."""
+    site_kind: Literal["self", "joint"] = "joint"
+    attention = "attn1"
+    stacks: ClassVar[Mapping[str, str]] = MappingProxyType({"transformer_blocks": "num_layers"})
 
-    def stacks(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Returns the lists of blocks in running order, each with the configuration's name for its length."""
-
+    @abstractmethod
     def text_length(self, config: Mapping[str, Any]) -> int:
         """Returns how many text tokens the pipeline gives the network at most."""
 
     def patch(self, config: Mapping[str, Any]) -> int:
         """Returns the latent cells per side of a token."""
+        return int(config["patch_size"])
 
+    @abstractmethod
     def problem(self, config: Mapping[str, Any]) -> str | None:
         """Returns what about a configuration is not supported, as a clause about the model, or `None`."""
 
+    @abstractmethod
     def forward(
-        self,
-        transformer: Any,
-        latents: Float[Tensor, "f c h w"],
-        timestep: int,
-        conditioning: Conditioning,
-        positions: str,
-    ) -> Float[Tensor, "f c h w"]:
+        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
+    ) -> Latents:
         """Returns the prediction of one stock forward over the clip.
 
         Args:
@@ -78,6 +78,7 @@ class Kind(Protocol):
             positions: see `Card.positions`.
         """
 
+    @abstractmethod
     def heads(self, attention: Any, /, *args: Any, **kwargs: Any) -> Heads:
         """Returns queries and keys for a call of `attention` with these arguments.
 
@@ -88,10 +89,12 @@ class Kind(Protocol):
         self, attention: Any, keep: Callable[[Float[Tensor, "1 tokens c"]], None], visual: int
     ) -> torch.utils.hooks.RemovableHandle:
         """Calls `keep` with what `attention` returns for the `visual` tokens, before its output projection."""
+        return attention.to_out[0].register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
 
-    def restore_tables(self, transformer: Any) -> None:
+    def restore_tables(self, transformer: Any) -> None:  # noqa: B027 - one kind makes its tables in every forward
         """Gives a network that was built without memory the tables that are no weights."""
 
+    @abstractmethod
     def text_reader(self, transformer: Any) -> torch.nn.Module:
         """Returns the module that reads text states, which tells text encoders apart."""
 
@@ -125,7 +128,7 @@ def block_paths(kind: Kind, config: Mapping[str, Any]) -> list[str]:
     """Returns the module paths of all attentions in running order, such as `transformer_blocks.17.attn1`."""
     return [
         f"{stack}.{index}.{kind.attention}"
-        for stack, length in kind.stacks(config).items()
+        for stack, length in kind.stacks.items()
         for index in range(int(config[length]))
     ]
 

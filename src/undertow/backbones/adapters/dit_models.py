@@ -7,7 +7,7 @@ frames, and reads the text in a cross-attention of its own.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
@@ -15,27 +15,16 @@ from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones.adapters.dit_kinds import Heads, Rotary, split_heads
-from undertow.backbones.protocol import Conditioning
+from undertow.backbones.adapters.dit_kinds import Heads, Kind, Rotary, split_heads
+from undertow.backbones.observation import Conditioning, Latents
 
 
-class JointKind:
+class JointKind(Kind):
     """CogVideoX: query and key norms per head, rotary embedding of the visual tokens or sine positions at the input."""
-
-    site_kind: Literal["self", "joint"] = "joint"
-    attention = "attn1"
-
-    def stacks(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Returns the one list of blocks and its length."""
-        return {"transformer_blocks": "num_layers"}
 
     def text_length(self, config: Mapping[str, Any]) -> int:
         """Returns how many text tokens the pipeline gives the network at most."""
         return int(config["max_text_seq_length"])
-
-    def patch(self, config: Mapping[str, Any]) -> int:
-        """Returns the latent cells per side of a token."""
-        return int(config["patch_size"])
 
     def problem(self, config: Mapping[str, Any]) -> str | None:
         """Returns why CogVideoX 1.5 is not supported, or `None`."""
@@ -46,13 +35,8 @@ class JointKind:
         return None
 
     def forward(
-        self,
-        transformer: Any,
-        latents: Float[Tensor, "f c h w"],
-        timestep: int,
-        conditioning: Conditioning,
-        positions: str,
-    ) -> Float[Tensor, "f c h w"]:
+        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
+    ) -> Latents:
         """Returns the prediction of one stock forward over the clip."""
         config = transformer.config
         frames, _, height, width = latents.shape
@@ -165,23 +149,15 @@ def _learned_positions(transformer: Any, frames: int) -> Iterator[None]:
 GUIDANCE = 6.0 * 1000
 
 
-class DualKind:
+class DualKind(Kind):
     """HunyuanVideo: text after video; in dual-stream blocks with projections and norms of its own."""
 
-    site_kind: Literal["self", "joint"] = "joint"
     attention = "attn"
-
-    def stacks(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Returns both lists of blocks, the dual-stream ones first, and their lengths."""
-        return {"transformer_blocks": "num_layers", "single_transformer_blocks": "num_single_layers"}
+    stacks: ClassVar = {"transformer_blocks": "num_layers", "single_transformer_blocks": "num_single_layers"}
 
     def text_length(self, config: Mapping[str, Any]) -> int:
         """Returns how many text tokens the pipeline gives the network at most."""
         return 256
-
-    def patch(self, config: Mapping[str, Any]) -> int:
-        """Returns the latent cells per side of a token."""
-        return int(config["patch_size"])
 
     def problem(self, config: Mapping[str, Any]) -> str | None:
         """Returns why an image-to-video variant is not supported, or `None`."""
@@ -192,13 +168,8 @@ class DualKind:
         return None
 
     def forward(
-        self,
-        transformer: Any,
-        latents: Float[Tensor, "f c h w"],
-        timestep: int,
-        conditioning: Conditioning,
-        positions: str,
-    ) -> Float[Tensor, "f c h w"]:
+        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
+    ) -> Latents:
         """Returns the prediction of one stock forward over the clip.
 
         The states hold the tokens of the text only: what pads them is masked out of everything that the pipeline
@@ -251,10 +222,7 @@ class DualKind:
         """Calls `keep` with what enters the output projection of the video, or leaves an attention that has none."""
         if getattr(attention, "to_out", None) is None:
             return attention.register_forward_hook(lambda _, __, output: keep(output[0]))
-        return attention.to_out[0].register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
-
-    def restore_tables(self, transformer: Any) -> None:
-        """Does nothing: the rotary tables are made in every forward."""
+        return super().watch(attention, keep, visual)
 
     def text_reader(self, transformer: Any) -> torch.nn.Module:
         """Returns the projection of the text states."""
@@ -279,15 +247,11 @@ def _unmasked(transformer: Any) -> Iterator[None]:
         yield
 
 
-class SelfKind:
+class SelfKind(Kind):
     """Wan 2.1: norms over all heads at once, rotary embedding, no text among the keys."""
 
-    site_kind: Literal["self", "joint"] = "self"
-    attention = "attn1"
-
-    def stacks(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Returns the one list of blocks and its length."""
-        return {"blocks": "num_layers"}
+    site_kind = "self"
+    stacks: ClassVar = {"blocks": "num_layers"}
 
     def text_length(self, config: Mapping[str, Any]) -> int:
         """Returns how many text tokens the pipeline gives the network at most."""
@@ -306,13 +270,8 @@ class SelfKind:
         return None
 
     def forward(
-        self,
-        transformer: Any,
-        latents: Float[Tensor, "f c h w"],
-        timestep: int,
-        conditioning: Conditioning,
-        positions: str,
-    ) -> Float[Tensor, "f c h w"]:
+        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
+    ) -> Latents:
         """Returns the prediction of one stock forward over the clip."""
         output: Tensor = transformer(
             hidden_states=latents.movedim(0, 1)[None],
@@ -338,12 +297,6 @@ class SelfKind:
             return (states if rotary_emb is None else _rotated(states, *rotary_emb))[0].transpose(0, 1)
 
         return Heads(visual(attention.to_q, attention.norm_q), visual(attention.to_k, attention.norm_k))
-
-    def watch(
-        self, attention: Any, keep: Callable[[Float[Tensor, "1 tokens c"]], None], visual: int
-    ) -> torch.utils.hooks.RemovableHandle:
-        """Calls `keep` with what enters the output projection."""
-        return attention.to_out[0].register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
 
     def restore_tables(self, transformer: Any) -> None:
         """Computes the rotary tables again, which are no weights."""

@@ -30,7 +30,7 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from undertow.backbones.protocol import Conditioning
+from undertow.backbones.observation import Conditioning
 from undertow.backbones.weights.layout import read_config
 from undertow.backbones.weights.networks import read_network, read_tokenizer
 from undertow.base import SettingsError, WeightsUnavailable, atomic_path

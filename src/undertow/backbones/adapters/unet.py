@@ -3,15 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.adapters.autoencoder import Autoencoder
-from undertow.backbones.adapters.base import Adapter
+from undertow.backbones.adapters.base import Backbone
 from undertow.backbones.cards.card import Card, Site
-from undertow.backbones.protocol import Conditioning, Observation
+from undertow.backbones.observation import Conditioning, Images, Latents, Observation
 from undertow.backbones.reading.capture import capture
 from undertow.backbones.reading.edits import Edit, edited
 from undertow.backbones.reading.prefix import ConditionedObserver
@@ -24,7 +23,7 @@ from undertow.base import SettingsError
 _STAGES = {"down_blocks": 1, "mid_block": 2, "up_blocks": 3, "conv_norm_out": 4, "conv_out": 4}
 
 
-class ImageUNet(Adapter):
+class ImageUNet(Backbone):
     """A frozen text-to-image latent diffusion model; frames of a batch do not see each other."""
 
     def __init__(
@@ -35,18 +34,10 @@ class ImageUNet(Adapter):
         schedule: NoiseSchedule,
         load_text: Callable[[], tuple[Any, Any]],
     ) -> None:
-        """Takes over the networks, and checks that the sites of `card` exist.
+        """Takes over the networks as every `Backbone` does.
 
-        Args:
-            card: Names the sites and defaults.
-            network: The denoiser.
-            autoencoder: Of its latents.
-            schedule: Noise schedule the denoiser was trained with.
-            load_text: Returns the tokenizer and the text encoder. Called once per new text and not kept, because the
-                null text is often the only one and the encoder weighs as much as a third of the denoiser.
-
-        Raises:
-            SettingsError: if the card's sites are not in the denoiser.
+        `load_text` returns the tokenizer and the text encoder. It is called once per new text and they are not kept,
+        because the null text is often the only one and the encoder weighs as much as a third of the denoiser.
         """
         super().__init__(card, network, autoencoder, schedule)
         self._load_text = load_text
@@ -68,24 +59,12 @@ class ImageUNet(Adapter):
 
     @torch.no_grad()
     def condition(
-        self,
-        text: str | None = None,
-        *,
-        images: UInt8[np.ndarray, "f h w 3"] | None = None,
-        size: tuple[int, int] | None = None,
+        self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
     ) -> Conditioning:
         """Returns the last hidden states of the text encoder for `text`, padded to its full length, float32.
 
         This is Stable Diffusion's convention. The encoder runs in float32 on the CPU whatever the device, so that a
-        text means the same everywhere. Results are remembered.
-
-        Args:
-            text: The text; `None` for the null text.
-            images: Not looked at.
-            size: Not looked at.
-
-        Raises:
-            SettingsError: if the text is longer than the model reads.
+        text means the same everywhere.
         """
         text = self.card.null_text if text is None else text
         if text not in self._texts:
@@ -105,7 +84,7 @@ class ImageUNet(Adapter):
 
     def observe(
         self,
-        latents: Float[Tensor, "f c h w"],
+        latents: Latents,
         timestep: int,
         sites: Sequence[Site],
         conditioning: Conditioning | None = None,
@@ -114,21 +93,7 @@ class ImageUNet(Adapter):
         edits: Sequence[Edit] = (),
         grad: bool = False,
     ) -> Observation:
-        """Returns the queries and keys of `sites` in one forward that ends at the last of them.
-
-        Args:
-            latents: At the noise level of `timestep`.
-            timestep: What the network is told.
-            sites: Where to look; all of one stride, since an observation has one grid.
-            conditioning: The same for every frame; `None` for the null text.
-            features: Whether to keep the hidden states that enter the sites' blocks too.
-            edits: In force during the forward.
-            grad: Whether the observation can be differentiated by latents and conditioning.
-
-        Raises:
-            SettingsError: if `sites` is empty, mixes strides, or names no attention of this model, or if an edit
-                does not fit it.
-        """
+        """Returns the queries and keys of `sites`, see `Backbone.observe`."""
         strides = {site.stride for site in sites}
         if len(strides) != 1:
             raise SettingsError(f"sites have the strides {sorted(strides)}; observe one or more sites of one stride")
@@ -149,19 +114,7 @@ class ImageUNet(Adapter):
         compiled: bool = False,
         recomputed: bool = False,
     ) -> ConditionedObserver:
-        """Returns queries and keys of one frame as a differentiable function of many conditionings.
-
-        Args:
-            latents: At the noise level of `timestep`; no gradient goes into them.
-            timestep: What the network is told.
-            sites: Where to look.
-            features: Whether to show the hidden states that enter the sites' blocks too.
-            compiled: Whether to compile what every call runs.
-            recomputed: Whether to trade time for memory, see `ConditionedObserver`.
-
-        Raises:
-            SettingsError: if a site is no attention of this model.
-        """
+        """Returns queries and keys as a function of many conditionings, see `Backbone.observer`."""
         unet = self._read_for(sites)
 
         def forward(states: Float[Tensor, "o tokens dim"]) -> None:
@@ -175,34 +128,21 @@ class ImageUNet(Adapter):
     @torch.no_grad()
     def trace(
         self,
-        latents: Float[Tensor, "f c h w"],
+        latents: Latents,
         timestep: int,
         conditioning: Conditioning | None = None,
         *,
         sites: Sequence[Site] = (),
         block: str | None = None,
     ) -> Trace:
-        """Returns one forward remembered, to be run again from a block of the decoder or under its own attention.
-
-        Args:
-            latents: At the noise level of `timestep`.
-            timestep: What the network is told.
-            conditioning: The same for every frame; `None` for the null text.
-            sites: Attentions whose queries and keys are recorded for injection.
-            block: Path of a transformer in the decoder; `None` if none is to be run on from.
-
-        Raises:
-            SettingsError: if a site or the block is not in this model.
-        """
+        """Returns one forward remembered, see `Backbone.trace`."""
         states = conditioning or self.condition()
         latents = latents.to(self.device)
         return Trace(
             self.denoiser, latents, lambda x: self._predict(x, timestep, states), self._turn, sites=sites, block=block
         )
 
-    def _predict(
-        self, latents: Float[Tensor, "f c h w"], timestep: int, conditioning: Conditioning
-    ) -> Float[Tensor, "f c h w"]:
+    def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:
         states = conditioning.tensor.to(self.device, self.dtype).expand(len(latents), -1, -1)
         unet = self._network.module
         output: Tensor = unet(latents.to(self.device, self.dtype), timestep, states, return_dict=False)[0]
@@ -221,12 +161,7 @@ class ImageUNet(Adapter):
 
 
 def unet_sites(unet: Any, stride: int) -> list[Site]:
-    """Returns every attention of a UNet in running order.
-
-    Args:
-        unet: The network.
-        stride: Image pixels per side of a latent cell.
-    """
+    """Returns every attention of a UNet in running order, `stride` being the pixels per side of a latent cell."""
     found = []
     for index, block in enumerate(unet.down_blocks):
         found += _attentions(block, f"down_blocks.{index}", stride)

@@ -7,15 +7,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.adapters.autoencoder import Autoencoder
-from undertow.backbones.adapters.base import Adapter
+from undertow.backbones.adapters.base import Backbone
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.cards.card import Card, Site
 from undertow.backbones.cards.known import SVD_STEPS
-from undertow.backbones.protocol import Conditioning, Observation
+from undertow.backbones.observation import Conditioning, Images, Latents, Observation
 from undertow.backbones.reading.edits import Edit
 from undertow.backbones.reading.sizes import resize
 from undertow.backbones.reading.suffix import Trace
@@ -44,18 +44,7 @@ class VideoUNet(ImageUNet):
     def __init__(
         self, card: Card, network: Network, autoencoder: Autoencoder, load_image_encoder: Callable[[], Any]
     ) -> None:
-        """Takes over the networks.
-
-        Args:
-            card: Names the sites and defaults.
-            network: The denoiser.
-            autoencoder: Of its latents; its decoder sees clips too.
-            load_image_encoder: Returns the network that describes the image to be continued; called when one first
-                is.
-
-        Raises:
-            SettingsError: if the card's sites are not in the denoiser.
-        """
+        """Takes over the networks as every `Backbone` does, and what returns the one that describes an image."""
         super().__init__(card, network, autoencoder, karras_schedule(), _no_text)
         self._load_image_encoder = load_image_encoder
         self._image_encoder: Any = None
@@ -66,30 +55,18 @@ class VideoUNet(ImageUNet):
         return True
 
     def parts(self, sites: Sequence[Site] | None = None) -> Mapping[str, int]:
-        """Returns the bytes of the weights that are loaded now, by network, see `Adapter.parts`."""
+        """Returns the bytes of the weights that are loaded now, by network, see `Backbone.parts`."""
         encoder = 0 if self._image_encoder is None else sum(each.nbytes for each in self._image_encoder.parameters())
         return {**super().parts(sites), "image encoder": encoder}
 
     @torch.no_grad()
     def condition(
-        self,
-        text: str | None = None,
-        *,
-        images: UInt8[np.ndarray, "f h w 3"] | None = None,
-        size: tuple[int, int] | None = None,
+        self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
     ) -> Conditioning:
         """Returns what a clip that begins with the first of `images` is conditioned on; without images, nothing.
 
         The image as CLIP describes it, and its latent, unscaled as the model was trained, of the image under a little
         noise (of a fixed seed). Sources: Stable Video Diffusion (Blattmann et al. 2023) and diffusers' pipeline.
-
-        Args:
-            text: Nothing but the null text.
-            images: Of one size; only the first is read.
-            size: (height, width) of the model's input; `None` if they have it already.
-
-        Raises:
-            SettingsError: if there is a text: the model reads none.
         """
         if text not in (None, self.card.null_text):
             raise SettingsError(f"'{self.card.name}' reads an image and no text; leave the text out")
@@ -112,11 +89,11 @@ class VideoUNet(ImageUNet):
 
     def pieces(self, text: str) -> list[str]:
         """Raises SettingsError: the model reads no text."""
-        return Adapter.pieces(self, text)
+        return Backbone.pieces(self, text)
 
     def observe(
         self,
-        latents: Float[Tensor, "f c h w"],
+        latents: Latents,
         timestep: int,
         sites: Sequence[Site],
         conditioning: Conditioning | None = None,
@@ -137,12 +114,12 @@ class VideoUNet(ImageUNet):
 
         return replace(seen, queries=turned(seen.queries), keys=turned(seen.keys))
 
-    observer = Adapter.observer
+    observer = Backbone.observer
 
     @torch.no_grad()
     def trace(
         self,
-        latents: Float[Tensor, "f c h w"],
+        latents: Latents,
         timestep: int,
         conditioning: Conditioning | None = None,
         *,
@@ -163,9 +140,7 @@ class VideoUNet(ImageUNet):
         mode: Tensor = self.autoencoder.network.module.encode(pixels.to(self.dtype)).latent_dist.mode()
         return mode[0].float()
 
-    def _predict(
-        self, latents: Float[Tensor, "f c h w"], timestep: int, conditioning: Conditioning
-    ) -> Float[Tensor, "f c h w"]:
+    def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:
         return self._predict_clips(latents[None], timestep, conditioning)[0]
 
     def _predict_clips(

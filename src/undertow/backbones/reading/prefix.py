@@ -2,10 +2,15 @@
 
 Up to there nothing depends on the conditioning, and autograd has nothing to remember. The modules that have finished by
 then answer later forwards from what they returned; everything else runs as in any forward, so no network is copied.
+
+What comes after keeps as little for gradients as it can, at next to no time. Where only the conditioning is learned, no
+weight asks for a gradient. Torch keeps the input of a convolution all the same, and of a norm with its activation three
+tensors where one is enough to make the others again. A feed-forward layer keeps a dozen times its input; all but its
+last product is computed again instead, some tokens at a time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
 
@@ -17,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from undertow.backbones.cards.card import Site
 from undertow.backbones.reading.capture import Capture, attention_at, capture
+from undertow.backbones.reading.edits import always, answering
 
 Forward = Callable[..., Any]
 
@@ -88,26 +94,10 @@ def under(others: dict[torch.nn.Module, Forward], forward: Forward) -> Forward:
     """Returns a forward during which other modules run by theirs."""
 
     def run(*args: Any, **named: Any) -> Any:
-        with replaced(others):
+        with answering(others):
             return forward(*args, **named)
 
     return run
-
-
-@contextmanager
-def replaced(others: dict[torch.nn.Module, Forward]) -> Iterator[None]:
-    """Lets modules run by other forwards, and puts those back that they had."""
-    before = {module: vars(module).get("forward") for module in others}
-    try:
-        for module, forward in others.items():
-            module.forward = forward
-        yield
-    finally:
-        for module, own in before.items():
-            if own is None:
-                vars(module).pop("forward", None)
-            else:
-                module.forward = own
 
 
 def _then(first: Forward, second: Forward, values: Tensor) -> Any:
@@ -164,14 +154,10 @@ class ConditionedObserver:
         count = len(states)
         seen = Capture()
         if self._sites:
-            with self._turn, replaced(_remembering(self._remembered, self._others, count)):
+            remembering = {each: always(_repeated(output, count)) for each, output in self._remembered.items()}
+            with self._turn, answering(remembering | self._others):
                 seen = capture(self._denoiser, self._sites, lambda: self._forward(states), features=self._features)
-        for mine, before in (
-            (seen.queries, self._before.queries),
-            (seen.keys, self._before.keys),
-            (seen.features, self._before.features),
-        ):
-            mine.update({path: _repeated(values, count) for path, values in before.items()})
+        seen.update(self._before, lambda values: _repeated(values, count))
         return seen
 
 
@@ -222,12 +208,7 @@ def _record(
     settled = {module for module in finished if calls[module] == 1}
     inside = {id(child) for module in settled for child in module.modules() if child is not module}
     prefix.outputs = {module: finished[module] for module in settled if id(module) not in inside}
-    for mine, all_of in (
-        (prefix.seen.queries, seen.queries),
-        (prefix.seen.keys, seen.keys),
-        (prefix.seen.features, seen.features),
-    ):
-        mine.update({path: values.detach() for path, values in all_of.items() if path in early})
+    prefix.seen.update(seen, Tensor.detach, early)
     prefix.later = [module for module in calls if module not in settled]
     return prefix
 
@@ -257,17 +238,6 @@ def _stand_ins(
 
 def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
     return partial(checkpoint, forward, use_reentrant=False)
-
-
-def _remembering(
-    remembered: dict[torch.nn.Module, Any], others: dict[torch.nn.Module, Any], count: int
-) -> dict[torch.nn.Module, Any]:
-    """Returns forwards by which modules answer from memory, for a batch of `count`, beside other forwards."""
-    return {module: _answer(_repeated(output, count)) for module, output in remembered.items()} | others
-
-
-def _answer(output: Any) -> Callable[..., Any]:
-    return lambda *_, **__: output
 
 
 def _repeated(output: Any, count: int) -> Any:

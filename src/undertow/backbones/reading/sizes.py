@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from undertow.backbones.observation import Images
 from undertow.base import SettingsError
 
 
@@ -47,7 +48,7 @@ def _nearest(ideal: float, multiple: int) -> int:
     return below if ideal / below <= (below + multiple) / ideal else below + multiple
 
 
-def resize(images: UInt8[np.ndarray, "f h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "f H W 3"]:
+def resize(images: Images, size: tuple[int, int]) -> UInt8[np.ndarray, "f H W 3"]:
     """Returns images at (height, width), by bicubic filtering with antialiasing (docs/decisions/0012-one-resizer.md).
 
     That happens in bytes and on the CPU, so that a model is shown the same pixels wherever it is.

@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from undertow.backbones.cards.card import Site
-from undertow.backbones.reading.edits import AddMap, Edit, Inject, answering, edited, module_at, recording
+from undertow.backbones.observation import Latents
+from undertow.backbones.reading.edits import AddMap, Edit, Inject, always, answering, edited, module_at, recording
 from undertow.base import SettingsError
 
 Forward = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c h w"]]
@@ -41,7 +42,7 @@ class Trace:
     def __init__(
         self,
         denoiser: torch.nn.Module,
-        latents: Float[Tensor, "f c h w"],
+        latents: Latents,
         forward: Forward,
         turn: AbstractContextManager[Any],
         *,
@@ -162,15 +163,15 @@ class _Memory:
     def answers(self, rows: Int[Tensor, "n"]) -> dict[torch.nn.Module, Callable[..., Any]]:
         """Returns what the modules up to the block answer for recorded frames `rows`."""
         first, *downs = self._givers
-        answers: dict[torch.nn.Module, Callable[..., Any]] = {first: _always(_take(self._skips[first][0], rows))}
+        answers: dict[torch.nn.Module, Callable[..., Any]] = {first: always(_take(self._skips[first][0], rows))}
         for module in downs:
             skips = tuple(_take(skip, rows) for skip in self._skips[module])
-            answers[module] = _always((skips[-1], skips))
+            answers[module] = always((skips[-1], skips))
         for module, shape in self._others.items():
             # A transformer inside a block returns a tuple; whole blocks and residual blocks a tensor.
             seen = _take(shape, rows)
-            answers[module] = _always((seen,) if hasattr(module, "transformer_blocks") else seen)
-        answers[self._block] = _always((self.output[rows],))
+            answers[module] = always((seen,) if hasattr(module, "transformer_blocks") else seen)
+        answers[self._block] = always((self.output[rows],))
         return answers
 
 
@@ -187,7 +188,3 @@ def _shape_of(tensor: Tensor) -> Tensor:
 def _take(kept: Tensor, rows: Int[Tensor, "n"]) -> Tensor:
     hollow = kept.stride() == (0,) * kept.ndim
     return kept[:1].expand(len(rows), *kept.shape[1:]) if hollow else kept[rows]
-
-
-def _always(output: Any) -> Callable[..., Any]:
-    return lambda *_, **__: output

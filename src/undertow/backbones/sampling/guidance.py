@@ -14,14 +14,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
+from undertow.backbones.adapters.base import Backbone
 from undertow.backbones.cards.card import Card
-from undertow.backbones.protocol import Backbone
+from undertow.backbones.observation import Latents
 from undertow.backbones.sampling.schedule import FlowSchedule
 from undertow.backbones.sampling.temporal import frames_apart
 from undertow.base import Progress, SettingsError, SilentProgress
@@ -87,14 +87,15 @@ class Sampled:
     """What sampling gave.
 
     Attributes:
-        latents: clean latents, for `backbone.decode`.
+        latents: clean latents, for `backbone.decode_clip`: published video models make several frames of each latent
+            after the first.
         noisy: latents as they were when the network was asked at a timestep, for the timesteps that were to be kept.
         calls: forwards of the network.
         text_scale: the text guidance there was.
     """
 
-    latents: Float[Tensor, "f c h w"]
-    noisy: Mapping[int, Float[Tensor, "f c h w"]]
+    latents: Latents
+    noisy: Mapping[int, Latents]
     calls: int
     text_scale: float
 
@@ -139,7 +140,7 @@ def sample(
     text, null = backbone.condition(prompt), backbone.condition()
     if first is not None:
         text, null = (replace(states, first_frame=first.to(backbone.device)) for states in (text, null))
-    noisy: dict[int, Float[Tensor, "f c h w"]] = {}
+    noisy: dict[int, Latents] = {}
     calls = 0
     progress.start("sample", total=settings.steps)
     for moment in scheduler.timesteps:
@@ -195,11 +196,6 @@ def make_sampler(backbone: Backbone, settings: SamplingSettings) -> Any:
     )
     ddim.set_timesteps(settings.steps)
     return ddim
-
-
-def decode_sample(backbone: Backbone, latents: Float[Tensor, "f c h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Returns the frames of a sample; the published video models make several of each latent after the first."""
-    return backbone.decode_clip(latents)
 
 
 def guided_sites(card: Card) -> tuple[str, ...]:

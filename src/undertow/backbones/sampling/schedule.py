@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.cards.card import Noising
+from undertow.backbones.observation import Latents
 from undertow.base import SettingsError
 
 # diffusers' defaults, for configurations that leave a field out.
@@ -179,9 +180,7 @@ def _ending_in_noise(signal: Float[Tensor, "steps"]) -> Float[Tensor, "steps"]:
     return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
 
 
-def add_noise(
-    latents: Float[Tensor, "f c h w"], schedule: NoiseSchedule, noising: Noising, frame_indices: Sequence[int]
-) -> Float[Tensor, "f c h w"]:
+def add_noise(latents: Latents, schedule: NoiseSchedule, noising: Noising, frame_indices: Sequence[int]) -> Latents:
     """Returns `latents` at `noising.timestep`: √ᾱ·latents + √(1−ᾱ)·noise, or (1−s)·latents + s·noise for flow models.
 
     The noise of a frame depends on the seed, its index in the video and the size of the latent, not on the device or
@@ -203,11 +202,8 @@ def _frame_noise(noising: Noising, index: int, shape: torch.Size) -> Float[Tenso
 
 
 def ddim_inversion(
-    latents: Float[Tensor, "f c h w"],
-    predict: Callable[[Float[Tensor, "f c h w"], int], Float[Tensor, "f c h w"]],
-    schedule: NoiseSchedule,
-    noising: Noising,
-) -> Float[Tensor, "f c h w"]:
+    latents: Latents, predict: Callable[[Latents, int], Latents], schedule: NoiseSchedule, noising: Noising
+) -> Latents:
     """Returns `latents` carried to `noising.timestep` by the deterministic inverse of DDIM sampling.
 
     Each step reads clean latents and noise out of a prediction at the level the latents have, and mixes them again at
