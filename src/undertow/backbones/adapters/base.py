@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class Backbone(StoredModel):
     def sites(self, *kinds: str) -> tuple[Site, ...]:
         """Returns the attentions of some kinds in running order, by default those that compare visual tokens."""
 
-    @abstractmethod
+    @torch.no_grad()
     def condition(
         self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
     ) -> Conditioning:
@@ -74,8 +74,21 @@ class Backbone(StoredModel):
             SettingsError: if the text is longer than the model reads, or it reads none.
             WeightsUnavailable: if the text encoder is needed and not there.
         """
+        text = self.card.null_text if text is None else text
+        if text not in self._texts:
+            self._texts[text] = self._read_text(text)
+        if images is None or not self.image_to_video:
+            return self._texts[text]
+        return self._continuing(self._texts[text], images, size)
 
     @abstractmethod
+    def _read_text(self, text: str) -> Conditioning:
+        """Returns what the model reads of a text, on its device."""
+
+    def _continuing(self, states: Conditioning, images: Images, size: tuple[int, int] | None) -> Conditioning:
+        """Returns the conditioning on a text and on the first of `images`, of an image-to-video model."""
+        raise NotImplementedError
+
     def observe(
         self,
         latents: Latents,
@@ -103,6 +116,26 @@ class Backbone(StoredModel):
             SettingsError: if `sites` is empty, mixes strides, or names no attention of this model, if an edit does not
                 fit it, or the clip is too long.
         """
+        strides = sorted({site.stride for site in sites})
+        if not strides:
+            raise SettingsError("no sites are given; observe one or more")
+        if len(strides) > 1:
+            raise SettingsError(f"sites have the strides {strides}; observe one or more sites of one stride")
+        denoiser, states = self._read_for(sites), conditioning or self.condition()
+        with self._turn, torch.set_grad_enabled(grad), edited(denoiser, self._fitting(edits)):
+            return self._show(denoiser, latents, timestep, sites, states, features)
+
+    @abstractmethod
+    def _show(
+        self,
+        denoiser: Any,
+        latents: Latents,
+        timestep: int,
+        sites: Sequence[Site],
+        states: Conditioning,
+        features: bool,
+    ) -> Observation:
+        """Returns what one forward shows at `sites`; the weights are read, and edits in force."""
 
     @property
     @abstractmethod

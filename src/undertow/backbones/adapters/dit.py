@@ -15,7 +15,7 @@ from undertow.backbones.adapters.dit_kinds import Heads, Kind, block_paths, requ
 from undertow.backbones.cards.card import Card, Noising, Site
 from undertow.backbones.observation import Conditioning, Images, Latents, Observation
 from undertow.backbones.reading.capture import capture_heads
-from undertow.backbones.reading.edits import AddMap, Edit, Restrict, edited
+from undertow.backbones.reading.edits import AddMap, Edit, Restrict
 from undertow.backbones.sampling.schedule import NoiseSchedule
 from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
@@ -60,7 +60,7 @@ class VideoDiT(Backbone):
         self._config, self.rotary, self._below = network.module.config, rotary, below
         self.kind = require_kind(type(network.module).__name__, f"'{card.name}'", self._config)
         super().__init__(card, network, autoencoder, schedule)
-        self._read_text = read_text
+        self._reader = read_text
         if self._config.in_channels not in (self.channels, 2 * self.channels):
             raise SettingsError(
                 f"the transformer of '{card.name}' reads {self._config.in_channels} channels and its latents "
@@ -95,23 +95,17 @@ class VideoDiT(Backbone):
         found = transformer_sites(self.kind, self._network.module, self.stride)
         return tuple(site for site in found if not kinds or site.kind in kinds)
 
-    @torch.no_grad()
-    def condition(
-        self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
-    ) -> Conditioning:
-        """Returns what the model reads of `text`, see `Backbone.condition`."""
-        text = self.card.null_text if text is None else text
-        if text not in self._texts:
-            read = self._read_text(text)
-            self._texts[text] = replace(
-                read,
-                tensor=read.tensor.to(self.device),
-                pooled=None if read.pooled is None else read.pooled.to(self.device),
-                provenance="null" if text == self.card.null_text else "text",
-            )
-        if images is None or not self.image_to_video:
-            return self._texts[text]
-        return replace(self._texts[text], first_frame=self.encode(images[:1], size)[0])
+    def _read_text(self, text: str) -> Conditioning:
+        read = self._reader(text)
+        return replace(
+            read,
+            tensor=read.tensor.to(self.device),
+            pooled=None if read.pooled is None else read.pooled.to(self.device),
+            provenance="null" if text == self.card.null_text else "text",
+        )
+
+    def _continuing(self, states: Conditioning, images: Images, size: tuple[int, int] | None) -> Conditioning:
+        return replace(states, first_frame=self.encode(images[:1], size)[0])
 
     def invert(self, latents: Latents, noising: Noising, conditioning: Conditioning | None = None) -> Latents:
         """Returns `latents`, as one clip, carried to `noising.timestep` by the reverse of deterministic sampling."""
@@ -120,34 +114,27 @@ class VideoDiT(Backbone):
             conditioning = replace(conditioning, first_frame=latents[0].to(self.device))
         return super().invert(latents, noising, conditioning)
 
-    def observe(
+    def _show(
         self,
+        denoiser: Any,
         latents: Latents,
         timestep: int,
         sites: Sequence[Site],
-        conditioning: Conditioning | None = None,
-        *,
-        features: bool = False,
-        edits: Sequence[Edit] = (),
-        grad: bool = False,
+        states: Conditioning,
+        features: bool,
     ) -> Observation:
-        """Returns the queries and keys of `sites` in one forward over the clip, see `Backbone.observe`."""
-        if not sites:
-            raise SettingsError("no sites are given; observe one or more")
         frames, height, width = len(latents), latents.shape[2], latents.shape[3]
         patch = self.kind.patch(self._config)
         grid = (height // patch, width // patch)
-        transformer, states = self._read_for(sites), conditioning or self.condition()
-        with self._turn, torch.set_grad_enabled(grad), edited(transformer, self._fitting(edits)):
-            heads, outputs = capture_heads(
-                transformer,
-                self.kind,
-                sites,
-                lambda: self._predict(latents, timestep, states),
-                visual=frames * grid[0] * grid[1],
-                rotary=self.rotary,
-                features=features,
-            )
+        heads, outputs = capture_heads(
+            denoiser,
+            self.kind,
+            sites,
+            lambda: self._predict(latents, timestep, states),
+            visual=frames * grid[0] * grid[1],
+            rotary=self.rotary,
+            features=features,
+        )
 
         def per_frame(tokens: Float[Tensor, "a tokens d"]) -> Float[Tensor, "f a s d"]:
             return tokens.unflatten(1, (frames, -1)).transpose(0, 1)

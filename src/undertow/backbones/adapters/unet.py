@@ -10,9 +10,8 @@ from torch import Tensor
 from undertow.backbones.adapters.autoencoder import Autoencoder
 from undertow.backbones.adapters.base import Backbone
 from undertow.backbones.cards.card import Card, Site
-from undertow.backbones.observation import Conditioning, Images, Latents, Observation
+from undertow.backbones.observation import Conditioning, Latents, Observation
 from undertow.backbones.reading.capture import capture
-from undertow.backbones.reading.edits import Edit, edited
 from undertow.backbones.reading.prefix import ConditionedObserver
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import NoiseSchedule
@@ -57,52 +56,37 @@ class ImageUNet(Backbone):
         found = unet_sites(self._network.module, self.stride)
         return tuple(site for site in found if site.kind in (kinds or ("self",)))
 
-    @torch.no_grad()
-    def condition(
-        self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
-    ) -> Conditioning:
+    def _read_text(self, text: str) -> Conditioning:
         """Returns the last hidden states of the text encoder for `text`, padded to its full length, float32.
 
         This is Stable Diffusion's convention. The encoder runs in float32 on the CPU whatever the device, so that a
         text means the same everywhere.
         """
-        text = self.card.null_text if text is None else text
-        if text not in self._texts:
-            tokenizer, encoder = self._load_text()
-            longest = tokenizer.model_max_length
-            ids = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt").input_ids
-            if ids.shape[1] > longest:
-                raise SettingsError(f"the text has {ids.shape[1]} tokens and the model reads {longest}; shorten it")
-            states = encoder.float().eval()(ids).last_hidden_state[0].to(self.device)
-            self._texts[text] = Conditioning(states, "null" if text == self.card.null_text else "text", text)
-        return self._texts[text]
+        tokenizer, encoder = self._load_text()
+        longest = tokenizer.model_max_length
+        ids = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt").input_ids
+        if ids.shape[1] > longest:
+            raise SettingsError(f"the text has {ids.shape[1]} tokens and the model reads {longest}; shorten it")
+        states = encoder.float().eval()(ids).last_hidden_state[0].to(self.device)
+        return Conditioning(states, "null" if text == self.card.null_text else "text", text)
 
     def pieces(self, text: str) -> list[str]:
         """Returns what the tokenizer makes of `text`; piece i is state i + 1 of `condition`, after the first token."""
         tokenizer, _ = self._load_text()
         return [str(piece) for piece in tokenizer.tokenize(text)]
 
-    def observe(
+    def _show(
         self,
+        denoiser: Any,
         latents: Latents,
         timestep: int,
         sites: Sequence[Site],
-        conditioning: Conditioning | None = None,
-        *,
-        features: bool = False,
-        edits: Sequence[Edit] = (),
-        grad: bool = False,
+        states: Conditioning,
+        features: bool,
     ) -> Observation:
-        """Returns the queries and keys of `sites`, see `Backbone.observe`."""
-        strides = {site.stride for site in sites}
-        if len(strides) != 1:
-            raise SettingsError(f"sites have the strides {sorted(strides)}; observe one or more sites of one stride")
-        (stride,) = strides
-        unet, states = self._read_for(sites), conditioning or self.condition()
-        with self._turn, torch.set_grad_enabled(grad), edited(unet, edits):
-            seen = capture(unet, sites, lambda: self._predict(latents, timestep, states), features=features)
-        height, width = (cells * self.stride // stride for cells in latents.shape[2:])
-        return Observation(seen.queries, seen.keys, seen.features, (height, width), stride)
+        seen = capture(denoiser, sites, lambda: self._predict(latents, timestep, states), features=features)
+        height, width = (cells * self.stride // sites[0].stride for cells in latents.shape[2:])
+        return Observation(seen.queries, seen.keys, seen.features, (height, width), sites[0].stride)
 
     def observer(
         self,
@@ -136,11 +120,17 @@ class ImageUNet(Backbone):
         block: str | None = None,
     ) -> Trace:
         """Returns one forward remembered, see `Backbone.trace`."""
-        states = conditioning or self.condition()
-        latents = latents.to(self.device)
-        return Trace(
-            self.denoiser, latents, lambda x: self._predict(x, timestep, states), self._turn, sites=sites, block=block
-        )
+        states, latents = conditioning or self.condition(), latents.to(self.device)
+        clip = len(latents) if self.image_to_video else 1
+
+        def forward(copies: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+            return self._predict_copies(copies, clip, timestep, states)
+
+        return Trace(self.denoiser, latents, forward, self._turn, sites=sites, block=block, clip=clip)
+
+    def _predict_copies(self, copies: Latents, clip: int, timestep: int, states: Conditioning) -> Latents:
+        """Returns the predictions for several copies of `clip` frames that go together."""
+        return self._predict(copies, timestep, states)
 
     def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:
         states = conditioning.tensor.to(self.device, self.dtype).expand(len(latents), -1, -1)

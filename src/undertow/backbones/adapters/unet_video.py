@@ -16,9 +16,7 @@ from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.cards.card import Card, Site
 from undertow.backbones.cards.known import SVD_STEPS
 from undertow.backbones.observation import Conditioning, Images, Latents, Observation
-from undertow.backbones.reading.edits import Edit
 from undertow.backbones.reading.sizes import resize
-from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import Schedule
 from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
@@ -59,20 +57,21 @@ class VideoUNet(ImageUNet):
         encoder = 0 if self._image_encoder is None else sum(each.nbytes for each in self._image_encoder.parameters())
         return {**super().parts(sites), "image encoder": encoder}
 
-    @torch.no_grad()
-    def condition(
-        self, text: str | None = None, *, images: Images | None = None, size: tuple[int, int] | None = None
-    ) -> Conditioning:
+    def _read_text(self, text: str) -> Conditioning:
+        """Returns nothing, as the conditioning on the null text: the model reads an image and no text."""
+        if text != self.card.null_text:
+            raise SettingsError(f"'{self.card.name}' reads an image and no text; leave the text out")
+        width = self._network.module.config.cross_attention_dim
+        return Conditioning(torch.zeros(1, width, device=self.device), "null", text)
+
+    def _continuing(self, states: Conditioning, images: Images, size: tuple[int, int] | None) -> Conditioning:
         """Returns what a clip that begins with the first of `images` is conditioned on; without images, nothing.
 
         The image as CLIP describes it, and its latent, unscaled as the model was trained, of the image under a little
         noise (of a fixed seed). Sources: Stable Video Diffusion (Blattmann et al. 2023) and diffusers' pipeline.
         """
-        if text not in (None, self.card.null_text):
-            raise SettingsError(f"'{self.card.name}' reads an image and no text; leave the text out")
-        if images is None or len(images) == 0:
-            width = self._network.module.config.cross_attention_dim
-            return Conditioning(torch.zeros(1, width, device=self.device), "null", self.card.null_text)
+        if len(images) == 0:
+            return states
         if self._image_encoder is None:
             encoder = self._load_image_encoder()
             self._image_encoder = torch.nn.Module.to(encoder, device=self.device).float().eval().requires_grad_(False)
@@ -91,22 +90,20 @@ class VideoUNet(ImageUNet):
         """Raises SettingsError: the model reads no text."""
         return Backbone.pieces(self, text)
 
-    def observe(
+    def _show(
         self,
+        denoiser: Any,
         latents: Latents,
         timestep: int,
         sites: Sequence[Site],
-        conditioning: Conditioning | None = None,
-        *,
-        features: bool = False,
-        edits: Sequence[Edit] = (),
-        grad: bool = False,
+        states: Conditioning,
+        features: bool,
     ) -> Observation:
-        """Returns the queries and keys of `sites` for a clip, see `ImageUNet.observe`.
+        """Returns what a clip shows.
 
         At a temporal site (frames, heads, tokens, dim) hold what each token asks of the same place in other frames.
         """
-        seen = super().observe(latents, timestep, sites, conditioning, features=features, edits=edits, grad=grad)
+        seen = super()._show(denoiser, latents, timestep, sites, states, features)
         temporal = {site.path for site in sites if site.kind == "temporal"}
 
         def turned(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,24 +113,8 @@ class VideoUNet(ImageUNet):
 
     observer = Backbone.observer
 
-    @torch.no_grad()
-    def trace(
-        self,
-        latents: Latents,
-        timestep: int,
-        conditioning: Conditioning | None = None,
-        *,
-        sites: Sequence[Site] = (),
-        block: str | None = None,
-    ) -> Trace:
-        """Returns one forward of a clip remembered, see `ImageUNet.trace`; later ones may hold several copies of it."""
-        states = conditioning or self.condition()
-        latents = latents.to(self.device)
-
-        def forward(copies: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-            return self._predict_clips(copies.unflatten(0, (-1, len(latents))), timestep, states).flatten(0, 1)
-
-        return Trace(self.denoiser, latents, forward, self._turn, sites=sites, block=block, clip=len(latents))
+    def _predict_copies(self, copies: Latents, clip: int, timestep: int, states: Conditioning) -> Latents:
+        return self._predict_clips(copies.unflatten(0, (-1, clip)), timestep, states).flatten(0, 1)
 
     def _unscaled(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "c lh lw"]:
         """Returns the latent of an image without the autoencoder's scaling factor."""
