@@ -38,8 +38,7 @@ class Affinity:
     def apply(self, labels: Float[Tensor, "r n s"]) -> Float[Tensor, "n s"]:
         """Returns the labels that each token takes over: the weighted sum of the references' soft labels.
 
-        Args:
-            labels: Soft labels of the references in their order, with any number of channels, on any device.
+        They are those of the references in their order, with any number of channels, on any device.
 
         Raises:
             SettingsError: if the labels are not on the kernel's grid.

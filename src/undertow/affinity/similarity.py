@@ -69,15 +69,11 @@ SAFE_LOGIT = 100.0
 
 
 def log2_denominators(queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m e"]) -> Float[Tensor, "a s"]:
-    """Returns log2(Σ_j 2^(q_i·k_j)) for every head and query i, over all keys j.
+    """Returns log2(Σ_j 2^(q_i·k_j)) for every head and query i, over all keys j; both as `Similarity` makes them.
 
     These are the dense denominators of DRIFT's order. Blocks of queries meet blocks of keys in a buffer that stays in
     the processor's cache; only the sums leave it. PyTorch's fused attention returns the same sums, but multiplies by
     values too, which nobody needs here, and takes twice as long on a CPU.
-
-    Args:
-        queries: Queries made ready by `Similarity`.
-        keys: All keys of one reference, made ready by `Similarity`.
     """
     heads, tokens, _ = queries.shape
     side = CPU_BLOCK if queries.device.type == "cpu" else GPU_BLOCK

@@ -135,11 +135,7 @@ class ClassView:
         return height + len(self._legend(across)), across
 
     def draw(self, image: UInt8[np.ndarray, "h w 3"], labels: LabelMap) -> Picture:
-        """Returns the picture of one frame with the legend below it.
-
-        Args:
-            image: The frame.
-            labels: Its class map, of the same size; void is hatched, or has no outline.
+        """Returns the picture of a frame with the legend below it; void is hatched, or has no outline.
 
         Raises:
             MaskError: if the sizes differ.
@@ -214,12 +210,7 @@ def named_places(labels: LabelMap, ids: Iterable[int], steps: int = 96) -> dict[
     """Returns a pixel (x, y) well inside each class that is large enough to carry its name.
 
     The place is the one farthest from the class's border and from the picture's, on a coarse grid: unlike a centre of
-    mass it cannot lie outside.
-
-    Args:
-        labels: Class map.
-        ids: Classes to look for.
-        steps: Cells of the coarse grid along the longer side.
+    mass it cannot lie outside. The grid has `steps` cells along the longer side.
     """
     stride = max(1, -(-max(labels.shape) // steps))
     coarse = labels[stride // 2 :: stride, stride // 2 :: stride]

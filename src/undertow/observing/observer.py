@@ -60,9 +60,7 @@ class Observer:
     def see(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], indices: Sequence[int]) -> list[FrameFeatures]:
         """Returns the features of frames, float32, each frame's as tensors of its own.
 
-        Args:
-            images: The frames at their native size.
-            indices: Their frame numbers, which seed the noise.
+        Frames are given at their native size, with their numbers, which seed the noise.
         """
         # Scores and their statistics are float32, whatever the network ran in. Keys outlive their batch.
         return [
@@ -77,9 +75,7 @@ class Observer:
     ) -> Float[Tensor, "f c gh gw"]:
         """Returns the clean latents of frames; of the source "pixels", colours on the grid instead.
 
-        Args:
-            images: The frames at their native size.
-            indices: Their frame numbers, by which the store knows them.
+        Frames are given at their native size, with their numbers, by which the store knows them.
         """
         if self.store is None:
             return self._encoded(images)

@@ -24,12 +24,7 @@ class TensorStore:
     """
 
     def __init__(self, folder: Path | None = None, memory: int = MEMORY) -> None:
-        """Opens the store.
-
-        Args:
-            folder: where tensors are written, and those that are there already are found.
-            memory: most bytes kept in memory, beside one group.
-        """
+        """Opens a store that keeps most of `memory` bytes, beside one group, and writes and finds tensors in `folder`."""
         self._memory = memory
         self._kept: OrderedDict[str, Tensors] = OrderedDict()
         self._used = 0

@@ -180,11 +180,7 @@ def estimate(
 
 
 def check_budget(estimate: Estimate, max_memory: int | None) -> None:
-    """Refuses a run that would not fit.
-
-    Args:
-        estimate: Of the run.
-        max_memory: Bytes allowed (see `parse_memory`); `None` allows what the machine has.
+    """Refuses a run that would need more than `max_memory` bytes; `None` allows what the machine has.
 
     Raises:
         MemoryBudgetError: naming need, budget and an option that would fit, found by trying.

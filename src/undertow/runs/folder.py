@@ -170,10 +170,7 @@ class Folder:
         self.record.write(self.path)
 
     def complete(self, tables: Sequence[str] = ()) -> None:
-        """Marks the run as complete, and removes what only an unfinished run needs.
-
-        Args:
-            tables: Names of the files besides those of frames that the run cannot do without.
+        """Marks the run as complete, `tables` being files it cannot do without, and removes what unfinished runs need.
 
         Raises:
             SettingsError: if one of them, or a file of a frame, is gone.
@@ -252,14 +249,7 @@ def check_place(path: Path, *, overwrite: bool = False) -> None:
 
 
 def check_same(path: Path, earlier: Record, now: Record, *, cues: bool = True) -> None:
-    """Raises SettingsError, saying what differs, unless two records are of the same run.
-
-    Args:
-        path: Folder of the earlier one.
-        earlier: Its record.
-        now: What is asked for.
-        cues: Whether the cues have to be the same too.
-    """
+    """Raises SettingsError, saying what differs, unless two records are of one run (or, without `cues`, but for these)."""
     otherwise = "add --overwrite to replace it, or choose another --out"
     if earlier.task != now.task:
         raise SettingsError(f"--out '{path}' holds a run of {earlier.task}; {otherwise}")

@@ -59,11 +59,7 @@ def recover(folder: Path, owned: Callable[[str], bool]) -> SavedState | None:
     """Cuts the journal of a folder to the lines that the last state builds on, and returns that state.
 
     Without a state, or if a line that it builds on is damaged or a file of such a line is gone, all lines go. So do the
-    files of lines that go.
-
-    Args:
-        folder: Of the run.
-        owned: Tells whether a name relative to the folder is that of a file of the run; others are left alone.
+    files of lines that go. Files that are not `owned` by the run are left alone.
     """
     saved, journal = _load_state(folder / STATE), folder / JOURNAL
     if not journal.exists():

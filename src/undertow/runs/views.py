@@ -95,12 +95,7 @@ class Views:
 def render(run: Folder, job: Draws, clip: Clip, files: Sequence[str], progress: Progress) -> None:
     """Draws views of a run whose results are all there, in one pass over the video.
 
-    Args:
-        run: The run.
-        job: What draws a frame.
-        clip: The video again, from the start.
-        files: Names of the files, such as "overlay.mp4".
-        progress: Notified of every frame drawn.
+    The clip is read again from the start.
 
     Raises:
         VideoError: if no frame of the video has something to see on it, or the video cannot be read again.

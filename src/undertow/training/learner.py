@@ -160,14 +160,9 @@ def run_steps(
 
 
 def make_missing(make: Callable[[int], None], folder: Path, last: str, shards: int, processes: int) -> Iterator[int]:
-    """Makes every shard of a folder that is not finished, in several processes.
+    """Makes every shard of a folder that is not finished, several at a time.
 
-    Args:
-        make: Makes the shard of a number; it can be sent to another process.
-        folder: Where the shards are; it is made if need be.
-        last: Ending of the file by which a shard is known to be finished.
-        shards: Number of shards in all.
-        processes: How many are made at a time.
+    `make` can be sent to another process, and the file ending in `last` tells a finished shard.
 
     Yields:
         The number of each shard, as it is finished.

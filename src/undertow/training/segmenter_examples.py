@@ -171,12 +171,9 @@ def corrections(
 
 
 def loose_boxes(mask: Bool[Tensor, "n h w"], jitter: float, random: Generator) -> Float[Tensor, "n 4"]:
-    """Returns the box (x0, y0, x1, y1) around each mask, each side moved at random.
+    """Returns the box (x0, y0, x1, y1) around each mask that is not empty, each side moved at random.
 
-    Args:
-        mask: masks that are not empty.
-        jitter: deviation of each side, as a share of the box's extent along that axis; at most 20 pixels, as in SAM.
-        random: where the movement comes from.
+    `jitter` is the deviation of a side as a share of the box's extent along that axis; at most 20 pixels, as in SAM.
     """
     sides = []
     for axis in (1, 2):

@@ -103,12 +103,7 @@ def compared(
 ) -> list[Compared]:
     """Returns the video tokens' queries and keys of every block, from one pass over a clip.
 
-    Args:
-        transformer: The network.
-        latents: The clip, scaled.
-        text: Text states.
-        timestep: What the network is told.
-        rotated: Whether they are rotated, as the network compares them.
+    Latents are scaled. They are rotated as the network compares them, or not.
     """
     patch, head_dim = transformer.config.patch_size, transformer.config.attention_head_dim
     grid = (len(latents), latents.shape[2] // patch, latents.shape[3] // patch)
@@ -173,13 +168,7 @@ def validate_video(
 ) -> list[float]:
     """Returns the mean delta_avg in [0, 1] of every block over the clips; the best of them is the checkpoint's score.
 
-    Args:
-        transformer: The network, on the same device as the others.
-        vae: The autoencoder.
-        text: Text states of the empty caption.
-        clips: Held-out clips.
-        validation: What the network is told.
-        rotated: Whether queries and keys are compared with their rotation, as the network does.
+    Conditioned on `text`, the states of the empty caption; all networks are on one device.
     """
     scores = []
     device = next(transformer.parameters()).device

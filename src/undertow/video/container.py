@@ -76,13 +76,9 @@ def open_pipe(pipe: Pipe) -> Reel:
 
 
 def open_device(form: str, name: str, label: str, rate: Fraction | None = None) -> Reel:
-    """Returns the reel of a camera.
+    """Returns the reel of a camera, called `name` by one of FFmpeg's ways (`form`, see `cameras`) to reach it.
 
-    Args:
-        form: which of FFmpeg's ways to reach cameras; see `cameras`.
-        name: what the camera is called there.
-        label: what it is, for messages.
-        rate: frames per second to ask of it; by default its own.
+    Messages call it `label`; `rate` is asked of it in frames per second, its own by default.
 
     Raises:
         VideoError: if there is no such camera, it is busy, or it may not be used.

@@ -33,12 +33,7 @@ class FrameFolder(Source):
     """
 
     def __init__(self, paths: Sequence[Path], label: str, *, skip_damaged: bool = False):
-        """Takes image files that are already in order.
-
-        Args:
-            paths: The files.
-            label: What they are, for messages.
-            skip_damaged: Whether files that cannot be read matter only when they are asked for.
+        """Takes image files that are in order; with `skip_damaged`, damage matters only when a file is asked for.
 
         Raises:
             VideoError: naming the file, if one cannot be read, or its size or name is not as it must be.

@@ -57,12 +57,9 @@ def open_stream(
 
 
 def camera_name(camera: str, system: str, there: Callable[[str], Sequence[str]]) -> tuple[str, str]:
-    """Returns which of FFmpeg's ways leads to a camera, and what the camera is called there.
+    """Returns which of FFmpeg's ways leads to a camera, known by number or name, and what it is called there.
 
-    Args:
-        camera: its number, counted from 0, or what the system calls it.
-        system: `sys.platform`.
-        there: returns the names of all cameras that one of FFmpeg's ways leads to.
+    The system is `sys.platform`, and `there` returns the names of all cameras that one of FFmpeg's ways leads to.
 
     Raises:
         VideoError: if there is no way, or no such number.

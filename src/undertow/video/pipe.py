@@ -31,11 +31,7 @@ class Pipe:
     """
 
     def __init__(self, file: Any, label: str):
-        """Waits for the first bytes.
-
-        Args:
-            file: anything opened for reading bytes.
-            label: what it is, for messages.
+        """Waits for the first bytes of anything opened for reading bytes; messages call it `label`.
 
         Raises:
             VideoError: if nothing comes, or an mp4 that cannot be read without going back in it.

@@ -134,9 +134,6 @@ class Reel:
         Decoders hand a packet's time stamp on to its frame, so the number travels in its place: it is there for every
         packet and no two have the same, which cannot be said of time stamps.
 
-        Args:
-            packets: Packets with their numbers.
-
         Yields:
             The number of a packet and its frame, -1 if the decoder does not tell; with `None` for a frame, a packet
             that cannot be decoded.

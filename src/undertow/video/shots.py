@@ -119,12 +119,7 @@ def shown(reel: "Reel", packets: Iterable["Part"], clock: Clock) -> Iterator[Sho
     """Yields the frames of a reel in the order decoded: a frame's place in it is its number.
 
     A frame that cannot be decoded keeps its place among those after the first keyframe; at the end it has none. A last
-    packet that the file ends within shows nothing.
-
-    Args:
-        reel: What to decode with.
-        packets: Its packets, from the first on.
-        clock: Fresh, of the reel.
+    packet that the file ends within shows nothing. The clock is fresh, and packets come from the first on.
     """
     lost: list[int] = []
     begun = False

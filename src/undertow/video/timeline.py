@@ -109,11 +109,8 @@ def by_packets(reel: "Reel", *, interlaced: bool) -> Timeline | None:
 
     Packets come in the order they are decoded, in which a frame may come before one that is shown earlier (B-frames):
     sorting their time stamps numbers the frames. That is right as long as every packet is a frame with a stamp of its
-    own, and decoding begins with a keyframe that is shown first.
-
-    Args:
-        reel: Fresh, of the file.
-        interlaced: Whether frames may come as two packets, one for each field.
+    own, and decoding begins with a keyframe that is shown first. The reel is fresh. `interlaced` frames may come as two
+    packets, one for each field.
 
     Returns:
         The timeline, `None` if it cannot be relied on without decoding.
@@ -153,11 +150,7 @@ def by_packets(reel: "Reel", *, interlaced: bool) -> Timeline | None:
 
 
 def by_decoding(reel: "Reel") -> Timeline:
-    """Returns the timeline of a file by decoding all of it, with the frames in the order they come out.
-
-    Args:
-        reel: Fresh, of the file.
-    """
+    """Returns the timeline of a file by decoding all of it, from a fresh reel; frames are in the order they come out."""
     clock, starts, total = Clock(reel), array("q"), 0
     packets, stamps, damaged = array("q"), array("q"), set[int]()
 

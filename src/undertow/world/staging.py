@@ -72,13 +72,8 @@ def stage(
 ) -> Staged:
     """Returns the scene's parts after all events of `staging`.
 
-    Args:
-        random: Where every choice comes from.
-        staging: Which events.
-        things: Objects as the scene drew them.
-        camera: Path of the camera over the canvas.
-        size: Picture (height, width).
-        materials: What the background is made of.
+    The camera's path is over the canvas, `size` is the picture's (height, width), and the background is made of
+    `materials`.
     """
     if staging.camouflage:
         things = tuple(

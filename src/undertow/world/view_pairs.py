@@ -125,11 +125,7 @@ def make_pair(
 ) -> ViewPair:
     """Returns two views of `photograph`, with pieces of `others` in front of it.
 
-    Args:
-        random: Of all draws.
-        photograph: The background, resized so that a view spans the wanted share of it.
-        others: What pieces are cut from.
-        settings: How the views differ.
+    The photograph is resized so that a view spans the wanted share of it.
     """
     surfaces = [_background(random, photograph, settings)]
     count = random.integers(settings.pieces[0], settings.pieces[1] + 1) if others else 0

@@ -69,13 +69,8 @@ class Kind(ABC):
     ) -> Latents:
         """Returns the prediction of one stock forward over the clip.
 
-        Args:
-            transformer: the network.
-            latents: of the clip, in the number type of the network; with the channels of an image condition, if it
-                has them.
-            timestep: what the network is told.
-            conditioning: of the clip, in the same number type.
-            positions: see `Card.positions`.
+        Latents and conditioning are in the number type of the network, latents with the channels of an image condition
+        if it has them; for positions see `Card`.
         """
 
     @abstractmethod
@@ -100,12 +95,7 @@ class Kind(ABC):
 
 
 def require_kind(class_name: str, whose: str, config: Mapping[str, Any] | None = None) -> Kind:
-    """Returns the kind of a transformer class of diffusers.
-
-    Args:
-        class_name: Of the network.
-        whose: What to call the model in errors.
-        config: Of the network, if it is known whole.
+    """Returns the kind of a transformer class of diffusers; errors speak of the model as `whose`.
 
     Raises:
         SettingsError: if it is of none that is known here, or needs something that undertow does not do.

@@ -106,14 +106,9 @@ def rotary_tables(
 ) -> tuple[Float[Tensor, "tokens d"], Float[Tensor, "tokens d"]]:
     """Returns the cosines and sines by which the visual tokens of a clip are turned, as CogVideoX's pipeline does.
 
-    The grid is fitted into the middle of `base`, its aspect ratio kept, so that a larger frame has closer tokens. For
-    a grid of the size of `base`, token (i, j) of frame t is at (t, i, j).
-
-    Args:
-        frames: number of latent frames.
-        grid: (height, width) in tokens.
-        base: (height, width) in tokens of the grid the model was trained on.
-        head_dim: dimensions per head.
+    The grid is fitted into the middle of `base`, its aspect ratio kept, so that a larger frame has closer tokens. For a
+    grid of the size of `base`, token (i, j) of frame t is at (t, i, j). Both are (height, width) in tokens, `base`
+    being the grid that the model was trained on.
     """
     (height, width), (tall, wide) = grid, base
     if height / width > tall / wide:

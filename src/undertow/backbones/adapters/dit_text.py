@@ -43,12 +43,9 @@ HUNYUAN_PREAMBLE, HUNYUAN_LAYER = 95, -3
 
 
 def text_reader(folder: Path, name: str, longest: int) -> ReadText:
-    """Returns what reads texts with the encoders of a model `folder`, loading them anew for every text.
+    """Returns what reads texts with the encoders of a model, loaded anew for every text.
 
-    Args:
-        folder: in the diffusers layout.
-        name: of the model, for errors.
-        longest: number of text tokens the transformer reads; `tiny-video` goes by its tokenizer.
+    At most `longest` tokens of a text are read; `tiny-video` goes by its tokenizer.
     """
     readers: dict[str, Callable[[Path, str, int], Conditioning]] = {
         "clip_text_model": _read_clip,

@@ -67,11 +67,7 @@ class StoredModel(ABC):
         return self.autoencoder.width
 
     def parts(self, sites: Sequence[Site] | None = None) -> Mapping[str, int]:
-        """Returns the bytes of the weights that are loaded now, by network.
-
-        Args:
-            sites: Count of the denoiser what observing these takes instead.
-        """
+        """Returns the bytes of the weights that are loaded now, by network; of the denoiser what `sites` take."""
         last = None if sites is None else self._reach(sites)
         denoiser = self._network.nbytes(None if last is None else lambda name: self._place(name) <= last)
         return {"denoiser": denoiser, "autoencoder": self.autoencoder.network.nbytes()}

@@ -158,11 +158,7 @@ def read_card_file(path: Path | str) -> UserCard:
 def write_card_file(path: Path | str, card: Card, *, like: Card | None = None, **extra: Any) -> None:
     """Writes a card as a file: only what differs from the card it is like, or whole.
 
-    Args:
-        path: of the file.
-        card: to write.
-        like: a registered card to start from.
-        extra: entries beside the card's: `folder`, and `measured` for what it rests on.
+    Entries beside the card's are its `folder`, and `measured` for what it rests on.
     """
     start = asdict(like) if like is not None else {}
     own = {name: value for name, value in asdict(card).items() if name == "name" or start.get(name) != value}

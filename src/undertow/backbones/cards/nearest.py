@@ -21,15 +21,9 @@ def nearest_card(
 
     It is a copy of the first known card of the same family, prediction type and latent stride whose sites are all in
     the network with the same heads. For other networks it reads one site: of a UNet the first self-attention of the
-    last decoder block that has one, of a transformer the middle block.
-
-    Args:
-        name: What to call it.
-        family: Of the adapter that runs it.
-        prediction: What the denoiser returns.
-        latent_stride: Image pixels per side of a latent cell.
-        sites: Every attention of the network, in running order.
-        size: (height, width) in latent cells that the network was trained at, if it says so.
+    last decoder block that has one, of a transformer the middle block. `sites` are all attentions of the network in
+    running order, `latent_stride` is image pixels per side of a latent cell, and `size` is the (height, width) in
+    latent cells that the network was trained at, if it says so.
 
     Raises:
         SettingsError: if the network has no self-attention to match with.

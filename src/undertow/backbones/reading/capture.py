@@ -40,15 +40,9 @@ def capture(
     """Runs `forward` until every site has shown its queries and keys, and returns them.
 
     Hooks sit on `to_q` and `to_k` of the wanted attentions, so whatever precedes these (norms, other processors) is as
-    in any forward, and earlier sites go on as usual. At the site that comes last, neither values nor the attention
-    are computed. The hooks are gone when this returns or raises. One forward of `denoiser` at a time: a second one in
-    another thread would meet the same hooks.
-
-    Args:
-        denoiser: holds the attentions by their site paths.
-        sites: where to look; repeats count once.
-        forward: runs the denoiser once.
-        features: whether to keep the input of the sites' transformer blocks too.
+    in any forward, and earlier sites go on as usual. At the site that comes last, neither values nor the attention are
+    computed. The hooks are gone when this returns or raises. One forward of `denoiser` at a time: a second one in
+    another thread would meet the same hooks. With `features` the inputs of the sites' transformer blocks are kept too.
 
     Raises:
         SettingsError: if a site is not an attention of `denoiser`, differs from its description, or took no part.
@@ -97,16 +91,8 @@ def capture_heads(
 
     A hook meets each call of a wanted attention, works out the queries and keys it will compare, and lets the stock
     processor go on. The last site is left there: neither its values, nor its attention, nor any later block is
-    computed. With `features` it is left right after the attention. Nothing stays on the network.
-
-    Args:
-        transformer: holds the attentions by their site paths.
-        kind: of the transformer.
-        sites: where to look; repeats count once.
-        forward: runs the transformer once.
-        visual: number of visual tokens.
-        rotary: whether queries and keys are rotated, as the attention compares them.
-        features: whether to keep what each attention returns, before its output projection.
+    computed. With `features` it is left right after the attention. Nothing stays on the network. `visual` is the number
+    of visual tokens; without `rotary`, queries and keys are not rotated as the attention compares them.
 
     Raises:
         SettingsError: if a site is not an attention of `transformer`, or took no part.

@@ -72,9 +72,7 @@ Edit = Inject | AddMap | Restrict
 def edited(denoiser: torch.nn.Module, edits: Sequence[Edit]) -> Iterator[None]:
     """Puts `edits` in force: every forward inside meets them.
 
-    Args:
-        denoiser: holds the modules by their paths.
-        edits: several may name one module; they act in order.
+    Several edits of one module act in order.
 
     Raises:
         SettingsError: if a path names no module, or a forward meets an edit of another shape than its own.

@@ -31,11 +31,7 @@ TOKENS_CPU, TOKENS = 512, 2**14
 
 
 def frugal_forwards(modules: Iterable[torch.nn.Module]) -> dict[torch.nn.Module, Forward]:
-    """Returns forwards that give the same outputs and gradients of inputs, for those modules that have one.
-
-    Args:
-        modules: of a UNet of diffusers with frozen weights.
-    """
+    """Returns forwards with the same outputs and input gradients for modules, of a frozen UNet, that have one."""
     forwards: dict[torch.nn.Module, Forward] = {}
     for module in modules:
         kind = type(module).__name__

@@ -183,14 +183,8 @@ def _ending_in_noise(signal: Float[Tensor, "steps"]) -> Float[Tensor, "steps"]:
 def add_noise(latents: Latents, schedule: NoiseSchedule, noising: Noising, frame_indices: Sequence[int]) -> Latents:
     """Returns `latents` at `noising.timestep`: √ᾱ·latents + √(1−ᾱ)·noise, or (1−s)·latents + s·noise for flow models.
 
-    The noise of a frame depends on the seed, its index in the video and the size of the latent, not on the device or
-    on which frames share a batch.
-
-    Args:
-        latents: clean latents.
-        schedule: of the model.
-        noising: timestep, seed, and whether all frames share their noise.
-        frame_indices: index in the video of each frame of `latents`.
+    The noise of a frame depends on the seed, its index in the video and the size of the latent, not on the device or on
+    which frames share a batch. `frame_indices` are the indices of the frames in the video.
     """
     noise = torch.stack([_frame_noise(noising, index, latents.shape[1:]) for index in frame_indices])
     return schedule.mix(latents, noise.to(latents.device), schedule.level(noising.timestep))
@@ -208,13 +202,7 @@ def ddim_inversion(
 
     Each step reads clean latents and noise out of a prediction at the level the latents have, and mixes them again at
     the next level of `noising.steps_grid`. The first step starts from the level of encoded images, `schedule.clean`,
-    which for the network is timestep 0.
-
-    Args:
-        latents: clean latents, float32.
-        predict: one call of the denoiser: (latents, timestep it is told) -> prediction, float32.
-        schedule: of the model; decides how a prediction is read.
-        noising: step grid and labels.
+    which for the network is timestep 0. `predict` takes latents and the timestep that the network is told.
     """
     here, source = schedule.clean, 0
     for timestep in noising.steps_grid:

@@ -35,12 +35,6 @@ def attention_with_lse(
     """Returns softmax(scale · q·k) v and the natural log-sum-exp of each token's logits, float32.
 
     PyTorch's fused kernels for CPU and CUDA compute both; elsewhere it is done in blocks of queries.
-
-    Args:
-        query: queries per head.
-        key: keys per head.
-        value: values per head.
-        scale: of the logits; `None` for 1/√d.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     if query.device.type == "cpu":
@@ -134,11 +128,6 @@ def frames_apart(network: torch.nn.Module, sites: Sequence[str], frames: int) ->
     (text last), Wan's self-attention (no text). The model's own processor runs, so that norms and rotary embedding
     are as ever; only the last step of it is another one. One forward of the network at a time: a second one in another
     thread would meet the same hooks.
-
-    Args:
-        network: holds the attentions by their module paths.
-        sites: module paths.
-        frames: number of latent frames that the network is about to see.
 
     Raises:
         SettingsError: if a site is not in the network, or the tokens cannot be `frames` equal frames.

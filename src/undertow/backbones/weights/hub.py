@@ -1,6 +1,8 @@
 """Talking to the Hugging Face hub: what is cached, what a repository holds, and fetching it through bad days.
 
-Every failure becomes a `FetchError` that says in a few words what happened, and whether trying again may help.
+Every failure becomes a `FetchError` that says in a few words what happened, and whether trying again may help. Where a
+revision (a commit, branch or tag) is `None`, the main branch is meant; a cache folder, an address of the hub or a timeout
+in seconds that is `None` is the user's own (HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_ETAG_TIMEOUT).
 """
 
 import errno
@@ -73,10 +75,7 @@ def cache_folder(cache: Path | str | None = None) -> Path:
 def cached(hub_id: str, revision: str | None = None, cache: Path | str | None = None) -> list[Path]:
     """Returns the snapshots of a repository that are in the cache, best first; they may be incomplete.
 
-    Args:
-        hub_id: the repository.
-        revision: the only one to take; `None` for the newest known of the main branch, then any other.
-        cache: cache folder; `None` for the user's.
+    Given a revision, no other is returned; else the newest known of the main branch comes first.
     """
     root = cache_folder(cache) / f"models--{hub_id.replace('/', '--')}"
     snapshots = root / "snapshots"
@@ -95,12 +94,6 @@ def ask(
     hub_id: str, revision: str | None = None, *, endpoint: str | None = None, timeout: float | None = None
 ) -> Listing:
     """Returns what a repository holds, in one request.
-
-    Args:
-        hub_id: the repository.
-        revision: commit, branch or tag; `None` for the main branch.
-        endpoint: address of the hub; `None` for the user's (HF_ENDPOINT).
-        timeout: seconds to wait for an answer; `None` for the user's (HF_HUB_ETAG_TIMEOUT).
 
     Raises:
         FetchError: if it does not answer, or refuses.
@@ -133,14 +126,6 @@ def fetch(
 
     Failures that may pass are tried again, after a while. Files that arrived whole are kept for the next attempt, and
     a file during which the connection breaks goes on where it stopped.
-
-    Args:
-        card: names the digests.
-        hub_id: the repository.
-        revision: commit, branch or tag; `None` for the main branch.
-        layout: how the repository keeps the model.
-        cache: cache folder; `None` for the user's.
-        endpoint: address of the hub; `None` for the user's (HF_ENDPOINT).
 
     Raises:
         FetchError: if the files cannot be had, or are not those that the hub lists and `card` pins.

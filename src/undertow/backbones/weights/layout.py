@@ -23,9 +23,7 @@ MOST_COUNT, MOST_NUMBER, MOST_LEVELS, MOST_TIMESTEPS = 256, 1 << 20, 16, 100_000
 def read_config(path: Path, *, text: bool = False) -> dict[str, Any]:
     """Returns the configuration in a JSON file.
 
-    Args:
-        path: Of the file.
-        text: Whether it is that of a text or image encoder, which has numbers of other kinds too.
+    That of a text or image encoder (`text`) has numbers of other kinds too.
 
     Raises:
         WeightsUnavailable: if it is absent, no JSON object, or has a number that is out of bounds.
@@ -171,11 +169,7 @@ def _unet_stems(folder: Path) -> dict[str, str]:
 
 
 def weight_variant(folder: Path, component: str) -> str | None:
-    """Returns which copy of its weights `component` has.
-
-    Args:
-        folder: of the model.
-        component: name of the component's folder inside it; "" for the layout of transformers.
+    """Returns which copy of its weights a component has; in the layout of transformers, the component is "".
 
     Returns:
         "" for plain safetensors (one file or shards), "fp16" if there is only a half-precision copy, `None` if neither.

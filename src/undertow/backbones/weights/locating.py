@@ -178,10 +178,8 @@ def _require_whole(path: Path, layout: Layout = "diffusers") -> None:
 def _unavailable(card: ModelSource, failures: Sequence[hub.FetchError], copy_to: Path | None) -> str:
     """Returns the sentence that says why there are no weights, and which command helps.
 
-    Args:
-        card: of the model.
-        failures: why each repository, or each copy of one, is of no use.
-        copy_to: the cache folder if nothing may be fetched into it, or `None`.
+    It is given why each repository, or each copy of one, is of no use, and the cache folder if nothing may be fetched
+    into it.
     """
     kinds = {failure.kind: failure.hub_id for failure in reversed(failures)}
     fetch = f"`undertow models fetch {card.name}`"

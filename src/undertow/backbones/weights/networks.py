@@ -23,13 +23,7 @@ _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_
 
 
 def read_network(kind: Any, folder: Path, component: str, dtype: torch.dtype) -> Any:
-    """Returns one network of transformers in a `folder` of the diffusers layout.
-
-    Args:
-        kind: Class of the network.
-        folder: Of the model.
-        component: Name of the network's folder inside it; "" for the layout of transformers.
-        dtype: Number type of the weights.
+    """Returns one network of transformers in a folder of the diffusers layout; for that of transformers, "" of one.
 
     Raises:
         WeightsUnavailable: if weights are missing, of another shape, damaged or not finite.
@@ -57,12 +51,7 @@ def read_network(kind: Any, folder: Path, component: str, dtype: torch.dtype) ->
 
 
 def read_tokenizer(kind: Any, folder: Path, *, most: int | None = None) -> Any:
-    """Returns a tokenizer of transformers.
-
-    Args:
-        kind: Class of the tokenizer.
-        folder: That holds it.
-        most: Tokens that the model reads; `None` where the tokenizer is not asked for its own number.
+    """Returns a tokenizer of transformers, for a model that reads `most` tokens; `None` leaves its own number.
 
     Raises:
         WeightsUnavailable: if it is absent or damaged, or makes more tokens than the model reads.
@@ -216,14 +205,6 @@ def stored_network(
 ) -> Network:
     """Returns a network of a class of diffusers, of which nothing has been read yet.
 
-    Args:
-        kind: Name of the class.
-        config: Its configuration.
-        folder: Of the model, in the diffusers layout.
-        component: Name of the network's folder inside it.
-        device: Where to run.
-        dtype: Number type of the weights.
-
     Raises:
         WeightsUnavailable: if a file is damaged.
     """
@@ -254,11 +235,7 @@ def hollow(module: Any) -> Any:
 def fill_network(network: Any, weights: Mapping[str, Tensor], where: str, dtype: torch.dtype) -> Any:
     """Returns `network` with `weights` in the place of its own; what else `weights` holds is ignored.
 
-    Args:
-        network: Any, also one without memory on the "meta" device.
-        weights: Tensors by parameter name.
-        where: What to call their origin in errors.
-        dtype: Number type they are brought to.
+    The network may be one without memory, on the "meta" device; errors call the origin of the weights `where`.
 
     Raises:
         WeightsUnavailable: if weights are missing, of another shape or not finite.

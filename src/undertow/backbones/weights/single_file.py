@@ -151,11 +151,6 @@ def read_text(path: Path, text: TextEncoder, length: int) -> "tuple[Any, CLIPTex
 
     The tokenizer is that of a folder `tokenizer` beside the file, or else one that knows the empty text only.
 
-    Args:
-        path: the file.
-        text: what the file does not say.
-        length: number of tokens that the model reads.
-
     Raises:
         WeightsUnavailable: if weights are missing, of other shapes, or not finite.
     """
