@@ -24,7 +24,7 @@ class TensorStore:
     """
 
     def __init__(self, folder: Path | None = None, memory: int = MEMORY) -> None:
-        """Opens a store that keeps most of `memory` bytes, beside one group, and writes and finds tensors in `folder`."""
+        """Opens a store that keeps `memory` bytes, beside one group, and writes and finds tensors in `folder`."""
         self._memory = memory
         self._kept: OrderedDict[str, Tensors] = OrderedDict()
         self._used = 0

@@ -249,7 +249,7 @@ def check_place(path: Path, *, overwrite: bool = False) -> None:
 
 
 def check_same(path: Path, earlier: Record, now: Record, *, cues: bool = True) -> None:
-    """Raises SettingsError, saying what differs, unless two records are of one run (or, without `cues`, but for these)."""
+    """Raises SettingsError, saying what differs, unless two records are of one run, or the same but for cues."""
     otherwise = "add --overwrite to replace it, or choose another --out"
     if earlier.task != now.task:
         raise SettingsError(f"--out '{path}' holds a run of {earlier.task}; {otherwise}")

@@ -150,7 +150,7 @@ def by_packets(reel: "Reel", *, interlaced: bool) -> Timeline | None:
 
 
 def by_decoding(reel: "Reel") -> Timeline:
-    """Returns the timeline of a file by decoding all of it, from a fresh reel; frames are in the order they come out."""
+    """Returns the timeline of a file by decoding all of it, with a fresh reel; frames are in the order decoded."""
     clock, starts, total = Clock(reel), array("q"), 0
     packets, stamps, damaged = array("q"), array("q"), set[int]()
 

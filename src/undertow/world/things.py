@@ -165,7 +165,7 @@ class Thing:
         return np.stack([pose.x + cos * u - sin * v, pose.y + sin * u + cos * v], axis=-1)
 
     def shares(self, count: int = 48) -> Float[np.ndarray, "materials"]:
-        """Returns the share of its surface that each material covers, adding up to 1, from `count` x `count` samples."""
+        """Returns the share of the surface that each material covers, adding up to 1, by `count` x `count` samples."""
         v, u = np.meshgrid(*(np.linspace(-1.6, 1.6, count, dtype=np.float32),) * 2, indexing="ij")
         inside = self.shape.distance(u, v) >= 0
         owner = np.zeros(u.shape, dtype=np.int64)

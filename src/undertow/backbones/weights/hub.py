@@ -1,8 +1,8 @@
 """Talking to the Hugging Face hub: what is cached, what a repository holds, and fetching it through bad days.
 
 Every failure becomes a `FetchError` that says in a few words what happened, and whether trying again may help. Where a
-revision (a commit, branch or tag) is `None`, the main branch is meant; a cache folder, an address of the hub or a timeout
-in seconds that is `None` is the user's own (HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_ETAG_TIMEOUT).
+revision (a commit, branch or tag) is `None`, the main branch is meant; a cache folder, an address of the hub or a
+timeout in seconds that is `None` is the user's own (HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_ETAG_TIMEOUT).
 """
 
 import errno
