@@ -16,10 +16,8 @@ def keep_best(
 ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
     """Returns weights, the columns they stand in when all scores are laid side by side, and the mass kept.
 
-    Args:
-        scores: One array per reference, as `Comparison.scores` returns them.
-        window_sizes: The largest number of tokens in a window on each reference; what is beyond it is outside.
-        settings: The order of operations.
+    There is one array of scores per reference, as `Comparison.scores` returns them; beyond `window_sizes`, the most
+    tokens in a window on each, all is outside.
     """
     every = torch.cat(scores, dim=-1)
     if settings.topk_scope == "joint":

@@ -146,11 +146,8 @@ def curves(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Returns curves with a legend beside them.
 
-    Args:
-        series: (x, y) by name, in the order of the legend; a name that begins with "features" is dashed.
-        title: what is shown.
-        axes: what x and what y is.
-        level: name and height of a horizontal line to compare with.
+    The series are (x, y) by name, in the order of the legend; a name that begins with "features" is dashed. A `level`
+    is the name and height of a horizontal line to compare with.
 
     Raises:
         SettingsError: if matplotlib is not installed.

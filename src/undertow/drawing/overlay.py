@@ -53,10 +53,15 @@ def overlay(
             result[inside & edge] = np.rint(0.3 * colour)
     void = labels == VOID
     if void.any():
-        rows, columns = (np.arange(length) for length in labels.shape)
-        hatch = void & ((rows[:, None] + columns) % HATCH < 2)
+        hatch = _hatched(void)
         result[hatch] = np.rint((1 - alpha) * image[hatch] + alpha * 230)
     return result
+
+
+def _hatched(area: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Returns the pixels of an area that lie on slanting lines."""
+    rows, columns = (np.arange(length) for length in area.shape)
+    return area & ((rows[:, None] + columns) % HATCH < 2)
 
 
 def border(labels: LabelMap, width: int) -> Bool[np.ndarray, "h w"]:
@@ -158,8 +163,7 @@ class ClassView:
         shown[border(labels, 1)] *= 0.45
         void = labels >= VOID
         shown[void] = image[void]
-        rows, columns = (np.arange(length) for length in labels.shape)
-        hatch = void & ((rows[:, None] + columns) % HATCH < 2)
+        hatch = _hatched(void)
         shown[hatch] = (1 - self.alpha) * image[hatch] + self.alpha * 230
         return self._named(np.rint(shown).astype(np.uint8), labels)
 

@@ -41,15 +41,8 @@ def draw_tracks(
     """Returns a copy of a frame with every point on it, and where it was on the frames before.
 
     A point that is seen is a filled dot with a dark rim; one that is hidden is a small open ring, of which no tail is
-    drawn. Tails grow thinner and darker with age, and have gaps where the point was hidden.
-
-    Args:
-        image: the frame.
-        tracks: (x, y) of all points on all frames, in its pixels.
-        visibility: where they are seen.
-        time: which of the frames it is.
-        colours: one for each point.
-        tail: how many frames a tail is long.
+    drawn. Tails grow thinner and darker with age, and have gaps where the point was hidden. Tracks are (x, y) of all
+    points on all frames in pixels; `time` is the number of the frame and `tail` the length of tails in frames.
     """
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
@@ -77,14 +70,8 @@ def draw_trajectories(
 ) -> Picture:
     """Returns a frame, greyed, with the whole path of every point: dark at its beginning, full at its end.
 
-    Where a point is hidden its path is left out. A rimmed dot marks where it was asked for.
-
-    Args:
-        image: the frame to draw on.
-        tracks: (x, y) of all points on all frames, in its pixels.
-        visibility: where they are seen.
-        colours: one for each point.
-        starts: the frame on which each point was asked for.
+    Where a point is hidden its path is left out. A rimmed dot marks where it was asked for. Tracks are (x, y) of all
+    points on all frames in pixels; `starts` are the frames on which points were asked for.
     """
     grey = np.repeat((0.5 * image.mean(-1, keepdims=True) + 90), 3, axis=-1)
     canvas = Image.fromarray(grey.astype(np.uint8))

@@ -136,12 +136,7 @@ class Observer:
     ) -> Observation:
         """Returns what one forward shows, which ends at the last of the sites.
 
-        Args:
-            noisy: Latents at a noise level.
-            conditioning: What the model is conditioned on; `None` for the null text.
-            sites: Where it is read, if not at the observer's sites.
-            features: Whether hidden states are wanted too.
-            timestep: The noise level of the latents, if not the run's.
+        Without more it is the null text at the observer's sites and the run's timestep, and no hidden states.
         """
         level = self.resolved.noising.timestep if timestep is None else timestep
         at = self.sites if sites is None else sites

@@ -76,14 +76,9 @@ def resolve_frames(
 ) -> ResolvedFrames:
     """Returns the numbers for frames of one size: explicit settings first, then what the card has for the purposes.
 
-    Args:
-        settings: What was asked for.
-        backbone: The model.
-        height: Of the frames.
-        width: Of the frames.
-        purposes: Keys of the card's sites, such as "points", the one that suits best first; last of all "track".
-        level: The noise level unless settings say otherwise; that of the first purpose which has one on the card, or
-            else the card's own, if not given.
+    The `purposes` are keys of the card's sites, such as "points", the one that suits best first; last of all comes
+    "track". The noise level is `level`, if given, before that of the first purpose which has one on the card, and the
+    card's own.
 
     Raises:
         SettingsError: if the model cannot be shown frames of that size.

@@ -144,13 +144,6 @@ class Amendment:
     log: tuple[Mapping[str, Any], ...] = ()
 
 
-class Resolved(Protocol):
-    """The numbers one run uses."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns them as plain values for run.json."""
-
-
 @dataclass(frozen=True)
 class Task:
     """The description of a task.

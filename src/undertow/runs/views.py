@@ -31,14 +31,7 @@ class Views:
     """
 
     def __init__(self, run: Folder, job: Draws, clip: Clip, files: Sequence[str]) -> None:
-        """Prepares to draw.
-
-        Args:
-            run: The run.
-            job: What draws a frame.
-            clip: The video, for its rate.
-            files: Names of the files, such as "overlay.mp4"; what comes before the suffix names the view.
-        """
+        """Prepares to draw files such as "overlay.mp4", of which what comes before the suffix names the view."""
         self._run, self._job, self._rate = run, job, clip.fps or DEFAULT_FPS
         self._films: dict[str, VideoWriter | None] = {name: None for name in files if name.endswith(".mp4")}
         self._stills = [name for name in files if name not in self._films]

@@ -126,14 +126,7 @@ def run_steps(
 ) -> bool:
     """Takes steps until they or the time run out, with a checkpoint every few minutes; returns whether all are done.
 
-    Args:
-        steps: Each item is one step of training and says what to log of it.
-        learner: What is trained.
-        stem: The checkpoint is `stem`.safetensors and the log `stem`.jsonl.
-        total: Number of steps in all.
-        deadline: Monotonic time to stop at.
-        progress: What to report to.
-        after_step: Called after every step.
+    The checkpoint is `stem`.safetensors and the log `stem`.jsonl; each item of `steps` says what to log of a step.
     """
     checkpoint, lines_path = stem.with_suffix(".safetensors"), stem.with_suffix(".jsonl")
     if checkpoint.exists():

@@ -73,12 +73,9 @@ class FrameStream(Source):
     empty = "ended before its first frame; give at least one"
 
     def __init__(self, frames: Iterable[Any], label: str = "the stream", rate: Fraction | None = None):
-        """Takes the first frame, which tells the size.
+        """Takes the first of what becomes a frame each, which tells the size.
 
-        Args:
-            frames: what becomes a frame each.
-            label: what this is, for messages.
-            rate: frames per second, if known.
+        Messages call the stream `label`; `rate` is frames per second, if known.
 
         Raises:
             VideoError: if there is none.
@@ -220,11 +217,9 @@ class EncodedStream(Scaling, FrameStream):
     empty = "holds no frame that can be decoded; check where it comes from"
 
     def __init__(self, reel: "Reel", *, camera: bool = False):
-        """Decodes the first frame, which tells the size.
+        """Decodes the first frame, which tells the size; the reel is closed with the stream.
 
-        Args:
-            reel: Where frames come from; it is closed with the stream.
-            camera: Whether frames are made as they are asked for: from the first on, which is shown at 0.
+        The frames of a `camera` are made as they are asked for: from the first on, which is shown at 0.
 
         Raises:
             VideoError: if nothing can be decoded.

@@ -6,7 +6,6 @@ from fractions import Fraction
 from itertools import chain
 from math import lcm
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -113,16 +112,11 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
-            return
-        self._closed = True
-        if self._file is not None:
-            self._stack.callback(self._file.close, finish=False)
-        self._stack.__exit__(kind, error, trace)
+        else:
+            self.discard()
 
     def _start(self, time: Fraction | None) -> "H264File":
         """Opens the file; the first frame tells whether frames have times, and so how finely they are counted."""

@@ -36,13 +36,7 @@ class Backbone(StoredModel):
     """
 
     def __init__(self, card: Card, network: "Network", autoencoder: "Autoencoder", schedule: NoiseSchedule) -> None:
-        """Takes over the networks, and checks that the sites of `card` exist.
-
-        Args:
-            card: Names the sites and defaults.
-            network: The denoiser.
-            autoencoder: Of its latents.
-            schedule: Noise schedule the denoiser was trained with.
+        """Takes over the denoiser and the autoencoder of its latents, and checks that the sites of `card` exist.
 
         Raises:
             SettingsError: if the card's sites are not in the denoiser.

@@ -93,11 +93,9 @@ def keeping_null_text(read: ReadText, null_text: str, file: Path) -> ReadText:
 def null_text_file(reader: torch.nn.Module, null_text: str, cache: Path | str | None = None) -> Path:
     """Returns where the states of the null text are kept for models with the same text-reading weights.
 
-    Args:
-        reader: the module of the transformer that reads text states. Whoever trains another text encoder trains it
-            too, so it tells encoders apart, also where the encoder is absent.
-        null_text: the text.
-        cache: folder for it; `None` for `undertow/null-text` beside the user's Hugging Face cache.
+    The `reader` is the module of the transformer that reads text states. Whoever trains another text encoder trains it
+    too, so it tells encoders apart, also where the encoder is absent. A `cache` of `None` is the folder
+    `undertow/null-text` beside the user's Hugging Face cache.
     """
     digest = hashlib.sha256(null_text.encode())
     for name, weight in reader.state_dict().items():

@@ -36,7 +36,11 @@ def nearest_card(
                 return read_like(card, name)
     if family == "dit":
         return _of_transformer(name, prediction, latent_stride, sites, size)
-    return _of_unet(name, family, prediction, latent_stride, sites, size)
+    card = _of_unet(name, prediction, latent_stride, sites, size or (64, 64))
+    if family == "unet-video":
+        known = get_card("svd")
+        return replace(card, family=family, noising=known.noising, chunk=known.chunk)
+    return card
 
 
 def read_like(card: Card, name: str) -> Card:
@@ -46,36 +50,27 @@ def read_like(card: Card, name: str) -> Card:
 
 
 def _of_unet(
-    name: str,
-    family: Family,
-    prediction: Prediction,
-    latent_stride: int,
-    sites: Sequence[Site],
-    size: tuple[int, int] | None,
+    name: str, prediction: Prediction, latent_stride: int, sites: Sequence[Site], size: tuple[int, int]
 ) -> Card:
     decoder = [site for site in sites if site.kind == "self" and site.path.startswith("up_blocks.")]
     if not decoder:
         raise SettingsError("the denoiser has no self-attention in its decoder, so there is nothing to match with")
     last = decoder[-1].path.split(".")[1]
     site = next(each for each in decoder if each.path.split(".")[1] == last)
-    grid = tuple(max(1, side * latent_stride // site.stride) for side in size or (64, 64))
-    card = Card(
+    height, width = (max(1, side * latent_stride // site.stride) for side in size)
+    return Card(
         name=name,
         hub_ids=(),
         licence="unknown",
         prediction=prediction,
-        token_budget=grid[0] * grid[1],
+        token_budget=height * width,
         latent_stride=latent_stride,
         sites={"track": (site,)},
         # DRIFT's window of 14 tokens on a grid of 96.
-        window_radius=max(1, round(grid[1] * 14 / 96)),
-        window_grid=(grid[0], grid[1]),
+        window_radius=max(1, round(width * 14 / 96)),
+        window_grid=(height, width),
         notes="no known model has these sites: the last decoder self-attention is read",
     )
-    if family == "unet-video":
-        known = get_card("svd")
-        return replace(card, family=family, noising=known.noising, chunk=known.chunk)
-    return card
 
 
 def _of_transformer(

@@ -1,6 +1,6 @@
 """Reading queries and keys out of a forward that ends as soon as the last wanted one is known."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,8 @@ def capture(
             if features:
                 block = denoiser.get_submodule(path.rpartition(".")[0])
                 stack.callback(block.register_forward_pre_hook(keep_input).remove)
-        try:
-            forward()
-        except _SeenAll:
-            return seen
-    absent = [path for path in wanted if path not in seen.keys]
-    raise SettingsError(f"site {absent[0]} took no part in the forward; choose another site")
+        _run(forward, wanted, seen.keys)
+    return seen
 
 
 def capture_heads(
@@ -117,12 +113,18 @@ def capture_heads(
             stack.callback(attention.register_forward_pre_hook(keep_heads, with_kwargs=True).remove)
             if features:
                 stack.callback(kind.watch(attention, keep_output, visual).remove)
-        try:
-            forward()
-        except _SeenAll:
-            return heads, outputs
-    absent = [path for path in wanted if path not in heads]
-    raise SettingsError(f"site {absent[0]} took no part in the forward; choose another site")
+        _run(forward, wanted, heads)
+    return heads, outputs
+
+
+def _run(forward: Callable[[], object], wanted: Iterable[str], seen: Container[str]) -> None:
+    """Runs a forward that is left as soon as all is seen; one that ends by itself lacks something."""
+    try:
+        forward()
+    except _SeenAll:
+        return
+    absent = next(path for path in wanted if path not in seen)
+    raise SettingsError(f"site {absent} took no part in the forward; choose another site")
 
 
 def attention_at(denoiser: torch.nn.Module, site: Site) -> Any:

@@ -66,10 +66,8 @@ class Trace:
     ) -> Float[Tensor, "n c h w"]:
         """Returns the predictions for recorded frames of which only what follows the block is computed.
 
-        Args:
-            rows: which of the recorded frames; whole clips for a video model.
-            added: what is added to the block's output; `None` for the frames as they were.
-            inject: whether later sites attend with the queries and keys that were recorded.
+        The rows are those of recorded frames, of a video model whole clips. What is `added` goes to the block's output.
+        With `inject`, later sites attend with the queries and keys that were recorded.
 
         Raises:
             SettingsError: if no block was recorded.

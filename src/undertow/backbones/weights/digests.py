@@ -62,15 +62,9 @@ def find_mismatch(
 ) -> Mismatch | None:
     """Returns the first of the weights of `path` that are not those meant, or `None` if all are.
 
-    Every weight file is compared with the digest that `card` pins, and with the one the hub gave for it. If a card
-    pins one file of a component, then it must pin each weight file that is there: weights under another name would be
-    weights that nobody vouched for.
-
-    Args:
-        card: names the digests.
-        path: a folder in `layout`, or one file.
-        said: digests that the hub gives, by path inside the folder; `None` for those that its cache remembers.
-        layout: of the folder.
+    Every weight file is compared with the digest that `card` pins, and with the one the hub gave for it. If a card pins
+    one file of a component, then it must pin each weight file that is there: weights under another name would be
+    weights that nobody vouched for. What the hub said is by path inside the folder; `None` is what its cache remembers.
     """
     if path.is_file():
         folder, pins, weights = path.parent, {k: v for k, v in card.sha256.items() if k == path.name}, []

@@ -136,14 +136,10 @@ class Network:
         stored: StoredWeights | None = None,
         where: str = "",
     ) -> None:
-        """Takes over a module: freezes it, and moves the weights it has.
+        """Takes over a module: freezes it, and moves the weights it has to `device`, in the number type `dtype`.
 
-        Args:
-            module: The network.
-            device: Where it is to run.
-            dtype: Number type of the weights, but for those that its class wants in float32.
-            stored: Where the weights on the "meta" device come from; `None` if the module has all of its own.
-            where: What to call their origin in errors.
+        Those that its class wants in float32 stay so. Weights on the "meta" device come from `stored`; errors call
+        their origin `where`.
         """
         self.module = (hollow(module) if device.type == "meta" else module).eval().requires_grad_(False)
         self.device, self.dtype, self._stored, self._where = device, dtype, stored, where
