@@ -173,7 +173,7 @@ def test_threads_take_turns(model, latents, sites):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (lambda s: [], "strides"),
+        (lambda s: [], "no sites are given"),
         (lambda s: [s[0], replace(s[1], stride=4)], r"strides \[2, 4\]"),
         (lambda s: [replace(s[0], path="up_blocks.9.attn1")], "no attention called 'up_blocks.9.attn1'"),
         (lambda s: [replace(s[0], path="conv_in")], "no attention called 'conv_in'"),
