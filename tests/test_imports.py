@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ ALLOWED = {
     "video": LEAF,
     "masks": LEAF,
     "world": LEAF,
-    "metrics": set(),
+    "metrics": LEAF,
     "backbones": LEAF,
     "affinity": LEAF,
     "drawing": {"masks", "base"},
@@ -70,6 +71,16 @@ def test_imports_point_one_way(room):
     for path in (SOURCE / room).rglob("*.py"):
         stray = imported_rooms(path) - ALLOWED[room] - {room}
         assert not stray, f"{path.relative_to(SOURCE)} imports {sorted(stray)}"
+
+
+def test_names_on_demand_are_there_and_no_module_takes_their_place():
+    for path in SOURCE.rglob("__init__.py"):
+        if "= on_demand(" not in path.read_text():
+            continue
+        package = import_module(".".join(("undertow", *path.parent.relative_to(SOURCE).parts)))
+        modules = {each.stem for each in path.parent.iterdir()}
+        assert not modules & {*package.__all__}, path
+        assert all(hasattr(package, name) and name in dir(package) for name in package.__all__), path
 
 
 def test_pyav_is_imported_in_two_modules_only():

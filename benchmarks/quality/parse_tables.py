@@ -27,7 +27,7 @@ from undertow.benchmarks.parse.posed import with_anchors
 from undertow.benchmarks.report.tables import method_table
 from undertow.parsing import ParseSettings
 from undertow.parsing.modulation import modulation_for
-from undertow.refinement.bilateral import CrfSettings
+from undertow.refinement.settings import CrfSettings
 
 PLAIN = ParseSettings(method="vidseg")
 TURBO, FAST, EXACT = (replace(PLAIN, quality=quality) for quality in ("turbo", "fast", "exact"))

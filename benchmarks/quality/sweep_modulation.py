@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as functional
 
 from undertow.backbones import Site, load
-from undertow.parsing.modulation import Modulation
 from undertow.parsing.protocols import CoarseBatch
+from undertow.parsing.settings import Modulation
 from undertow.parsing.sharpeners import ExactSharpener, FastSharpener, TurboSharpener, enlarge
-from undertow.refinement.bilateral import GuidedSettings, upsample_guided
+from undertow.refinement.bilateral import upsample_guided
+from undertow.refinement.settings import GuidedSettings
 from undertow.training.validation import Validation
 from undertow.world import FIRST_VALIDATION_SEED, make_scene
 

@@ -1,14 +1,17 @@
 """Video perception from frozen diffusion models.
 
-import undertow as ut
+    import undertow as ut
 
-video = ut.Video("clip.mp4")
-for frame in ut.track(video, mask="first.png", model="tiny"):
-frame.labels, frame.scores
+    video = ut.Video("clip.mp4")
+    for frame in ut.track(video, mask="first.png", model="tiny"):
+        frame.labels, frame.scores
+
+Whatever a name needs, such as torch, is imported when the name is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from undertow.base.on_demand import on_demand
 
 __version__ = "0.1.0"
 
@@ -30,38 +33,7 @@ if TYPE_CHECKING:
     from undertow.tracking import MaskTracker, TrackResult, TrackSettings, track
     from undertow.video import Clip, Video, VideoWriter, open_stream
 
-# Names are looked up when first used, so that `undertow.world` and `undertow.training` import without a video library
-# and `undertow --help` without torch.
-_HOMES = {
-    "Clip": "video",
-    "CueError": "base",
-    "MaskError": "base",
-    "MaskTracker": "tracking",
-    "MemoryBudgetError": "base",
-    "ParseResult": "parsing",
-    "ParseSettings": "parsing",
-    "Parser": "parsing",
-    "PointSettings": "points",
-    "PointTracker": "points",
-    "SettingsError": "base",
-    "TrackResult": "tracking",
-    "TrackSettings": "tracking",
-    "Tracks": "points",
-    "UndertowError": "base",
-    "Video": "video",
-    "VideoError": "base",
-    "VideoWriter": "video",
-    "WeightsUnavailable": "base",
-    "list_cards": "backbones",
-    "load": "backbones",
-    "open_run": "export",
-    "open_stream": "video",
-    "parse": "parsing",
-    "read_label_map": "masks",
-    "track": "tracking",
-    "track_points": "points",
-    "write_label_map": "masks",
-}
+__getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "Clip",
@@ -93,13 +65,3 @@ __all__ = [
     "track_points",
     "write_label_map",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'undertow' has no attribute '{name}'")
-    return getattr(import_module(f"undertow.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

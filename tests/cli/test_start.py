@@ -28,16 +28,14 @@ def test_the_version_is_shown_without_any_large_library():
     assert started("--version") == (0, f"undertow {__version__}\n", set())
 
 
-@pytest.mark.parametrize("arguments", ["--help", "-h", "models -h", "bench run -h", "demo --help", "estimate -h"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", "-h", "models -h", "bench run -h", "demo --help", "estimate -h", "estimate track -h", "inspect -h",
+     *(f"{task} --help" for task in TASKS), *(f"{task} --help-all" for task in TASKS)],
+)  # fmt: skip
 def test_help_is_shown_without_any_large_library(arguments):
     code, shown, large = started(*arguments.split())
     assert code == 0 and "Usage: undertow" in shown and not large
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_help_of_a_task_needs_no_library_of_networks(task):
-    code, shown, large = started(task, "--help")
-    assert code == 0 and "Usage: undertow" in shown and not large & {"diffusers", "transformers", "av"}
 
 
 def test_help_lists_all_commands_and_each_is_there():

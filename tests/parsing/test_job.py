@@ -10,8 +10,10 @@ from PIL import Image
 from undertow.base import CueError, MaskError, SettingsError, SilentProgress
 from undertow.masks import VOID, read_written_map
 from undertow.parsing import ParseSettings, parse
+from undertow.parsing.anchors import gather, given_anchors
+from undertow.parsing.job import render_again
 from undertow.parsing.naming import ClassEntry, NameTable
-from undertow.parsing.task import TASK, gather, given_anchors, render_again
+from undertow.parsing.task import TASK
 from undertow.runs import execute, read_cue
 from undertow.runs.estimate import estimate
 from undertow.video import Clip, Video

@@ -9,16 +9,9 @@ from diffusers import Transformer2DModel
 from undertow.backbones import Site
 from undertow.backbones.reading.edits import AddMap, Inject, edited, module_at, recording
 from undertow.base import SettingsError
-from undertow.parsing.modulation import (
-    Modulation,
-    decoder_sites,
-    modulated_sites,
-    one_hot,
-    present,
-    push_direction,
-    sampling_steps,
-)
+from undertow.parsing.modulation import decoder_sites, modulated_sites, one_hot, present, push_direction
 from undertow.parsing.perturbation import Level, Pushes, blank, blend
+from undertow.parsing.settings import Modulation, sampling_steps
 
 CLOSE = 1e-4
 

@@ -13,7 +13,7 @@ from undertow.observing.observer import Observer
 from undertow.parsing import Parser, ParseSettings, parse, resolve_parse
 from undertow.parsing.neighbours import Labelled
 from undertow.parsing.parser import make_labeller
-from undertow.refinement.bilateral import CrfSettings
+from undertow.refinement.settings import CrfSettings
 from undertow.world import make_family_scene, semantic_map
 
 SETTINGS = ParseSettings(method="vidseg", tokens=200, batch=3, clusters=6)

@@ -16,13 +16,13 @@ from undertow.parsing.modulation import (
     TINY_FAST,
     VIDSEG,
     VIDSEG_CLIPS,
-    Modulation,
     modulation_for,
     one_hot,
     transformer_path,
 )
 from undertow.parsing.perturbation import Pushes, blend
 from undertow.parsing.protocols import CoarseBatch
+from undertow.parsing.settings import Modulation
 from undertow.parsing.sharpeners import (
     ExactSharpener,
     FastSharpener,

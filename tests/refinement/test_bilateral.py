@@ -8,7 +8,8 @@ import torch
 
 from undertow.base import MaskError, SettingsError
 from undertow.refinement import bilateral
-from undertow.refinement.bilateral import CrfSettings, GuidedSettings, refine_crf, upsample_guided
+from undertow.refinement.bilateral import refine_crf, upsample_guided
+from undertow.refinement.settings import CrfSettings, GuidedSettings
 
 
 def upsampled(soft, image, settings):

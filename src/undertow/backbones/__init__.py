@@ -1,7 +1,8 @@
 """Frozen diffusion models behind one class: what is known of each, loading it, and observing its attention."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
     from undertow.backbones.adapters.base import Backbone
@@ -17,22 +18,7 @@ if TYPE_CHECKING:
     from undertow.backbones.sampling.schedule import FlowSchedule, Schedule
     from undertow.backbones.weights.locating import Located, locate, pins, resolve, weights_state
 
-# Names are looked up when first used, so that the cards are known without torch and the libraries of networks.
-_NAMES = {
-    "adapters.base": ("Backbone",),
-    "adapters.dit": ("VideoDiT",),
-    "adapters.unet": ("ImageUNet",),
-    "adapters.unet_video": ("VideoUNet",),
-    "cards.card": ("Card", "Noising", "Site", "inversion_steps"),
-    "cards.card_file": ("get_card", "list_cards", "register_card"),
-    "loading": ("load", "matcher_start"),
-    "observation": ("Conditioning", "Observation"),
-    "published": ("random_backbone",),
-    "reading.sizes": ("fit_size",),
-    "sampling.schedule": ("FlowSchedule", "Schedule"),
-    "weights.locating": ("Located", "locate", "pins", "resolve", "weights_state"),
-}
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+__getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "Backbone",
@@ -60,13 +46,3 @@ __all__ = [
     "resolve",
     "weights_state",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'undertow.backbones' has no attribute '{name}'")
-    return getattr(import_module(f"undertow.backbones.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

@@ -1,7 +1,8 @@
 """Label maps: files in and out, palette, run lengths, and the way to soft labels on a token grid and back."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from undertow.base.on_demand import on_demand
 from undertow.masks.colours import Colour, ColourTable, object_colour, palette
 from undertow.masks.files import (
     colour_table,
@@ -16,7 +17,10 @@ from undertow.masks.labels import VOID, LabelMap, check_label_map, object_ids, r
 from undertow.masks.rle import Rle, decode_rle, encode_rle, label_map_rles
 
 if TYPE_CHECKING:
+    # Soft labels are tensors; files and label maps are read and written without torch.
     from undertow.masks.soft import UpsampledLabels, soft_one_hot, too_small, upsample_argmax
+
+__getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "VOID",
@@ -44,12 +48,3 @@ __all__ = [
     "upsample_argmax",
     "write_label_map",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # Soft labels are tensors; files and label maps are read and written without torch.
-    if name in ("UpsampledLabels", "soft_one_hot", "too_small", "upsample_argmax"):
-        from undertow.masks import soft
-
-        return getattr(soft, name)
-    raise AttributeError(f"module 'undertow.masks' has no attribute '{name}'")

@@ -1,90 +1,97 @@
 """Scores equal to those of the official evaluators: pure functions on arrays, and thin accumulators over frames."""
 
-from undertow.metrics.badja import BadjaCounts, BadjaScores, badja_metrics, count_badja
-from undertow.metrics.calibration import (
-    ReliabilityBin,
-    area_under_risk_coverage,
-    area_under_roc,
-    expected_calibration_error,
-    rank_correlation,
-    reliability_table,
-    risk_coverage,
-)
-from undertow.metrics.confusion import ClassMacroEvaluator, ClassMacroSummary, ConfusionMatrix, SemanticScores
-from undertow.metrics.consistency import Consistency, ConsistencyEvaluator
-from undertow.metrics.davis import (
-    MASK_RULES,
-    DatasetSummary,
-    MaskRules,
-    ObjectScores,
-    SequenceEvaluator,
-    YouTubeVosSummary,
-    davis_ids,
-    merge_objects,
-)
-from undertow.metrics.matching import (
-    UNMATCHED,
-    MatchingMode,
-    apply_mapping,
-    best_assignment,
-    count_overlaps,
-    match_clusters,
-    match_hungarian,
-    match_majority,
-)
-from undertow.metrics.ref_davis import (
-    RefDavisEvaluator,
-    RefDavisSummary,
-    annotator_expressions,
-    compete,
-    compete_by_heat,
-    independent,
-    separate,
-    summarise_annotators,
-)
-from undertow.metrics.referring import (
-    ExpressionScores,
-    MaskReconstruction,
-    ReferringImageEvaluator,
-    ReferringImageSummary,
-    ReferringVideoSummary,
-    mask_reconstruction,
-    score_expression,
-    split_ignore,
-    summarise_expressions,
-    union_mask,
-)
-from undertow.metrics.similarity import (
-    contour_accuracy,
-    contour_radius,
-    outline,
-    region_similarity,
-    score_objects,
-    score_pairs,
-)
-from undertow.metrics.statistics import (
-    Summary,
-    decay,
-    frame_change,
-    mean,
-    paired_bootstrap,
-    recall,
-    temporal_consistency,
-)
-from undertow.metrics.tapvid import (
-    Queries,
-    QueryMode,
-    TapVidCounts,
-    TapVidScores,
-    VideoAverages,
-    count_tapvid,
-    flip_queries,
-    sample_queries_first,
-    sample_queries_strided,
-    scale_points,
-    tapvid_metrics,
-)
-from undertow.metrics.unsupervised import ProposalEvaluator, mask_evaluator
+from typing import TYPE_CHECKING
+
+from undertow.base.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from undertow.metrics.badja import BadjaCounts, BadjaScores, badja_metrics, count_badja
+    from undertow.metrics.calibration import (
+        ReliabilityBin,
+        area_under_risk_coverage,
+        area_under_roc,
+        expected_calibration_error,
+        rank_correlation,
+        reliability_table,
+        risk_coverage,
+    )
+    from undertow.metrics.confusion import ClassMacroEvaluator, ClassMacroSummary, ConfusionMatrix, SemanticScores
+    from undertow.metrics.consistency import Consistency, ConsistencyEvaluator
+    from undertow.metrics.davis import (
+        MASK_RULES,
+        DatasetSummary,
+        MaskRules,
+        ObjectScores,
+        SequenceEvaluator,
+        YouTubeVosSummary,
+        davis_ids,
+        merge_objects,
+    )
+    from undertow.metrics.matching import (
+        UNMATCHED,
+        MatchingMode,
+        apply_mapping,
+        best_assignment,
+        count_overlaps,
+        match_clusters,
+        match_hungarian,
+        match_majority,
+    )
+    from undertow.metrics.ref_davis import (
+        RefDavisEvaluator,
+        RefDavisSummary,
+        annotator_expressions,
+        compete,
+        compete_by_heat,
+        independent,
+        separate,
+        summarise_annotators,
+    )
+    from undertow.metrics.referring import (
+        ExpressionScores,
+        MaskReconstruction,
+        ReferringImageEvaluator,
+        ReferringImageSummary,
+        ReferringVideoSummary,
+        mask_reconstruction,
+        score_expression,
+        split_ignore,
+        summarise_expressions,
+        union_mask,
+    )
+    from undertow.metrics.similarity import (
+        contour_accuracy,
+        contour_radius,
+        outline,
+        region_similarity,
+        score_objects,
+        score_pairs,
+    )
+    from undertow.metrics.statistics import (
+        Summary,
+        decay,
+        frame_change,
+        mean,
+        paired_bootstrap,
+        recall,
+        temporal_consistency,
+    )
+    from undertow.metrics.tapvid import (
+        Queries,
+        QueryMode,
+        TapVidCounts,
+        TapVidScores,
+        VideoAverages,
+        count_tapvid,
+        flip_queries,
+        sample_queries_first,
+        sample_queries_strided,
+        scale_points,
+        tapvid_metrics,
+    )
+    from undertow.metrics.unsupervised import ProposalEvaluator, mask_evaluator
+
+__getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "MASK_RULES",

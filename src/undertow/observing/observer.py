@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,10 +11,8 @@ from torch import Tensor
 
 from undertow.backbones import Backbone, Conditioning, Noising, Observation, Site
 from undertow.backbones.reading.sizes import resize
-from undertow.observing.settings import ResolvedFrames
+from undertow.observing.settings import ResolvedFrames, Source
 from undertow.observing.store import TensorStore
-
-Source = Literal["attention", "features", "latents", "pixels"]
 
 
 @dataclass(frozen=True)

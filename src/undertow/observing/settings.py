@@ -1,13 +1,18 @@
 """How frames are shown to a model: what may be asked for, the numbers that a run uses, and what observing takes."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from undertow.backbones import Backbone, Noising, Site, inversion_steps
+from undertow.backbones import Noising, Site, inversion_steps
 from undertow.base import Options, SettingsError, option
+
+if TYPE_CHECKING:
+    from undertow.backbones import Backbone
 
 LEAST_SIDE = 16
 NoisingKind = Literal["invert", "noise", "clean"]
+# What of a frame is compared: queries with keys, hidden states, or 3 x 3 patches of latents or of RGB in [0, 1].
+Source = Literal["attention", "features", "latents", "pixels"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class ResolvedFrames:
 
 
 def resolve_frames(
-    settings: FrameSettings, backbone: Backbone, height: int, width: int, *purposes: str, level: Noising | None = None
+    settings: FrameSettings, backbone: "Backbone", height: int, width: int, *purposes: str, level: Noising | None = None
 ) -> ResolvedFrames:
     """Returns the numbers for frames of one size: explicit settings first, then what the card has for the purposes.
 
@@ -123,7 +128,7 @@ def passes_per_frame(noising: Noising) -> int:
     return 1 + (len(noising.steps_grid) if noising.kind == "invert" else 0)
 
 
-def network_bytes(backbone: Backbone, input_size: tuple[int, int], frames: int) -> int:
+def network_bytes(backbone: "Backbone", input_size: tuple[int, int], frames: int) -> int:
     """Returns about what observing some frames together takes, without having measured it.
 
     The widest place is the autoencoder's first block, at full resolution: its input, kept for the shortcut, and three

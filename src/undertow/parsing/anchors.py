@@ -1,15 +1,20 @@
 """What an anchor says of the tokens: the label map of a frame, brought to the grid, void left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from undertow.backbones import Backbone
 from undertow.base import CueError, MemoryBudgetError, VideoError
 from undertow.base import memory as machine
-from undertow.masks import VOID, LabelMap, check_label_map, resize_nearest, soft_one_hot
+from undertow.masks import VOID, LabelMap, check_label_map, read_class_map, resize_nearest, soft_one_hot
+from undertow.parsing.settings import ParseSettings
+from undertow.runs.cues import Cue, described
+from undertow.runs.task import Given
 from undertow.video import Clip, Video
 
 # Of a pixel: its probability in float32, and as much again while it is made.
@@ -115,3 +120,38 @@ def majority(
     votes.index_add_(0, assigned[known], targets[known])
     winners = torch.nn.functional.one_hot(votes.argmax(1), targets.shape[1]).float()
     return winners[assigned], votes.sum(1)[assigned] > 0
+
+
+def gather(
+    cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], settings: ParseSettings
+) -> Given[Mapping[int, LabelMap]]:
+    """Returns the class map of each frame that anchors are on; 0 is a class like any other, white is void.
+
+    Raises:
+        CueError: if a frame has two anchors.
+        MaskError: if a file is not a class map of the video's size.
+    """
+    anchors: dict[int, LabelMap] = {}
+    for cue in cues:
+        if cue.frame in anchors:
+            raise CueError(f"frame {cue.frame} has two anchors; give one of them")
+        anchors[cue.frame] = read_class_map(cue.value, size=(clip.height, clip.width))
+    return given_anchors(clip, anchors, [cue.log for cue in cues])
+
+
+def given_anchors(
+    video: Video | Clip, anchors: Mapping[int, LabelMap], typed: Sequence[Mapping[str, Any]] = ()
+) -> Given[Mapping[int, LabelMap]]:
+    """Returns class maps by frame number as cues of a run.
+
+    Args:
+        video: The video.
+        anchors: The class maps; none for clusters.
+        typed: What the user typed, for the log in run.json.
+
+    Raises:
+        CueError, MaskError: if one does not fit the video.
+    """
+    checked = check_anchors(video, anchors)
+    digests = (described(index, labels) for index, labels in checked.items())
+    return Given(checked, (*typed, *digests), tuple(checked))

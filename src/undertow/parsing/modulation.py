@@ -10,82 +10,18 @@ How each model is pushed unless told otherwise: VidSeg's and EmerDiff's numbers,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from undertow.backbones import Backbone, Card, Noising, Site
+from undertow.backbones import Backbone, Card, Site
 from undertow.backbones.cards.known import clip_steps
 from undertow.base import SettingsError
-
-if TYPE_CHECKING:
-    from undertow.parsing.settings import ParseSettings
-
-
-@dataclass(frozen=True)
-class Modulation:
-    """How labels are pushed, and how the answer is read.
-
-    Attributes:
-        steps: Timesteps of the sampler, falling; the push happens at the first (the paper's t_m). After the last
-            one the latents are clean. "fast" knows only the first.
-        strength: The number added (the paper's λ), once with each sign.
-        one_sided: Whether the push down is replaced by the frames as they are: half of the work.
-        sites: Attentions whose outputs are pushed, of one transformer; `None` for the card's.
-        inject: Kinds of attention after the push that keep the queries and keys of the frames as they are.
-        guidance: Weight of the conditioning over none; two numbers rise over the frames of a clip. 1 asks the model
-            once per forward instead of twice.
-        noising: Way to the noise level of the first step: "noise" or "invert".
-        seed: Of the noise.
-        blended: Steps after which latents outside of the coarse mask are put back to the frames'; `None` for all.
-        blur: Size in pixels and standard deviation of the Gaussian over difference maps.
-        normalised: Whether each map is divided by its largest value.
-        outside: How much of a map counts outside of its coarse mask (the paper's s); 1 for all.
-        memory: Bytes that the forwards of one call may take.
-
-    Raises:
-        SettingsError: if a number is out of range.
-    """
-
-    steps: tuple[int, ...] = (119, 79, 39)
-    strength: float = 50.0
-    one_sided: bool = False
-    sites: tuple[Site, ...] | None = None
-    inject: tuple[str, ...] = ("self", "cross", "temporal")
-    guidance: float | tuple[float, float] = 1.0
-    noising: Literal["noise", "invert"] = "noise"
-    seed: int = 0
-    blended: int | None = 2
-    blur: tuple[int, float] = (5, 3.0)
-    normalised: bool = True
-    outside: float = 0.7
-    memory: int = 2 << 30
-
-    def __post_init__(self) -> None:
-        if not self.steps or any(a <= b for a, b in zip(self.steps, self.steps[1:], strict=False)):
-            raise SettingsError(f"the steps {self.steps} do not fall; give timesteps from high to low")
-        if self.steps[-1] < 0 or not self.strength > 0 or not 0 <= self.outside <= 1 or self.memory < 1:
-            raise SettingsError("steps start at 0, the strength is above 0, `outside` in 0 to 1, and memory above 0")
-        if self.noising not in ("noise", "invert") or self.blur[0] < 1 or not self.blur[1] > 0:
-            raise SettingsError("modulation is given latents by 'noise' or 'invert', and a blur of 1 pixel or more")
-
-    def level(self) -> Noising:
-        """Returns the way to the first step; an inversion visits the sampler's own steps upwards."""
-        first = self.steps[0]
-        rising = tuple(step for step in sampling_steps()[::-1] if step < first)
-        return Noising(self.noising, first, (*rising, first), label="source", seed=self.seed)
-
-
-def sampling_steps(count: int = 25, total: int = 1000) -> tuple[int, ...]:
-    """Returns the timesteps of VidSeg's sampler, falling: 999, 959, ..., 119, 79, 39 of 1000.
-
-    One Euler step of its sigmas between two of them is a DDIM step.
-    """
-    return tuple(int(total - 1 - place * (total - 1) / count) for place in range(count))
+from undertow.parsing.settings import Modulation, ParseSettings
 
 
 def transformer_path(site: Site) -> str:
@@ -174,7 +110,7 @@ TINY_EXACT = Modulation(steps=(119, 79, 39), strength=10.0, blended=2)
 TINY_EMERDIFF = replace(EMERDIFF, steps=(281, 161, 41))
 
 
-def modulation_for(card: Card, settings: "ParseSettings") -> Modulation:
+def modulation_for(card: Card, settings: ParseSettings) -> Modulation:
     """Returns how a run pushes: the method's and model's numbers but for those in the settings.
 
     Raises:
@@ -193,7 +129,7 @@ def modulation_for(card: Card, settings: "ParseSettings") -> Modulation:
     return replace(usual, **{name: value for name, value in own.items() if value is not None})
 
 
-def _usual(card: Card, settings: "ParseSettings") -> Modulation:
+def _usual(card: Card, settings: ParseSettings) -> Modulation:
     """Returns how a method pushes a model unless settings say otherwise."""
     if settings.method == "emerdiff":
         if "emerdiff" not in card.sites:

@@ -19,14 +19,8 @@ from undertow.backbones import Backbone, Conditioning, Site
 from undertow.backbones.reading.edits import AddMap, module_at
 from undertow.backbones.reading.suffix import Trace
 from undertow.base import SettingsError
-from undertow.parsing.modulation import (
-    Modulation,
-    decoder_sites,
-    modulated_sites,
-    present,
-    push_direction,
-    transformer_path,
-)
+from undertow.parsing.modulation import decoder_sites, modulated_sites, present, push_direction, transformer_path
+from undertow.parsing.settings import Modulation
 
 
 class Level:

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from undertow.backbones import Backbone, Site
+from undertow.backbones import Noising, Site
 from undertow.base import SettingsError, option, options_of
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
-from undertow.parsing.modulation import Modulation
-from undertow.refinement.bilateral import CrfSettings, GuidedSettings
+from undertow.refinement.settings import CrfSettings, GuidedSettings
+
+if TYPE_CHECKING:
+    from undertow.backbones import Backbone
 
 Quality = Literal["exact", "fast", "turbo"]
 Method = Literal["vidseg", "propagate", "emerdiff"]
@@ -17,6 +19,68 @@ Upsampling = Literal["guided", "bilinear"]
 
 # Chosen on validation worlds (`benchmarks/quality/sweep_parsing.py --places`).
 PLACE = 5.0
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """How labels are pushed, and how the answer is read.
+
+    Attributes:
+        steps: Timesteps of the sampler, falling; the push happens at the first (the paper's t_m). After the last
+            one the latents are clean. "fast" knows only the first.
+        strength: The number added (the paper's λ), once with each sign.
+        one_sided: Whether the push down is replaced by the frames as they are: half of the work.
+        sites: Attentions whose outputs are pushed, of one transformer; `None` for the card's.
+        inject: Kinds of attention after the push that keep the queries and keys of the frames as they are.
+        guidance: Weight of the conditioning over none; two numbers rise over the frames of a clip. 1 asks the model
+            once per forward instead of twice.
+        noising: Way to the noise level of the first step: "noise" or "invert".
+        seed: Of the noise.
+        blended: Steps after which latents outside of the coarse mask are put back to the frames'; `None` for all.
+        blur: Size in pixels and standard deviation of the Gaussian over difference maps.
+        normalised: Whether each map is divided by its largest value.
+        outside: How much of a map counts outside of its coarse mask (the paper's s); 1 for all.
+        memory: Bytes that the forwards of one call may take.
+
+    Raises:
+        SettingsError: if a number is out of range.
+    """
+
+    steps: tuple[int, ...] = (119, 79, 39)
+    strength: float = 50.0
+    one_sided: bool = False
+    sites: tuple[Site, ...] | None = None
+    inject: tuple[str, ...] = ("self", "cross", "temporal")
+    guidance: float | tuple[float, float] = 1.0
+    noising: Literal["noise", "invert"] = "noise"
+    seed: int = 0
+    blended: int | None = 2
+    blur: tuple[int, float] = (5, 3.0)
+    normalised: bool = True
+    outside: float = 0.7
+    memory: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        if not self.steps or any(a <= b for a, b in zip(self.steps, self.steps[1:], strict=False)):
+            raise SettingsError(f"the steps {self.steps} do not fall; give timesteps from high to low")
+        if self.steps[-1] < 0 or not self.strength > 0 or not 0 <= self.outside <= 1 or self.memory < 1:
+            raise SettingsError("steps start at 0, the strength is above 0, `outside` in 0 to 1, and memory above 0")
+        if self.noising not in ("noise", "invert") or self.blur[0] < 1 or not self.blur[1] > 0:
+            raise SettingsError("modulation is given latents by 'noise' or 'invert', and a blur of 1 pixel or more")
+
+    def level(self) -> Noising:
+        """Returns the way to the first step; an inversion visits the sampler's own steps upwards."""
+        first = self.steps[0]
+        rising = tuple(step for step in sampling_steps()[::-1] if step < first)
+        return Noising(self.noising, first, (*rising, first), label="source", seed=self.seed)
+
+
+def sampling_steps(count: int = 25, total: int = 1000) -> tuple[int, ...]:
+    """Returns the timesteps of VidSeg's sampler, falling: 999, 959, ..., 119, 79, 39 of 1000.
+
+    One Euler step of its sigmas between two of them is a DDIM step.
+    """
+    return tuple(int(total - 1 - place * (total - 1) / count) for place in range(count))
 
 
 @dataclass(frozen=True)
@@ -150,7 +214,7 @@ class ResolvedParse(ResolvedFrames):
 
 
 def resolve_parse(
-    settings: ParseSettings, backbone: Backbone, height: int, width: int, *, anchored: bool = True
+    settings: ParseSettings, backbone: "Backbone", height: int, width: int, *, anchored: bool = True
 ) -> ResolvedParse:
     """Returns the numbers of a run on frames of one size: explicit settings first, then the model's card.
 

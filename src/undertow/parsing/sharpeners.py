@@ -18,11 +18,12 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from undertow.backbones import Backbone
-from undertow.parsing.modulation import Modulation, modulation_for, one_hot
+from undertow.parsing.modulation import modulation_for, one_hot
 from undertow.parsing.perturbation import Pushes, check_modulated, sample_bytes
 from undertow.parsing.protocols import CoarseBatch, Sharpener
-from undertow.parsing.settings import ResolvedParse, Upsampling
-from undertow.refinement.bilateral import GuidedSettings, upsample_guided
+from undertow.parsing.settings import Modulation, ResolvedParse, Upsampling
+from undertow.refinement.bilateral import upsample_guided
+from undertow.refinement.settings import GuidedSettings
 
 # A map is divided by its largest value plus this, when values are of the order of one.
 LEAST = 1e-5

@@ -1,9 +1,8 @@
 """Point tracking with frozen diffusion models (DiffTrack), and the analysis that finds the layer for it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from undertow.points.tracks import Tracks, read_tracks, write_tracks
+from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
     from undertow.observing.store import TensorStore
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
         resolve_points,
     )
     from undertow.points.tracker import PointTracker, track_points
+    from undertow.points.tracks import Tracks, read_tracks, write_tracks
+
+__getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "PRESETS",
@@ -41,18 +43,3 @@ __all__ = [
     "track_points",
     "write_tracks",
 ]
-
-# Where the other names are: tracks are read, written and scored without a model.
-_HOMES = {
-    "TensorStore": "observing.store",
-    **dict.fromkeys(("check_points", "grid_points", "mask_points", "read_points"), "points.queries"),
-    **dict.fromkeys(("PointTracker", "track_points"), "points.tracker"),
-    **dict.fromkeys(("Evidence", "VisibilityModel"), "points.matching"),
-    "cover": "points.following",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'undertow.points' has no attribute '{name}'")
-    return getattr(import_module(f"undertow.{_HOMES.get(name, 'points.settings')}"), name)

@@ -1,13 +1,14 @@
 """Where a point is in another frame: rows of costs, the place they are best at, and whether it can be seen there."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Decoding = Literal["token", "window", "parabola"]
+from undertow.points.settings import Decoding
+
 DECODINGS: tuple[str, ...] = get_args(Decoding)
 
 

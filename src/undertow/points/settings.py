@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from undertow.backbones import Backbone
 from undertow.base import SettingsError, option
-from undertow.observing.observer import Source
-from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
-from undertow.points.matching import Decoding
+from undertow.observing.settings import FrameSettings, ResolvedFrames, Source, resolve_frames
+
+if TYPE_CHECKING:
+    from undertow.backbones import Backbone
 
 Combination = Literal["forward", "mean", "product"]
 Lookup = Literal["descriptor", "matches"]
+Decoding = Literal["token", "window", "parabola"]
 Anchor = Literal["query", "first"]
 Convention = Literal["centre", "corner"]
 Cover = Literal["minimal", "overlap", "consecutive"]
@@ -200,7 +201,7 @@ class ResolvedPoints(ResolvedFrames):
     visible: float
 
 
-def resolve_points(settings: PointSettings, backbone: Backbone, height: int, width: int) -> ResolvedPoints:
+def resolve_points(settings: PointSettings, backbone: "Backbone", height: int, width: int) -> ResolvedPoints:
     """Returns the numbers of a run on frames of one size: explicit settings first, then the preset, then the card.
 
     Raises:

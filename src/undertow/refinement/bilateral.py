@@ -7,7 +7,6 @@ from the equations. Nothing is fitted to a video here, as some of these do.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,21 +14,13 @@ import torch.nn.functional as functional
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from undertow.base import MaskError, Options, option
+from undertow.base import MaskError
+from undertow.refinement.settings import CrfSettings, GuidedSettings
 
 # Values that are worked on at a time, over all masks: 16 MB.
 BAND_VALUES = 1 << 22
 # Where no cell around a pixel has its colour, nearness alone decides.
 LEAST_ALIKE = 1e-6
-
-
-@dataclass(frozen=True)
-class GuidedSettings(Options):
-    """Which cells of the grid a pixel listens to."""
-
-    radius: int = option(2, "Cells to each side of the pixel's own.", least=0)
-    near: float = option(1.0, "Distance in cells at which a cell counts e^(-1/2).", above=0)
-    colour: float = option(20.0, "Difference of colour, of 255, at which it does.", above=0)
 
 
 @torch.no_grad()
@@ -101,27 +92,6 @@ def _neighbours(
     weight = (-0.5 * ((cell + 0.5 - centres) / near).square()).exp()
     inside = (cell >= 0) & (cell < cells)
     return cell.clamp(0, cells - 1), weight * inside
-
-
-@dataclass(frozen=True)
-class CrfSettings(Options):
-    """How strongly pixels agree, and with which.
-
-    The steps are DRIFT's; it gives no other number. Weights were set by hand, so that neighbours of like colour
-    outvote a mask that is unsure, not one that is certain.
-    """
-
-    steps: int = option(30, "Mean-field updates.", least=0)
-    unary: float = option(1.0, "Weight of the logarithm of the given soft masks.", least=0)
-    pairwise: float = option(0.1, "Weight of the agreement with the neighbours, of each dilation.", least=0)
-    dilations: tuple[int, ...] = option(
-        (1, 4, 16), "Pixels between the samples of each window of neighbours; none for no neighbours.", least=1
-    )
-    radius: int = option(2, "Samples to each side of the centre; 2 for 5 x 5.", least=1)
-    colour: float = option(30.0, "Difference of colour, of 255, at which agreement has fallen to e^(-1/2).", above=0)
-    certain: float = option(
-        0.01, "Soft masks are kept this far from 0 and 1, so that no pixel is beyond persuasion.", above=0, most=0.49
-    )
 
 
 @torch.no_grad()

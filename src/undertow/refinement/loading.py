@@ -10,8 +10,8 @@ import torch
 
 from undertow.backbones.weights.locating import find_problem, resolve, weights_state
 from undertow.base import SettingsError, WeightsUnavailable, resolve_device
-from undertow.refinement.sam import SamSettings
 from undertow.refinement.segmenter import Sam2Segmenter, SamSegmenter, TransformersSegmenter
+from undertow.refinement.settings import SamSettings
 
 
 @dataclass(frozen=True)

@@ -15,55 +15,15 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from undertow.base import MaskError, SettingsError
+from undertow.base import MaskError
 from undertow.masks import LabelMap
 from undertow.refinement.segmenter import Embedding, Fit, Segmenter
+from undertow.refinement.settings import SamSettings
 
 # The logit of a mask where it certainly is not, and the largest that a propagated mask is given.
 _NOWHERE = -32.0
 # The largest logit of a mask prompt.
 _PROMPT = 8.0
-
-
-@dataclass(frozen=True)
-class SamSettings:
-    """How masks are refined; the defaults are the paper's where it states them.
-
-    Args:
-        prompts: Prompts per object and frame (the paper's p; it saturates at about 40).
-        points: Points of each prompt (the paper's n; 1 is poor, 2 is best).
-        multimask: Whether each prompt is answered by three masks. SAM's own advice for several points is one.
-        minimum_score: The propagated mask is kept if the best candidate's soft overlap is below this share of its own.
-            A share, since a blurred soft mask overlaps little with any mask, the right one included. The paper
-            states no such gate; 0 switches it off.
-        batch: Frames embedded at a time.
-        feed_back: Whether the tracker goes on from the refined masks instead of its own soft ones. Then a frame has to
-            be refined before the next is tracked, and errors of the segmenter stay.
-        mask_prompt: Whether each prompt also holds the propagated mask, as SAM's mask input. The paper does without; a
-            small segmenter that cannot tell an object by two points needs it.
-        seed: Of the points; each object of each frame has draws of its own.
-
-    Raises:
-        SettingsError: if a number is out of range.
-    """
-
-    prompts: int = 40
-    points: int = 2
-    multimask: bool = False
-    minimum_score: float = 0.7
-    batch: int = 4
-    feed_back: bool = False
-    mask_prompt: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.prompts, self.points, self.batch) < 1 or self.seed < 0:
-            raise SettingsError(
-                f"prompts {self.prompts}, points {self.points} and batch {self.batch} must be 1 or more, "
-                f"seed {self.seed} 0 or more"
-            )
-        if not 0 <= self.minimum_score <= 1:
-            raise SettingsError(f"minimum score {self.minimum_score} is not a share; give 0 to 1")
 
 
 @dataclass(frozen=True)

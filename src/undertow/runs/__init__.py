@@ -1,7 +1,8 @@
 """Runs of any task: what a task is, the folder that a run leaves behind, and the one way to run."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
     from undertow.runs.cues import Cue, read_cue
@@ -10,21 +11,7 @@ if TYPE_CHECKING:
     from undertow.runs.record import Record, plain
     from undertow.runs.task import Amendment, Given, Job, Phase, Task, Work
 
-# Looked up when first used, so that a finished run can be read without torch.
-_HOMES = {
-    "Amendment": "task",
-    "Cue": "cues",
-    "Folder": "folder",
-    "Given": "task",
-    "Job": "task",
-    "Phase": "task",
-    "Record": "record",
-    "Task": "task",
-    "Work": "task",
-    "execute": "executing",
-    "plain": "record",
-    "read_cue": "cues",
-}
+__getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "Amendment",
@@ -40,9 +27,3 @@ __all__ = [
     "plain",
     "read_cue",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'undertow.runs' has no attribute '{name}'")
-    return getattr(import_module(f"undertow.runs.{_HOMES[name]}"), name)

@@ -10,10 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-import numpy as np
-from jaxtyping import UInt8
-
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
     from torch import Tensor
 
     from undertow.backbones import Backbone
@@ -122,7 +121,7 @@ class Job(Protocol):
         The line names the files under "files", relative to the folder.
         """
 
-    def draw(self, run: "Folder", frame: "Frame", view: str) -> UInt8[np.ndarray, "h w 3"] | None:
+    def draw(self, run: "Folder", frame: "Frame", view: str) -> "UInt8[np.ndarray, 'h w 3'] | None":
         """Returns a picture of a frame's result, from the files of the run; `None` if there is nothing to see."""
 
     def finish(self, run: "Folder", progress: "Progress") -> None:

@@ -1,9 +1,11 @@
 """One video being tracked: what is written of each frame, drawn and listed."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,20 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from undertow.backbones import Backbone
 from undertow.base import Progress, atomic_path
 from undertow.drawing import overlay
-from undertow.masks import LabelMap, label_map_rles, object_ids, read_written_map, write_label_map
+from undertow.masks import LabelMap, label_map_rles, object_ids, read_written_map, too_small, write_label_map
 from undertow.runs.folder import Folder
 from undertow.runs.record import decimal_seconds
-from undertow.tracking import MaskTracker, Refiner, TrackResult, propagate
-from undertow.tracking.backward import BackwardPass
-from undertow.video import Frame
+from undertow.runs.task import Given
+from undertow.tracking import MaskTracker, Refiner, TrackResult, TrackSettings, propagate, resolve
+from undertow.tracking.backward import BackwardPass, asked_backward
+from undertow.tracking.conditions import asked_kernels, asked_refiner
+from undertow.tracking.cues import Masks
+from undertow.video import Clip, Frame
+
+log = logging.getLogger(__name__)
 
 FIGURES = ("margin", "mass", "presence")
 COLUMNS = "frame,time,object,area,margin,mass,presence,lost"
@@ -86,6 +94,25 @@ class TrackJob:
         write_tables(run, run.lines())
         if self.backward is not None:
             self.backward.close()
+
+
+def start(
+    settings: TrackSettings, backbone: Backbone, clip: Clip, given: Given[Masks], out: Path | None, progress: Progress
+) -> TrackJob:
+    """Returns a job on a clip, after kernels were learned if that is asked for; see `Task.start`."""
+    grid = resolve(settings, backbone, clip.height, clip.width, tuned=settings.tuned).grid
+    for index, labels in given.value.items():
+        if small := too_small(labels, grid):
+            log.warning(
+                "the mask of frame %d: %s smaller than a cell of the model's grid, and may be lost at once; "
+                "use a larger --size",
+                index,
+                f"object {small[0]} is" if len(small) == 1 else f"objects {', '.join(map(str, small))} are",
+            )
+    tuned = asked_kernels(settings, backbone, clip, given.value, out, progress)
+    back, forth = (MaskTracker(backbone, settings, tuned) for _ in range(2))
+    backward = asked_backward(back, given.value, clip, None if out is None else out / BACKWARD)
+    return TrackJob(forth, given.value, asked_refiner(settings, backbone), backward)
 
 
 def write_frame(run: Folder, result: TrackResult) -> dict[str, Any]:

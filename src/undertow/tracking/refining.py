@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Protocol
 from undertow.base import SettingsError
 from undertow.masks import LabelMap, upsample_argmax
 from undertow.refinement import SamRefiner, SamSettings, Segmenter, SoftFrame, load_segmenter, refinement_settings
-from undertow.refinement.bilateral import CrfSettings, GuidedSettings, refine_crf, upsample_guided
+from undertow.refinement.bilateral import refine_crf, upsample_guided
+from undertow.refinement.settings import CrfSettings, GuidedSettings
 from undertow.tracking.propagation import with_given_pixels
 from undertow.tracking.results import TrackResult
 

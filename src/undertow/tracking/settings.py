@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from undertow.affinity import KernelSettings, Preset, get_preset
-from undertow.backbones import Backbone, Conditioning
 from undertow.base import SettingsError, option
-from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
-from undertow.observing.store import TensorStore
+
+if TYPE_CHECKING:
+    from undertow.backbones import Backbone, Conditioning
+    from undertow.observing.observer import Observer
+    from undertow.observing.store import TensorStore
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class ResolvedSettings(ResolvedFrames):
 
 
 def resolve(
-    settings: TrackSettings, backbone: Backbone, height: int, width: int, *, tuned: bool = False
+    settings: TrackSettings, backbone: "Backbone", height: int, width: int, *, tuned: bool = False
 ) -> ResolvedSettings:
     """Returns the numbers of a run on frames of one size: explicit settings first, then the card, then the preset.
 
@@ -153,12 +155,14 @@ def resolve(
 
 
 def observer_of(
-    backbone: Backbone,
+    backbone: "Backbone",
     resolved: ResolvedSettings,
-    conditionings: Sequence[Conditioning] = (),
-    store: TensorStore | None = None,
-) -> Observer:
+    conditionings: "Sequence[Conditioning]" = (),
+    store: "TensorStore | None" = None,
+) -> "Observer":
     """Returns what shows a model the frames of a run; see `Observer`."""
+    from undertow.observing.observer import Observer
+
     source = resolved.preset.source
     sites = resolved.sites[-1:] if source == "features" else resolved.sites
     return Observer(backbone, resolved, source, sites=sites, conditionings=conditionings, store=store)

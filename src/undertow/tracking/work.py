@@ -3,7 +3,7 @@
 The formulas follow the code they are of, and are checked against its tensors in the tests.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from undertow.affinity.similarity import CPU_BLOCK
 from undertow.affinity.windows import TILE_SIDE
@@ -11,10 +11,11 @@ from undertow.backbones import Backbone
 from undertow.masks import object_ids
 from undertow.masks.soft import BAND_VALUES
 from undertow.observing.settings import FLOAT, network_bytes, passes_per_frame
+from undertow.runs.plan import first_frames
 from undertow.runs.task import Given, Phase, Work
 from undertow.tracking.backward import backward_frames
 from undertow.tracking.cues import Masks
-from undertow.tracking.settings import ResolvedSettings
+from undertow.tracking.settings import ResolvedSettings, TrackSettings
 from undertow.video import Clip
 
 LONG = 8
@@ -154,3 +155,12 @@ def upsampling_bytes(load: Load) -> int:
     soft = 3 * FLOAT * channels * band * width
     decided = (FLOAT + LONG + 2 * LONG) * band * width
     return soft + decided + 12 * height * width
+
+
+def trial(
+    settings: TrackSettings, clip: Clip, given: Given[Masks], frames: int, tokens: int
+) -> tuple[TrackSettings, Clip, Given[Masks]]:
+    """Returns a run of the first frames whose objects begin there, by one kernel for all."""
+    settings, short, _ = first_frames(settings, clip, given, frames, tokens)
+    untuned = replace(settings, tuning="off", class_name=None, caption=None, captioner=None, conditioning=None)
+    return untuned, short, Given({short.start: given.value[min(given.value)]})
