@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import films
 import numpy as np
 import pytest
 
@@ -12,21 +13,8 @@ HEIGHT, WIDTH = 48, 64
 
 
 def numbered(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Eight dark or light bars, the bits of the number, under a texture that moves on from frame to frame.
-
-    No lossy codec makes one number out of another, and a frame decoded from wrong references looks wrong.
-    """
-    bits = (number >> np.arange(8)) & 1
-    bars = bits[np.arange(width) * 8 // width] * 180
-    texture = np.random.default_rng(0).integers(0, 70, (height, width))
-    return np.repeat((bars + np.roll(texture, number, 1))[..., None], 3, 2).astype(np.uint8)
-
-
-def number_in(image: np.ndarray) -> int:
-    """Reads the number of `numbered` back."""
-    width = image.shape[1]
-    centres = (np.arange(8) * 2 + 1) * width // 16
-    return int(((image[:, centres].mean((0, 2)) > 125) << np.arange(8)).sum())
+    """Returns the picture of a number at the size that these tests have."""
+    return films.numbered(number, height, width)
 
 
 def decoded(path: Path) -> Iterator[tuple[Fraction, np.ndarray]]:
@@ -40,7 +28,7 @@ class Clips:
     """What the tests of this folder share: clips in the folder of one test."""
 
     numbered = staticmethod(numbered)
-    number_in = staticmethod(number_in)
+    number_in = staticmethod(films.number_in)
     decoded = staticmethod(decoded)
 
     def __init__(self, folder: Path):

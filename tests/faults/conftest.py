@@ -1,6 +1,0 @@
-"""The scripts of benchmarks/faults, for import."""
-
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "faults"))
