@@ -263,5 +263,5 @@ def test_values_are_read_as_stored(tmp_path: Path, mode: str) -> None:
         image.putpalette(list(range(256)) * 3)
     (image.convert("1") if mode == "1" else image).save(tmp_path / "v.png")
     np.testing.assert_array_equal(read_values(tmp_path / "v.png"), pixels)
-    with pytest.raises(MaskError, match="does not exist or is no file"):
+    with pytest.raises(MaskError, match="is missing; add it"):
         read_values(tmp_path / "w.png")

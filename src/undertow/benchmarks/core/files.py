@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from undertow.base import SettingsError, UndertowError, inside
+from undertow.base import MaskError, SettingsError, UndertowError, inside
 from undertow.benchmarks.core.sample import Sample
+from undertow.masks.labels import MOST_PIXELS
 from undertow.video import Video
 
 
@@ -237,3 +239,36 @@ def is_black_and_white(path: Path) -> bool:
         return False
     white = {"1": 1, "L": 255}.get(image.mode, 65535)
     return set(values.tolist()) <= {0, white} and white in values
+
+
+def read_picture(path: Path, size: tuple[int, int] | None = None) -> Image.Image:
+    """Returns a picture whose values mean something, such as ids or classes, with nothing of it interpreted.
+
+    Args:
+        path: A PNG, or a BMP or TIFF.
+        size: (height, width) it must have, judged by its header.
+
+    Raises:
+        MaskError: naming the file, if it is missing, damaged, lossy, too large or of another size.
+    """
+    if not path.is_file():
+        raise MaskError(f"mask '{path}' is missing; add it")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            if image.format not in ("PNG", "BMP", "TIFF"):
+                raise MaskError(f"mask '{path}' is {image.format}, which alters values; save it as PNG")
+            if size is not None and (image.height, image.width) != tuple(size):
+                raise MaskError(
+                    f"mask '{path}' is {image.width}x{image.height} but the frame {size[1]}x{size[0]}; "
+                    "write it at the frame's own size"
+                )
+            if image.width * image.height > MOST_PIXELS:
+                raise MaskError(f"mask '{path}' is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
+            image.load()
+            return image
+    except MaskError:
+        raise
+    # Of a broken file, decoders raise nearly anything.
+    except Exception as error:
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise MaskError(f"mask '{path}' cannot be read ({reason}); write it again") from error

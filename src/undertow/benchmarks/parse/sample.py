@@ -1,7 +1,6 @@
 """Videos whose every pixel has a class: how files say which one, and what a method is given and scored on."""
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from jaxtyping import Int64, Shaped, UInt8, UInt16
 from PIL import Image
 
 from undertow.base import MaskError, atomic_path
+from undertow.benchmarks.core.files import read_picture
 from undertow.benchmarks.core.sample import Sample
 from undertow.masks import VOID, LabelMap, palette
 from undertow.metrics.confusion import Averaged
@@ -190,23 +190,10 @@ def read_values(path: Path, size: tuple[int, int] | None = None) -> Shaped[np.nd
     Nothing is interpreted, unlike a mask that a user paints: in a semantic map 0 is a class like any other.
 
     Raises:
-        MaskError: naming the file, if it is no readable PNG, or not of `size` (height, width).
+        MaskError: naming the file, if it is no readable picture, or not of `size` (height, width).
     """
-    if not path.is_file():
-        raise MaskError(f"'{path}' does not exist or is no file; add it")
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("PNG",)) as image:
-            if size is not None and (image.height, image.width) != tuple(size):
-                raise MaskError(
-                    f"'{path}' is {image.width}x{image.height}, the video {size[1]}x{size[0]}; save it at that size"
-                )
-            mode, values = image.mode, np.asarray(image)
-    except MaskError:
-        raise
-    # Of a broken file, decoders raise nearly anything.
-    except Exception as error:
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise MaskError(f"'{path}' cannot be read as a PNG of labels ({reason}); save it again") from error
+    image = read_picture(path, size)
+    mode, values = image.mode, np.asarray(image)
     if mode == "RGBA":
         return values[..., :3]
     if mode in ("P", "L", "RGB"):

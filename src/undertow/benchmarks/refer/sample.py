@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Integer
-from PIL import Image, UnidentifiedImageError
 
 from undertow.base import MaskError, SettingsError
+from undertow.benchmarks.core.files import read_picture
 from undertow.benchmarks.core.sample import Sample
 from undertow.masks import decode_rle
-from undertow.masks.labels import MOST_PIXELS
 
 # A mask has two, and one of a few ids has a few; what has more is soft.
 MOST_SHADES = 16
@@ -194,22 +192,8 @@ def read_values(path: Path, size: Size, *, colour: bool = False) -> Integer[np.n
         MaskError: naming the file, if it is missing, damaged, no PNG, of another kind or of another size.
     """
     source = f"mask '{path}'"
-    if not path.is_file():
-        raise MaskError(f"{source} is missing; add it")
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            if image.format not in ("PNG", "BMP", "TIFF"):
-                raise MaskError(f"{source} is {image.format}, which alters values; save it as PNG")
-            if (image.height, image.width) != tuple(size):
-                raise MaskError(
-                    f"{source} is {image.width}x{image.height} but the frame {size[1]}x{size[0]}; "
-                    "write it at the frame's own size"
-                )
-            if image.width * image.height > MOST_PIXELS:
-                raise MaskError(f"{source} is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
-            values, black = np.asarray(image), (image.getpalette() or [0, 0, 0])[:3] == [0, 0, 0]
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise MaskError(f"{source} cannot be read ({error}); write it again") from error
+    image = read_picture(path, size)
+    values, black = np.asarray(image), (image.getpalette() or [0, 0, 0])[:3] == [0, 0, 0]
     if colour and not black:
         raise MaskError(f"{source} has a palette whose entry 0 is not black; save it as a grey PNG, 0 and 255")
     if values.ndim == 3 and colour:
