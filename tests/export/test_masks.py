@@ -11,7 +11,19 @@ from pycocotools.coco import COCO
 from undertow.base import SettingsError
 from undertow.export import ExportSettings, export, open_run
 
-MASKS = ["davis", "youtube-vos", "mots", "objects", "coco", "ytvis"]
+MASKS = [
+    "davis",
+    "youtube-vos",
+    "mots",
+    "objects",
+    "coco",
+    "ytvis",
+    "cvat",
+    "yolo",
+    "labelme",
+    "labelstudio",
+    "classes",
+]
 
 
 def same(found, labels):
@@ -40,7 +52,7 @@ def test_a_check_sees_a_pixel(hard, tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_pycocotools_reads_coco(hard, tmp_path):
     export(hard.path, "coco", tmp_path / "out", ExportSettings(labels="1=café,2=dog"))
-    coco = COCO(tmp_path / "out" / "instances.json")
+    coco = COCO(tmp_path / "out" / "annotations" / "instances_default.json")
     for image in coco.loadImgs(coco.getImgIds()):
         rows = coco.loadAnns(coco.getAnnIds(imgIds=image["id"], iscrowd=False))
         labels = hard.maps[image["frame"]]

@@ -44,9 +44,9 @@ class _Json(Exporter):
 
 
 class Coco(_Json):
-    """instances.json: an image per frame, an annotation per object seen, with `track_id` and the time."""
+    """annotations/instances_default.json: an image per frame, an annotation per object seen, with `track_id` and the time."""
 
-    template, file_name = "{clip}/{name}", "instances.json"
+    template, file_name = "{clip}/{name}", "annotations/instances_default.json"
 
     def open(self) -> None:
         """Begins to write."""

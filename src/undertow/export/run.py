@@ -118,18 +118,22 @@ class Run:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the masks, in pixels.
+        """Height and width of the frames, in pixels.
 
         Raises:
-            SettingsError: if the run has none.
+            SettingsError: if the run does not say, and has no masks either.
         """
+        if self.record.size is not None:
+            return self.record.size
         self._needs_masks()
         with Image.open(self._mask_file(self.frames[0])) as image:
             return image.height, image.width
 
     @property
     def names(self) -> Mapping[int, str]:
-        """What the objects or classes of a run with masks are called, by id, ascending."""
+        """What objects, classes or points are called, by id, ascending; points count from 0."""
+        if self.task == "points":
+            return {number: f"point_{number}" for number in range(len(self.tracks.queries))}
         if self.task == "parse":
             rows = self._json("labels.json")["classes"]
             return {int(row["id"]): str(row["name"]) for row in rows if int(row["id"]) != VOID}

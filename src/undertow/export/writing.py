@@ -25,6 +25,11 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
     "objects": ("pngs", "Objects", "a black and white PNG per object and frame"),
     "coco": ("coco", "Coco", "COCO JSON with run lengths and track_id"),
     "ytvis": ("coco", "Ytvis", "YouTube-VIS JSON with a run length per frame"),
+    "cvat": ("annotators", "Cvat", "CVAT for video XML, polygon tracks with every frame a key frame"),
+    "yolo": ("annotators", "Yolo", "YOLO-seg text and data.yaml"),
+    "labelme": ("annotators", "LabelMe", "LabelMe JSON per frame"),
+    "labelstudio": ("labelstudio", "LabelStudio", "Label Studio tasks with brush labels"),
+    "classes": ("pngs", "Classes", "grey PNGs of ids with a legend"),
     "png": ("pictures", "Png", "a PNG sequence of mattes per object, or of the picture with alpha (--fill)"),
     "tiff": ("pictures", "Tiff", "the same as TIFF"),
     "prores": ("pictures", "ProRes", "ProRes 4444 with alpha, a film per object"),
@@ -32,6 +37,10 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
     "apng": ("pictures", "Apng", "animated PNG, exact"),
     "vp9": ("pictures", "Vp9", "VP9 with alpha for browsers; many programs drop the alpha"),
     "exr": ("exr", "Exr", "OpenEXR with a half-float layer per object and Cryptomatte; needs the extra export"),
+    "tapvid": ("points", "TapVid", "TAP-Vid arrays as .npz"),
+    "csv": ("points", "Csv", "CSV of points over time"),
+    "nuke": ("points", "Nuke", "a Tracker4 node for Nuke"),
+    "after-effects": ("points", "AfterEffects", "keyframe text for After Effects, a file per point"),
     "boxes": ("tables", "Boxes", "CSV of boxes, areas and scores over time"),
 }
 

@@ -83,6 +83,7 @@ def execute(
         cues=given.log,
         files=(*task.files, FRAMES, *task.extras, *task.views),
         source=_source(clip),
+        size=(clip.height, clip.width),
     )
     if stray := [name for name in views if not clip.again and name not in task.live]:
         log.warning(

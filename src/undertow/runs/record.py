@@ -45,6 +45,7 @@ class Record:
         files: Patterns of the files that a run of the task owns: a name, or a folder and a suffix ("masks/*.png").
         complete: How many files of a pattern a run cannot do without, once it is complete; `None` before.
         source: What the video is called: the name of its file or folder without suffix; empty for others.
+        size: Height and width of its frames.
     """
 
     task: str
@@ -55,6 +56,7 @@ class Record:
     files: tuple[str, ...]
     complete: Mapping[str, int] | None = field(default=None, compare=False)
     source: str = field(default="", compare=False)
+    size: tuple[int, int] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
@@ -97,7 +99,10 @@ def read_record(folder: Path) -> Record | None:
             "--out"
         )
     fields: dict[str, Any] = {name: value.get(name) for name in Record.__dataclass_fields__}
+    size: Any = value.get("size")
+    sized = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
     fields |= {"cues": tuple(value["cues"]), "files": tuple(value["files"]), "source": str(value.get("source") or "")}
+    fields["size"] = (size[0], size[1]) if sized else None
     return Record(**fields)
 
 
