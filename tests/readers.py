@@ -13,7 +13,7 @@ def datumaro_masks(path, to, size):
     for item in sorted(Dataset.import_from(str(path), form), key=lambda each: each.attributes.get("frame", each.id)):
         found = {}
         for each in item.annotations:
-            if each.attributes.get("outside"):
+            if each.attributes.get("outside") or each.type == AnnotationType.bbox:
                 continue
             if each.type == AnnotationType.polygon:
                 flat = coco.merge(coco.frPyObjects([each.points], *size))

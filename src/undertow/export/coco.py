@@ -44,7 +44,7 @@ class _Json(Exporter):
 
 
 class Coco(_Json):
-    """annotations/instances_default.json: an image per frame, an annotation per object seen, with `track_id` and the time."""
+    """annotations/instances_default.json: an image per frame, an annotation per object seen, with `track_id`."""
 
     template, file_name = "{clip}/{name}", "annotations/instances_default.json"
 
@@ -63,7 +63,9 @@ class Coco(_Json):
         self._images.add("", image)
         for number, mask in shot.masks.items():
             row = {"id": self._rows.count + 1, "image_id": image["id"], "category_id": self.category[number]}
-            self._rows.add("", row | {"track_id": number} | annotation(mask, encode_rle(mask)))
+            # At both places that readers look for ids: CVAT and Datumaro at the second.
+            row |= {"track_id": number, "attributes": {"track_id": number}}
+            self._rows.add("", row | annotation(mask, encode_rle(mask)))
 
     def close(self) -> None:
         """Writes the file."""

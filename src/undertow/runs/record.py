@@ -18,6 +18,7 @@ from undertow.base import SettingsError, write_json
 FORMAT, VERSION, RECORD, FRAMES = "undertow run", 2, "run.json", "frames.json"
 # A file in the run's own folder, or all files of a kind in a folder of it: other people's files are never meant.
 _PATTERN = re.compile(r"[a-z0-9_]+(/\*)?\.(png|npz|json|csv|mp4|txt|safetensors)")
+_OF_TORCH = ("torch.device", "torch.dtype")
 # What the first version wrote, which did not say so in run.json; points had a format of their own.
 _EARLIER = {
     FORMAT: (
@@ -205,7 +206,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return plain(value.item())
     # Devices and number types; torch itself is not needed to read what a run says.
-    if isinstance(value, Fraction | PurePath) or type(value).__module__ == "torch":
+    if isinstance(value, Fraction | PurePath) or f"{type(value).__module__}.{type(value).__name__}" in _OF_TORCH:
         return str(value).removeprefix("torch.")
     raise SettingsError(f"a setting of type {type(value).__name__} cannot be written to run.json; give text or numbers")
 
