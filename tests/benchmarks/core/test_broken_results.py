@@ -67,7 +67,7 @@ COMMON = {
     "empty file": (lambda path: path.write_bytes(b""), r"00002\.png' (is not an image|cannot be read)"),
     "JPEG": (as_jpeg, r"00002\.png' (is JPEG|cannot be read)"),
     "RGB": (as_rgb, r"00002\.png' is RGB-coded"),
-    "transposed": (transposed, r"00002\.png' is 24x32 but the video is 32x24|00002\.png' is 24x32, the video 32x24"),
+    "transposed": (transposed, r"00002\.png' is 24x32 but the video is 32x24|00002\.png' is 24x32 but the frame 32x24"),
     "another id": (lambda path: with_value(path, 9), r"00002\.png' (has object 9|holds the value 9)"),
     "empty folder": (empty_folder, r"'00002|'00001' of 'kite' is missing"),
     "no folder": (
