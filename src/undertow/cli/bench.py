@@ -140,7 +140,7 @@ def bench_run(
         raise SettingsError(f"--reference '{reference}' is not one of {', '.join(names)}")
     with shown_progress(json) as progress:
         chosen = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
-        chosen = with_anchors(chosen, numbers("--anchors", anchors), protocol)
+        chosen = with_anchors(chosen, numbers("--anchors", anchors, "frames such as 0,25,50"), protocol)
         outcomes = run_benchmark(
             chosen, methods, out, protocol, progress, rules=rules, keep=keep, overwrite=overwrite,
             engine=engine, workers=workers, threads=threads, shard=part, root=root, split=split,
@@ -272,7 +272,8 @@ def bench_ablate(
 
     set_threads(threads)
     usual = Scale()
-    scale = Scale(timesteps=_timesteps(timesteps) or usual.timesteps, tuning_steps=tuning_steps)
+    levels = numbers("--timesteps", timesteps, "numbers from 1 to 999, such as 21,81,201", 1, 999)
+    scale = Scale(timesteps=tuple(sorted({*levels})) or usual.timesteps, tuning_steps=tuning_steps)
     settings = AblationSettings(
         model=model, only=listed(only), variants=listed(variants), protocol=protocol, scale=scale, segmenter=segmenter,
         device=device, dtype=dtype, workers=workers, threads=threads, overwrite=overwrite, tables_only=tables_only,
@@ -284,11 +285,3 @@ def bench_ablate(
         typer.echo(jsons.dumps({"event": "report", "path": str(out / "ablation.md")}))
     else:
         show_report(report)
-
-
-def _timesteps(text: str) -> tuple[int, ...]:
-    """Returns noise levels separated by commas."""
-    parts = listed(text)
-    if not all(part.isdecimal() and 0 < int(part) < 1000 for part in parts):
-        raise SettingsError(f"--timesteps is '{text}'; give numbers from 1 to 999, such as 21,81,201")
-    return tuple(sorted({int(part) for part in parts}))

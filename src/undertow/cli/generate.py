@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.options import Device, Dtype, Json, Model, Out, Overwrite, Size, Threads, check_free, listed, sizes
+from undertow.cli.options import Device, Dtype, Json, Model, Out, Overwrite, Size, Threads, check_free, numbers, sizes
 from undertow.cli.showing import say, shown_progress
 
 CLIP, PICTURE = "clip.mp4", "image.png"
@@ -46,7 +46,7 @@ def generate(
     check_free(out, "generation.json", (CLIP, PICTURE), "sample", overwrite=overwrite)
     if scale is None:
         scale = 1.0 if guidance == "temporal" else 0.0
-    blocks = _layers(sites)
+    blocks = sorted({*numbers("--sites", sites, "numbers of layers such as 13,17,21")})
     if blocks and guidance == "none":
         raise SettingsError(f"--sites is {sites} without --guidance temporal; add it, or leave --sites out")
 
@@ -107,11 +107,3 @@ def generate(
     # Of an earlier sample by a model of the other kind.
     (out / (CLIP if result.name == PICTURE else PICTURE)).unlink(missing_ok=True)
     say(f"{len(images)} frames are in {result}" if len(images) > 1 else f"the picture is {result}")
-
-
-def _layers(text: str) -> list[int]:
-    """Returns the numbers of layers between commas, rising."""
-    parts = listed(text)
-    if not all(part.isdecimal() and len(part) < 6 for part in parts):
-        raise SettingsError(f"--sites is '{text}'; give numbers of layers such as 13,17,21")
-    return sorted({int(part) for part in parts})

@@ -21,7 +21,7 @@ from undertow.cli.options import (
     Size,
     Threads,
     check_free,
-    listed,
+    numbers,
     sizes,
 )
 from undertow.cli.showing import say, show_report, shown_progress
@@ -132,7 +132,7 @@ def analyze(
     if tracks is not None and clip is None and prompts is None:
         raise SettingsError("--tracks belong to a CLIP or to --prompts; give one, or leave --tracks out")
     check_free(out, "table.csv", ("table.md", "analysis.json", "card.json"), "analysis", overwrite=overwrite)
-    levels = _numbers(timesteps)
+    levels = numbers("--timesteps", timesteps, "numbers such as 1,101,201")
 
     from undertow.analysis.analyze import AnalysisSettings, MotionClip
     from undertow.analysis.analyze import analyze as look_into
@@ -195,10 +195,3 @@ def analyze(
         show_report((out / "table.md").read_text(encoding="utf-8"))
     say(f"the card of the best site is {out / 'card.json'}; use it as --model {out / 'card.json'}")
     say(f"{len(written)} files are in {out}")
-
-
-def _numbers(text: str) -> list[int]:
-    """Returns whole numbers between commas."""
-    if not re.fullmatch(r"(\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*)?", text):
-        raise SettingsError(f"--timesteps is '{text}'; give numbers such as 1,101,201")
-    return [int(part) for part in listed(text)]

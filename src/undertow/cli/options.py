@@ -51,12 +51,22 @@ def listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def numbers(option: str, text: str) -> list[int]:
-    """Returns the whole numbers between the commas of an option's text."""
+def numbers(option: str, text: str, wanted: str, least: int = 0, most: int = 10**9 - 1) -> list[int]:
+    """Returns the whole numbers between the commas of an option's text.
+
+    Args:
+        option: Its name.
+        text: What was typed.
+        wanted: What is wanted, with an example, for the error.
+        least: The least of them.
+        most: The largest.
+
+    Raises:
+        SettingsError: if something else stands there.
+    """
     parts = listed(text)
-    stray = [part for part in parts if not re.fullmatch(r"\d{1,9}", part)]
-    if stray:
-        raise SettingsError(f"{option} has '{stray[0]}'; give whole numbers separated by commas, such as 0,25,50")
+    if not all(re.fullmatch(r"[0-9]{1,9}", part) and least <= int(part) <= most for part in parts):
+        raise SettingsError(f"{option} is '{text}'; give {wanted}")
     return [int(part) for part in parts]
 
 

@@ -1,13 +1,12 @@
 """`undertow train`: the recipes of the embedded models."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.options import Device, Dtype, Json, Model, Out, Threads, listed
+from undertow.cli.options import Device, Dtype, Json, Model, Out, Threads, numbers
 from undertow.cli.showing import say, shown_progress
 
 train = typer.Typer(help="Train the embedded models.", no_args_is_help=True)
@@ -41,7 +40,7 @@ def train_embedded(
     set_threads(threads)
     if minutes is not None and not minutes > 0:
         raise SettingsError(f"--minutes is {minutes:g}; give more than 0, or leave it out to train to the end")
-    steps = numbers(snapshots)
+    steps = numbers("--snapshots", snapshots, "steps such as 500,1000,2000")
     if steps and name == "tiny-sam":
         raise SettingsError("--snapshots is for tiny and tiny-video, not for tiny-sam; leave it out")
     if name != "tiny" and (photos or start):
@@ -91,10 +90,3 @@ def train_conditioning(
     with shown_progress(json) as progress:
         fit_starting_tensor(backbone, out, StartRecipe(worlds=worlds, steps=steps), progress)
     say(f"the conditioning is in {out}")
-
-
-def numbers(text: str) -> list[int]:
-    """Returns whole numbers separated by commas."""
-    if not re.fullmatch(r"(\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*)?", text):
-        raise SettingsError(f"--snapshots is '{text}'; give steps such as 500,1000,2000")
-    return [int(part) for part in listed(text)]
