@@ -185,12 +185,7 @@ def load_transformer(
 ) -> VideoDiT:
     """Returns the video transformer in a folder.
 
-    Args:
-        folder: In the diffusers layout.
-        card: Of the model, or `None` if nothing is known of it.
-        device: Where to run.
-        dtype: Number type of the weights.
-        cache: Folder where the states of the empty text are kept; `None` for the user's.
+    The states of the empty text are kept in the folder `cache`; `None` is the user's.
 
     Raises:
         WeightsUnavailable: if weights are damaged.

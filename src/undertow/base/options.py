@@ -33,17 +33,9 @@ def option(
     most: float | None = None,
     above: float | None = None,
 ) -> Any:
-    """Returns a field for a dataclass of `Options`.
+    """Returns a field for a dataclass of `Options`; for its properties see `Option`.
 
-    Args:
-        default: Its default; a class stands for what it makes without arguments.
-        help: What it is, in one or two sentences.
-        expert: Whether it is left out of the usual help.
-        decides: Whether results depend on it by itself; a run may be continued with another value of one that does
-            not.
-        least: The smallest number it takes; of a tuple, the smallest in it.
-        most: The largest number it takes.
-        above: What its numbers have to be larger than.
+    A default that is a class stands for what that makes without arguments.
     """
     about = {
         "help": help, "expert": expert, "decides": decides, "least": least, "most": most, "above": above,
@@ -65,7 +57,8 @@ class Option:
         optional: Whether it takes `None`.
         help: What it is, in one or two sentences.
         expert: Whether it is left out of the usual help.
-        decides: Whether results depend on it by itself.
+        decides: Whether results depend on it by itself; a run may be continued with another value of one that does
+            not.
         least: The smallest number it takes; of a tuple, the smallest in it.
         most: The largest number it takes.
         above: What its numbers have to be larger than.

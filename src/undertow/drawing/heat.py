@@ -97,15 +97,9 @@ def heat_table(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Returns a heat map with the number in every cell, NaN cells being empty.
 
-    Args:
-        values: the numbers.
-        rows: names of the rows, top first.
-        columns: names of the columns.
-        title: what is shown.
-        axes: what rows and what columns are.
-        unit: of the colour bar.
-        marked: the (row, column) of a cell to be framed.
-        digits: after the point, in cells; there are no numbers in tables of more than 1500 cells.
+    Rows are named from the top, `axes` says what rows and columns are, and `unit` is that of the colour bar. A cell
+    that is `marked`, as (row, column), is framed. Figures have so many `digits` after the point; tables of more than
+    1500 cells have none.
 
     Raises:
         SettingsError: if matplotlib is not installed.

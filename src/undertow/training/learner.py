@@ -101,15 +101,16 @@ class Learner:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(trained[name])
+            self._put(trained)
 
     def use_average(self) -> None:
         """Replaces the weights by their moving average, for export; training cannot go on after it."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.average[name])
+        self._put(self.average)
+
+    @torch.no_grad()
+    def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(weights[name])
 
 
 SAVE_EVERY = 100

@@ -50,16 +50,8 @@ def train_tiny_sam(
 ) -> bool:
     """Runs one slice of the recipe and, when all steps are done, exports the model.
 
-    Losses and validation scores go to `work/segmenter.jsonl`.
-
-    Args:
-        work: Folder of pictures, checkpoint and log; the same folder continues the same run.
-        out: Where the finished model goes: config.json, model.safetensors and training.json.
-        recipe: Settings of all stages.
-        minutes: Time of this slice; None runs to the end.
-        processes: Processes that draw pictures.
-        device: Where to train.
-        progress: What to report to.
+    Losses and validation scores go to `work/segmenter.jsonl`. For what it is given see `train_tiny`; `work` holds
+    pictures, checkpoint and log, and `out` gets config.json, model.safetensors and training.json.
 
     Returns:
         Whether the model is finished and exported.

@@ -52,16 +52,8 @@ def train_tiny_video(
 ) -> bool:
     """Runs one slice of the recipe and, when all stages are done, exports the model.
 
-    Losses go to `work/transformer.jsonl`, validation scores of every block to `work/validation.jsonl`.
-
-    Args:
-        work: Folder of clips, checkpoint and logs; the same folder continues the same run.
-        out: Where the finished model goes, in the diffusers layout.
-        recipe: Settings of all stages.
-        minutes: Time of this slice; None runs to the end.
-        snapshots: Steps after which the model as it then is goes to `work/snapshots/<step>`.
-        device: Where to train.
-        progress: What to report to.
+    Losses go to `work/transformer.jsonl`, validation scores of every block to `work/validation.jsonl`. For what it is
+    given see `train_tiny`; `work` holds clips, checkpoint and logs.
 
     Returns:
         Whether the model is finished and exported.

@@ -103,7 +103,7 @@ def compared(
 ) -> list[Compared]:
     """Returns the video tokens' queries and keys of every block, from one pass over a clip.
 
-    Latents are scaled. They are rotated as the network compares them, or not.
+    Latents are scaled; queries and keys are as the network compares them, or not yet `rotated`.
     """
     patch, head_dim = transformer.config.patch_size, transformer.config.attention_head_dim
     grid = (len(latents), latents.shape[2] // patch, latents.shape[3] // patch)
@@ -168,7 +168,7 @@ def validate_video(
 ) -> list[float]:
     """Returns the mean delta_avg in [0, 1] of every block over the clips; the best of them is the checkpoint's score.
 
-    Conditioned on `text`, the states of the empty caption; all networks are on one device.
+    Text states are those of the empty caption; the networks are on one device.
     """
     scores = []
     device = next(transformer.parameters()).device

@@ -47,13 +47,9 @@ def compose(
 ) -> tuple[Thing, ...]:
     """Returns the things placed side by side in full view, with drifts that end in view.
 
-    Args:
-        random: Where places come from.
-        things: What to place; all are made smaller until there is room for all.
-        size: Picture (height, width).
-        frames: Length of the clip.
-        shift: How far (x, y) the camera has moved things by the end of the clip, in pixels.
-        near: Number of things, the last ones, that are placed as close to the first as room allows.
+    All are made smaller until there is room for all in a picture of (height, width) `size`. `shift` is how far (x, y)
+    the camera has moved things by the end of the clip, in pixels, and the last things, `near` of them, are placed as
+    close to the first as room allows.
     """
     attempts = 0
     while (placed := _placed(random, things, size, near)) is None:

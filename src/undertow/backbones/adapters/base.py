@@ -251,11 +251,7 @@ class Backbone(StoredModel):
     ) -> Latents:
         """Returns the denoiser's prediction (noise, velocity or flow, see `card.prediction`), float32.
 
-        Args:
-            latents: At the noise level of `timestep`; of a video model those of one clip.
-            timestep: What the network is told.
-            conditioning: The same for every frame; `None` for the null text.
-            edits: In force during the forward.
+        Latents, conditioning and edits are those of `observe`.
 
         Raises:
             SettingsError: if an edit does not fit the model, or a clip is too long for it.
@@ -280,13 +276,8 @@ class Backbone(StoredModel):
     ) -> ConditionedObserver:
         """Returns queries and keys of one frame as a differentiable function of many conditionings.
 
-        Args:
-            latents: At the noise level of `timestep`; no gradient goes into them.
-            timestep: What the network is told.
-            sites: Where to look.
-            features: Whether to show the hidden states that enter the sites' blocks too.
-            compiled: Whether to compile what every call runs.
-            recomputed: Whether to trade time for memory, see `ConditionedObserver`.
+        Latents are those of one frame at the noise level of `timestep`; no gradient goes into them. For the options see
+        `ConditionedObserver`.
 
         Raises:
             SettingsError: if a site is no attention of this model, or its frames see each other.
@@ -306,12 +297,8 @@ class Backbone(StoredModel):
     ) -> Trace:
         """Returns one forward remembered, to be run again from a block of the decoder or under its own attention.
 
-        Args:
-            latents: At the noise level of `timestep`; of a video model those of one clip.
-            timestep: What the network is told.
-            conditioning: The same for every frame; `None` for the null text.
-            sites: Attentions whose queries and keys are recorded for injection.
-            block: Path of a transformer in the decoder; `None` if none is to be run on from.
+        Latents are at the noise level of `timestep`; of a video model those of one clip. For sites and block see
+        `Trace`.
 
         Raises:
             SettingsError: if the denoiser is no UNet, or a site or the block is not in it.

@@ -44,8 +44,8 @@ class VideoDiT(Backbone):
         """Takes over the networks, and checks that the sites of `card` exist.
 
         Args:
-            card: See `Backbone`, as the next three.
-            network: Of one of diffusers' classes that `require_kind` knows.
+            card: See `Backbone`, as the next three; the network is of a class that `require_kind` knows.
+            network: The denoiser.
             autoencoder: Of frames.
             schedule: Of the denoiser.
             read_text: Returns the states of a text, on any device. Called once per new text.

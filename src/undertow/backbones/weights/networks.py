@@ -23,7 +23,7 @@ _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_
 
 
 def read_network(kind: Any, folder: Path, component: str, dtype: torch.dtype) -> Any:
-    """Returns one network of transformers in a folder of the diffusers layout; for that of transformers, "" of one.
+    """Returns a network of transformers: a component of a folder in the diffusers layout, or "" in transformers' own.
 
     Raises:
         WeightsUnavailable: if weights are missing, of another shape, damaged or not finite.
