@@ -1,26 +1,29 @@
 """What every task has of `runs`: folders, resuming, refusals, events, views, interruption, budgets.
 
-A new task is a settings class, a method and a job. One of a few lines is defined here, and passes like the others.
+A new task is a settings class, a method and a job. The one of docs/add-a-task.md passes like the others.
 """
 
+import atexit
 import io
 import json
 import os
+import shutil
 import signal
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+import tempfile
+from importlib import import_module
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from undertow.base import JsonProgress, MemoryBudgetError, SettingsError, SilentProgress, option, write_text
+import undertow
+from pages import files_of
+from undertow.base import JsonProgress, MemoryBudgetError, SettingsError, SilentProgress
 from undertow.base.memory import PeakMeter
 from undertow.masks import write_label_map
-from undertow.observing.settings import FrameSettings
 from undertow.parsing import ParseSettings
 from undertow.points import PointSettings
-from undertow.runs import Given, Phase, Task, Work, execute, read_cue
+from undertow.runs import execute, read_cue
 from undertow.runs.estimate import estimate
 from undertow.tasks import TASKS
 from undertow.tracking import TrackSettings
@@ -30,67 +33,31 @@ from undertow.world import crossing_scene
 FRAMES = 6
 
 
-@dataclass(frozen=True)
-class ToySettings(FrameSettings):
-    gain: float = option(1.0, "What brightness is multiplied by.")
-
-    def as_dict(self):
-        return {"gain": self.gain}
-
-
-@dataclass
-class ToyJob:
-    """Sums up how bright frames have been, so that a result depends on all frames before."""
-
-    gain: float
-    total: float = 0.0
-    batch: int = 2
-    facts: dict = field(default_factory=dict)
-
-    def run(self, frames, progress):
-        for frame in frames:
-            self.total += self.gain * float(frame.image.mean())
-            yield SimpleNamespace(index=frame.index, time=frame.time, name=frame.name, value=self.total)
-
-    def state(self):
-        return {"total": torch.tensor(self.total, dtype=torch.float64)}
-
-    def restore(self, tensors):
-        self.total = float(tensors["total"])
-
-    def write(self, run, result):
-        path = run.file("sums", result.name, ".txt")
-        write_text(path, f"{result.value}")
-        return {"files": [f"sums/{path.name}"], "value": result.value}
-
-    def draw(self, run, frame, view):
-        path = run.file("sums", frame.name, ".txt")
-        return np.full_like(frame.image, float(path.read_text()) % 255) if path.exists() else None
-
-    def finish(self, run, progress):
-        write_text(run.path / "sums.csv", "".join(f"{line['frame']},{line['value']}\n" for line in run.lines()))
+def added(name, page):
+    """Returns a task that a page adds: its files are put where Python finds them as a package of undertow."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for path, content in files_of(page).items():
+        file = folder / Path(path).relative_to("src/undertow")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content)
+    undertow.__path__.append(str(folder))
+    return import_module(f"undertow.{name}.task").TASK
 
 
-TOY = Task(
-    name="brightness",
-    title="How bright a video is",
-    settings=ToySettings,
-    cues=(),
-    files=("sums/*.txt", "sums.csv"),
-    views=("overlay.mp4", "first.png"),
-    gather=lambda cues, clip, model, settings: Given(None),
-    resolve=lambda settings, backbone, size, given: settings,
-    start=lambda settings, backbone, clip, given, out, progress: ToyJob(settings.gain),
-    work=lambda settings, backbone, clip, given: Work((1, 1), (1, 1), 1, (Phase("sum", bytes={"frame": 10**6}),)),
-    live=("overlay.mp4",),
-)
+TOY = added("brightness", "add-a-task.md")
+
+
+def settings_of(name):
+    return (TOY if name == TOY.name else TASKS[name]).settings()
+
 
 # Settings and cues of a small run of each task.
 SMALL = {
     "track": (TrackSettings(tokens=60, batch=2), [("mask", "first.png")]),
     "points": (PointSettings(tokens=60, batch=2), [("grid", "2"), ("point", "20,20@3")]),
     "parse": (ParseSettings(tokens=60, batch=2), [("anchor", "first.png")]),
-    "brightness": (ToySettings(), []),
+    "brightness": (settings_of("brightness"), []),
 }
 
 
