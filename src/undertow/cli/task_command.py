@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 # What is typed for a cue of each kind, and what it means; for some tasks, something else.
 CUES: Mapping[str, tuple[str, str]] = {
-    "mask": ("FILE[@F]", "Objects painted on frame F (a number, or seconds like 1.5s)."),
-    "box": ("X0,Y0,X1,Y1[@F][#ID]", "A box around an object, in pixels."),
+    "mask": ("FILE[@F]", "Objects on frame F (a number or 1.5s), painted or annotated elsewhere."),
+    "box": ("X0,Y0,X1,Y1[@F][#ID]", "A box around an object, in pixels, or a file of annotations."),
     "point": ("X,Y[,-][@F][#ID]", "A point on an object, or with - beside it."),
     "text": ("WORD[@F][#ID]", "What an object is called (experimental)."),
     "anchor": ("FILE[@F]", "The class of every pixel of frame F; 0 is a class too."),
     "grid": ("N[@F]", "N by N points spread evenly over frame F."),
-    "queries": ("FILE", "Points in a .csv file (x, y, perhaps frame) or a .npz file."),
+    "queries": ("FILE", "Points in a .csv file (x, y, perhaps frame), a .npz file or annotations."),
     "points point": ("X,Y[@F]", "A point on frame F (a number, or seconds like 1.5s)."),
     "points mask": ("FILE[@F]", "About 100 points on the objects painted on frame F."),
 }

@@ -17,8 +17,7 @@ from jaxtyping import Bool, Float
 
 from undertow.base import CueError, MaskError, UndertowError
 from undertow.export.labelstudio import unpack
-from undertow.masks import decode_rle
-from undertow.masks.files import read_object_masks
+from undertow.masks import VOID, decode_rle, label_map_rles, object_ids, read_label_map
 from undertow.masks.polygons import mask_of
 
 # Of one file of annotations.
@@ -55,7 +54,8 @@ class Shape:
             MaskError: if it is of another size, or damaged.
         """
         if isinstance(self.packed, Path):
-            return read_object_masks([self.packed], size=size) > 0
+            labels = read_label_map(self.packed, size=size)
+            return (labels > 0) & (labels < VOID)
         if isinstance(self.packed, tuple):
             return _cvat_decoded(self.packed, size)
         if isinstance(self.packed, Mapping):
@@ -241,7 +241,7 @@ def _labelstudio(tasks: list[Any]) -> Iterator[Shape]:
 
 
 def _of_folder(path: Path, size: tuple[int, int]) -> Iterator[Shape]:
-    """Yields the shapes of a folder of files of annotations, or of a folder of masks for each object."""
+    """Yields the shapes of a folder of annotations, of a folder of masks for each object, or of label maps."""
     files = sorted(each for each in path.iterdir() if each.is_file())
     jsons = [each for each in files if each.suffix == ".json" and each.name != "export.json"]
     texts = [each for each in files if each.suffix == ".txt" and each.name not in ("labels.txt", "classes.txt")]
@@ -256,11 +256,20 @@ def _of_folder(path: Path, size: tuple[int, int]) -> Iterator[Shape]:
         for file in jsons:
             yield from _of_json(file)
     elif folders and not any(each.suffix.lower() in PICTURES for each in files):
-        for place, folder in enumerate(folders, start=1):
+        endings = [re.search(r"\d{1,5}$", folder.name) for folder in folders]
+        numbers = [int(match[0]) if match else 0 for match in endings]
+        if len(set(numbers)) < len(folders) or not all(0 < number < VOID for number in numbers):
+            numbers = list(range(1, len(folders) + 1))
+        for number, folder in zip(numbers, folders, strict=True):
             for file in sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURES):
-                yield Shape(file.stem, -1, "mask", _points([]), folder.name, place, file)
+                yield Shape(file.stem, -1, "mask", _points([]), folder.name, number, file)
+    elif pictures := [each for each in files if each.suffix.lower() in PICTURES]:
+        for file in pictures:
+            labels = read_label_map(file, size=size)
+            for number, rle in label_map_rles(labels, object_ids(labels)).items():
+                yield Shape(file.stem, -1, "mask", _points([]), str(number), number, rle)
     else:
-        raise CueError(f"'{path}' has neither annotations nor a folder of masks per object; give a file of it")
+        raise CueError(f"'{path}' has neither annotations nor masks; give a file, or a folder of one of the formats")
 
 
 def _yolo(path: Path, names: Mapping[int, str], size: tuple[int, int]) -> Iterator[Shape]:

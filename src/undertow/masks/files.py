@@ -11,6 +11,7 @@ from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from undertow.base import MaskError, atomic_path
+from undertow.masks.brightness import brightness, check_file, reason
 from undertow.masks.colours import Colour, ColourTable, davis_colours, labels_from_colours, palette, table_of_colours
 from undertow.masks.labels import (
     MOST_PIXELS,
@@ -66,7 +67,7 @@ def read_label_map(
     """
     source = f"mask '{path}'"
     if threshold is not None:
-        inside: Bool[np.ndarray, "h w"] = _brightness(Path(path), size) >= threshold
+        inside: Bool[np.ndarray, "h w"] = brightness(Path(path), size) >= threshold
         return check_known(inside.astype(np.uint16), known_ids, source)
     pixels, kind = _pixels(Path(path), size)
     return _labels(pixels, kind, source, mask_colors, known_ids)
@@ -227,7 +228,7 @@ def _pixels(
     The size is judged by the header, before anything of that size is in memory.
     """
     source = f"mask '{path}'"
-    _check_file(path, source)
+    check_file(path, source)
     try:
         # Pillow warns of odd metadata and of large images; neither says anything about the ids.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
@@ -247,7 +248,7 @@ def _pixels(
         raise MaskError(f"{source} is not an image; give a PNG file") from error
     # Whatever a broken file makes Pillow's decoders stumble over: they raise a dozen kinds of errors.
     except Exception as error:
-        raise MaskError(f"{source} cannot be read ({_reason(error)}); save it again as PNG") from error
+        raise MaskError(f"{source} cannot be read ({reason(error)}); save it again as PNG") from error
 
 
 def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
@@ -313,52 +314,10 @@ def _hint(classes: bool) -> str:
     return "" if classes else ", or pass --mask-threshold 128 if it shows one object"
 
 
-def _brightness(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w"]:
-    """Returns how bright each pixel of an image of any kind is; what is transparent is dark."""
-    source = f"mask '{path}'"
-    _check_file(path, source)
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            check_size((image.height, image.width), size, source)
-            if image.width * image.height > MOST_PIXELS:
-                raise MaskError(f"{source} is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
-            if image.mode.startswith("I;16"):
-                return (np.asarray(image) >> 8).astype(np.uint8)
-            values = np.asarray(image.convert("RGBA"))
-            grey = np.asarray(image.convert("RGB").convert("L"))
-    except (MaskError, MemoryError):
-        raise
-    except Exception as error:
-        raise MaskError(f"{source} cannot be read ({_reason(error)}); save it again as PNG") from error
-    # A mask may lie in the transparency alone, over one colour.
-    if ((opaque := values[..., 3]) != 255).any():
-        return opaque if (grey == grey.flat[0]).all() else (grey * (opaque / 255)).astype(np.uint8)
-    return grey
-
-
-def _check_file(path: Path, source: str) -> None:
-    """Raises `MaskError` unless a path leads to a file: opening a pipe would wait for ever, a device never end."""
-    try:
-        if path.is_dir():
-            raise MaskError(f"{source} is a folder; give one file, several with --mask FILE each")
-        if not path.exists():
-            raise MaskError(f"{source} does not exist; check the path")
-        if not path.is_file():
-            raise MaskError(f"{source} is neither a file nor a folder; give a PNG file")
-    except (OSError, ValueError) as error:
-        raise MaskError(f"{source} cannot be looked up ({_reason(error)}); check the path") from error
-
-
-def _reason(error: Exception) -> str:
-    """Returns what an error says, without numbers of the system and without the path that is named already."""
-    words = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-    return words.strip().rstrip(".") or type(error).__name__
-
-
 def _one_object(path: Path, size: tuple[int, int] | None, threshold: int | None) -> Bool[np.ndarray, "h w"]:
     """Returns where a binary file is not black, or as bright as a threshold."""
     if threshold is not None:
-        return _brightness(path, size) >= threshold
+        return brightness(path, size) >= threshold
     pixels, kind = _pixels(path, size)
     if kind == "colour":
         raise MaskError(f"mask '{path}' is RGB-coded; save one black and white PNG per object")

@@ -11,6 +11,8 @@ from torch import Tensor
 from undertow.backbones import Backbone
 from undertow.base import CueError, MemoryBudgetError, VideoError
 from undertow.base import memory as machine
+from undertow.export.cues import take
+from undertow.export.taking import is_annotations
 from undertow.masks import VOID, LabelMap, check_label_map, read_class_map, resize_nearest, soft_one_hot
 from undertow.parsing.settings import ParseSettings
 from undertow.runs.cues import Cue, described
@@ -133,9 +135,13 @@ def gather(
     """
     anchors: dict[int, LabelMap] = {}
     for cue in cues:
-        if cue.frame in anchors:
-            raise CueError(f"frame {cue.frame} has two anchors; give one of them")
-        anchors[cue.frame] = read_class_map(cue.value, size=(clip.height, clip.width))
+        if is_annotations(cue.value):
+            found = take(cue.value, clip, cue.at).masks()
+        else:
+            found = {cue.frame: read_class_map(cue.value, size=(clip.height, clip.width))}
+        if both := sorted(anchors.keys() & found.keys()):
+            raise CueError(f"frame {both[0]} has two anchors; give one of them")
+        anchors |= found
     return given_anchors(clip, anchors, [cue.log for cue in cues])
 
 

@@ -15,6 +15,8 @@ from numpy.lib import format as npy
 from undertow.backbones import Backbone
 from undertow.base import CueError, MemoryBudgetError
 from undertow.base import memory as machine
+from undertow.export.cues import take
+from undertow.export.taking import is_annotations
 from undertow.masks import LabelMap, object_ids
 from undertow.points.settings import PointSettings
 from undertow.runs.budget import shown_memory
@@ -257,7 +259,10 @@ def _points(cues: Sequence[Cue], clip: Clip, *, mask_colors: bool) -> Iterator[R
             check_room_for(cue.value**2, clip.frame_count or 1)
             yield grid_points(cue.value, (clip.height, clip.width), cue.frame)
         elif cue.kind == "mask":
-            yield mask_points(read_masks([cue], clip, mask_colors=mask_colors)[cue.frame], frame=cue.frame)
+            for frame, labels in read_masks([cue], clip, mask_colors=mask_colors).items():
+                yield mask_points(labels, frame=frame)
+        elif is_annotations(cue.value):
+            yield take(cue.value, clip).points()
         else:
             yield read_points(cue.value)
 

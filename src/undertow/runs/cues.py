@@ -2,6 +2,7 @@
 
     mask, anchor  FILE[@F]                  grid     N[@F]
     box           x0,y0,x1,y1[@F][#ID]      queries  FILE
+                  FILE[@F]
     point         x,y[,+|-][@F][#ID]        text     WORD[@F][#ID]
 
 F is a frame number, or seconds with the suffix s; without it, the first frame of the clip is meant. Coordinates are
@@ -62,6 +63,11 @@ class Cue:
     typed: str = ""
 
     @property
+    def at(self) -> int | None:
+        """The frame that was named with the file; `None` if none was."""
+        return None if _AT.match(self.typed) is None or Path(self.typed).exists() else self.frame
+
+    @property
     def log(self) -> Mapping[str, Any]:
         """What run.json keeps of it."""
         return {self.kind: self.typed}
@@ -84,6 +90,9 @@ def read_cue(kind: str, text: str, video: Video | Clip) -> Cue:
     if kind == "queries":
         return Cue(known, Path(text), video.start if isinstance(video, Clip) else 0, None, text)
     if kind in ("mask", "anchor"):
+        name, frame = split_cue(text, video)
+        return Cue(known, Path(name), frame, None, text)
+    if kind == "box" and Path(split_cue(text, video)[0]).is_file():
         name, frame = split_cue(text, video)
         return Cue(known, Path(name), frame, None, text)
     form, remedy = _FORMS[kind]

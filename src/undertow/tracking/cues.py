@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from jaxtyping import UInt8
 
 from undertow.backbones import Backbone
 from undertow.base import CueError, SettingsError
+from undertow.export.cues import take
+from undertow.export.taking import is_annotations
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_object_masks
 from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.refinement.prompts import check_cues
@@ -43,7 +46,7 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
         MaskError: if a file is not a label map of the video's size.
     """
     painted = [cue for cue in cues if cue.kind == "mask"]
-    clicks = [cue for cue in cues if cue.kind in ("box", "point")]
+    clicks = [each for cue in cues if cue.kind in ("box", "point") for each in _single(cue, clip)]
     words = [cue for cue in cues if cue.kind == "text"]
     if not (painted or clicks or words):
         raise CueError(
@@ -68,6 +71,15 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
     return given_masks(clip, masks, [cue.log for cue in cues])
 
 
+def _single(cue: Cue, clip: Clip) -> Iterator[Cue]:
+    """Yields a cue, or the boxes in the file of annotations that it names."""
+    if not isinstance(cue.value, Path):
+        yield cue
+        return
+    for frame, boxes in take(cue.value, clip, cue.at).boxes().items():
+        yield from (replace(cue, value=box, frame=frame, object_id=number) for number, box in boxes.items())
+
+
 def given_masks(video: Video | Clip, masks: Masks, typed: Sequence[Mapping[str, Any]] = ()) -> Given[Masks]:
     """Returns label maps by frame number as cues of a run.
 
@@ -89,6 +101,8 @@ def read_masks(
 ) -> dict[int, LabelMap]:
     """Returns the label map of each frame that masks are on; several files for one frame are one object each.
 
+    A file or folder of another tool's annotations has all frames that it names (see `undertow.export.cues`).
+
     Args:
         cues: Masks.
         clip: The video.
@@ -97,12 +111,22 @@ def read_masks(
 
     Raises:
         MaskError: if a file is not a label map of the video's size.
+        CueError: if a frame has masks of two files of annotations.
     """
     files: dict[int, list[Any]] = {}
+    maps: dict[int, LabelMap] = {}
     for cue in cues:
-        files.setdefault(cue.frame, []).append(cue.value)
+        if not is_annotations(cue.value):
+            files.setdefault(cue.frame, []).append(cue.value)
+            continue
+        for frame, labels in take(cue.value, clip, cue.at).masks().items():
+            if frame in maps:
+                raise CueError(f"frame {frame} has masks in two files of annotations; give one of them")
+            maps[frame] = labels
+    if both := sorted(maps.keys() & files.keys()):
+        raise CueError(f"frame {both[0]} has a mask, and one in a file of annotations too; give one of them")
     table = colour_table(*[file for group in files.values() for file in group]) if mask_colors and files else {}
-    size, maps = (clip.height, clip.width), {}
+    size = (clip.height, clip.width)
     for index, group in files.items():
         if len(group) == 1:
             maps[index] = read_label_map(group[0], size=size, mask_colors=table or False, threshold=threshold)
