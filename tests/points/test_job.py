@@ -35,7 +35,7 @@ def follow(out, frames, backbone, points=POINTS, settings=SETTINGS, views=TASK.v
 def test_what_a_run_leaves_behind(frames, tiny_like, tmp_path):
     found = follow(tmp_path / "out", frames, tiny_like)
     out = tmp_path / "out"
-    names = {"run.json", "tracks.npz", "tracks.csv", "tapvid.npz", "overlay.mp4", "trajectories.png"}
+    names = {"run.json", "frames.json", "tracks.npz", "tracks.csv", "tapvid.npz", "overlay.mp4", "trajectories.png"}
     assert {path.name for path in out.iterdir()} == names
     with np.load(out / "tracks.npz") as arrays:
         np.testing.assert_array_equal(arrays["tracks"], found.tracks)
