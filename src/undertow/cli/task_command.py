@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # What is typed for a cue of each kind, and what it means; for some tasks, something else.
 CUES: Mapping[str, tuple[str, str]] = {
-    "mask": ("FILE[@F]", "Objects on frame F (a number or 1.5s), painted or annotated elsewhere."),
+    "mask": ("FILE[@F]", "Objects painted on frame F (a number or 1.5s), or annotations."),
     "box": ("X0,Y0,X1,Y1[@F][#ID]", "A box around an object, in pixels, or a file of annotations."),
     "point": ("X,Y[,-][@F][#ID]", "A point on an object, or with - beside it."),
     "text": ("WORD[@F][#ID]", "What an object is called (experimental)."),
