@@ -106,4 +106,31 @@ def test_exports_need_no_model(hard, tmp_path, to):
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert done.stdout.strip() == "[]", done.stderr
-    assert "5 frames are in" in done.stderr or "is a run of track" in done.stderr
+    assert "5 frames are in" in done.stderr or "is for runs of points" in done.stderr
+
+
+def test_a_run_may_end_with_exports(tmp_path, monkeypatch, capsys):
+    from undertow import cli
+    from undertow.masks import write_label_map
+    from undertow.video import write_video
+    from undertow.world import crossing_scene
+
+    drawn = crossing_scene(height=32, width=48, frames=24)
+    pictures = [drawn.picture(2.0 * index) for index in range(3)]
+    write_video(tmp_path / "clip.mp4", [picture.image for picture in pictures], fps=24)
+    write_label_map(tmp_path / "first.png", pictures[0].labels)
+    monkeypatch.chdir(tmp_path)
+    command = ["undertow", "track", "clip.mp4", "--mask", "first.png", "--out", "run", "--set", "tokens=60"]
+    for formats, code in (("tapvid", 2), ("what", 2), ("coco,png", None)):
+        monkeypatch.setattr("sys.argv", [*command, "--views", "none", "--export", formats])
+        if code is None:
+            cli.main()
+        else:
+            with pytest.raises(SystemExit):
+                cli.main()
+            assert not (tmp_path / "run").exists()
+    said = capsys.readouterr().err
+    assert "format 'tapvid' is for runs of points, not of track" in said and "'what' is not one of" in said
+    assert "3 frames are in run.coco" in said
+    rows = json.loads((tmp_path / "run.coco" / "annotations" / "instances_default.json").read_text())["annotations"]
+    assert rows and len(list((tmp_path / "run.png").rglob("*.png"))) == 3 * len(np.unique(pictures[0].labels)[1:])

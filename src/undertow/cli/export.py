@@ -27,10 +27,10 @@ def _export(run: Path, to: str | None, out: Path | None, check: bool, json: bool
     settings = assigned(ExportSettings(), [], typed)
     with shown_progress(json) as progress:
         done = write(run, to, out, settings, check=check, progress=progress)
-    say(described(done, out))
+    say(exported(done, out))
 
 
-def described(done: Exported, out: Path) -> str:
+def exported(done: Exported, out: Path) -> str:
     """Returns what an export did, in a line or two."""
     frames = f"{done.frames} frame{'s' * (done.frames != 1)} are in {out}".replace("1 frame are", "1 frame is", 1)
     if done.differences is not None:

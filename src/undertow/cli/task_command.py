@@ -76,6 +76,8 @@ def run(task: "Task", typed: Mapping[str, Any]) -> None:
         typed: Values of the options by name.
     """
     from undertow.backbones import load
+    from undertow.cli.export import exported
+    from undertow.export import ExportSettings, check_format, export
     from undertow.runs import execute, read_cue
     from undertow.runs.budget import parse_memory
     from undertow.video import is_stream
@@ -93,6 +95,9 @@ def run(task: "Task", typed: Mapping[str, Any]) -> None:
     if not typed["overlay"]:
         views = tuple(view for view in views if not view.startswith("overlay."))
     budget = None if typed["max_memory"] is None else parse_memory(typed["max_memory"])
+    exports = listed(typed["export"] or "")
+    for name in exports:
+        check_format(name, task.name)
     with opened(typed) as clip:
         if typed.get("render"):
             with shown_progress(typed["json"]) as progress:
@@ -111,7 +116,14 @@ def run(task: "Task", typed: Mapping[str, Any]) -> None:
             ).done
             if task.redraw is not None and not done and _names_anew(task, settings):
                 task.redraw(out, clip, settings, views, progress)
+        again = clip.again
     say(f"results are in {out}")
+    for name in exports:
+        # Pictures of a stream have gone by.
+        asked = ExportSettings(video=Path(typed["video"])) if again else ExportSettings(edges="hard")
+        with shown_progress(typed["json"]) as progress:
+            finished = export(out, name, out.with_name(f"{out.name}.{name}"), asked, progress=progress)
+        say(exported(finished, out.with_name(f"{out.name}.{name}")))
 
 
 def _options(task: "Task") -> list[Option]:
@@ -173,7 +185,7 @@ _MODEL = (
     _method(
         "model",
         str,
-        "Name (see `undertow models`), folder or file; NAME=PATH reads these as that model.",
+        "One of `undertow models`, folder or file; NAME=PATH reads these as that model.",
         "tiny",
         metavar="NAME",
     ),
@@ -193,6 +205,7 @@ def _run_options(task: "Task") -> list[Parameter]:
         _option("views", str, f"Pictures: {', '.join(names.values())}, or none.", usual, metavar="VIEWS"),
         _option("overlay", bool, "Whether overlay may be drawn.", True, flag="--overlay/--no-overlay", hidden=True),
         *([] if task.redraw is None else [render]),
+        _option("export", str | None, "Formats of `undertow export`, into OUT.FORMAT.", metavar="FORMAT,..."),
         _option("overwrite", bool, "Replace a run that is in --out.", False, flag="--overwrite/--resume"),
         _option("estimate", bool, "Only say what the run would take.", False),
         _option("max_memory", str | None, "Refuse a run that would need more, such as 8GB.", metavar="SIZE"),

@@ -2,7 +2,7 @@
 
 from undertow.export.exporter import Exporter, ExportSettings, Plan, Shot
 from undertow.export.run import Run, RunFrame, RunTracks, SoftMasks, open_run
-from undertow.export.writing import FORMATS, Exported, export
+from undertow.export.writing import FORMATS, Exported, check_format, export
 
 __all__ = [
     "FORMATS",
@@ -15,6 +15,7 @@ __all__ = [
     "RunTracks",
     "Shot",
     "SoftMasks",
+    "check_format",
     "export",
     "open_run",
 ]

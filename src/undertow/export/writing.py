@@ -62,16 +62,18 @@ class Exported:
     note: str = ""
 
 
-def format_class(name: str) -> type[Exporter]:
-    """Returns the class of a format.
+def check_format(name: str, task: str) -> type[Exporter]:
+    """Returns the class of a format for the runs of a task.
 
     Raises:
-        SettingsError: if there is none of that name.
+        SettingsError: if there is none of that name, or it is for other tasks.
     """
     if name not in FORMATS:
         raise SettingsError(f"format '{name}' is not one of {', '.join(FORMATS)}")
     module, kind, _ = FORMATS[name]
     found: type[Exporter] = getattr(import_module(f"undertow.export.{module}"), kind)
+    if task not in found.tasks:
+        raise SettingsError(f"format '{name}' is for runs of {' or '.join(found.tasks)}, not of {task}; choose another")
     return found
 
 
@@ -102,7 +104,7 @@ def export(
             else, or an option is of no use.
     """
     run = run if isinstance(run, Run) else open_run(run)
-    kind, out, progress = format_class(to), Path(out), progress or SilentProgress()
+    kind, out, progress = check_format(to, run.task), Path(out), progress or SilentProgress()
     plan = _plan(run, kind, out, settings or ExportSettings())
     receipt = _receipt(run, to, plan)
     check_target(out, receipt)
@@ -146,9 +148,6 @@ def check_target(out: Path, receipt: Mapping[str, Any]) -> None:
 
 
 def _plan(run: Run, kind: type[Exporter], out: Path, settings: ExportSettings) -> Plan:
-    if run.task not in kind.tasks:
-        takes = " or ".join(kind.tasks)
-        raise SettingsError(f"'{run.path}' is a run of {run.task}, and this format is for {takes}; choose another")
     start, end = settings.start, settings.end
     frames = [each for each in run.frames if (start or 0) <= each.number and (end is None or each.number < end)]
     if not frames:
