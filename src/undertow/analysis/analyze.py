@@ -27,12 +27,12 @@ class MotionClip:
     """Frames and where points of the first one are on each.
 
     Attributes:
-        name: for messages.
-        images: frames, one for each latent frame, or all frames of a clip that was generated with fewer latents.
+        name: For messages.
+        images: Frames, one for each latent frame, or all frames of a clip that was generated with fewer latents.
         tracks: (x, y) in pixels of the points on each of `images`; the centre of the top-left pixel is (0.5, 0.5).
-        visible: whether they can be seen there; points not visible on the first frame are left out.
-        noisy: latents by timestep, as they were while the clip was generated; empty for clips that were filmed.
-        prompt: what a generated clip was to show.
+        visible: Whether they can be seen there; points not visible on the first frame are left out.
+        noisy: Latents by timestep, as they were while the clip was generated; empty for clips that were filmed.
+        prompt: What a generated clip was to show.
     """
 
     name: str
@@ -102,14 +102,14 @@ class Analysis:
     """What was found.
 
     Attributes:
-        model: name of the model's card.
-        fingerprint: of its weights.
-        sites: every site, in running order; a row's `layer` is the place in it.
-        rows: the table, averaged over clips.
-        still: accuracy in percent of points that never move, on the same clips.
-        clips: names of the clips.
-        settings: what was looked at.
-        noising: how frames reached the noise level; "generated" if they were made that way.
+        model: Name of the model's card.
+        fingerprint: Of its weights.
+        sites: Every site, in running order; a row's `layer` is the place in it.
+        rows: The table, averaged over clips.
+        still: Accuracy in percent of points that never move, on the same clips.
+        clips: Names of the clips.
+        settings: What was looked at.
+        noising: How frames reached the noise level; "generated" if they were made that way.
     """
 
     model: str
@@ -153,11 +153,11 @@ def analyze(
     """Returns how well every site, head and timestep of a model knows where points have gone.
 
     Args:
-        backbone: a model of any kind; frames of image models do not see each other, and their joint softmax is the one
+        backbone: A model of any kind; frames of image models do not see each other, and their joint softmax is the one
             they would have if they did.
-        clips: with points whose places are known, one after the other.
-        settings: see `AnalysisSettings`.
-        progress: told of every timestep of every clip.
+        clips: With points whose places are known, one after the other.
+        settings: See `AnalysisSettings`.
+        progress: Notified of every timestep of every clip.
 
     Raises:
         SettingsError: if there is no clip, a clip has fewer than two frames or more than the model sees together, or

@@ -42,10 +42,10 @@ def filmed_clip(path: Path | str, tracks: Path, frames: int, every: int | None =
     """Returns a real clip with points: `frames` of its frames, and the points visible on the first of them.
 
     Args:
-        path: video file or folder of frames.
-        tracks: an .npz file with `tracks` (q, t, 2) in pixels and `visibility` (q, t) for all frames of the clip.
-        frames: how many frames to take, at most.
-        every: take every n-th frame; `None` to spread them over the whole clip.
+        path: Video file or folder of frames.
+        tracks: An .npz file with `tracks` (q, t, 2) in pixels and `visibility` (q, t) for all frames of the clip.
+        frames: How many frames to take, at most.
+        every: Take every n-th frame; `None` to spread them over the whole clip.
 
     Raises:
         VideoError: if the clip cannot be read.
@@ -85,17 +85,17 @@ def generated_clips(
     shows what it compared while it generated, a few layers at a time. Clip i has the seed `sampling.seed` + i.
 
     Args:
-        backbone: a video model.
-        prompts: one per clip.
-        frames: latent frames of a clip.
+        backbone: A video model.
+        prompts: One per clip.
+        frames: Latent frames of a clip.
         size: (height, width) in pixels.
-        sampling: how clips are sampled.
-        timesteps: to look at, the nearest of the sampler's being taken; by default six of them, evenly spaced.
-        points: per side of the grid on the first frame.
-        tracks: folder of `000.npz`, `001.npz`, ... with tracks of the clips by another tracker; `None` for pseudo
+        sampling: How clips are sampled.
+        timesteps: To look at, the nearest of the sampler's being taken; by default six of them, evenly spaced.
+        points: Per side of the grid on the first frame.
+        tracks: Folder of `000.npz`, `001.npz`, ... with tracks of the clips by another tracker; `None` for pseudo
             truth by optical flow. The clips of the same prompts and seed are the same again.
-        save: folder to write the clips into, as `000.mp4`, for another tracker.
-        progress: told of sampling.
+        save: Folder to write the clips into, as `000.mp4`, for another tracker.
+        progress: Notified of sampling.
 
     Raises:
         SettingsError: if the model makes single pictures, or tracks do not fit.
@@ -128,8 +128,8 @@ def read_prompts(source: str, count: int | None = None) -> list[str]:
     """Returns prompts: "objects" or "scenes" of this package, or the lines of a text file that are not empty.
 
     Args:
-        source: name of a set, or path of a file.
-        count: how many to take from the start; `None` for all.
+        source: Name of a set, or path of a file.
+        count: How many to take from the start; `None` for all.
 
     Raises:
         CueError: if the file cannot be read or holds no prompt.
@@ -190,10 +190,10 @@ def motion_clips(
     """Yields `count` clips of validation worlds and where a grid of points goes in each, exactly.
 
     Args:
-        count: number of clips; clip i is the same whatever the count.
-        frames: of a clip.
-        every: time between frames, in the world's frames.
-        points: per side of the grid on the first frame.
+        count: Number of clips; clip i is the same whatever the count.
+        frames: Of a clip.
+        every: Time between frames, in the world's frames.
+        points: Per side of the grid on the first frame.
         size: (height, width) in pixels.
 
     Raises:

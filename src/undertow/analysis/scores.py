@@ -39,11 +39,11 @@ def groups(sites: Sequence[Site], frames: int, grid_cells: int, itemsize: int, b
     """Yields the sites in groups of one stride whose queries and keys together fit into a budget; at least one a group.
 
     Args:
-        sites: in running order.
-        frames: seen together.
-        grid_cells: image pixels of a frame; a site of stride p has 1 / p² of that many tokens.
-        itemsize: bytes of a number.
-        budget: in bytes.
+        sites: In running order.
+        frames: Seen together.
+        grid_cells: Image pixels of a frame; a site of stride p has 1 / p² of that many tokens.
+        itemsize: Bytes of a number.
+        budget: In bytes.
     """
     for stride in dict.fromkeys(site.stride for site in sites):
         group: list[Site] = []
@@ -70,7 +70,7 @@ class Points:
 
     Attributes:
         tracks: (x, y) in pixels of the clip.
-        visible: whether the point can be seen there; True on the first frame.
+        visible: Whether the point can be seen there; True on the first frame.
         size: (height, width) of the clip in pixels.
     """
 
@@ -94,7 +94,7 @@ class Points:
         The first frame counts, as in the paper, though there a point is found where it was asked for.
 
         Args:
-            found: places in cells, on every frame.
+            found: Places in cells, on every frame.
             grid: (height, width) in cells.
         """
         pixels = torch.tensor([self.size[1] / grid[1], self.size[0] / grid[0]])
@@ -108,9 +108,9 @@ class SiteScores:
     """Scores of one site on one clip; entry `a` is of head a, the last one of all heads together.
 
     Attributes:
-        accuracy: matching accuracy in percent.
-        confidence: by part ("cross" other frames, "self" the own one, "text"), the largest weight of the joint softmax.
-        attention: by part, the sum of the weights.
+        accuracy: Matching accuracy in percent.
+        confidence: By part ("cross" other frames, "self" the own one, "text"), the largest weight of the joint softmax.
+        attention: By part, the sum of the weights.
     """
 
     accuracy: Float64[np.ndarray, "heads"]
@@ -129,12 +129,12 @@ def score_heads(
     """Returns the scores of a site's heads, and of their mean, which stands last.
 
     Args:
-        queries: of every frame, as they enter the dot product.
-        keys: likewise.
-        text_keys: of the text tokens in the same softmax; `None` if there are none.
+        queries: Of every frame, as they enter the dot product.
+        keys: Likewise.
+        text_keys: Of the text tokens in the same softmax; `None` if there are none.
         grid: (height, width) in tokens.
-        points: what is followed.
-        reading: how a place is read from matching costs, see `matches`.
+        points: What is followed.
+        reading: How a place is read from matching costs, see `matches`.
     """
     scale = queries.shape[-1] ** -0.5
     found = matches(queries, keys, grid, points, scale, reading)
@@ -155,12 +155,12 @@ def feature_accuracy(
     """Returns the matching accuracy in percent by the inner products of features, the softmax going forward only.
 
     Args:
-        features: of every token.
-        heads: channels are looked at in so many equal parts too; 1 if they are not those of heads.
+        features: Of every token.
+        heads: Channels are looked at in so many equal parts too; 1 if they are not those of heads.
         grid: (height, width) in tokens.
-        points: what is followed.
-        reading: how a place is read from matching costs.
-        cosine: whether features are brought to unit length first, which the paper does not do and DIFT does.
+        points: What is followed.
+        reading: How a place is read from matching costs.
+        cosine: Whether features are brought to unit length first, which the paper does not do and DIFT does.
 
     Returns:
         Accuracies of the parts, and of all channels last; of all alone if there is but one part.
@@ -191,14 +191,14 @@ def matches(
     frame's token over frame 0; of all heads, the mean of theirs.
 
     Args:
-        queries: of every frame.
-        keys: likewise.
+        queries: Of every frame.
+        keys: Likewise.
         grid: (height, width) in tokens.
-        points: what is followed; only the places on frame 0 are read.
-        scale: logits are q·k times this.
+        points: What is followed; only the places on frame 0 are read.
+        scale: Logits are q·k times this.
         reading: "paper" takes the best token for each of the four tokens round the point and averages the four
             matches, bilinearly; "tracker" mixes the four descriptors and averages costs round the best token.
-        backward: whether the second softmax takes part.
+        backward: Whether the second softmax takes part.
     """
     frames, heads, _, _ = queries.shape
     start = points.cells(grid)[:, 0].to(queries.device)

@@ -21,20 +21,20 @@ class Row:
     """What one site, asked at one timestep, knows of motion.
 
     Attributes:
-        layer: its number among the sites of the network, in running order.
-        site: its module path.
-        stride: image pixels per side of a token.
-        timestep: what the network was told.
-        head: number of the head; `None` for all heads together.
-        compared: queries with keys, or intermediate features with themselves, by inner products or by cosine.
-        accuracy: matching accuracy in percent.
-        confidence_cross: largest weight of the joint softmax on other frames, where the point is seen.
-        confidence_self: the same on the own frame.
-        confidence_text: the same on the text; NaN where the attention has no text.
-        attention_cross: share of the joint softmax that goes to other frames.
-        attention_self: share on the own frame.
-        attention_text: share on the text.
-        harmonic: harmonic mean of accuracy, cross confidence and cross attention, each stretched to 0..1 over the
+        layer: Its number among the sites of the network, in running order.
+        site: Its module path.
+        stride: Image pixels per side of a token.
+        timestep: What the network was told.
+        head: Number of the head; `None` for all heads together.
+        compared: Queries with keys, or intermediate features with themselves, by inner products or by cosine.
+        accuracy: Matching accuracy in percent.
+        confidence_cross: Largest weight of the joint softmax on other frames, where the point is seen.
+        confidence_self: The same on the own frame.
+        confidence_text: The same on the text; NaN where the attention has no text.
+        attention_cross: Share of the joint softmax that goes to other frames.
+        attention_self: Share on the own frame.
+        attention_text: Share on the text.
+        harmonic: Harmonic mean of accuracy, cross confidence and cross attention, each stretched to 0..1 over the
             table (rows of single heads among themselves); NaN for features.
     """
 

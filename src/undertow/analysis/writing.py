@@ -29,11 +29,11 @@ def write_analysis(
     timesteps of the best layers. Without matplotlib there are no pictures.
 
     Args:
-        analysis: what was found.
-        card: of the model that was looked into.
-        out: the folder; made if it does not exist, and files of these names in it are replaced.
-        name: what to call the new card; by default the model's name and "-analysed".
-        folder: where the model's weights are, if its card does not know.
+        analysis: What was found.
+        card: Of the model that was looked into.
+        out: The folder; made if it does not exist, and files of these names in it are replaced.
+        name: What to call the new card; by default the model's name and "-analysed".
+        folder: Where the model's weights are, if its card does not know.
     """
     best, head, features = analysis.best, analysis.best_head, analysis.best_features
     write_text(out / "table.csv", to_csv(analysis.rows))

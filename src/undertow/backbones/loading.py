@@ -37,9 +37,9 @@ def matcher_start(unet: UNet2DConditionModel, seed: int, logit: float = 5.0) -> 
     architecture, `seed` and `logit` only; what training may do to both is `undertow.training.architecture`' matter.
 
     Args:
-        unet: a denoiser whose self-attention is called `attn1`, as in diffusers' transformer blocks.
-        seed: of the orthogonal matrices; the n-th self-attention in module order draws the n-th matrix.
-        logit: the mean over heads of q·k/√d of a token with itself.
+        unet: A denoiser whose self-attention is called `attn1`, as in diffusers' transformer blocks.
+        seed: Of the orthogonal matrices; the n-th self-attention in module order draws the n-th matrix.
+        logit: The mean over heads of q·k/√d of a token with itself.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, module in unet.named_modules():

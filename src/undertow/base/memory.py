@@ -70,8 +70,8 @@ class PeakMeter:
     reset; elsewhere a thread looks every two milliseconds, and what is shorter than that can be missed.
 
     Attributes:
-        before: bytes held when the block began.
-        peak: the most bytes held since, known when the block has ended.
+        before: Bytes held when the block began.
+        peak: The most bytes held since, known when the block has ended.
     """
 
     def __init__(self, device: torch.device | None = None):

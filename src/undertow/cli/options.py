@@ -76,11 +76,11 @@ def check_free(out: Path, first: str, others: Sequence[str], what: str, *, overw
     That is found out before anything is computed, not when all is done.
 
     Args:
-        out: the folder.
-        first: the file by which an earlier result is known.
-        others: more files that will be written; without the first they may be anyone's.
-        what: an earlier result is called.
-        overwrite: whether files may be replaced.
+        out: The folder.
+        first: The file by which an earlier result is known.
+        others: More files that will be written; without the first they may be anyone's.
+        what: An earlier result is called.
+        overwrite: Whether files may be replaced.
     """
     there = next(each for each in (out, *out.absolute().parents) if each.exists())
     if not there.is_dir():

@@ -32,9 +32,9 @@ def heat(
     """Returns an RGB picture of numbers: `low` is nearly black, `high` pale yellow, equal steps look equal.
 
     Args:
-        values: any real numbers; those that are not finite become mid-grey.
-        low: value of the darkest colour, by default the least finite value.
-        high: value of the lightest colour, by default the largest finite value; values beyond are clipped.
+        values: Any real numbers; those that are not finite become mid-grey.
+        low: Value of the darkest colour, by default the least finite value.
+        high: Value of the lightest colour, by default the largest finite value; values beyond are clipped.
     """
     numbers = np.asarray(values, np.float64)
     finite = np.isfinite(numbers)

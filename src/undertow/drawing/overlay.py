@@ -31,10 +31,10 @@ def overlay(
     of them contrasts with whatever is around. Void is hatched in grey, background is left as it is.
 
     Args:
-        image: the frame.
-        labels: its label map, of the same size.
-        alpha: share of the tint, from 0 (invisible) to 1 (opaque).
-        outline: whether to draw contours.
+        image: The frame.
+        labels: Its label map, of the same size.
+        alpha: Share of the tint, from 0 (invisible) to 1 (opaque).
+        outline: Whether to draw contours.
 
     Raises:
         MaskError: if the sizes differ.

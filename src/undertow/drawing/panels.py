@@ -83,11 +83,11 @@ def legend(
     """Returns a strip that names objects beside their colours, in as many lines as `width` needs.
 
     Args:
-        ids: objects to name, in order.
-        width: of the strip, in pixels.
-        names: what to call an object; by default its number.
-        colours: what an object is drawn in; by default its colour in the DAVIS palette.
-        text_size: height of the letters, in pixels.
+        ids: Objects to name, in order.
+        width: Of the strip, in pixels.
+        names: What to call an object; by default its number.
+        colours: What an object is drawn in; by default its colour in the DAVIS palette.
+        text_size: Height of the letters, in pixels.
     """
     font = _font(text_size)
     line, swatch = text_size + 2 * (text_size // 3), text_size

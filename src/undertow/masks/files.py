@@ -56,10 +56,10 @@ def read_label_map(
       `colour_table`, or a table made from several files.
 
     Args:
-        path: a PNG, BMP or TIFF file.
+        path: A PNG, BMP or TIFF file.
         size: (height, width) of the video, `None` if any will do.
-        mask_colors: whether, or by which table, colours stand for ids.
-        known_ids: the only ids allowed, `None` if any will do.
+        mask_colors: Whether, or by which table, colours stand for ids.
+        known_ids: The only ids allowed, `None` if any will do.
         threshold: Grey level (1 to 255) from which on a pixel is object 1, for masks with soft edges of any format.
 
     Raises:
@@ -154,7 +154,7 @@ def read_class_map(path: Path | str, size: tuple[int, int] | None = None) -> Lab
     White is 255 in grey and palette files of 8 bits, 65535 in those of 16; a file of one bit has classes 0 and 1.
 
     Args:
-        path: a PNG, BMP or TIFF file.
+        path: A PNG, BMP or TIFF file.
         size: (height, width) of the video, `None` if any will do.
 
     Raises:
@@ -206,9 +206,9 @@ def write_label_map(path: Path | str, labels: LabelMap, colours: UInt8[np.ndarra
     void as 65535.
 
     Args:
-        path: the file.
-        labels: the map.
-        colours: another palette; what ids are does not depend on it.
+        path: The file.
+        labels: The map.
+        colours: Another palette; what ids are does not depend on it.
     """
     void = labels == VOID
     if np.max(labels, initial=0, where=~void) < PALETTE_VOID:

@@ -30,9 +30,9 @@ def check_label_map(labels: Shaped[np.ndarray, "..."], *, size: tuple[int, int] 
     where such arrays come from. Wider integers are ids as they stand, 65535 being void.
 
     Args:
-        labels: array (h, w) of booleans or integers.
+        labels: Array (h, w) of booleans or integers.
         size: (height, width) the video has, or `None` if any will do.
-        source: what to call the array in an error.
+        source: What to call the array in an error.
 
     Raises:
         MaskError: for another number of axes, another size, floats, values outside 0..65535, or soft edges.

@@ -22,9 +22,9 @@ class UpsampledLabels:
     """A decided label map with, for every object, what the decision looked like.
 
     Attributes:
-        labels: label map (h, w).
-        area: pixels per object id, 0 for an object that won none.
-        margin: mean over the object's pixels of best minus second soft label, 0.0 if it has no pixels.
+        labels: Label map (h, w).
+        area: Pixels per object id, 0 for an object that won none.
+        margin: Mean over the object's pixels of best minus second soft label, 0.0 if it has no pixels.
     """
 
     labels: LabelMap
@@ -84,9 +84,9 @@ def upsample_argmax(
     instead: stretching would make its residue as strong as any object. Margins are of the values compared.
 
     Args:
-        soft: soft labels, background first, then `ids` in order.
-        ids: object id of each further channel.
-        size: height and width of the map wanted.
+        soft: Soft labels, background first, then `ids` in order.
+        ids: Object id of each further channel.
+        size: Height and width of the map wanted.
         channel_norm: "none" or "minmax".
 
     Raises:

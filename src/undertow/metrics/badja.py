@@ -25,10 +25,10 @@ class BadjaScores:
     """Scores in [0, 1] of one video (no leading axis) or of each of its joints (leading axis q); NaN of no points.
 
     Attributes:
-        pck: the share of points nearer than 0.2 times the square root of the mask's area.
-        within_3px: the share of points nearer than 3 pixels.
-        within: the shares nearer than 1, 2, 4, 8 and 16 pixels of TAP-Vid's 256 x 256 raster.
-        points: how many points they are shares of.
+        pck: The share of points nearer than 0.2 times the square root of the mask's area.
+        within_3px: The share of points nearer than 3 pixels.
+        within: The shares nearer than 1, 2, 4, 8 and 16 pixels of TAP-Vid's 256 x 256 raster.
+        points: How many points they are shares of.
     """
 
     pck: Float64[np.ndarray, "*q"]
@@ -77,17 +77,17 @@ def count_badja(
     """Counts which joints of one video are found, joint by joint.
 
     Args:
-        pred_tracks: predicted (x, y) on every frame, in pixels of the raster that the scores are to be of.
-        gt_tracks: annotated (x, y) in the same raster; not read where `visible` is False.
-        visible: where a joint is annotated, and as visible. False on frames that nobody annotated.
-        mask_areas: pixels of the animal's mask on every frame, in the same raster. On a frame without a mask no
+        pred_tracks: Predicted (x, y) on every frame, in pixels of the raster that the scores are to be of.
+        gt_tracks: Annotated (x, y) in the same raster; not read where `visible` is False.
+        visible: Where a joint is annotated, and as visible. False on frames that nobody annotated.
+        mask_areas: Pixels of the animal's mask on every frame, in the same raster. On a frame without a mask no
             joint is right.
-        query_frames: the frame on which each joint was given to the tracker.
+        query_frames: The frame on which each joint was given to the tracker.
         size: (width, height) of the raster, from which `within` is scaled.
-        counted: which frames count. `after`: those after the query's (DINO-Tracker, and PIPs' RAFT and DINO rows);
+        counted: Which frames count. `after`: those after the query's (DINO-Tracker, and PIPs' RAFT and DINO rows);
             `others`: those before it too; `all`: the query's own as well, which is right without any tracking (PIPs'
             own row).
-        fraction: of the square root of the area.
+        fraction: Of the square root of the area.
 
     Raises:
         ValueError: if the shapes do not belong together, a query lies outside the video, an area is negative or

@@ -26,8 +26,8 @@ class ConfusionMatrix:
     mIoUs is another number. To leave out anchor frames, whose truth was given, do not feed them.
 
     Args:
-        classes: how many classes there are; they are numbered from 0.
-        ignore: values of truth that are not scored. If None, everything out of range is ignored, as official
+        classes: How many classes there are; they are numbered from 0.
+        ignore: Values of truth that are not scored. If None, everything out of range is ignored, as official
             evaluators do. If given, any other value out of range is an error. A class in range may be ignored too:
             its row then stays empty, while predicting it where another class is true remains a mistake.
 
@@ -90,12 +90,12 @@ class SemanticScores:
     """Scores by class, in [0, 1], and their means.
 
     Attributes:
-        iou: true positives over the union of truth and prediction; NaN for a class in neither.
-        accuracy: the share of the class's true pixels that were found; NaN for a class that truth does not hold.
-        hits: pixels of the class predicted as the class.
-        pixels: true pixels of the class.
-        predicted: valid pixels predicted as the class.
-        unknown: valid pixels predicted as no class.
+        iou: True positives over the union of truth and prediction; NaN for a class in neither.
+        accuracy: The share of the class's true pixels that were found; NaN for a class that truth does not hold.
+        hits: Pixels of the class predicted as the class.
+        pixels: True pixels of the class.
+        predicted: Valid pixels predicted as the class.
+        unknown: Valid pixels predicted as no class.
     """
 
     iou: Float64[np.ndarray, " n"]

@@ -20,7 +20,7 @@ class Consistency:
     """The windows of one video, or with `+` of several.
 
     Attributes:
-        ratios: for every window length n, each window's share of steady pixels that are predicted steady, in order
+        ratios: For every window length n, each window's share of steady pixels that are predicted steady, in order
             of time; NaN for a window in which truth holds no steady pixel.
     """
 
@@ -62,9 +62,9 @@ class ConsistencyEvaluator:
     L - n + 1 windows of a video of L frames count.
 
     Args:
-        windows: the lengths n to measure, in frames.
+        windows: The lengths n to measure, in frames.
         mode: `official` or `strict`.
-        void: values of truth that stand for no class; mode `official` takes no heed of them.
+        void: Values of truth that stand for no class; mode `official` takes no heed of them.
 
     Raises:
         ValueError: if a window is shorter than a frame or the mode is unknown.
@@ -94,9 +94,9 @@ class ConsistencyEvaluator:
         """Adds the next frame.
 
         Args:
-            pred: predicted labels.
-            true: true labels.
-            anchor: whether truth was given to the method on this frame. Windows that hold such a frame are left out;
+            pred: Predicted labels.
+            true: True labels.
+            anchor: Whether truth was given to the method on this frame. Windows that hold such a frame are left out;
                 without any anchor the numbers are the published ones.
 
         Raises:

@@ -23,16 +23,16 @@ class MaskRules:
     """The rules of one evaluator; the defaults are those of DAVIS 2017 with given first masks.
 
     Attributes:
-        start: from where on an object is scored. "sequence": from the sequence's first scored frame. "object": from the
+        start: From where on an object is scored. "sequence": from the sequence's first scored frame. "object": from the
             frame after the first one on which the annotation has it; it is not scored before. "seen": from the first
             scored frame on which the annotation or the prediction has it, that frame included.
-        first: whether the first annotated frame is scored; with start "object" it never is.
-        last: whether the last annotated frame is scored.
+        first: Whether the first annotated frame is scored; with start "object" it never is.
+        last: Whether the last annotated frame is scored.
         void: "background", so that a prediction is wrong there, or "ignored": cleared from both maps first.
-        merged: whether everything that is not zero counts as one object, whose id is 1.
-        proposals: the highest id that a prediction may have if its ids are its own and are to be matched with the
+        merged: Whether everything that is not zero counts as one object, whose id is 1.
+        proposals: The highest id that a prediction may have if its ids are its own and are to be matched with the
             annotated objects; `None` if ids mean the same on both sides.
-        average: what counts once in the dataset's mean: "objects", "sequences", or "splits" (seen and unseen
+        average: What counts once in the dataset's mean: "objects", "sequences", or "splits" (seen and unseen
             categories, see `YouTubeVosSummary`).
     """
 
@@ -113,9 +113,9 @@ class SequenceEvaluator:
         """Starts a sequence.
 
         Args:
-            ids: the objects to score. `None` for object 1 if the rules merge all objects, and for all objects that
+            ids: The objects to score. `None` for object 1 if the rules merge all objects, and for all objects that
                 occur if their start is "object" or "seen".
-            rules: which frames and pixels count.
+            rules: Which frames and pixels count.
 
         Raises:
             ValueError: if ids are missing or other than the rules can have, or if the rules match proposals, which
@@ -149,9 +149,9 @@ class SequenceEvaluator:
         Ids not asked for are background.
 
         Args:
-            pred: predicted label map; its void pixels are background.
-            true: annotated label map; what its void pixels are, the rules say.
-            only: the objects that the dataset lists for this frame, as YouTube-VOS does; `None` for all.
+            pred: Predicted label map; its void pixels are background.
+            true: Annotated label map; what its void pixels are, the rules say.
+            only: The objects that the dataset lists for this frame, as YouTube-VOS does; `None` for all.
 
         Raises:
             ValueError: if the maps differ in size.
@@ -232,7 +232,7 @@ class DatasetSummary:
         """Returns the plain mean of mean, recall and decay; NaN if there is nothing to average.
 
         Args:
-            sequences: the objects of each sequence.
+            sequences: The objects of each sequence.
             average: "objects" for the mean over all objects of all sequences, each object counting once; "sequences"
                 for the mean over sequences of the mean over their objects, as DAVIS 2016 has it. A sequence without
                 objects does not count.
@@ -301,8 +301,8 @@ class YouTubeVosSummary:
         """Returns the summary of a dataset.
 
         Args:
-            videos: scores by video and object, from `SequenceEvaluator` with the rules "youtube-vos".
-            unseen: by video, the objects whose category is not among the training categories; a video that is not
+            videos: Scores by video and object, from `SequenceEvaluator` with the rules "youtube-vos".
+            unseen: By video, the objects whose category is not among the training categories; a video that is not
                 named has none.
 
         Raises:

@@ -97,12 +97,12 @@ def match_clusters(
 
     Args:
         overlaps: `count_overlaps` of every frame.
-        mode: how to match.
+        mode: How to match.
             `anchor-majority`: majority on the anchor frames; the only mode that reads no other truth, and VidSeg's.
             `hungarian-per-frame`: one-to-one, each frame by itself; blind to whether clusters stay the same in time.
             `hungarian-per-video`: one-to-one, one matching for the clip.
             `majority-per-video`: majority over the clip; an upper bound that many clusters always raise.
-        anchors: frames whose truth is given; used by `anchor-majority` alone.
+        anchors: Frames whose truth is given; used by `anchor-majority` alone.
 
     Raises:
         ValueError: if the mode is unknown, or an anchor is needed and there is none or it is not a frame.

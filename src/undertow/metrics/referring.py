@@ -23,7 +23,7 @@ class ReferringImageSummary:
     """What a table of RefCOCO prints.
 
     Attributes:
-        overall_iou: oIoU (also cIoU): sum of intersections over sum of unions, so that large objects count more; NaN
+        overall_iou: OIoU (also cIoU): sum of intersections over sum of unions, so that large objects count more; NaN
             if all masks were empty.
         mean_iou: mIoU (also gIoU): mean IoU of the expressions.
         precision: P@X: share of expressions of an IoU of at least X, by X.

@@ -32,9 +32,9 @@ def region_similarity(
     """Returns the Jaccard index, intersection over union, of one object's masks; 1 if both are empty.
 
     Args:
-        pred: where the prediction has the object; any non-zero value counts.
-        true: where the annotation has it.
-        void: pixels to leave out of both. DAVIS scores given-mask (semi-supervised) tracking without it.
+        pred: Where the prediction has the object; any non-zero value counts.
+        true: Where the annotation has it.
+        void: Pixels to leave out of both. DAVIS scores given-mask (semi-supervised) tracking without it.
 
     Raises:
         ValueError: if the masks differ in size.
@@ -87,10 +87,10 @@ def contour_accuracy(
     either side the score is 1, on one side only 0.
 
     Args:
-        pred: where the prediction has the object; any non-zero value counts.
-        true: where the annotation has it.
-        void: pixels cleared from both masks before their outlines are drawn.
-        bound: the tolerance, see `contour_radius`.
+        pred: Where the prediction has the object; any non-zero value counts.
+        true: Where the annotation has it.
+        void: Pixels cleared from both masks before their outlines are drawn.
+        bound: The tolerance, see `contour_radius`.
 
     Raises:
         ValueError: if the masks differ in size.
@@ -148,10 +148,10 @@ def score_objects(
     """Returns (J, F) by object id, each in [0, 1] and equal to `region_similarity` and `contour_accuracy` of its masks.
 
     Args:
-        pred: predicted label map.
-        true: annotated label map.
-        ids: the objects; every other value of either map, void too, is background to them.
-        bound: the tolerance of F, see `contour_radius`.
+        pred: Predicted label map.
+        true: Annotated label map.
+        ids: The objects; every other value of either map, void too, is background to them.
+        bound: The tolerance of F, see `contour_radius`.
 
     Raises:
         ValueError: if the maps differ in size.
@@ -182,11 +182,11 @@ def score_pairs(
     """Returns J and F of every predicted object against every annotated one, as evaluation without given ids needs.
 
     Args:
-        pred: predicted label map.
-        true: annotated label map.
-        proposals: ids in `pred`.
-        ids: ids in `true`.
-        bound: the tolerance of F, see `contour_radius`.
+        pred: Predicted label map.
+        true: Annotated label map.
+        proposals: Ids in `pred`.
+        ids: Ids in `true`.
+        bound: The tolerance of F, see `contour_radius`.
 
     Raises:
         ValueError: if the maps differ in size.

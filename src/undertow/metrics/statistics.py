@@ -58,9 +58,9 @@ def paired_bootstrap(
     """Returns the mean difference and the ends of its 95 % interval, found by resampling the pairs.
 
     Args:
-        differences: one method's score minus another's, one value per independent unit (a sequence).
-        samples: how many times to resample.
-        seed: of the resampling; the same seed gives the same interval.
+        differences: One method's score minus another's, one value per independent unit (a sequence).
+        samples: How many times to resample.
+        seed: Of the resampling; the same seed gives the same interval.
 
     Raises:
         ValueError: if there is no difference to resample.

@@ -27,8 +27,8 @@ class Queries:
     Attributes:
         points: (t, y, x) of every query, TAP-Vid's order.
         tracks: (x, y) of the queried point on every frame.
-        occluded: where it is hidden.
-        source: which of the given tracks each query was taken from.
+        occluded: Where it is hidden.
+        source: Which of the given tracks each query was taken from.
     """
 
     points: Float64[np.ndarray, "q 3"]
@@ -94,9 +94,9 @@ class VideoAverages:
     """What a leaderboard prints of a dataset of videos.
 
     Attributes:
-        values: the mean of every value over the videos, by name.
-        videos: how many videos they are the mean of.
-        left_out: videos in which nothing could be scored, told by a value that is NaN.
+        values: The mean of every value over the videos, by name.
+        videos: How many videos they are the mean of.
+        left_out: Videos in which nothing could be scored, told by a value that is NaN.
     """
 
     values: dict[str, float]
@@ -108,7 +108,7 @@ class VideoAverages:
         """Returns the plain mean over videos, each counting once however many points it has.
 
         Args:
-            videos: the `named()` values of every video. One with a NaN among them counts in no mean: a ratio of
+            videos: The `named()` values of every video. One with a NaN among them counts in no mean: a ratio of
                 nothing says that no evaluated point was visible, and what is left of its values says little.
         """
         found = list(videos)
@@ -150,9 +150,9 @@ class TapVidScores:
 
     Attributes:
         occlusion_accuracy: OA, how often the predicted flag is the true one.
-        within: for every threshold, the share of visible points predicted nearer than it, whether or not they were
+        within: For every threshold, the share of visible points predicted nearer than it, whether or not they were
             also predicted visible.
-        jaccard: for every threshold, true positives over (truly visible points plus false positives).
+        jaccard: For every threshold, true positives over (truly visible points plus false positives).
     """
 
     occlusion_accuracy: Float64[np.ndarray, "*q"]
@@ -183,12 +183,12 @@ class TapVidCounts:
     """What a video's scores are ratios of, by track.
 
     Attributes:
-        evaluated: evaluated frames.
-        visible: those on which the point is truly visible.
-        agreed: those on which the predicted flag is the true one.
-        within: visible ones nearer than each threshold.
-        true_positives: of these, the ones predicted visible.
-        false_positives: those predicted visible while the point is hidden or too far.
+        evaluated: Evaluated frames.
+        visible: Those on which the point is truly visible.
+        agreed: Those on which the predicted flag is the true one.
+        within: Visible ones nearer than each threshold.
+        true_positives: Of these, the ones predicted visible.
+        false_positives: Those predicted visible while the point is hidden or too far.
     """
 
     evaluated: Int64[np.ndarray, " q"]
@@ -258,11 +258,11 @@ def tapvid_metrics(
 
     Args:
         query_points: (t, y, x), of which only t is read.
-        gt_occluded: where a point is truly hidden.
-        gt_tracks: true (x, y) in pixels of the 256 x 256 raster; not read where hidden.
-        pred_occluded: where it is predicted to be hidden. All False for a method that does not say.
-        pred_tracks: predicted (x, y) in the same raster. A prediction that is NaN is far from everything.
-        mode: which frames count. `first`: those after the query's. `strided`: all but the query's. `queries-at-0`:
+        gt_occluded: Where a point is truly hidden.
+        gt_tracks: True (x, y) in pixels of the 256 x 256 raster; not read where hidden.
+        pred_occluded: Where it is predicted to be hidden. All False for a method that does not say.
+        pred_tracks: Predicted (x, y) in the same raster. A prediction that is NaN is far from everything.
+        mode: Which frames count. `first`: those after the query's. `strided`: all but the query's. `queries-at-0`:
             as `first`, of the queries on frame 0 alone, as DiffTrack is published; not the benchmark's protocol.
 
     Raises:

@@ -24,8 +24,8 @@ class ProposalEvaluator:
         """Starts a sequence.
 
         Args:
-            ids: the annotated objects; the official evaluator has `davis_ids` of the first frame.
-            rules: which frames and pixels count, and the highest id a proposal may have.
+            ids: The annotated objects; the official evaluator has `davis_ids` of the first frame.
+            rules: Which frames and pixels count, and the highest id a proposal may have.
 
         Raises:
             ValueError: if the rules do not match proposals.

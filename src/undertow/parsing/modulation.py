@@ -37,8 +37,8 @@ def push_direction(transformer: Any, sites: Sequence[Site]) -> Float[Tensor, "c"
     second, so that both together count 2 - α times.
 
     Args:
-        transformer: of an image or a video UNet of diffusers.
-        sites: its attentions that are pushed.
+        transformer: Of an image or a video UNet of diffusers.
+        sites: Its attentions that are pushed.
     """
     rows = transformer.proj_out.weight.float().flatten(1).sum(1)
     share = rows.new_tensor(float(any(site.kind != "temporal" for site in sites)))
@@ -64,8 +64,8 @@ def present(masks: Bool[Tensor, "m f gh gw"], clip: int = 1) -> Int[Tensor, "p 2
     in or out together.
 
     Args:
-        masks: where each label is, by frame.
-        clip: frames that the model sees together.
+        masks: Where each label is, by frame.
+        clip: Frames that the model sees together.
     """
     pairs = masks.flatten(2).any(2)
     if clip > 1:

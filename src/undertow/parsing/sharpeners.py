@@ -39,9 +39,9 @@ def blur(maps: Float[Tensor, "*n h w"], size: int = 5, sigma: float = 3.0) -> Fl
     """Returns the maps under a Gaussian of `size` by `size` pixels; borders are mirrored.
 
     Args:
-        maps: any number of them.
-        size: odd; 1 leaves them as they are.
-        sigma: standard deviation in pixels.
+        maps: Any number of them.
+        size: Odd; 1 leaves them as they are.
+        sigma: Standard deviation in pixels.
     """
     radius = min(size // 2, maps.shape[-1] - 1, maps.shape[-2] - 1)
     if radius < 1:

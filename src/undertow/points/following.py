@@ -38,9 +38,9 @@ def cover(frames: Sequence[int], anchor: int, size: int, plan: Cover = "minimal"
     """Returns chunks of at most `size` frames, each with `anchor` first, that together hold every frame.
 
     Args:
-        frames: frame numbers, in order, the anchor among them.
-        anchor: the frame that every chunk begins with.
-        size: most frames in a chunk, 2 or more.
+        frames: Frame numbers, in order, the anchor among them.
+        anchor: The frame that every chunk begins with.
+        size: Most frames in a chunk, 2 or more.
         plan: "minimal" for ⌈(T - 1) / (size - 1)⌉ chunks of every n-th frame, "overlap" for DiffTrack's, whose frames
             are ⌊T / (size - 1)⌋ apart and which begin one frame later each, "consecutive" for neighbours.
     """
@@ -119,9 +119,9 @@ def peaks(costs: Float[Tensor, "n s"], grid: tuple[int, int], count: int) -> Int
     """Returns the best `count` cells of each row that no neighbour exceeds, best first; the best cell is the first.
 
     Args:
-        costs: the larger the better, from 0 to 1.
+        costs: The larger the better, from 0 to 1.
         grid: (height, width) in cells.
-        count: how many; where there are fewer peaks, cells beside them fill up.
+        count: How many; where there are fewer peaks, cells beside them fill up.
     """
     maps = costs.reshape(len(costs), 1, *grid)
     top = functional.max_pool2d(maps, 3, 1, 1)
@@ -139,10 +139,10 @@ def best_path(
     """Returns which candidate of each frame lies on the best path.
 
     Args:
-        start: where each point begins, in cells.
-        places: candidates of the frames in the order of the walk.
-        scores: how good each is, as a logarithm.
-        weight: cost of a jump by one token.
+        start: Where each point begins, in cells.
+        places: Candidates of the frames in the order of the walk.
+        scores: How good each is, as a logarithm.
+        weight: Cost of a jump by one token.
     """
     if not places:
         return []
@@ -169,8 +169,8 @@ class Step:
 
     Attributes:
         places: (x, y) in cells; the centre of the first cell is (0, 0).
-        scores: logarithm of each place's cost.
-        evidence: what visibility is judged by.
+        scores: Logarithm of each place's cost.
+        evidence: What visibility is judged by.
     """
 
     places: Float[Tensor, "n k 2"]
@@ -187,10 +187,10 @@ def step(
     """Returns where points may be in another frame.
 
     Args:
-        pairs: features of the points' own frame and of the frame searched; costs are averaged over several pairs.
-        places: of the points in their own frame, in cells.
-        settings: of the run.
-        recent: the same of the frame before: pairs, places there, and which points could be seen there. Where they
+        pairs: Features of the points' own frame and of the frame searched; costs are averaged over several pairs.
+        places: Of the points in their own frame, in cells.
+        settings: Of the run.
+        recent: The same of the frame before: pairs, places there, and which points could be seen there. Where they
             could, costs are the weighted geometric mean of both.
     """
     near, shares = _consulted(places, settings)

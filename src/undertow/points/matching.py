@@ -18,13 +18,13 @@ def decode(
     """Returns the place (x, y) in cells where each row is best; the centre of the first cell is (0, 0).
 
     Args:
-        costs: the larger the better, none negative.
+        costs: The larger the better, none negative.
         grid: (height, width) in cells.
         decoding: "token" is the best cell's centre; "window" the mean over the cells within `radius` of it (a square),
             weighted by the costs to the power of `power`; "parabola" the top of the parabolas through the logarithms of
             the best cell and its neighbours, in x and in y.
-        radius: of the window.
-        power: of its weights.
+        radius: Of the window.
+        power: Of its weights.
     """
     best = costs.argmax(-1)
     return refine(costs, best, grid, decoding, radius, power)
@@ -85,7 +85,7 @@ def interpolate(
     """Returns descriptors at places between cell centres, bilinear; beyond the outermost centres they are constant.
 
     Args:
-        descriptors: of the cells, row-major.
+        descriptors: Of the cells, row-major.
         grid: (height, width) in cells.
         places: (x, y) in cells; the centre of cell (row 0, column 0) is (0, 0).
     """
@@ -110,9 +110,9 @@ def forward_rows(
     """Returns the head-mean of each point's softmax over the tokens of a frame.
 
     Args:
-        descriptors: queries of the points, in their own frame.
-        keys: of the frame that is searched.
-        scale: logits are q·k times this.
+        descriptors: Queries of the points, in their own frame.
+        keys: Of the frame that is searched.
+        scale: Logits are q·k times this.
     """
     rows = []
     step = max(1, BLOCK // (keys.shape[0] * keys.shape[1]))
@@ -129,9 +129,9 @@ def log_denominators(
     """Returns the log-sum-exp of every query's logits over all keys, block by block of queries.
 
     Args:
-        queries: of the frame that is searched.
-        keys: of the points' own frame.
-        scale: logits are q·k times this.
+        queries: Of the frame that is searched.
+        keys: Of the points' own frame.
+        scale: Logits are q·k times this.
     """
     step = max(1, BLOCK // (keys.shape[0] * keys.shape[1]))
     keys = keys.float().mT
@@ -148,10 +148,10 @@ def backward_rows(
     """Returns the head-mean of how much of each token's softmax over the points' own frame falls on each point.
 
     Args:
-        descriptors: keys of the points, in their own frame.
-        queries: of the frame that is searched.
-        denominators: of these queries, see `log_denominators`.
-        scale: logits are q·k times this.
+        descriptors: Keys of the points, in their own frame.
+        queries: Of the frame that is searched.
+        denominators: Of these queries, see `log_denominators`.
+        scale: Logits are q·k times this.
     """
     rows = []
     step = max(1, BLOCK // (queries.shape[0] * queries.shape[1]))
@@ -166,8 +166,8 @@ class Evidence:
     """What is known of matches.
 
     Attributes:
-        mass: share of the forward softmax in the 3 x 3 tokens round the place found.
-        gap: distance, in tokens, between the point and where matching back from the place found ends.
+        mass: Share of the forward softmax in the 3 x 3 tokens round the place found.
+        gap: Distance, in tokens, between the point and where matching back from the place found ends.
     """
 
     mass: Float[Tensor, "n k"]
@@ -181,9 +181,9 @@ class VisibilityModel:
     The defaults were fitted on validation worlds alone, by `benchmarks/quality/calibrate_points.py`.
 
     Attributes:
-        bias: log-odds where both terms are zero.
-        mass: weight of the logarithm of the mass.
-        gap: weight of log(1 + gap).
+        bias: Log-odds where both terms are zero.
+        mass: Weight of the logarithm of the mass.
+        gap: Weight of log(1 + gap).
     """
 
     bias: float = 2.09

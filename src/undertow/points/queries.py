@@ -36,9 +36,9 @@ def check_points(
     Args:
         points: (t, x, y), or (x, y) for points of frame `first`.
         size: (height, width) of the video.
-        length: number of its frames.
-        first: frame of points that name none.
-        source: what they are, for messages.
+        length: Number of its frames.
+        first: Frame of points that name none.
+        source: What they are, for messages.
 
     Raises:
         CueError: if there are none, or one is not a number, outside the frame or on a frame that is not there.
@@ -88,9 +88,9 @@ def mask_points(labels: LabelMap, spacing: float | None = None, frame: int = 0) 
     """Returns points on the objects of a label map, on a square lattice; an object that it misses gets one of its own.
 
     Args:
-        labels: of the frame; 0 is background.
-        spacing: of the lattice in pixels; without it, so that the objects get about 100 points together.
-        frame: its number.
+        labels: Of the frame; 0 is background.
+        spacing: Of the lattice in pixels; without it, so that the objects get about 100 points together.
+        frame: Its number.
 
     Raises:
         CueError: if no object is painted.

@@ -106,14 +106,14 @@ class PointPreset:
     """A way to match: the options it fixes, which explicit settings may still replace.
 
     Attributes:
-        name: what users call it.
-        about: one sentence.
-        settings: the options.
-        convention: whether token (i, j) stands for the "centre" of its cell, or for its top-left "corner" as in
+        name: What users call it.
+        about: One sentence.
+        settings: The options.
+        convention: Whether token (i, j) stands for the "centre" of its cell, or for its top-left "corner" as in
             DiffTrack's code.
-        scale: what logits are divided by, beside the temperature: the root of the "head dim" as in attention, or of the
+        scale: What logits are divided by, beside the temperature: the root of the "head dim" as in attention, or of the
             number of "heads" as in DiffTrack's tracking code; nothing for other sources than attention.
-        squashed: whether frames of a video transformer are shown at the size that its numbers were published for,
+        squashed: Whether frames of a video transformer are shown at the size that its numbers were published for,
             whatever their shape, unless another is asked for.
     """
 

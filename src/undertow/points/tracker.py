@@ -45,14 +45,14 @@ def track_points(
     """Returns where points are on every frame of a video, before and after the frame they are given on.
 
     Args:
-        video: a video, a clip of one, or anything `Video` opens.
+        video: A video, a clip of one, or anything `Video` opens.
         points: (q, 2) as x, y in pixels on frame `frame`, or (q, 3) as frame, x, y.
-        grid: instead, so many points across and down, spread evenly over frame `frame`.
-        mask: instead, about 100 points on the objects of a label map of frame `frame`.
-        frame: frame of points that name none, counted from the first one tracked.
-        model: a loaded backbone, or the name or folder of one.
-        settings: options; defaults come from the model's card.
-        progress: told of every frame observed and followed.
+        grid: Instead, so many points across and down, spread evenly over frame `frame`.
+        mask: Instead, about 100 points on the objects of a label map of frame `frame`.
+        frame: Frame of points that name none, counted from the first one tracked.
+        model: A loaded backbone, or the name or folder of one.
+        settings: Options; defaults come from the model's card.
+        progress: Notified of every frame observed and followed.
 
     Returns:
         Tracks with `tracks` (q, t, 2) in pixels x, y, `visibility` (q, t), `confidence` (q, t) and the `queries`.
@@ -86,9 +86,9 @@ class PointTracker:
     Memory is bounded whatever the length: features that no longer fit go to files.
 
     Attributes:
-        backbone: the model.
-        forwards: how many times the network has run.
-        visibility: what makes a confidence of evidence.
+        backbone: The model.
+        forwards: How many times the network has run.
+        visibility: What makes a confidence of evidence.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class PointTracker:
         """Loads the model, if it is not loaded.
 
         Args:
-            model: a loaded backbone, or the name or folder of one.
-            settings: options.
-            folder: where features are written as they come, and found again; else only what exceeds `memory` is.
-            memory: most bytes of features kept in memory.
+            model: A loaded backbone, or the name or folder of one.
+            settings: Options.
+            folder: Where features are written as they come, and found again; else only what exceeds `memory` is.
+            memory: Most bytes of features kept in memory.
         """
         self.backbone = backbones.load(model, sites="points") if isinstance(model, str | Path) else model
         self.settings = settings or PointSettings()
@@ -153,11 +153,11 @@ class PointTracker:
         """Shows the network every frame of a video, each encoded once.
 
         Args:
-            video: a video that can be read again or a stream, which is read to its end.
-            anchors: frames that a video model's chunks are to begin with; others are added when they are needed. Image
+            video: A video that can be read again or a stream, which is read to its end.
+            anchors: Frames that a video model's chunks are to begin with; others are added when they are needed. Image
                 models have none.
-            frames: its frames, if they are not to be read from the video.
-            progress: told of every frame.
+            frames: Its frames, if they are not to be read from the video.
+            progress: Notified of every frame.
 
         Raises:
             VideoError: if there is no frame, or they differ in size.

@@ -19,8 +19,8 @@ class Tracks:
 
     Attributes:
         tracks: (x, y) in pixels of the video; the centre of the top-left pixel is (0.5, 0.5).
-        visibility: whether each point can be seen there.
-        confidence: how sure the method is, in [0, 1]; `None` if it does not say.
+        visibility: Whether each point can be seen there.
+        confidence: How sure the method is, in [0, 1]; `None` if it does not say.
         queries: (t, x, y) of every point as it was asked for, the frame counted among those tracked; `None` if it is
             known elsewhere.
     """
@@ -73,9 +73,9 @@ def read_tracks(path: Path, count: int, length: int) -> Tracks:
     """Returns the tracks in an .npz file, whose headers are looked at before anything large is read.
 
     Args:
-        path: a file with `tracks` (q, t, 2) and `visibility` (q, t), and perhaps `confidence` (q, t).
-        count: how many points q were asked for.
-        length: how many frames t there are.
+        path: A file with `tracks` (q, t, 2) and `visibility` (q, t), and perhaps `confidence` (q, t).
+        count: How many points q were asked for.
+        length: How many frames t there are.
 
     Raises:
         SettingsError: naming the file, if it is missing, damaged, incomplete or of another shape.

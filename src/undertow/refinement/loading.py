@@ -19,17 +19,17 @@ class SegmenterCard:
     """What is known of one segmenter before any weight is read.
 
     Attributes:
-        name: what users call it.
+        name: What users call it.
         hub_ids: Hugging Face repositories that hold it, best first, each OWNER/NAME or, pinned, OWNER/NAME@COMMIT;
             empty if it ships with the package.
-        family: which of transformers' classes runs it.
-        licence: of the weights.
-        parameters: number of them, in millions.
-        revision: commit, branch or tag of the repositories that are not pinned; `None` for the newest.
-        sha256: digest of weight files by name. If one is listed, no other weights are ever loaded.
-        settings: how refinement prompts it.
-        embedded: folder of this package that holds the weights; empty if they are not shipped.
-        notes: anything else worth printing.
+        family: Which of transformers' classes runs it.
+        licence: Of the weights.
+        parameters: Number of them, in millions.
+        revision: Commit, branch or tag of the repositories that are not pinned; `None` for the newest.
+        sha256: Digest of weight files by name. If one is listed, no other weights are ever loaded.
+        settings: How refinement prompts it.
+        embedded: Folder of this package that holds the weights; empty if they are not shipped.
+        notes: Anything else worth printing.
     """
 
     name: str
@@ -121,14 +121,14 @@ def load_segmenter(
     """Returns a running segmenter.
 
     Args:
-        model: the name of a card (`sam-vit-h`, `sam2.1-tiny`, ...); a local folder with config.json and
+        model: The name of a card (`sam-vit-h`, `sam2.1-tiny`, ...); a local folder with config.json and
             model.safetensors, as transformers writes it; or NAME=FOLDER, which says that the folder holds the model
             called NAME, so that its digests are checked.
-        device: where to run; `None` or "auto" for the best there is.
-        dtype: number type of the weights. float32 by default: masks are thresholded, and edges move in bfloat16.
+        device: Where to run; `None` or "auto" for the best there is.
+        dtype: Number type of the weights. float32 by default: masks are thresholded, and edges move in bfloat16.
         cache: Hugging Face cache folder; `None` for the user's.
-        offline: whether to leave the network alone; `None` follows HF_HUB_OFFLINE.
-        endpoint: address of the hub; `None` for the user's (HF_ENDPOINT).
+        offline: Whether to leave the network alone; `None` follows HF_HUB_OFFLINE.
+        endpoint: Address of the hub; `None` for the user's (HF_ENDPOINT).
 
     Raises:
         WeightsUnavailable: if the weights are absent, incomplete, damaged, or not those that the card pins.
@@ -161,7 +161,7 @@ def refinement_settings(model: str | Path) -> SamSettings:
     """Returns how refinement prompts a segmenter, by its card; as the paper does where nothing else is known.
 
     Args:
-        model: what `load_segmenter` takes.
+        model: What `load_segmenter` takes.
 
     Raises:
         SettingsError: if no segmenter has the name.
@@ -174,7 +174,7 @@ def segmenter_at_hand(model: str | Path) -> bool:
     """Returns whether the weights of a segmenter are on this machine, without reading or downloading any.
 
     Args:
-        model: what `load_segmenter` takes.
+        model: What `load_segmenter` takes.
 
     Raises:
         SettingsError: if no segmenter has the name.

@@ -40,9 +40,9 @@ def segment(segmenter: Segmenter, image: UInt8[np.ndarray, "h w 3"], cues: Seque
     mask the segmenter scores highest.
 
     Args:
-        segmenter: such as `load_segmenter("sam-vit-b")` returns.
+        segmenter: Such as `load_segmenter("sam-vit-b")` returns.
         image: RGB frame.
-        cues: one for each object.
+        cues: One for each object.
 
     Raises:
         CueError: if a cue is empty, is outside the frame, holds numbers that are none, repeats an object, or if the
@@ -130,7 +130,7 @@ def segment_grabcut(image: UInt8[np.ndarray, "h w 3"], cues: Sequence[ObjectCue]
 
     Args:
         image: RGB frame.
-        cues: one for each object.
+        cues: One for each object.
 
     Raises:
         CueError: if a cue is of no use (see `check_cues`), or nothing is found there.

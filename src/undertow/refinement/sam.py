@@ -31,9 +31,9 @@ class SoftFrame:
     """A frame with what propagation made of it.
 
     Attributes:
-        index: absolute number of the frame, by which points are drawn.
+        index: Absolute number of the frame, by which points are drawn.
         image: RGB.
-        soft: soft masks in [0, 1], background first, then the objects, at any resolution.
+        soft: Soft masks in [0, 1], background first, then the objects, at any resolution.
     """
 
     index: int
@@ -46,11 +46,11 @@ class Refined:
     """A refined frame.
 
     Attributes:
-        index: number of the frame.
-        labels: label map at the size of the frame.
-        logits: per object, on the segmenter's mask cells; positive inside.
-        scores: per object id, the soft overlap of the mask that won; 0 for an object that is nowhere.
-        kept: ids of objects whose propagated mask was kept.
+        index: Number of the frame.
+        labels: Label map at the size of the frame.
+        logits: Per object, on the segmenter's mask cells; positive inside.
+        scores: Per object id, the soft overlap of the mask that won; 0 for an object that is nowhere.
+        kept: Ids of objects whose propagated mask was kept.
     """
 
     index: int
@@ -64,8 +64,8 @@ class SamRefiner:
     """Refines soft masks with a segmenter.
 
     Args:
-        segmenter: such as `load_segmenter("sam-vit-b")` returns.
-        settings: options.
+        segmenter: Such as `load_segmenter("sam-vit-b")` returns.
+        settings: Options.
     """
 
     def __init__(self, segmenter: Segmenter, settings: SamSettings | None = None):
@@ -78,8 +78,8 @@ class SamRefiner:
         A frame's answer depends on the frame, its soft masks and the settings alone; batches only save time.
 
         Args:
-            frames: of one size, in any order.
-            ids: object id of each soft mask after the background.
+            frames: Of one size, in any order.
+            ids: Object id of each soft mask after the background.
 
         Raises:
             MaskError: if a frame does not have a soft mask for the background and for each object.
@@ -129,11 +129,11 @@ def draw_points(
     A cell of the mask is drawn by its value, and a place in it uniformly.
 
     Args:
-        soft: mask of one object on the frame's cells, somewhere positive.
-        fit: of the frame.
-        prompts: number of prompts.
-        points: number of points of each.
-        random: where the draws come from.
+        soft: Mask of one object on the frame's cells, somewhere positive.
+        fit: Of the frame.
+        prompts: Number of prompts.
+        points: Number of points of each.
+        random: Where the draws come from.
     """
     chances = soft.double().clamp(min=0).flatten().numpy()
     cells = random.choice(len(chances), size=(prompts, points), p=chances / chances.sum())
@@ -159,7 +159,7 @@ def propagated_logits(soft: Float[Tensor, "m h w"]) -> Float[Tensor, "n h w"]:
     """Returns logits that say what soft masks say: positive exactly where an object beats background and all others.
 
     Args:
-        soft: masks in [0, 1], background first.
+        soft: Masks in [0, 1], background first.
     """
     logs = soft.clamp(min=0).log().clamp(min=_NOWHERE)
     logits = torch.empty_like(logs[1:])

@@ -39,8 +39,8 @@ class Fit:
     Attributes:
         size: (height, width) of the frame in pixels.
         inner: (height, width) that it has in the input, at the input's top left.
-        side: of the input in pixels; the rest is padding.
-        cells: of the mask grid along each side of the input.
+        side: Of the input in pixels; the rest is padding.
+        cells: Of the mask grid along each side of the input.
     """
 
     size: tuple[int, int]
@@ -114,8 +114,8 @@ class Prediction:
     """The masks that answer some prompts.
 
     Attributes:
-        logits: per prompt one mask, or three where several were asked for, on the frame's mask cells; positive inside.
-        scores: the overlap with the true mask that the model expects of each.
+        logits: Per prompt one mask, or three where several were asked for, on the frame's mask cells; positive inside.
+        scores: The overlap with the true mask that the model expects of each.
     """
 
     logits: Float[Tensor, "p m grid_h grid_w"]
@@ -147,12 +147,12 @@ class Segmenter(Protocol):
         """Returns the answers to `p` prompts about one frame, in one batch.
 
         Args:
-            embedding: of the frame.
-            points: places (x, y) in the frame's pixels.
-            labels: of the points: 1 for inside the object, 0 for outside; all inside if left out.
+            embedding: Of the frame.
+            points: Places (x, y) in the frame's pixels.
+            labels: Of the points: 1 for inside the object, 0 for outside; all inside if left out.
             boxes: (x0, y0, x1, y1) in the frame's pixels.
-            masks: logits on the frame's mask cells, such as those of an earlier answer.
-            multimask: whether to answer with three masks, for prompts that may mean several things.
+            masks: Logits on the frame's mask cells, such as those of an earlier answer.
+            multimask: Whether to answer with three masks, for prompts that may mean several things.
         """
 
 
@@ -160,8 +160,8 @@ class TransformersSegmenter:
     """What SAM and SAM 2 have in common; each says how frames lie in its input and where its features are.
 
     Args:
-        model: the network, frozen and run as it is.
-        name: what users call it.
+        model: The network, frozen and run as it is.
+        name: What users call it.
     """
 
     def __init__(self, model: "SamModel | Sam2Model", name: str = ""):

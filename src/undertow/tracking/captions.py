@@ -31,9 +31,9 @@ def object_alone(
     """Returns an object cut out of its frame with a margin, black around it.
 
     Args:
-        image: the frame.
-        mask: where the object is.
-        margin: of the longer side of its box, on each side; less where the frame ends.
+        image: The frame.
+        mask: Where the object is.
+        margin: Of the longer side of its box, on each side; less where the frame ends.
 
     Raises:
         CueError: if the mask is empty.
@@ -50,8 +50,8 @@ class Captioner:
     """A BLIP-2 that says in a sentence what an object is.
 
     Args:
-        model: the network.
-        tokenizer: of its language model.
+        model: The network.
+        tokenizer: Of its language model.
     """
 
     def __init__(self, model: Blip2ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast):
@@ -105,10 +105,10 @@ def load_captioner(
     """Returns a captioner from a folder with the files of a BLIP-2 model, as transformers writes them.
 
     Args:
-        folder: with config.json, model.safetensors (or its shards) and tokenizer.json; for example a download of
+        folder: With config.json, model.safetensors (or its shards) and tokenizer.json; for example a download of
             Salesforce/blip2-opt-2.7b. Nothing is downloaded.
-        device: where to run; `None` or "auto" for the best there is.
-        dtype: number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
+        device: Where to run; `None` or "auto" for the best there is.
+        dtype: Number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
 
     Raises:
         WeightsUnavailable: if a file is missing or damaged, or the model is no BLIP-2.

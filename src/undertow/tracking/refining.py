@@ -97,10 +97,10 @@ def make_refiner(
     """Returns the refiner called "guided", "crf" or "sam", with its default settings; `None` for "none".
 
     Args:
-        name: which.
-        segmenter: for "sam", a name or folder that `undertow.refinement.load_segmenter` takes.
-        device: where the segmenter runs.
-        feed_back: for "sam", whether the tracker goes on from refined masks. How else it is prompted, its card says.
+        name: Which.
+        segmenter: For "sam", a name or folder that `undertow.refinement.load_segmenter` takes.
+        device: Where the segmenter runs.
+        feed_back: For "sam", whether the tracker goes on from refined masks. How else it is prompted, its card says.
 
     Raises:
         SettingsError: if there is no such refiner or segmenter.
@@ -124,10 +124,10 @@ def refined(
     """Yields the results of frames with refined label maps, areas as they are then, and all other scores as they were.
 
     Args:
-        frames: each frame with its soft masks, and what propagation made of it.
-        given: label maps that were given, by frame number: the objects they name are not refined there.
-        ids: objects of the soft masks after the background.
-        refiner: what refines.
+        frames: Each frame with its soft masks, and what propagation made of it.
+        given: Label maps that were given, by frame number: the objects they name are not refined there.
+        ids: Objects of the soft masks after the background.
+        refiner: What refines.
     """
     maps = refiner([frame for frame, _ in frames], ids)
     for (frame, result), labels in zip(frames, maps, strict=True):

@@ -27,11 +27,11 @@ class WordSettings:
     """How a word becomes a mask.
 
     Attributes:
-        sentence: what the model is told; {} stands for the word.
-        timestep: told to the network for the cross-attention; `None` for the card's.
-        rounds: how often self-attention carries the map on.
-        temperature: of that self-attention; `None` for the one that masks are tracked with.
-        least: a map whose highest value is below this many times its mean has found nothing.
+        sentence: What the model is told; {} stands for the word.
+        timestep: Told to the network for the cross-attention; `None` for the card's.
+        rounds: How often self-attention carries the map on.
+        temperature: Of that self-attention; `None` for the one that masks are tracked with.
+        least: A map whose highest value is below this many times its mean has found nothing.
     """
 
     sentence: str = "a {}."
@@ -57,11 +57,11 @@ def word_mask(
     """Returns a label map (h, w) in which 1 is what a word names.
 
     Args:
-        backbone: an image model with a text encoder.
+        backbone: An image model with a text encoder.
         image: RGB frame.
-        word: a word, or a few, such as "disc" or "red disc".
-        settings: tracking options, for size and noise.
-        how: how a word becomes a mask.
+        word: A word, or a few, such as "disc" or "red disc".
+        settings: Tracking options, for size and noise.
+        how: How a word becomes a mask.
 
     Raises:
         CueError: if the word is empty, is not read as such by the model, or nothing is found.

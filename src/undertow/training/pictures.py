@@ -150,8 +150,8 @@ class SegmentShard:
 
     Attributes:
         images: RGB.
-        objects: number of the object that each pixel shows, 0 for the background.
-        parts: number of the material that shows at each pixel of an object, from 1; 0 for the background.
+        objects: Number of the object that each pixel shows, 0 for the background.
+        parts: Number of the material that shows at each pixel of an object, from 1; 0 for the background.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]

@@ -45,9 +45,9 @@ class Batch:
     """Crops with their targets.
 
     Attributes:
-        pixels: normalised pictures, zero where they are padded.
-        masks: what is asked for, `targets` masks for each picture, at half the size of the picture.
-        whole: whether a target is a whole object rather than a part.
+        pixels: Normalised pictures, zero where they are padded.
+        masks: What is asked for, `targets` masks for each picture, at half the size of the picture.
+        whole: Whether a target is a whole object rather than a part.
     """
 
     pixels: Float[Tensor, "b 3 s s"]

@@ -68,10 +68,10 @@ def mask_losses(
     may answer what else the prompt could mean. The scores of all of them are held to the true overlap.
 
     Args:
-        logits: masks that answer each prompt.
-        scores: overlaps that the network expects.
-        targets: what was asked for.
-        balance: share, from 0 to 1, of the balanced cross-entropy, which counts four times, in the place of the focal
+        logits: Masks that answer each prompt.
+        scores: Overlaps that the network expects.
+        targets: What was asked for.
+        balance: Share, from 0 to 1, of the balanced cross-entropy, which counts four times, in the place of the focal
             loss. Without it a network that knows nothing yet learns first of all that masks are empty, since most
             pixels are outside, and takes long to come back from there.
     """
@@ -116,8 +116,8 @@ class Crop:
     """Embeddings of some crops, and the window of tokens that they stand for.
 
     Attributes:
-        features: embeddings.
-        positions: encoding of the places of their tokens.
+        features: Embeddings.
+        positions: Encoding of the places of their tokens.
         offset: (x, y) in input pixels of the crops' top left.
     """
 

@@ -27,14 +27,14 @@ class Clip:
     and nothing after the last frame of the clip is taken from it.
 
     Attributes:
-        video: the whole video.
-        start: number of the first frame.
-        end: number of the frame before which it ends, `None` for the end of the video.
-        every: how many numbers on the next frame is.
-        height: pixels down.
-        width: pixels across.
-        again: whether frames can be read a second time; see `Video`.
-        label: what the video is, for messages.
+        video: The whole video.
+        start: Number of the first frame.
+        end: Number of the frame before which it ends, `None` for the end of the video.
+        every: How many numbers on the next frame is.
+        height: Pixels down.
+        width: Pixels across.
+        again: Whether frames can be read a second time; see `Video`.
+        label: What the video is, for messages.
     """
 
     def __init__(self, video: Video, start: int = 0, end: int | None = None, every: int = 1):
@@ -184,9 +184,9 @@ def frame_number(text: str, video: Video, option: str) -> int:
     time be the end of the video: then the number is that of the frame after the last.
 
     Args:
-        text: what the user wrote.
-        video: the video; only asked where the text is a time.
-        option: the name of the option, for messages.
+        text: What the user wrote.
+        video: The video; only asked where the text is a time.
+        option: The name of the option, for messages.
 
     Raises:
         VideoError: if it is neither, or the video has no such time.

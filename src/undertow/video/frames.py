@@ -31,9 +31,9 @@ class Frame:
 
     Attributes:
         index: 0-based number in the order shown.
-        time: exact presentation time in seconds.
+        time: Exact presentation time in seconds.
         image: uint8 RGB (h, w, 3), the caller's own copy.
-        name: stem of files made from this frame: the source's stem for frame folders, else the index as 00000.
+        name: Stem of files made from this frame: the source's stem for frame folders, else the index as 00000.
     """
 
     index: int
@@ -66,8 +66,8 @@ def as_rgb(picture: Any, what: str) -> RGB:
     to invent a background, and colours (which are straight, not premultiplied, in PNG and WebM) are what was painted.
 
     Args:
-        picture: array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8, or a Pillow image.
-        what: what the picture is, for messages, such as "frame 3".
+        picture: Array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8, or a Pillow image.
+        what: What the picture is, for messages, such as "frame 3".
 
     Raises:
         VideoError: if it is something else.
@@ -143,7 +143,7 @@ class FramesDigest:
     instructions for that: a frame of 1920x1080 takes 5 ms, and 10 with BLAKE2b, the fastest of the others.
 
     Attributes:
-        count: how many frames have been seen.
+        count: How many frames have been seen.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ class Pipe:
     """What FFmpeg gets to see of a pipe: `read`, and no way back.
 
     Attributes:
-        label: what this is, for messages.
+        label: What this is, for messages.
     """
 
     def __init__(self, file: Any, label: str):
@@ -121,10 +121,10 @@ class RawFormat:
     """How frames lie in raw video.
 
     Attributes:
-        width: pixels across.
-        height: pixels down.
-        pixels: rgb24, bgr24, rgba or gray.
-        rate: frames per second, `None` if unknown.
+        width: Pixels across.
+        height: Pixels down.
+        pixels: Rgb24, bgr24, rgba or gray.
+        rate: Frames per second, `None` if unknown.
     """
 
     width: int

@@ -43,7 +43,7 @@ class Source(ABC):
 
         Args:
             index: 0 or more, and less than `count` if that is known.
-            keep: how many frames the caller has room for.
+            keep: How many frames the caller has room for.
 
         Returns:
             (number, image) pairs in order; without `index` among them if the video turned out to end before it.

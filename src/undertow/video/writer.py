@@ -37,10 +37,10 @@ class VideoWriter:
         """Prepares to write.
 
         Args:
-            path: the file, ending in .mp4, .m4v or .mov; missing folders are made.
-            fps: frames per second; with times given to `write`, only how long the last frame is shown.
-            width: pixels across of every frame.
-            height: pixels down of every frame.
+            path: The file, ending in .mp4, .m4v or .mov; missing folders are made.
+            fps: Frames per second; with times given to `write`, only how long the last frame is shown.
+            width: Pixels across of every frame.
+            height: Pixels down of every frame.
 
         Raises:
             VideoError: if the file cannot be written as asked.
@@ -66,7 +66,7 @@ class VideoWriter:
 
         Args:
             image: uint8 RGB (h, w, 3), or any picture `Video` takes, of the writer's size.
-            time: when it is shown, in seconds; either all frames have times or none. Only differences count: the
+            time: When it is shown, in seconds; either all frames have times or none. Only differences count: the
                 first frame is shown at 0. They are kept to a fifth of a microsecond, and exactly for usual rates.
 
         Raises:
@@ -148,9 +148,9 @@ def write_video(path: Path | str, frames: Iterable[Any], fps: Rate) -> None:
     """Writes pictures, or `Frame`s at the times they have, to an mp4 or mov file; see `VideoWriter`.
 
     Args:
-        path: the file.
-        frames: pictures of one size, or `Frame`s, such as a `Video`; one is in memory at a time.
-        fps: frames per second of pictures.
+        path: The file.
+        frames: Pictures of one size, or `Frame`s, such as a `Video`; one is in memory at a time.
+        fps: Frames per second of pictures.
 
     Raises:
         VideoError: if there are no frames, or one cannot be written.

@@ -26,10 +26,10 @@ class Heads:
     """Queries and keys of one attention over a clip, as they enter the dot product, before its 1/√d.
 
     Attributes:
-        queries: of the visual tokens of all frames, frame after frame.
-        keys: likewise.
-        text_queries: of the text tokens in the same sequence; `None` if there are none.
-        text_keys: likewise.
+        queries: Of the visual tokens of all frames, frame after frame.
+        keys: Likewise.
+        text_queries: Of the text tokens in the same sequence; `None` if there are none.
+        text_keys: Likewise.
     """
 
     queries: Float[Tensor, "a tokens d"]

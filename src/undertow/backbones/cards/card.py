@@ -15,12 +15,12 @@ class Site:
     """One attention module to read.
 
     Attributes:
-        path: module path inside the denoiser, such as `up_blocks.3.attentions.0.transformer_blocks.0.attn1`.
-        kind: what its keys come from: the frames seen together (`self`; one frame for an image model), the text
+        path: Module path inside the denoiser, such as `up_blocks.3.attentions.0.transformer_blocks.0.attn1`.
+        kind: What its keys come from: the frames seen together (`self`; one frame for an image model), the text
             (`cross`), both together (`joint`), or the same place in other frames (`temporal`).
-        heads: number of heads.
-        head_dim: dimensions per head.
-        stride: image pixels per side of one query token.
+        heads: Number of heads.
+        head_dim: Dimensions per head.
+        stride: Image pixels per side of one query token.
     """
 
     path: str
@@ -37,12 +37,12 @@ class Noising:
     Attributes:
         kind: `invert` (deterministic DDIM inversion), `noise` (Gaussian noise) or `clean` (the latent as it is; the
             network is only told the timestep).
-        timestep: training timestep of the observation, out of usually 1000.
-        steps_grid: timesteps visited by the inversion, rising, the last one being `timestep`; one denoiser call each.
-        label: the timestep an inversion step tells the network: that of the level it goes to (`destination`, as
+        timestep: Training timestep of the observation, out of usually 1000.
+        steps_grid: Timesteps visited by the inversion, rising, the last one being `timestep`; one denoiser call each.
+        label: The timestep an inversion step tells the network: that of the level it goes to (`destination`, as
             diffusers does) or of the level it comes from (`source`).
-        seed: of the Gaussian noise.
-        shared: whether every frame gets the same noise; otherwise each frame index has its own.
+        seed: Of the Gaussian noise.
+        shared: Whether every frame gets the same noise; otherwise each frame index has its own.
 
     Raises:
         SettingsError: if the numbers contradict each other.
@@ -89,40 +89,40 @@ class Card:
     """What is known of one model before any weight is read.
 
     Attributes:
-        name: what users call it.
+        name: What users call it.
         hub_ids: Hugging Face repositories that hold it, best first, each OWNER/NAME or, with the commit it is pinned
             to, OWNER/NAME@COMMIT; empty if it ships with the package.
-        revision: commit, branch or tag of the repositories that are not pinned; `None` for the newest.
-        sha256: digest of weight files by their path in the repository. If one file of a component (such as the
+        revision: Commit, branch or tag of the repositories that are not pinned; `None` for the newest.
+        sha256: Digest of weight files by their path in the repository. If one file of a component (such as the
             denoiser) is listed, then no other weights of it are ever loaded.
-        licence: of the weights.
-        gated: whether the hub asks for an account first.
-        family: which adapter runs it: an image UNet, a video UNet, or a video transformer.
-        chunk: how many frames a forward sees together; 1 for image models, whose frames do not see each other.
-        prediction: what the denoiser returns: the noise, the velocity v = √ᾱ·noise − √(1−ᾱ)·clean, or the flow
+        licence: Of the weights.
+        gated: Whether the hub asks for an account first.
+        family: Which adapter runs it: an image UNet, a video UNet, or a video transformer.
+        chunk: How many frames a forward sees together; 1 for image models, whose frames do not see each other.
+        prediction: What the denoiser returns: the noise, the velocity v = √ᾱ·noise − √(1−ᾱ)·clean, or the flow
             noise − clean.
-        token_budget: default number of tokens per frame at the tracking site.
-        latent_stride: image pixels per side of one latent cell.
-        sites: where to look, by purpose (see `PURPOSES`): "track" for masks, "features" for hidden states where that is
+        token_budget: Default number of tokens per frame at the tracking site.
+        latent_stride: Image pixels per side of one latent cell.
+        sites: Where to look, by purpose (see `PURPOSES`): "track" for masks, "features" for hidden states where that is
             another place, "points" for points, "parse", "correspond", "modulate" and "emerdiff" for semantic
             segmentation, "tuning" of conditionings, "guidance" of sampling.
-        noising: default way to the observed noise level.
-        levels: that of other purposes than tracking, by the names of `sites`, where it differs.
-        preset: default propagation preset.
-        temperatures: temperature of the similarities per preset, where it is not the preset's own.
-        topk: default number of weights kept per token.
-        recent: default number of previous frames kept as references beside the anchors.
-        window_radius: default radius of the matching window, in tokens.
+        noising: Default way to the observed noise level.
+        levels: That of other purposes than tracking, by the names of `sites`, where it differs.
+        preset: Default propagation preset.
+        temperatures: Temperature of the similarities per preset, where it is not the preset's own.
+        topk: Default number of weights kept per token.
+        recent: Default number of previous frames kept as references beside the anchors.
+        window_radius: Default radius of the matching window, in tokens.
         window_grid: (height, width) in tokens of the grid that `window_radius` was chosen on.
-        calibrated: presets with which it was measured how sure the tracker is of an object; with others, and other
+        calibrated: Presets with which it was measured how sure the tracker is of an object; with others, and other
             models, presences are only an order.
-        null_text: text that stands for "no text".
-        embedded: folder of this package that holds the weights; empty (false) if they are not shipped.
-        untrained: whether the denoiser is re-initialised after loading, as a control.
-        positions: where a video transformer with rotary embedding is told that token (i, j) is: at its place in the
+        null_text: Text that stands for "no text".
+        embedded: Folder of this package that holds the weights; empty (false) if they are not shipped.
+        untrained: Whether the denoiser is re-initialised after loading, as a control.
+        positions: Where a video transformer with rotary embedding is told that token (i, j) is: at its place in the
             grid the model was trained on, which the frame is fitted into (`base`, as CogVideoX does), or at (i, j)
             whatever the size (`cells`).
-        notes: anything else worth printing.
+        notes: Anything else worth printing.
     """
 
     name: str

@@ -39,9 +39,9 @@ class UserCard:
     """What a card file says.
 
     Attributes:
-        card: the model's card.
-        folder: where its weights are; `None` if the card's repositories or the package have them.
-        path: of the file.
+        card: The model's card.
+        folder: Where its weights are; `None` if the card's repositories or the package have them.
+        path: Of the file.
     """
 
     card: Card

@@ -23,10 +23,10 @@ class Inject:
     """Queries and keys that take the place of an attention's own; its values stay its own.
 
     Attributes:
-        path: of the attention.
-        queries: as its projection gives them, heads side by side, rows as the attention sees them (at a temporal
+        path: Of the attention.
+        queries: As its projection gives them, heads side by side, rows as the attention sees them (at a temporal
             attention a row is a token, and its sequence the frames); `None` to leave them.
-        keys: likewise; of the text tokens at a cross-attention.
+        keys: Likewise; of the text tokens at a cross-attention.
     """
 
     path: str
@@ -39,11 +39,11 @@ class AddMap:
     """A rank-one change of an output: a number per token times one vector over the channels.
 
     Attributes:
-        path: of an attention, whose output is changed after its out-projection and before the residual is added; or
+        path: Of an attention, whose output is changed after its out-projection and before the residual is added; or
             of any module that returns (frames, channels, height, width), such as a whole transformer.
-        map: the number of each token of each frame.
-        direction: the vector; `None` for one at every channel.
-        clip: at a temporal attention, the frames of a clip, which it sees as a sequence.
+        map: The number of each token of each frame.
+        direction: The vector; `None` for one at every channel.
+        clip: At a temporal attention, the frames of a clip, which it sees as a sequence.
     """
 
     path: str
@@ -57,8 +57,8 @@ class Restrict:
     """A number added to an attention's logits: minus infinity keeps a key from a query, log w weighs it by w.
 
     Attributes:
-        path: of the attention.
-        bias: per query and key, the same for every head; of size 1 where it does not depend on frame or query.
+        path: Of the attention.
+        bias: Per query and key, the same for every head; of size 1 where it does not depend on frame or query.
     """
 
     path: str

@@ -20,11 +20,11 @@ def fit_size(
     the aspect ratio. A 480x854 frame with 9216 tokens of 8 pixels becomes 576x1024, exactly 9216.
 
     Args:
-        height: of the frame, in pixels.
-        width: of the frame, in pixels.
-        tokens: wished number of tokens.
-        stride: pixels per side of a token.
-        multiple: what both sides must be divisible by.
+        height: Of the frame, in pixels.
+        width: Of the frame, in pixels.
+        tokens: Wished number of tokens.
+        stride: Pixels per side of a token.
+        multiple: What both sides must be divisible by.
         fit: `aspect` keeps the aspect ratio; `squash` makes a square, as the DRIFT paper does.
 
     Raises:

@@ -86,8 +86,8 @@ class Trace:
         """Returns the predictions for other latents of recorded frames, under the recorded queries and keys.
 
         Args:
-            latents: at the noise level of the recorded forward.
-            rows: which of the recorded frames each of them is.
+            latents: At the noise level of the recorded forward.
+            rows: Which of the recorded frames each of them is.
         """
         with self._turn, edited(self._denoiser, self._injections(rows, None)):
             return self._forward(latents)

@@ -37,16 +37,16 @@ class SamplingSettings:
     """How a clip is sampled.
 
     Attributes:
-        steps: calls of the sampler; each asks the network once per branch.
-        text_scale: g, how far to go from the empty text towards the prompt; 1 asks the network for the prompt alone.
+        steps: Calls of the sampler; each asks the network once per branch.
+        text_scale: G, how far to go from the empty text towards the prompt; 1 asks the network for the prompt alone.
             By default 6, or 1 for networks that were distilled to need no second branch (HunyuanVideo).
-        guidance: whether there is a perturbed branch.
-        scale: s, how far to go away from it; 0 leaves the branch out.
-        sites: module paths of the attentions that are perturbed; by default the card's for "guidance", or else for
+        guidance: Whether there is a perturbed branch.
+        scale: S, how far to go away from it; 0 leaves the branch out.
+        sites: Module paths of the attentions that are perturbed; by default the card's for "guidance", or else for
             "points", or else for "track".
-        shift: of models of flow: towards noise if above 1, as larger pictures need; by default that of the published
+        shift: Of models of flow: towards noise if above 1, as larger pictures need; by default that of the published
             pipeline. Other models have none.
-        seed: of the noise that is started from.
+        seed: Of the noise that is started from.
 
     Raises:
         SettingsError: if a number is out of range.
@@ -87,11 +87,11 @@ class Sampled:
     """What sampling gave.
 
     Attributes:
-        latents: clean latents, for `backbone.decode_clip`: published video models make several frames of each latent
+        latents: Clean latents, for `backbone.decode_clip`: published video models make several frames of each latent
             after the first.
-        noisy: latents as they were when the network was asked at a timestep, for the timesteps that were to be kept.
-        calls: forwards of the network.
-        text_scale: the text guidance there was.
+        noisy: Latents as they were when the network was asked at a timestep, for the timesteps that were to be kept.
+        calls: Forwards of the network.
+        text_scale: The text guidance there was.
     """
 
     latents: Latents
@@ -116,14 +116,14 @@ def sample(
     The noise is drawn on the CPU, so that a seed means the same on every device.
 
     Args:
-        backbone: the model.
-        prompt: what to show; may be empty.
-        frames: number of latent frames; 1 for image models.
+        backbone: The model.
+        prompt: What to show; may be empty.
+        frames: Number of latent frames; 1 for image models.
         size: (height, width) in pixels.
-        settings: see `SamplingSettings`.
-        first: clean latent of the first frame, for image-to-video models.
-        keep: timesteps (of `sampling_timesteps`) whose noisy latents are wanted.
-        progress: told of every step.
+        settings: See `SamplingSettings`.
+        first: Clean latent of the first frame, for image-to-video models.
+        keep: Timesteps (of `sampling_timesteps`) whose noisy latents are wanted.
+        progress: Notified of every step.
 
     Raises:
         SettingsError: if an image model is asked for more than one frame or for temporal guidance, if an

@@ -45,9 +45,9 @@ class Schedule:
     A level is named by ᾱ, the share of the signal in the variance: latents at it are √ᾱ·clean + √(1−ᾱ)·noise.
 
     Attributes:
-        signal: ᾱ per training timestep, falling.
-        clean: ᾱ that encoded images are taken to have; 1, or ᾱ of timestep 0 for Stable Diffusion.
-        prediction: what the network returns.
+        signal: Ᾱ per training timestep, falling.
+        clean: Ᾱ that encoded images are taken to have; 1, or ᾱ of timestep 0 for Stable Diffusion.
+        prediction: What the network returns.
     """
 
     signal: tuple[float, ...]
@@ -131,7 +131,7 @@ class FlowSchedule:
     sampler uses only chooses which levels it visits.
 
     Attributes:
-        steps: number of training timesteps; timestep t is the level s = t / steps.
+        steps: Number of training timesteps; timestep t is the level s = t / steps.
     """
 
     steps: int = 1000

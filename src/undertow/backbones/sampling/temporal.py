@@ -69,13 +69,13 @@ def own_frame_attention(
     Text tokens attend as ever, and visual tokens attend to the text as ever.
 
     Args:
-        query: of a joint sequence of text and `frames` equally long frames.
-        key: of the same sequence.
-        value: of the same sequence.
-        frames: number of frames.
-        text: where the text lies, at the start or the end of the sequence; empty if there is none.
-        mask: which keys may be seen at all, as models with padded text give; `None` for all. Frames are never masked.
-        scale: of the logits; `None` for 1/√d.
+        query: Of a joint sequence of text and `frames` equally long frames.
+        key: Of the same sequence.
+        value: Of the same sequence.
+        frames: Number of frames.
+        text: Where the text lies, at the start or the end of the sequence; empty if there is none.
+        mask: Which keys may be seen at all, as models with padded text give; `None` for all. Frames are never masked.
+        scale: Of the logits; `None` for 1/√d.
 
     Raises:
         SettingsError: if the mask differs between tokens, which no model here asks for.

@@ -47,9 +47,9 @@ class Mismatch:
     """A file that is not the one meant.
 
     Attributes:
-        file: which one.
-        reason: why, as half a sentence.
-        damaged: whether it differs from what the hub said it is, so that downloading it again may help.
+        file: Which one.
+        reason: Why, as half a sentence.
+        damaged: Whether it differs from what the hub said it is, so that downloading it again may help.
     """
 
     file: Path

@@ -39,10 +39,10 @@ class FetchError(Exception):
     """Why one repository could not be fetched.
 
     Attributes:
-        hub_id: the repository.
-        kind: what stands in the way: an `account` without access, an `absent` repository, no `network`, something
+        hub_id: The repository.
+        kind: What stands in the way: an `account` without access, an `absent` repository, no `network`, something
             `passing` (worth another try at once), the local `disk`, or files of another `content` than wanted.
-        reason: what happened, in a few words.
+        reason: What happened, in a few words.
     """
 
     def __init__(self, hub_id: str, kind: Kind, reason: str) -> None:
@@ -55,9 +55,9 @@ class Listing:
     """What a repository holds of a model.
 
     Attributes:
-        commit: the revision, as a commit.
-        gated: whether the hub gives the files only to accounts that accepted a licence.
-        sizes: bytes of each file that fetching takes, by path.
+        commit: The revision, as a commit.
+        gated: Whether the hub gives the files only to accounts that accepted a licence.
+        sizes: Bytes of each file that fetching takes, by path.
         digests: sha256 of the large ones among them, by path.
     """
 

@@ -24,8 +24,8 @@ class Located:
     """A model whose weights are on this machine, whole and with the right digests.
 
     Attributes:
-        path: a folder in the diffusers layout, or one safetensors file of a whole model.
-        card: of the model, or `None` if only a path was given and nothing is known of it.
+        path: A folder in the diffusers layout, or one safetensors file of a whole model.
+        card: Of the model, or `None` if only a path was given and nothing is known of it.
     """
 
     path: Path
@@ -36,7 +36,7 @@ def locate(model: str | Path) -> Located:
     """Returns where the weights of `model` are, after fetching them if need be.
 
     Args:
-        model: the name of a card (`tiny`, `sd-2.1`, ...); a folder in the diffusers layout; one safetensors file; a
+        model: The name of a card (`tiny`, `sd-2.1`, ...); a folder in the diffusers layout; one safetensors file; a
             card file (see `undertow.backbones.cards.card_file`); or NAME=PATH, which says that the folder or file holds
             the model that the card describes.
 
@@ -89,12 +89,12 @@ def resolve(
     their digests are those of the card and of the hub.
 
     Args:
-        card: names hub ids, revision and digests.
-        path: a local folder in `layout`, or one safetensors file.
-        layout: how the model is kept as a folder.
+        card: Names hub ids, revision and digests.
+        path: A local folder in `layout`, or one safetensors file.
+        layout: How the model is kept as a folder.
         cache: Hugging Face cache folder; `None` for the user's.
-        offline: whether to leave the network alone; `None` follows HF_HUB_OFFLINE.
-        endpoint: address of the hub; `None` for the user's (HF_ENDPOINT).
+        offline: Whether to leave the network alone; `None` follows HF_HUB_OFFLINE.
+        endpoint: Address of the hub; `None` for the user's (HF_ENDPOINT).
 
     Raises:
         WeightsUnavailable: if they are nowhere, are incomplete, or differ from the digests.

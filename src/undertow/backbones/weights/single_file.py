@@ -50,9 +50,9 @@ class TextEncoder:
     """What a file does not say of its text encoder.
 
     Attributes:
-        config: arguments of its configuration.
-        padding: number of the token that fills the text up.
-        layout: prefix of its weights' names, which tells OpenAI's naming from OpenCLIP's.
+        config: Arguments of its configuration.
+        padding: Number of the token that fills the text up.
+        layout: Prefix of its weights' names, which tells OpenAI's naming from OpenCLIP's.
     """
 
     config: Mapping[str, Any]

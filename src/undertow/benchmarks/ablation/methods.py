@@ -232,7 +232,7 @@ def time_method(method: Method, sample: MaskSample, protocol: EvaluationProtocol
 
     Args:
         method: What to time.
-        sample: a sequence.
+        sample: A sequence.
         protocol: Which frames, and how finely.
         frames: How many of them, more than four.
     """

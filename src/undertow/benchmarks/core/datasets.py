@@ -119,7 +119,7 @@ def open_dataset(
     """Returns the samples of a dataset.
 
     Args:
-        name: a name of `DATASETS`, or "davis".
+        name: A name of `DATASETS`, or "davis".
         root: The dataset's folder; for benchmark worlds it is made if it does not exist.
         split: Which split; the dataset's usual one if not given.
         progress: Advanced by every frame of a benchmark world that has to be drawn first.

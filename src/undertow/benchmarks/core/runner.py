@@ -46,7 +46,7 @@ def run_benchmark(
         samples: What to measure on, see `open_dataset`.
         methods: What to measure, see `make_methods`.
         out: Folder of the benchmark.
-        protocol: a protocol or its name.
+        protocol: A protocol or its name.
         progress: Advanced by every frame, or a few times a second if several processes work.
         rules: How to score; the dataset's usual way if not given.
         keep: Whether to write the predictions too, below `out/results/<method>`; a finished sample whose predictions

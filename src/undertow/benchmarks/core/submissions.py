@@ -61,7 +61,7 @@ def write_submission(
     ids. The archive is the same for the same results, and replaces an older one only when it is complete.
 
     Args:
-        kind: a name of `SUBMISSIONS`.
+        kind: A name of `SUBMISSIONS`.
         results: Folder of results as the samples' task has it.
         samples: All samples of the split, see `open_dataset`.
         out: The .zip file to write.

@@ -27,7 +27,7 @@ class MaskSample(Sample):
         ids: Object ids that are scored.
         merged: Whether all objects count as one, as in DAVIS 2016.
         starts: Frame number of each object's first mask, for those that do not start at frame 0.
-        groups: a word for each object by which its scores are averaged apart, such as "seen" and "unseen".
+        groups: A word for each object by which its scores are averaged apart, such as "seen" and "unseen".
         asked: Frame numbers that count at most, for each object that does not count on all annotated frames.
         private: Whether the truth is kept by a server: there are first masks and nothing to score.
     """

@@ -1,0 +1,39 @@
+"""Docstrings read alike: entries begin with a capital letter and end with a full stop."""
+
+import ast
+import re
+from pathlib import Path
+
+import undertow
+
+SOURCE = Path(undertow.__file__).parent
+# What is spelled in small letters wherever it stands.
+SMALL = re.compile(r"(sha256|mIoU|u?int\d+|b?float\d+)\b")
+ENTRY = re.compile(r"^    (\*{0,2}\w[\w ,*`]*): (.*)$")
+
+
+def entries(docstring: str):
+    """Yields the text of each entry of the sections Args and Attributes, its lines joined."""
+    section, name, lines = "", "", []
+    for line in [*docstring.expandtabs().splitlines(), "End:"]:
+        starts = ENTRY.match(line)
+        if section and (starts or re.match(r"\S", line)) and name:
+            yield name, " ".join(lines)
+            name, lines = "", []
+        if re.match(r"\S", line):
+            section = line if line in ("Args:", "Attributes:") else ""
+        elif section and starts:
+            name, lines = starts[1], [starts[2]]
+        elif section and line.strip():
+            lines.append(line.strip())
+
+
+def test_entries_are_sentences():
+    stray = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
+                for name, text in entries(ast.get_docstring(node) or ""):
+                    if (text[0].islower() and not SMALL.match(text)) or not text.endswith((".", "?", ":")):
+                        stray.append(f"{path.relative_to(SOURCE)}: {name}: {text}")
+    assert not stray, "\n".join(stray)
