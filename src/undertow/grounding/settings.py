@@ -1,0 +1,57 @@
+"""How words become masks: what RefAM names, what it leaves open, and what of it can be set."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from undertow.base import Options, option
+from undertow.grounding.reading import Reading
+
+# What the paper's figures append, in their order; more of the same kind behind them. The colour gives way to another
+# one if the expression has it.
+MAGNETS = (".", "with", "a", "the", "pink", "to", "of", ",")
+OTHER_COLOUR = "teal"
+
+
+@dataclass(frozen=True)
+class WordSettings(Options):
+    """How words become masks (RefAM, arXiv 2509.22650).
+
+    Raises:
+        SettingsError: if a value is out of range or a word is unknown.
+    """
+
+    reading: Reading = option(
+        "B",
+        "What attention to a word is a share of: all tokens (A), the text's (B), or, of the word's own row, the "
+        "picture's (C).",
+        expert=True,
+    )
+    magnets: int = option(
+        5, "Words without meaning, such as . and with, that are appended to draw attention off.", expert=True,
+        least=0, most=len(MAGNETS),
+    )  # fmt: skip
+    phrase: bool = option(True, "Whether only words of the noun phrase count, not all but stop words.", expert=True)
+    spatial: bool = option(True, "Whether words such as left multiply the map by a ramp.", expert=True)
+    sinks: Literal["drop", "redirect", "fallback", "keep"] = option(
+        "drop",
+        "What becomes of a word that draws attention from everywhere; drop leaves it out, redirect looks again with "
+        "all magnets, fallback takes its maps of blocks where it is none.",
+        expert=True,
+    )
+    peaks: int = option(3, "Most places of the map that masks are made of.", expert=True, least=1, most=10)
+    repeats: int = option(1, "Draws of noise that maps are the mean of.", expert=True, least=1, most=16)
+    caption: str | None = option(None, "A sentence about the whole picture, which the model reads first.", expert=True)
+    least: float = option(
+        2.0, "A map whose highest value is fewer standard deviations above its mean has found nothing.", expert=True,
+        least=0,
+    )  # fmt: skip
+
+
+def magnets_for(text: str, count: int) -> tuple[str, ...]:
+    """Returns the first `count` magnets; a colour that the text has is replaced.
+
+    >>> magnets_for("the pink kite", 5)
+    ('.', 'with', 'a', 'the', 'teal')
+    """
+    words = text.lower().split()
+    return tuple(OTHER_COLOUR if each == "pink" and "pink" in words else each for each in MAGNETS[:count])

@@ -1,0 +1,129 @@
+"""Which frames show best what expressions name, and the masks they get there.
+
+RefAM looks at frame 0 alone. An object may enter later, or be small or hidden there; so a few frames are looked at, and
+each expression is given the mask of the frame in which its map has the clearest peak and the segmenter is surest.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from undertow.base import CueError
+from undertow.grounding import Grounder, Sight
+from undertow.masks import LabelMap
+from undertow.runs.cues import Cue
+from undertow.video import Clip
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one expression.
+
+    Attributes:
+        object_id: The number it has in masks.
+        frame: The frame it was seen best in.
+        sight: What was seen there.
+        looked: Value of every frame that was looked at: contrast times quality of the best mask.
+        present: Whether the map stands out enough to be believed.
+    """
+
+    object_id: int
+    frame: int
+    sight: Sight
+    looked: Mapping[int, float]
+    present: bool
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """The mask: the best candidate, or of several objects the best of each peak."""
+        best = self.sight.candidates
+        if not self.sight.expression.plural:
+            return best[0].mask
+        named = {f"peak {number}": False for number in range(1, len(self.sight.peaks) + 1)}
+        mask = best[0].mask.copy()
+        for candidate in best:
+            peak = next((name for name in named if candidate.made_of.endswith(name)), None)
+            if peak is not None and not named[peak] and candidate.score > 0:
+                named[peak] = True
+                mask |= candidate.mask
+        return mask
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what words.json keeps of it."""
+        best = self.sight.candidates[0] if self.sight.candidates else None
+        return {
+            "object": self.object_id,
+            "text": self.sight.expression.text,
+            "words": [{"word": word.text, "role": word.role} for word in self.sight.expression.words],
+            "places": list(self.sight.expression.places),
+            "present": self.present,
+            "frame": self.frame,
+            "contrast": round(self.sight.contrast, 4),
+            "point": [round(self.sight.peaks[0].x, 1), round(self.sight.peaks[0].y, 1)] if self.sight.peaks else None,
+            "mask": None if best is None else {"made_of": best.made_of, "score": round(best.score, 4)},
+            "looked": {str(frame): round(value, 4) for frame, value in self.looked.items()},
+        }
+
+
+def pivot_frames(clip: Clip, count: int) -> list[int]:
+    """Returns up to `count` frame numbers, spread evenly over a clip; of a stream, the first."""
+    numbers = clip.numbers
+    if numbers is None or not clip.video.again or not numbers:
+        return [clip.start]
+    return sorted({numbers[int((i + 0.5) * len(numbers) / count)] for i in range(count)})
+
+
+def find(cues: Sequence[Cue], clip: Clip, grounder: Grounder, frames: Sequence[int]) -> list[Finding]:
+    """Returns what is found of each expression; every frame is looked at once, for all expressions.
+
+    Args:
+        cues: Texts with an object id each. One that names a frame is looked for there.
+        clip: The video.
+        grounder: For frames of its size.
+        frames: Where the others are looked for.
+
+    Raises:
+        CueError: if an expression has no word to look for.
+    """
+    where = {cue.object_id: [cue.frame] if "@" in cue.typed else list(frames) for cue in cues}
+    every = sorted({frame for each in where.values() for frame in each})
+    best: dict[int, Finding] = {}
+    for seen in clip.video.frames(every):
+        asked = [cue for cue in cues if seen.index in where[cue.object_id]]
+        for cue, sight in zip(
+            asked, grounder.look(seen.image, *[c.value for c in asked], index=seen.index), strict=True
+        ):
+            assert cue.object_id is not None
+            value = sight.contrast * max((each.quality for each in sight.candidates), default=0.0)
+            known = best.get(cue.object_id)
+            looked = {**({} if known is None else known.looked), seen.index: value}
+            if known is not None and value <= known.looked[known.frame]:
+                best[cue.object_id] = replace(known, looked=looked)
+                continue
+            present = sight.contrast >= grounder.words.least and bool(sight.candidates)
+            best[cue.object_id] = Finding(cue.object_id, seen.index, sight, looked, present)
+    return [best[number] for number in sorted(best)]
+
+
+def label_maps(findings: Sequence[Finding], size: tuple[int, int]) -> dict[int, LabelMap]:
+    """Returns the label map of each frame on which something was found; a disputed pixel goes to the higher score.
+
+    Raises:
+        CueError: if nothing was found.
+    """
+    found = [each for each in findings if each.present]
+    for each in findings:
+        if not each.present:
+            log.warning("'%s' was found nowhere (contrast %.1f)", each.sight.expression.text, each.sight.contrast)
+    if not found:
+        raise CueError("nothing that was named was found; use other words, or give a --box or a --mask to track")
+    maps: dict[int, LabelMap] = {}
+    for each in sorted(found, key=lambda finding: finding.sight.candidates[0].score):
+        maps.setdefault(each.frame, np.zeros(size, np.uint16))[each.mask] = each.object_id
+    return maps
