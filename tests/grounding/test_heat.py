@@ -51,7 +51,7 @@ def test_the_mask_over_the_hot_part_wins():
     half[:14] = False
     large[4:28, 4:28] = True
     nothing, everything = np.zeros_like(hot), np.ones_like(hot)
-    masks = [(large, 1.0, "large"), (half, 0.3, "half"), (hot, 1.0, "hot"), (nothing, 1.0, "0"), (everything, 1.0, "1")]
+    masks = [(large, 1.0, "large"), (half, 0.2, "half"), (hot, 1.0, "hot"), (nothing, 1.0, "0"), (everything, 1.0, "1")]
     assert [each.made_of for each in score_masks(heat, masks)] == ["hot", "large", "half"]
     best = score_masks(heat, [(hot, 0.5, "hot")])[0]
     inside, outside = heat[heat > 0].mean(), heat[heat == 0].mean()
