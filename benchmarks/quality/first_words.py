@@ -10,12 +10,12 @@ there.
 import argparse
 
 import numpy as np
+from undertow.tracking.words import WordSettings, word_mask
 
 from undertow.backbones import load
 from undertow.base import CueError, set_threads
 from undertow.metrics import region_similarity
 from undertow.tracking import TrackSettings
-from undertow.tracking.words import WordSettings, word_mask
 from undertow.world import SUITES
 from undertow.world.shapes import KINDS
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from undertow.masks import read_label_map, write_label_map
     from undertow.parsing import Parser, ParseResult, ParseSettings, parse
     from undertow.points import PointSettings, PointTracker, Tracks, track_points
+    from undertow.referring import ReferSettings, refer
     from undertow.tracking import MaskTracker, TrackResult, TrackSettings, track
     from undertow.video import Clip, Video, VideoWriter, open_stream
 
@@ -46,6 +47,7 @@ __all__ = [
     "Parser",
     "PointSettings",
     "PointTracker",
+    "ReferSettings",
     "SettingsError",
     "TrackResult",
     "TrackSettings",
@@ -61,6 +63,7 @@ __all__ = [
     "open_stream",
     "parse",
     "read_label_map",
+    "refer",
     "track",
     "track_points",
     "write_label_map",

@@ -15,6 +15,7 @@ _HOMES = {
     "track": "undertow.tracking.task",
     "points": "undertow.points.task",
     "parse": "undertow.parsing.task",
+    "refer": "undertow.referring.task",
 }
 
 

@@ -81,7 +81,7 @@ def test_several_objects(text, plural):
 
 @pytest.mark.parametrize("text", ["", "  \n", "the of a", "😀", "...", "word " * 500])
 def test_texts_that_name_nothing_are_refused(text):
-    with pytest.raises(CueError, match="text|words"):
+    with pytest.raises(CueError, match=r"text|words"):
         parse_expression(text)
 
 

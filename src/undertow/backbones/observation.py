@@ -13,6 +13,10 @@ Latents: TypeAlias = Float[Tensor, "f c h w"]
 Images: TypeAlias = UInt8[np.ndarray, "f h w 3"]
 
 
+Spans = tuple[tuple[int, int], ...]
+"""The characters (start, end) of a text that its tokens stand for."""
+
+
 @dataclass(frozen=True)
 class Conditioning:
     """What the denoiser is conditioned on.
@@ -24,6 +28,8 @@ class Conditioning:
         pooled: One vector for the whole text, of models that read one too (HunyuanVideo).
         first_frame: Clean latent that an image-to-video model continues; `None` for the first of the latents that are
             observed, which should then be clean.
+        spans: The characters (start, end) of the text that each state stands for, (0, 0) of special tokens and padding;
+            empty where that is not known.
     """
 
     tensor: Float[Tensor, "tokens dim"]
@@ -31,6 +37,7 @@ class Conditioning:
     text: str | None = None
     pooled: Float[Tensor, "dim"] | None = None
     first_frame: Float[Tensor, "c h w"] | None = None
+    spans: Spans = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ COMMANDS = {
     "track": "Track objects given by masks, boxes, points or words.",
     "points": "Follow points through a video, in both directions.",
     "parse": "Give every pixel of a video a class.",
+    "refer": "Find what a sentence names, and track it.",
     "export": "Write a finished run in another tool's format.",
     "estimate": "Say what a run would take: time, memory and disk.",
     "demo": "Track two look-alike objects that cross, and score the result.",

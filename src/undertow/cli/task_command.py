@@ -33,6 +33,7 @@ CUES: Mapping[str, tuple[str, str]] = {
     "anchor": ("FILE[@F]", "The class of every pixel of frame F; 0 is a class too."),
     "grid": ("N[@F]", "N by N points spread evenly over frame F."),
     "queries": ("FILE", "Points in a .csv file (x, y, perhaps frame), a .npz file or annotations."),
+    "refer text": ("TEXT[@F][#ID]", 'What to find, such as "the red kite"; anywhere in the clip, or on frame F.'),
     "points point": ("X,Y[@F]", "A point on frame F (a number, or seconds like 1.5s)."),
     "points mask": ("FILE[@F]", "About 100 points on the objects painted on frame F."),
 }

@@ -2,7 +2,7 @@
 
 from undertow.grounding.grounder import Grounder, Sight, stretched, word_sites
 from undertow.grounding.heat import Candidate, Peak
-from undertow.grounding.proposals import HeatProposer, SegmenterProposer
+from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
 from undertow.grounding.settings import WordSettings
 from undertow.grounding.words import Expression, parse_expression
 
@@ -15,6 +15,7 @@ __all__ = [
     "SegmenterProposer",
     "Sight",
     "WordSettings",
+    "make_proposer",
     "parse_expression",
     "stretched",
     "word_sites",

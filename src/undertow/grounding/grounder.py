@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from undertow.backbones import Backbone, Conditioning, Site
-from undertow.base import SettingsError
+from undertow.base import CueError, SettingsError
 from undertow.grounding.heat import Candidate, Peak, Proposer, contrast, find_peaks, score_masks, spatial_bias
 from undertow.grounding.reading import TextMaps, combine, mean_maps, read_text
 from undertow.grounding.settings import MAGNETS, WordSettings, magnets_for
@@ -54,6 +54,7 @@ class Sight:
         peaks: Its highest places, in pixels of the picture.
         tokens: Every text token's map and what became of it.
         blocks: The heat of each block alone, by site.
+        found: Whether the contrast is enough to believe that the picture shows it.
         candidates: Masks, the best first; empty without a proposer.
     """
 
@@ -63,7 +64,25 @@ class Sight:
     peaks: tuple[Peak, ...]
     tokens: tuple[TokenSense, ...]
     blocks: dict[str, Float[Tensor, "gh gw"]]
+    found: bool
     candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """The mask: the best candidate; where several objects are named, the best of each peak with it.
+
+        Raises:
+            CueError: if there is no candidate.
+        """
+        if not self.candidates:
+            raise CueError(f"nothing could be cut out for '{self.expression.text}'; give a --box or a --point")
+        mask = self.candidates[0].mask
+        if self.expression.plural:
+            for number in range(1, len(self.peaks) + 1):
+                of_peak = [each for each in self.candidates if each.made_of.endswith(f"peak {number}")]
+                if of_peak and of_peak[0].score > 0:
+                    mask = mask | of_peak[0].mask
+        return mask
 
 
 @dataclass(frozen=True)
@@ -103,7 +122,7 @@ class Grounder:
         self.backbone, self.size, self.propose = backbone, size, propose
         self.words = words or WordSettings()
         self.sites = word_sites(backbone)
-        resolved = resolve_frames(frames or FrameSettings(), backbone, *size, "words")
+        resolved = resolve_frames(frames or FrameSettings(), backbone, *size, "refer")
         self.resolved: ResolvedFrames = replace(resolved, sites=self.sites)
         self._observer = Observer(backbone, self.resolved)
 
@@ -127,50 +146,48 @@ class Grounder:
     def _sight(
         self, image: UInt8[np.ndarray, "h w 3"], clean: Float[Tensor, "1 c h w"], index: int, expression: Expression
     ) -> Sight:
-        magnets = magnets_for(expression.text, self.words.magnets)
-        text = self._read(expression, magnets)
-        maps = self._maps(clean, index, text.conditioning)
-        tokens, sinks = mean_maps(list(maps.values()), self._grids())
-        kept = [text.words[i] for i, word in enumerate(expression.words) if word.role == "kept"]
-        sunk = [i for word in kept for i in word if i in sinks]
-        if sunk and self.words.sinks == "redirect" and len(magnets) < len(MAGNETS):
-            return self._with(magnets=len(MAGNETS), sinks="drop")._sight(image, clean, index, expression)
+        grids = self._grids()
+        counting = [i for i, word in enumerate(expression.words) if word.role == "kept"]
+        for count in sorted({self.words.magnets, len(MAGNETS)}):
+            text = self._read(expression, magnets_for(expression.text, count))
+            maps = self._maps(clean, index, text.conditioning)
+            tokens, sinks = mean_maps(list(maps.values()), list(grids.values()))
+            kept = [text.words[i] for i in counting]
+            sunk = [i for word in kept for i in word if i in sinks]
+            if not sunk or self.words.sinks != "redirect":
+                break
         if sunk and self.words.sinks == "fallback":
             maps = {path: each for path, each in maps.items() if not each.sinks[sunk].any()} or maps
-            grids = dict(zip(self._paths(), self._grids(), strict=True))
             tokens, sinks = mean_maps(list(maps.values()), [grids[path] for path in maps])
         dropped = [] if self.words.sinks == "keep" else sinks
         if all(i in dropped for word in kept for i in word):
             # Nothing else is left to go by.
             dropped = [i for i in dropped if i not in sunk]
         renormalise = self.words.reading == "B"
-        bias = spatial_bias(tuple(tokens.shape[1:]), expression.places if self.words.spatial else ())
+        bias = spatial_bias((tokens.shape[1], tokens.shape[2]), expression.places if self.words.spatial else ())
         heat = combine(tokens, kept, dropped, renormalise=renormalise).cpu() * bias
         peaks = find_peaks(heat, self.size, self.words.peaks)
+        clear = contrast(heat)
         return Sight(
             expression=expression,
             heat=heat,
-            contrast=contrast(heat),
+            contrast=clear,
             peaks=tuple(peaks),
             tokens=tuple(
                 TokenSense(of, "sink" if i in dropped else fate, tokens[i].cpu())
                 for i, (of, fate) in enumerate(text.labels)
             ),
             blocks={
-                path: combine(each.shares.view(-1, *grid), kept, dropped, renormalise=renormalise).cpu()
-                for (path, each), grid in zip(maps.items(), self._grids(), strict=False)
+                path: combine(each.shares.view(-1, *grids[path]), kept, dropped, renormalise=renormalise).cpu()
+                for path, each in maps.items()
             },
+            found=clear >= self.words.least,
             candidates=tuple(score_masks(heat, self.propose(image, heat, peaks)) if self.propose else ()),
         )
 
-    def _with(self, **changes: object) -> "Grounder":
-        """Returns the same grounder with other settings of words."""
-        other = Grounder.__new__(Grounder)
-        other.__dict__.update(self.__dict__, words=replace(self.words, **changes))
-        return other
-
     def _maps(self, clean: Float[Tensor, "1 c h w"], index: int, conditioning: Conditioning) -> dict[str, TextMaps]:
         """Returns what each site says, by its path: the mean over draws of noise."""
+        grids = self._grids()
         every: list[dict[str, TextMaps]] = []
         for draw in range(self.words.repeats):
             noising = replace(self.resolved.noising, seed=self.resolved.noising.seed + draw)
@@ -179,21 +196,19 @@ class Grounder:
             for sites in by_stride(self.sites):
                 seen = self._observer.observe(noisy, conditioning, sites=sites)
                 found |= {site.path: read_text(seen, site, self.words.reading) for site in sites}
-            every.append({path: found[path] for path in self._paths()})
+            every.append({path: found[path] for path in grids})
         return {
             path: TextMaps(
                 torch.stack([each[path].shares for each in every]).mean(0),
                 torch.stack([each[path].sinks for each in every]).float().mean(0) > 0.5,
             )
-            for path in self._paths()
+            for path in grids
         }
 
-    def _paths(self) -> list[str]:
-        return [site.path for site in self.sites]
-
-    def _grids(self) -> list[tuple[int, int]]:
+    def _grids(self) -> dict[str, tuple[int, int]]:
+        """Returns the (height, width) in tokens of each site, by its path."""
         height, width = self.resolved.input_size
-        return [(height // site.stride, width // site.stride) for site in self.sites]
+        return {site.path: (height // site.stride, width // site.stride) for site in self.sites}
 
     def _read(self, expression: Expression, magnets: Sequence[str]) -> _Text:
         """Returns the states of caption, expression and magnets side by side, and what each of them is of."""
@@ -216,6 +231,10 @@ class Grounder:
                 labels.append((expression.text[max(start, 0) : end], expression.words[inside[0]].role))
                 for i in inside:
                     words[i].append(state)
+        if self.backbone.any_text_length:
+            # No padding, which would compete with the words: only the end token behind the last of them.
+            last = max(state for state, (start, end) in enumerate(whole.spans) if end > start) + 2
+            whole, labels = replace(whole, tensor=whole.tensor[:last]), labels[:last]
         parts = [whole.tensor]
         for magnet in magnets if self.backbone.any_text_length else ():
             apart = self.backbone.condition(magnet)
@@ -233,8 +252,8 @@ def word_sites(backbone: Backbone) -> tuple[Site, ...]:
     Raises:
         SettingsError: if the model reads no text.
     """
-    if "words" in backbone.card.sites:
-        return backbone.card.sites["words"]
+    if "refer" in backbone.card.sites:
+        return backbone.card.sites["refer"]
     found = backbone.sites("cross") or backbone.sites("joint")
     if not found:
         raise SettingsError(f"'{backbone.card.name}' compares no text with pictures; choose a model that reads text")

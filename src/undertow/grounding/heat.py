@@ -132,12 +132,15 @@ def score_masks(
         heat: The map.
         proposals: Masks with their qualities and names, as a `Proposer` returns them.
     """
+    rows, columns = heat.shape
     candidates = []
     for mask, quality, made_of in proposals:
         if not mask.any() or mask.all():
             continue
         # Heat is compared where it was made: each cell counts by how much of it the mask covers.
-        inside = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].double(), heat.shape)[0, 0]
+        inside = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].double(), (rows, columns))[
+            0, 0
+        ]
         values = (heat.double() - heat.mean()) / max(float(heat.std(correction=0)), 1e-12)
         outside = 1 - inside
         gap = (values * inside).sum() / inside.sum() - (values * outside).sum() / outside.sum()

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from undertow.base import CueError
-from undertow.grounding.heat import Peak
-from undertow.refinement import ObjectCue, PointCue, segment_grabcut
+from undertow.grounding.heat import Peak, Proposer
+from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment_grabcut
 from undertow.refinement.segmenter import Segmenter
 
 Proposals = list[tuple[Bool[np.ndarray, "h w"], float, str]]
@@ -73,6 +73,19 @@ class SegmenterProposer:
             for number, (logits, scores) in enumerate(zip(boxed.logits, boxed.scores, strict=True), 1):
                 found.append((embedding.fit.to_frame(logits)[0] > 0, float(scores[0]), f"box of peak {number}"))
         return [(mask.cpu().numpy(), min(max(score, 0.0), 1.0), name) for mask, score, name in found]
+
+
+def make_proposer(segmenter: str | None, device: torch.device, paper: bool = False) -> Proposer:
+    """Returns what makes masks of a map: a segmenter by its name or folder, or the map itself and GrabCut.
+
+    Args:
+        segmenter: What `load_segmenter` takes; `None` for none.
+        device: Where it runs.
+        paper: Whether to ask a segmenter for one point only, as RefAM does.
+    """
+    if segmenter is None:
+        return HeatProposer()
+    return SegmenterProposer(load_segmenter(segmenter, device=device), paper)
 
 
 def hot_part(heat: Float[Tensor, "gh gw"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

@@ -140,4 +140,4 @@ def combine(
 def _log_sums(queries: Float[Tensor, "a s d"], keys: Float[Tensor, "a s d"], scale: float) -> Float[Tensor, "a s"]:
     """Returns the log of the sum of exponentials of every place's logits to all places."""
     step = max(1, ROWS // len(queries))
-    return torch.cat([(part @ keys.mT * scale).logsumexp(-1) for part in queries.split(step, dim=1)], dim=1)
+    return torch.cat([(part @ keys.mT * scale).logsumexp(-1) for part in torch.split(queries, step, dim=1)], dim=1)

@@ -42,8 +42,8 @@ class WordSettings(Options):
     repeats: int = option(1, "Draws of noise that maps are the mean of.", expert=True, least=1, most=16)
     caption: str | None = option(None, "A sentence about the whole picture, which the model reads first.", expert=True)
     least: float = option(
-        2.0, "A map whose highest value is fewer standard deviations above its mean has found nothing.", expert=True,
-        least=0,
+        0.0, "A map whose highest value is fewer standard deviations above its mean has found nothing; by default "
+        "there is always an answer, as in the paper.", expert=True, least=0,
     )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from undertow.base import CueError
 from undertow.grounding import Grounder, Sight
@@ -30,29 +29,17 @@ class Finding:
         frame: The frame it was seen best in.
         sight: What was seen there.
         looked: Value of every frame that was looked at: contrast times quality of the best mask.
-        present: Whether the map stands out enough to be believed.
     """
 
     object_id: int
     frame: int
     sight: Sight
     looked: Mapping[int, float]
-    present: bool
 
     @property
-    def mask(self) -> Bool[np.ndarray, "h w"]:
-        """The mask: the best candidate, or of several objects the best of each peak."""
-        best = self.sight.candidates
-        if not self.sight.expression.plural:
-            return best[0].mask
-        named = {f"peak {number}": False for number in range(1, len(self.sight.peaks) + 1)}
-        mask = best[0].mask.copy()
-        for candidate in best:
-            peak = next((name for name in named if candidate.made_of.endswith(name)), None)
-            if peak is not None and not named[peak] and candidate.score > 0:
-                named[peak] = True
-                mask |= candidate.mask
-        return mask
+    def present(self) -> bool:
+        """Whether there is a mask to go by."""
+        return self.sight.found and bool(self.sight.candidates)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what words.json keeps of it."""
@@ -106,8 +93,7 @@ def find(cues: Sequence[Cue], clip: Clip, grounder: Grounder, frames: Sequence[i
             if known is not None and value <= known.looked[known.frame]:
                 best[cue.object_id] = replace(known, looked=looked)
                 continue
-            present = sight.contrast >= grounder.words.least and bool(sight.candidates)
-            best[cue.object_id] = Finding(cue.object_id, seen.index, sight, looked, present)
+            best[cue.object_id] = Finding(cue.object_id, seen.index, sight, looked)
     return [best[number] for number in sorted(best)]
 
 
@@ -125,5 +111,5 @@ def label_maps(findings: Sequence[Finding], size: tuple[int, int]) -> dict[int, 
         raise CueError("nothing that was named was found; use other words, or give a --box or a --mask to track")
     maps: dict[int, LabelMap] = {}
     for each in sorted(found, key=lambda finding: finding.sight.candidates[0].score):
-        maps.setdefault(each.frame, np.zeros(size, np.uint16))[each.mask] = each.object_id
+        maps.setdefault(each.frame, np.zeros(size, np.uint16))[each.sight.mask] = each.object_id
     return maps

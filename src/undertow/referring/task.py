@@ -9,13 +9,12 @@ from typing import Any
 
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, Progress, atomic_path
-from undertow.grounding import Grounder, HeatProposer, SegmenterProposer
+from undertow.grounding import Grounder, make_proposer
 from undertow.masks import LabelMap
 from undertow.observing.settings import FrameSettings
 from undertow.referring.explain import explain_page
 from undertow.referring.finding import Finding, find, label_maps, pivot_frames
 from undertow.referring.settings import ReferSettings
-from undertow.refinement import load_segmenter
 from undertow.runs.cues import Cue
 from undertow.runs.folder import Folder
 from undertow.runs.task import Given
@@ -73,15 +72,13 @@ def gather(
             raise CueError(f"frame {both[0]} has a mask, and something named was found there too; give another frame")
         maps |= dict(painted.value)
     given = given_masks(clip, maps, [cue.log for cue in cues])
-    return replace(given, value=FoundMasks(given.value, findings))  # type: ignore[arg-type,return-value]
+    return replace(given, value=FoundMasks(given.value, findings))  # type: ignore[return-value]
 
 
 def make_grounder(model: Callable[[], Backbone], settings: ReferSettings, size: tuple[int, int]) -> Grounder:
     """Returns what finds words in frames of one size, with the reader and the segmenter of the settings."""
-    reader = model() if settings.reader is None else load(settings.reader, sites="words")
-    propose: Any = HeatProposer()
-    if settings.segmenter is not None:
-        propose = SegmenterProposer(load_segmenter(settings.segmenter, device=str(reader.device)), settings.paper)
+    reader = model() if settings.reader is None else load(settings.reader, sites="refer")
+    propose = make_proposer(settings.segmenter, reader.device, settings.paper)
     same = settings.reader is None
     frames = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed) if same else FrameSettings()
     words = replace(settings.words, peaks=1) if settings.paper else settings.words

@@ -17,7 +17,7 @@ from undertow.base import SettingsError, write_json
 
 FORMAT, VERSION, RECORD, FRAMES = "undertow run", 2, "run.json", "frames.json"
 # A file in the run's own folder, or all files of a kind in a folder of it: other people's files are never meant.
-_PATTERN = re.compile(r"[a-z0-9_]+(/\*)?\.(png|npz|json|csv|mp4|txt|safetensors)")
+_PATTERN = re.compile(r"[a-z0-9_]+(/\*)?\.(png|npz|json|csv|mp4|txt|html|safetensors)")
 _OF_TORCH = ("torch.device", "torch.dtype")
 # What the first version wrote, which did not say so in run.json; points had a format of their own.
 _EARLIER = {

@@ -12,10 +12,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from undertow.backbones import Backbone
-from undertow.base import CueError, SettingsError
+from undertow.base import CueError
 from undertow.export.cues import take
 from undertow.export.taking import is_annotations
+from undertow.grounding import Grounder, make_proposer
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_object_masks
+from undertow.observing.settings import FrameSettings
 from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.refinement.prompts import check_cues
 from undertow.runs.cues import Cue, described
@@ -64,7 +66,7 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
         raise CueError(f"frame {both[0]} has a word, and a mask, boxes or points too; give one of them")
     if words:
         named = numbered(words)
-        made = worded_masks(named, clip, _finder(settings, model()))
+        made = worded_masks(named, clip, _finder(settings, model(), (clip.height, clip.width)))
         for frame, labels in made.items():
             log.info("frame %d: %s is object %s", frame, ", ".join(cue.value for cue in named), _counted(labels))
         masks |= made
@@ -212,7 +214,7 @@ def worded_masks(words: Sequence[Cue], clip: Video | Clip, find: Found) -> dict[
     Args:
         words: Words, each of an object of its own.
         clip: The video; its frames must be there to be read at any place.
-        find: What makes a mask of a frame and a word, such as `undertow.tracking.words.word_mask`.
+        find: What makes a mask of a frame and a word, such as a `Grounder`.
 
     Raises:
         CueError: if the video cannot be read at a place, or a word finds nothing.
@@ -238,17 +240,20 @@ def _maker(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted:
     return partial(segment, load_segmenter(settings.segmenter, device=str(model().device)))
 
 
-def _finder(settings: TrackSettings, backbone: Backbone) -> Found:
+def _finder(settings: TrackSettings, backbone: Backbone, size: tuple[int, int]) -> Found:
     """Returns what makes masks of words: the model's own attention to them."""
-    from undertow.tracking.words import word_mask
-
-    if backbone.card.family != "unet-image":
-        raise SettingsError(
-            f"words are found by image models, and '{backbone.card.name}' is none; give --box or --point"
-        )
     if backbone.card.embedded:
         log.warning("masks that '%s' makes of words are no better than chance; look at them first", backbone.card.name)
-    return lambda image, word: word_mask(backbone, image, word, settings)
+    frames = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed)
+    grounder = Grounder(backbone, size, frames=frames, propose=make_proposer(settings.segmenter, backbone.device))
+
+    def find(image: UInt8[np.ndarray, "h w 3"], text: str) -> LabelMap:
+        [sight] = grounder.look(image, text)
+        if not sight.found:
+            raise CueError(f"'{text}' was found nowhere; use other words, or give a --box or a --point")
+        return sight.mask.astype(np.uint16)
+
+    return find
 
 
 def _counted(labels: LabelMap) -> str:

@@ -216,11 +216,10 @@ class Backbone(StoredModel):
         """Returns the RGB frames of a generated clip; published video models have 4f - 3 of them, for an odd f."""
         return _images(self.autoencoder.decode_clip(latents.to(self.device)))
 
-    def pieces(self, text: str) -> list[str]:
-        """Returns what the tokenizer makes of `text`; piece i is state i + 1 of `condition(text)`."""
-        raise SettingsError(
-            f"the words of a text cannot be found again in '{self.card.name}'; give a --box or a --point"
-        )
+    @property
+    def any_text_length(self) -> bool:
+        """Whether the denoiser reads any number of text states, so that some can be left out or added."""
+        return True
 
     def noise(self, latents: Latents, noising: Noising, frame_indices: Sequence[int]) -> Latents:
         """Returns `latents` with the Gaussian noise of their frames at `noising.timestep`."""

@@ -73,6 +73,11 @@ class VideoDiT(Backbone):
         return self.stride * self.kind.patch(self._config)
 
     @property
+    def any_text_length(self) -> bool:
+        """Whether the network reads any number of text states."""
+        return self.kind.any_text_length(self._config)
+
+    @property
     def image_to_video(self) -> bool:
         """Whether the network also reads the clean latent of the first frame."""
         return bool(self._config.in_channels == 2 * self.channels)

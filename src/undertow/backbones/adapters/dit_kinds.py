@@ -55,6 +55,10 @@ class Kind(ABC):
     def text_length(self, config: Mapping[str, Any]) -> int:
         """Returns how many text tokens the pipeline gives the network at most."""
 
+    def any_text_length(self, config: Mapping[str, Any]) -> bool:
+        """Returns whether the network reads any number of text tokens."""
+        return True
+
     def patch(self, config: Mapping[str, Any]) -> int:
         """Returns the latent cells per side of a token."""
         return int(config["patch_size"])

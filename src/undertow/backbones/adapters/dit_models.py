@@ -26,6 +26,10 @@ class JointKind(Kind):
         """Returns how many text tokens the pipeline gives the network at most."""
         return int(config["max_text_seq_length"])
 
+    def any_text_length(self, config: Mapping[str, Any]) -> bool:
+        """Returns whether positions are turned into queries and keys, and not added to a sequence of one length."""
+        return bool(config["use_rotary_positional_embeddings"]) and not config["use_learned_positional_embeddings"]
+
     def problem(self, config: Mapping[str, Any]) -> str | None:
         """Returns why CogVideoX 1.5 is not supported, or `None`."""
         if config.get("patch_size_t") is not None:

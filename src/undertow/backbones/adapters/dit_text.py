@@ -30,9 +30,9 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from undertow.backbones.observation import Conditioning
+from undertow.backbones.observation import Conditioning, Spans
 from undertow.backbones.weights.layout import read_config
-from undertow.backbones.weights.networks import read_network, read_tokenizer
+from undertow.backbones.weights.networks import read_network, read_tokenizer, tokenized
 from undertow.base import SettingsError, WeightsUnavailable, atomic_path
 
 ReadText = Callable[[str], Conditioning]
@@ -109,26 +109,29 @@ def null_text_file(reader: torch.nn.Module, null_text: str, cache: Path | str | 
 def _read_clip(folder: Path, text: str, longest: int) -> Conditioning:
     """`tiny-video`: last hidden states, padded to the tokenizer's length."""
     encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32).eval()
-    ids = _clip_ids(folder / "tokenizer", text, encoder)
-    return Conditioning(encoder(ids).last_hidden_state[0], "text", text)
+    ids, spans = _clip_ids(folder / "tokenizer", text, encoder)
+    return Conditioning(encoder(ids).last_hidden_state[0], "text", text, spans=spans)
 
 
 def _read_t5(folder: Path, text: str, longest: int) -> Conditioning:
     """CogVideoX: the states of as many tokens as it reads, padding included, which attends and is attended to."""
     encoder = read_network(T5EncoderModel, folder, "text_encoder", torch.bfloat16).eval()
-    ids = _t5_ids(folder, text, encoder.config, longest)
+    ids, spans = _t5_ids(folder, text, encoder.config, longest)
     padding = ids.new_full((1, longest - ids.shape[1]), encoder.config.pad_token_id)
     states: Tensor = encoder(torch.cat([ids, padding], dim=1)).last_hidden_state[0]
-    return Conditioning(states.float(), "text", text)
+    return Conditioning(states.float(), "text", text, spans=_padded(spans, len(states)))
 
 
 def _read_umt5(folder: Path, text: str, longest: int) -> Conditioning:
     """Wan: the states of the text's own tokens, then zeros up to the length it reads."""
     cleaned = re.sub(r"\s+", " ", html.unescape(html.unescape(text))).strip()
     encoder = read_network(UMT5EncoderModel, folder, "text_encoder", torch.bfloat16).eval()
-    states: Tensor = encoder(_t5_ids(folder, cleaned, encoder.config, longest)).last_hidden_state[0].float()
+    ids, spans = _t5_ids(folder, cleaned, encoder.config, longest)
+    states: Tensor = encoder(ids).last_hidden_state[0].float()
     zeros = states.new_zeros(longest - len(states), states.shape[1])
-    return Conditioning(torch.cat([states, zeros]), "text", text)
+    # Of a text that had to be cleaned, the places of its words are not those that were typed.
+    known = _padded(spans, longest) if cleaned == text else ()
+    return Conditioning(torch.cat([states, zeros]), "text", text, spans=known)
 
 
 def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
@@ -136,27 +139,37 @@ def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
     from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 
     tokenizer = read_tokenizer(PreTrainedTokenizerFast, folder / "tokenizer")
-    ids = tokenizer(DEFAULT_PROMPT_TEMPLATE["template"].format(text), return_tensors="pt").input_ids
+    template = DEFAULT_PROMPT_TEMPLATE["template"]
+    ids, spans = tokenized(tokenizer, template.format(text))
     _check_length(ids.shape[1] - HUNYUAN_PREAMBLE, longest)
     language = read_network(LlamaModel, folder, "text_encoder", torch.bfloat16).eval()
     states: Tensor = language(input_ids=ids, output_hidden_states=True).hidden_states[HUNYUAN_LAYER][0].float()
     clip = read_network(CLIPTextModel, folder, "text_encoder_2", torch.float32).eval()
-    pooled: Tensor = clip(_clip_ids(folder / "tokenizer_2", text, clip)).pooler_output[0]
-    return Conditioning(states[HUNYUAN_PREAMBLE:], "text", text, pooled)
+    pooled: Tensor = clip(_clip_ids(folder / "tokenizer_2", text, clip)[0]).pooler_output[0]
+    before, after = template.index("{}"), template.index("{}") + len(text)
+    own = tuple(
+        (start - before, end - before) if before <= start < end <= after else (0, 0)
+        for start, end in spans[HUNYUAN_PREAMBLE:]
+    )
+    return Conditioning(states[HUNYUAN_PREAMBLE:], "text", text, pooled, spans=own)
 
 
-def _clip_ids(folder: Path, text: str, encoder: Any) -> Int[Tensor, "1 tokens"]:
+def _padded(spans: Spans, count: int) -> Spans:
+    return (*spans, *[(0, 0)] * (count - len(spans)))
+
+
+def _clip_ids(folder: Path, text: str, encoder: Any) -> tuple[Int[Tensor, "1 tokens"], Spans]:
     tokenizer = read_tokenizer(CLIPTokenizer, folder, most=encoder.config.max_position_embeddings)
     longest = tokenizer.model_max_length
-    ids: Tensor = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt").input_ids
+    ids, spans = tokenized(tokenizer, text, padding="max_length", max_length=longest)
     _check_length(ids.shape[1], longest)
-    return ids
+    return ids, spans
 
 
-def _t5_ids(folder: Path, text: str, config: Any, longest: int) -> Int[Tensor, "1 tokens"]:
+def _t5_ids(folder: Path, text: str, config: Any, longest: int) -> tuple[Int[Tensor, "1 tokens"], Spans]:
     """Returns the text's tokens without padding; those of the empty text are known without a tokenizer."""
     if text == "":
-        return torch.tensor([[config.eos_token_id]])
+        return torch.tensor([[config.eos_token_id]]), ((0, 0),)
     where = folder / "tokenizer"
     if not (where / "tokenizer.json").is_file() and not (
         (where / "spiece.model").is_file() and find_spec("sentencepiece")
@@ -166,9 +179,9 @@ def _t5_ids(folder: Path, text: str, config: Any, longest: int) -> Int[Tensor, "
             "`pip install sentencepiece protobuf`"
         )
     tokenizer = read_tokenizer(T5TokenizerFast, where)
-    ids: Tensor = tokenizer(text, return_tensors="pt").input_ids
+    ids, spans = tokenized(tokenizer, text)
     _check_length(ids.shape[1], longest)
-    return ids
+    return ids, spans
 
 
 def _check_length(tokens: int, longest: int) -> None:

@@ -15,7 +15,7 @@ from undertow.backbones.reading.capture import capture
 from undertow.backbones.reading.prefix import ConditionedObserver
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import NoiseSchedule
-from undertow.backbones.weights.networks import Network
+from undertow.backbones.weights.networks import Network, tokenized
 from undertow.base import SettingsError
 
 # The order in which the parts of a UNet run; others come before.
@@ -64,16 +64,11 @@ class ImageUNet(Backbone):
         """
         tokenizer, encoder = self._load_text()
         longest = tokenizer.model_max_length
-        ids = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt").input_ids
+        ids, spans = tokenized(tokenizer, text, padding="max_length", max_length=longest)
         if ids.shape[1] > longest:
             raise SettingsError(f"the text has {ids.shape[1]} tokens and the model reads {longest}; shorten it")
         states = encoder.float().eval()(ids).last_hidden_state[0].to(self.device)
-        return Conditioning(states, "null" if text == self.card.null_text else "text", text)
-
-    def pieces(self, text: str) -> list[str]:
-        """Returns what the tokenizer makes of `text`; piece i is state i + 1 of `condition`, after the first token."""
-        tokenizer, _ = self._load_text()
-        return [str(piece) for piece in tokenizer.tokenize(text)]
+        return Conditioning(states, "null" if text == self.card.null_text else "text", text, spans=spans)
 
     def _show(
         self,

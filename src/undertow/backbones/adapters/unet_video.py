@@ -86,10 +86,6 @@ class VideoUNet(ImageUNet):
         noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0)).to(self.device)
         return Conditioning(described, "learned", None, first_frame=self._unscaled(pixels + CONDITIONS[2] * noise))
 
-    def pieces(self, text: str) -> list[str]:
-        """Raises SettingsError: the model reads no text."""
-        return Backbone.pieces(self, text)
-
     def _show(
         self,
         denoiser: Any,

@@ -81,7 +81,9 @@ def inversion_steps(timestep: int, step: int = 20, first: int = 1) -> tuple[int,
 
 
 # What a card may name sites for; without any of its own, a purpose is served by the sites of "track".
-PURPOSES = ("track", "features", "points", "parse", "correspond", "modulate", "emerdiff", "tuning", "guidance")
+PURPOSES = (
+    "track", "features", "points", "parse", "correspond", "modulate", "emerdiff", "refer", "tuning", "guidance",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Card:
         latent_stride: Image pixels per side of one latent cell.
         sites: Where to look, by purpose (see `PURPOSES`): "track" for masks, "features" for hidden states where that is
             another place, "points" for points, "parse", "correspond", "modulate" and "emerdiff" for semantic
-            segmentation, "tuning" of conditionings, "guidance" of sampling.
+            segmentation, "refer" for words, "tuning" of conditionings, "guidance" of sampling.
         noising: Default way to the observed noise level.
         levels: That of other purposes than tracking, by the names of `sites`, where it differs.
         preset: Default propagation preset.

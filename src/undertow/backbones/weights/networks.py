@@ -11,6 +11,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers.utils import logging as diffusers_logging
+from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
@@ -304,3 +305,11 @@ def _unreadable(where: str, error: BaseException) -> WeightsUnavailable:
         error = earlier
     reason = textwrap.shorten(str(error), 160)
     return WeightsUnavailable(f"the weights in {where} do not load ({reason}); download the model again")
+
+
+def tokenized(
+    tokenizer: Any, text: str, **options: Any
+) -> tuple[Int[Tensor, "1 tokens"], tuple[tuple[int, int], ...]]:
+    """Returns the numbers of a text's tokens, and the characters (start, end) that each stands for."""
+    read = tokenizer(text, return_tensors="pt", return_offsets_mapping=True, **options)
+    return read.input_ids, tuple((int(start), int(end)) for start, end in read.offset_mapping[0])
