@@ -27,9 +27,11 @@ ALLOWED["refinement"] = {"backbones", "masks", "video", "base"}
 ALLOWED["observing"] = {"affinity", "backbones", "base"}
 ALLOWED["runs"] = {"observing", "backbones", "masks", "video", "base"}
 ALLOWED["export"] = {"runs", "refinement", "drawing", "masks", "video", "base"}
-ALLOWED["tracking"] = ALLOWED["runs"] | {"runs", "export", "affinity", "refinement", "drawing"}
-TASKS = {"tracking", "parsing", "points"}
+ALLOWED["grounding"] = {"observing", "refinement", "backbones", "masks", "base"}
+ALLOWED["tracking"] = ALLOWED["runs"] | {"runs", "export", "affinity", "refinement", "drawing", "grounding"}
+TASKS = {"tracking", "parsing", "points", "referring"}
 ALLOWED["parsing"] = ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
+ALLOWED["referring"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
 ALLOWED["benchmarks"] = ALLOWED["tracking"] | TASKS | {"tasks", "analysis", "world", "metrics"}
@@ -63,7 +65,7 @@ def test_runs_know_no_task():
 def test_tasks_are_listed_without_a_model():
     code = "import sys; from undertow.tasks import TASKS; print(*TASKS); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["track", "points", "parse"]
+    assert done.stdout.split() == ["track", "points", "parse", "refer"]
 
 
 @pytest.mark.parametrize("room", sorted(ALLOWED))
@@ -107,6 +109,7 @@ def test_public_names():
         "Parser",
         "PointSettings",
         "PointTracker",
+        "ReferSettings",
         "SettingsError",
         "TrackResult",
         "TrackSettings",
@@ -122,6 +125,7 @@ def test_public_names():
         "open_stream",
         "parse",
         "read_label_map",
+        "refer",
         "track",
         "track_points",
         "write_label_map",

@@ -23,6 +23,7 @@ from undertow.base.memory import PeakMeter
 from undertow.masks import write_label_map
 from undertow.parsing import ParseSettings
 from undertow.points import PointSettings
+from undertow.referring import ReferSettings
 from undertow.runs import execute, read_cue
 from undertow.runs.estimate import estimate
 from undertow.tasks import TASKS
@@ -57,6 +58,7 @@ SMALL = {
     "track": (TrackSettings(tokens=60, batch=2), [("mask", "first.png")]),
     "points": (PointSettings(tokens=60, batch=2), [("grid", "2"), ("point", "20,20@3")]),
     "parse": (ParseSettings(tokens=60, batch=2), [("anchor", "first.png")]),
+    "refer": (ReferSettings(tokens=60, batch=2, pivots=2), [("text", "red disc")]),
     "brightness": (settings_of("brightness"), []),
 }
 

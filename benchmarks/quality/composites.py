@@ -1,8 +1,8 @@
 """Makes validation sequences: cut-outs of photographs that move, leave and return over real clips.
 
-`undertow bench run davis-folders --root OUT` measures on them. Each clip has three objects and one thing that passes in
-front of them; the masks are exact. One object leaves the picture and comes back, another is hidden for a while. They are
-for choosing defaults: neither clips nor photographs belong to any sequence that is reported.
+`undertow bench run davis-folders --root OUT` measures on them. Each clip has three objects and one thing that passes
+in front of them; the masks are exact. One object leaves the picture and comes back, another is hidden for a while. They
+are for choosing defaults: neither clips nor photographs belong to any sequence that is reported.
 """
 
 import argparse
@@ -36,9 +36,12 @@ class Cutout:
         self.photo, self.radius, self.outline = photo, radius, blob(rng)
         self.bend = rng.uniform(0.05, 0.15)
 
-    def draw(self, image: np.ndarray, labels: np.ndarray, label: int, where: tuple[float, float], angle: float, scale: float, t: float) -> None:
+    def draw(
+        self, image: np.ndarray, labels: np.ndarray, label: int, where: tuple[float, float], pose: tuple[float, float],
+        t: float,
+    ) -> None:  # fmt: skip
         """Draws onto `image` and writes `label` into `labels` where the cut-out is opaque."""
-        h, w = labels.shape
+        (h, w), (angle, scale) = labels.shape, pose
         reach = 1.6 * self.radius * scale
         x0, x1 = max(0, int(where[0] - reach)), min(w, int(where[0] + reach) + 1)
         y0, y1 = max(0, int(where[1] - reach)), min(h, int(where[1] + reach) + 1)
@@ -68,7 +71,8 @@ def make(clip: Path, photos: list[np.ndarray], out: Path, rng: np.random.Generat
     starts, paths = [], []
     for _ in things:
         starts.append((rng.uniform(0.2, 0.8), rng.uniform(0.25, 0.75)))
-        paths.append((rng.uniform(-0.25, 0.25), rng.uniform(-0.15, 0.15), rng.uniform(0, 6.28), rng.uniform(-0.8, 0.8), rng.uniform(-0.35, 0.35)))
+        reach = ((-0.25, 0.25), (-0.15, 0.15), (0, 6.28), (-0.8, 0.8), (-0.35, 0.35))
+        paths.append([rng.uniform(low, high) for low, high in reach])
     (out / "frames").mkdir(parents=True)
     (out / "masks").mkdir()
     for number in range(FRAMES):
@@ -88,7 +92,8 @@ def make(clip: Path, photos: list[np.ndarray], out: Path, rng: np.random.Generat
             if i == len(things) - 1:  # passes in front of the second object
                 sx, sy = starts[1]
                 x, y = sx + 1.4 * (t - 0.5), sy + 0.05 * math.sin(5 * t)
-            thing.draw(image, labels, 0 if i == len(things) - 1 else i + 1, (x * size[0], y * size[1]), spin * t, math.exp(zoom * t), t)
+            label = 0 if i == len(things) - 1 else i + 1
+            thing.draw(image, labels, label, (x * size[0], y * size[1]), (spin * t, math.exp(zoom * t)), t)
         Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(out / "frames" / f"{number:05d}.jpg", quality=92)
         mask = Image.fromarray(labels)
         mask.putpalette(palette().tobytes())

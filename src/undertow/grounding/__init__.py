@@ -1,10 +1,17 @@
 """From words to places in a picture: which words count, where a frozen model sees them, and masks of that."""
 
-from undertow.grounding.grounder import Grounder, Sight, stretched, word_sites
-from undertow.grounding.heat import Candidate, Peak
-from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
-from undertow.grounding.settings import WordSettings
-from undertow.grounding.words import Expression, parse_expression
+from typing import TYPE_CHECKING
+
+from undertow.base.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from undertow.grounding.grounder import Grounder, Sight, stretched, word_sites
+    from undertow.grounding.heat import Candidate, Peak
+    from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
+    from undertow.grounding.settings import WordSettings
+    from undertow.grounding.words import Expression, parse_expression
+
+__getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
     "Candidate",

@@ -30,8 +30,12 @@ class HeatProposer:
         """Returns the proposals; see `Proposer`."""
         hot = hot_part(heat, image.shape[:2])
         found: Proposals = [(hot, 1.0, "heat above threshold")]
+        parts: list[Bool[np.ndarray, "h w"]] = [hot]
         for number, peak in enumerate(peaks, 1):
             part = part_around(hot, peak)
+            if any(np.array_equal(part, each) for each in parts[1:]):
+                continue
+            parts.append(part)
             found.append((part, 1.0, f"heat around peak {number}"))
             cue = ObjectCue(1, box=box_of(part), points=(PointCue(peak.x, peak.y, True),))
             try:

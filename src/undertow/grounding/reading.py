@@ -15,7 +15,6 @@ of the sum of exponentials, computed a few rows at a time.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,8 +22,8 @@ from torch import Tensor
 
 from undertow.backbones import Observation, Site
 from undertow.base import SettingsError
+from undertow.grounding.settings import Reading
 
-Reading = Literal["A", "B", "C"]
 # Rows of the picture's own attention that are computed at once, times heads.
 ROWS = 1 << 14
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from undertow.base import Options, option
-from undertow.grounding.reading import Reading
+
+Reading = Literal["A", "B", "C"]
+"""What attention to a word is a share of; see `undertow.grounding.reading`."""
 
 # What the paper's figures append, in their order; more of the same kind behind them. The colour gives way to another
 # one if the expression has it.

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from undertow.base import option
-from undertow.grounding import WordSettings
-from undertow.tracking import TrackSettings
+from undertow.grounding.settings import WordSettings
+from undertow.tracking.settings import TrackSettings
 
 
 @dataclass(frozen=True)

@@ -307,9 +307,7 @@ def _unreadable(where: str, error: BaseException) -> WeightsUnavailable:
     return WeightsUnavailable(f"the weights in {where} do not load ({reason}); download the model again")
 
 
-def tokenized(
-    tokenizer: Any, text: str, **options: Any
-) -> tuple[Int[Tensor, "1 tokens"], tuple[tuple[int, int], ...]]:
+def tokenized(tokenizer: Any, text: str, **options: Any) -> tuple[Int[Tensor, "1 tokens"], tuple[tuple[int, int], ...]]:
     """Returns the numbers of a text's tokens, and the characters (start, end) that each stands for."""
     read = tokenizer(text, return_tensors="pt", return_offsets_mapping=True, **options)
     return read.input_ids, tuple((int(start), int(end)) for start, end in read.offset_mapping[0])
