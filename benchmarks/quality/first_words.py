@@ -10,12 +10,13 @@ there.
 import argparse
 
 import numpy as np
-from undertow.tracking.words import WordSettings, word_mask
+from undertow.tracking.words import WordSettings
 
 from undertow.backbones import load
 from undertow.base import CueError, set_threads
+from undertow.grounding import Grounder, HeatProposer, WordSettings
 from undertow.metrics import region_similarity
-from undertow.tracking import TrackSettings
+from undertow.observing.settings import FrameSettings
 from undertow.world import SUITES
 from undertow.world.shapes import KINDS
 
@@ -32,17 +33,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--tokens", type=int, default=1600)
-    parser.add_argument("--rounds", default="0,3", help="how often self-attention carries the map on")
+    parser.add_argument("--magnets", default="0,5", help="how many words without meaning are appended")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     set_threads(asked.threads)
-    backbone, settings = load(asked.model), TrackSettings(tokens=asked.tokens)
-    ways = {f"word, {count} rounds": WordSettings(rounds=int(count)) for count in asked.rounds.split(",")}
+    backbone, frames = load(asked.model), FrameSettings(tokens=asked.tokens)
+    ways = {f"word, {count} magnets": WordSettings(magnets=int(count)) for count in asked.magnets.split(",")}
     found = {name: [] for name in (*ways, "another word", "whole picture", "middle")}
 
     def mask(image, word, how):
         try:
-            return word_mask(backbone, image, word, settings, how) > 0
+            return Grounder(backbone, image.shape[:2], how, frames, HeatProposer()).look(image, word)[0].mask
         except CueError:
             return np.zeros(image.shape[:2], bool)
 

@@ -75,7 +75,7 @@ def test_what_is_found_nowhere_is_said(images, tiny_like):
         given(images, tiny_like, strict, "red disc")
     with pytest.raises(CueError, match="no text was given"):
         gather([], Clip(Video(images)), lambda: tiny_like, SETTINGS)
-    with pytest.raises(CueError, match="text is empty"):
+    with pytest.raises(CueError, match="give what the object is called"):
         given(images, tiny_like, SETTINGS, "")
 
 

@@ -49,7 +49,7 @@ def test_the_first_frame_of_a_clip_is_meant(video):
         *(("box", text) for text in ("", "1,2,3", "1,2,3,4,5", "a,b,c,d", "nan,0,1,1", "1;2;3;4", "1,2,3,4#x")),
         ("box", "1,2,3,4@@1"),
         *(("point", text) for text in ("", "1", "1,2,3", "1,2,*", "inf,0", "1,2#")),
-        *(("text", text) for text in ("", "7", "a_b")),
+        *(("text", text) for text in ("", "  ", "a#b")),
         *(("grid", text) for text in ("", "many", "-1", "123456")),
         ("sound", "hum"),
     ],

@@ -8,6 +8,7 @@
 4. Masks of the peaks are proposed and scored by the map (`proposals`).
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,8 @@ from undertow.grounding.settings import MAGNETS, WordSettings, magnets_for
 from undertow.grounding.words import Expression, parse_expression
 from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,10 @@ class Grounder:
                 labels.append((expression.text[max(start, 0) : end], expression.words[inside[0]].role))
                 for i in inside:
                     words[i].append(state)
+        counting = [word.text for i, word in enumerate(expression.words) if word.role == "kept" and len(words[i]) > 1]
+        if counting and self.backbone.card.embedded:
+            # Large tokenizers split words that they know well; one of a few hundred words spells what it never saw.
+            log.warning("'%s' does not know the word '%s'", self.backbone.card.name, counting[0])
         if self.backbone.any_text_length:
             # No padding, which would compete with the words: only the end token behind the last of them.
             last = max(state for state, (start, end) in enumerate(whole.spans) if end > start) + 2

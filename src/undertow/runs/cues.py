@@ -35,7 +35,10 @@ _FORMS = {
         re.compile(rf"{_NUMBER},{_NUMBER}(?:,([+-]))?"),
         "give x,y in pixels, such as 190,200 or 190,200@4, or 190,200,-@4#2 for one outside an object",
     ),
-    "text": (re.compile(r"(.*)", re.DOTALL), 'give what the object is called, such as disc or "the red disc"@4#2'),
+    "text": (
+        re.compile(r"\s*(\S.*?)\s*", re.DOTALL),
+        'give what the object is called, such as disc or "the red disc"@4#2',
+    ),
     "grid": (re.compile(r"(\d{1,5})"), "give the number of points across, such as 20 or 20@4"),
 }
 
