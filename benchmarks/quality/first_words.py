@@ -10,7 +10,6 @@ there.
 import argparse
 
 import numpy as np
-from undertow.tracking.words import WordSettings
 
 from undertow.backbones import load
 from undertow.base import CueError, set_threads
