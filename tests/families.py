@@ -115,6 +115,8 @@ def _small_card(card: Card, family: Family) -> Card:
 
     def fitted(site: Site) -> Site:
         attention = unet.get_submodule(site.path)
+        if site.kind == "block":
+            return replace(site, head_dim=attention.resnets[-1].out_channels)
         return replace(site, heads=attention.heads, head_dim=attention.to_q.out_features // attention.heads)
 
     return replace(card, sites={purpose: tuple(map(fitted, sites)) for purpose, sites in card.sites.items()})

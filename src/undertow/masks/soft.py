@@ -33,14 +33,14 @@ class UpsampledLabels:
 
 
 def soft_one_hot(
-    labels: LabelMap, ids: Sequence[int], grid: tuple[int, int], mode: Literal["area", "nearest"] = "area"
+    labels: LabelMap, ids: Sequence[int], grid: tuple[int, int], mode: Literal["area", "nearest", "bilinear"] = "area"
 ) -> Float[Tensor, "m grid_h grid_w"]:
     """Returns soft labels (objects + 1, h, w) of a map on a token grid: background first, then `ids` in order.
 
     With "area" a value is the share of the grid cell that the object covers, exactly and for any ratio of sizes: the
     average over a rectangle is separable, so it is one matrix per axis. With "nearest" a cell has the label under its
-    centre, which loses objects smaller than a cell. Void, and ids not asked for, count as background, so the channels
-    of each cell sum to 1.
+    centre, which loses objects smaller than a cell; with "bilinear" it is between the four pixels round its centre.
+    Void, and ids not asked for, count as background, so the channels of each cell sum to 1.
 
     Raises:
         MaskError: if `ids` repeat or contain 0 or void.
@@ -48,7 +48,8 @@ def soft_one_hot(
     _check_ids(ids)
     if mode == "nearest":
         labels = resize_nearest(labels, grid)
-    rows, columns = (_area_matrix(old, new) for old, new in zip(labels.shape, grid, strict=True))
+    weights = _bilinear_matrix if mode == "bilinear" else _area_matrix
+    rows, columns = (weights(old, new) for old, new in zip(labels.shape, grid, strict=True))
     soft = torch.zeros(len(ids) + 1, *grid)
     for channel, object_id in enumerate(ids, start=1):
         inside = torch.from_numpy(labels == object_id).to(torch.float64)
@@ -130,6 +131,16 @@ def _area_matrix(old: int, new: int) -> Float[Tensor, "new old"]:
     cell, pixel = torch.arange(new)[:, None] * old, torch.arange(old)[None] * new
     overlap = torch.minimum(cell + old, pixel + new) - torch.maximum(cell, pixel)
     return overlap.clamp(min=0).to(torch.float64) / old
+
+
+def _bilinear_matrix(old: int, new: int) -> Float[Tensor, "new old"]:
+    """Returns the matrix that takes from `old` pixels what lies at the centres of `new` equal cells."""
+    below, above, share = _bilinear(old, new, torch.device("cpu"))
+    matrix = torch.zeros(new, old, dtype=torch.float64)
+    cells = torch.arange(new)
+    matrix[cells, below] += 1 - share.double()
+    matrix[cells, above] += share.double()
+    return matrix
 
 
 def _bilinear(

@@ -1,7 +1,7 @@
 """Frames in, what a model sees in them out: resized, encoded and noised in the same way for every task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -104,7 +104,16 @@ class Observer:
             return _same(patches(prepared)[:, None])
         if self.source == "latents":
             return _same(patches(functional.adaptive_avg_pool2d(prepared.float(), self.resolved.grid))[:, None])
-        noisy, hidden = self.noise(prepared, indices), self.source == "features"
+        level = self.resolved.noising
+        if level.ensemble == 1:
+            return self._compared(self.noise(prepared, indices))
+        seeds = range(level.seed, level.seed + level.ensemble)
+        drawn = [self.noise(prepared, indices, replace(level, seed=seed, ensemble=1)) for seed in seeds]
+        return [_mean(draws) for draws in zip(*map(self._compared, drawn), strict=True)]
+
+    def _compared(self, noisy: Float[Tensor, "f c gh gw"]) -> list[FrameFeatures]:
+        """Returns the features of frames at the run's noise level."""
+        hidden = self.source == "features"
         every = [self.observe(noisy, conditioning, features=hidden) for conditioning in self._conditionings]
         paths = [site.path for site in self.sites]
         if hidden:
@@ -158,6 +167,14 @@ def patches(values: Float[Tensor, "f c h w"]) -> Float[Tensor, "f s nine_c"]:
 
 def _name(index: int) -> str:
     return f"latents_{index}"
+
+
+def _mean(draws: Sequence[FrameFeatures]) -> FrameFeatures:
+    """Returns the mean of a frame's features over draws of its noise."""
+    keys = torch.stack([each.keys.float() for each in draws]).mean(0)
+    if all(each.queries is each.keys for each in draws):
+        return FrameFeatures(keys, keys)
+    return FrameFeatures(torch.stack([each.queries.float() for each in draws]).mean(0), keys)
 
 
 def _same(values: Float[Tensor, "f a s d"]) -> list[FrameFeatures]:

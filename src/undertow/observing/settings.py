@@ -77,28 +77,35 @@ class ResolvedFrames:
 
 
 def resolve_frames(
-    settings: FrameSettings, backbone: "Backbone", height: int, width: int, *purposes: str, level: Noising | None = None
+    settings: FrameSettings,
+    backbone: "Backbone",
+    height: int,
+    width: int,
+    *purposes: str,
+    level: Noising | None = None,
+    shown: tuple[int, int] | None = None,
 ) -> ResolvedFrames:
     """Returns the numbers for frames of one size: explicit settings first, then what the card has for the purposes.
 
     The `purposes` are keys of the card's sites, such as "points", the one that suits best first; last of all comes
     "track". The noise level is `level`, if given, before that of the first purpose which has one on the card, and the
-    card's own.
+    card's own. Frames are `shown` at that (height, width), if given, unless settings say otherwise.
 
     Raises:
         SettingsError: if the model cannot be shown frames of that size.
     """
     card = backbone.card
     size = None if settings.size is None else (settings.size[1], settings.size[0])
-    input_size = backbone.input_size(height, width, tokens=settings.tokens, size=size, fit=settings.fit)
+    if shown is None or size is not None or settings.tokens is not None:
+        shown = backbone.input_size(height, width, tokens=settings.tokens, size=size, fit=settings.fit)
     sites = card.sites[next((purpose for purpose in purposes if purpose in card.sites), "track")]
     usual = level or next((card.levels[each] for each in purposes if each in card.levels), card.noising)
     return ResolvedFrames(
         model=card.name,
         sites=sites,
         noising=noise_level(usual, settings.timestep, settings.noising, settings.seed),
-        input_size=input_size,
-        grid=(input_size[0] // sites[0].stride, input_size[1] // sites[0].stride),
+        input_size=shown,
+        grid=(shown[0] // sites[0].stride, shown[1] // sites[0].stride),
         batch=settings.batch,
         dtype=str(backbone.dtype).removeprefix("torch."),
     )
@@ -110,10 +117,11 @@ def noise_level(
     """Returns the usual way to a noise level but for what is given; another timestep is inverted to in steps of 20."""
     if timestep is None:
         timestep = usual.timestep
-    steps = usual.steps_grid
+    steps, kind = usual.steps_grid, kind or usual.kind
     return replace(
         usual,
-        kind=kind or usual.kind,
+        kind=kind,
+        ensemble=usual.ensemble if kind == "noise" else 1,
         timestep=timestep,
         steps_grid=steps if steps and steps[-1] == timestep else inversion_steps(timestep),
         seed=usual.seed if seed is None else seed,
@@ -124,8 +132,8 @@ FLOAT = 4
 
 
 def passes_per_frame(noising: Noising) -> int:
-    """Returns how often the network runs for a frame: each step of an inversion, and the observation itself."""
-    return 1 + (len(noising.steps_grid) if noising.kind == "invert" else 0)
+    """Returns how often the network runs for a frame: each step of an inversion, and each draw that is observed."""
+    return noising.ensemble + (len(noising.steps_grid) if noising.kind == "invert" else 0)
 
 
 def network_bytes(backbone: "Backbone", input_size: tuple[int, int], frames: int) -> int:

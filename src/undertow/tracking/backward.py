@@ -129,7 +129,7 @@ class BackwardPass:
         else:
             ids = (*forward.ids, *(each for each in backward.ids if each not in forward.ids))
             soft = self._mixed((forward, backward), ids)
-        decided = decide(soft, ids, frame.image.shape[:2], self._tracker.settings.channel_norm, mask)
+        decided = decide(soft, ids, frame.image.shape[:2], self._tracker.settings.channel_norm or "none", mask)
         scores = {}
         for each in ids:
             known = [side.result.scores[each] for side in (forward, backward) if each in side.ids]

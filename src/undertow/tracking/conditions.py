@@ -21,7 +21,10 @@ def asked_refiner(settings: TrackSettings, backbone: Backbone) -> Refiner | None
     Raises:
         WeightsUnavailable: if it is a segmenter whose weights are unavailable.
     """
-    return make_refiner(settings.refine, settings.segmenter or "sam-vit-h", str(backbone.device), settings.feed_back)
+    chosen = settings.of(backbone.card)
+    return make_refiner(
+        chosen.refine, chosen.segmenter or "sam-vit-h", str(backbone.device), chosen.feed_back, chosen.gate
+    )
 
 
 def asked_kernels(

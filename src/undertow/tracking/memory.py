@@ -46,7 +46,7 @@ class Memory:
     recent: tuple[Reference, ...] = ()
 
     def references(self) -> list[Reference]:
-        """Returns the live references, anchors first, then recent frames from old to new; no frame twice."""
+        """Returns the live references, anchors first, then recent frames from old to new."""
         return [*self.anchors, *self.recent]
 
     def with_anchor(self, reference: Reference) -> "Memory":

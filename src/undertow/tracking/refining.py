@@ -92,7 +92,11 @@ class SegmenterRefiner:
 
 
 def make_refiner(
-    name: str, segmenter: str = "sam-vit-h", device: str | None = None, feed_back: bool = False
+    name: str,
+    segmenter: str = "sam-vit-h",
+    device: str | None = None,
+    feed_back: bool = False,
+    gate: float | None = None,
 ) -> Refiner | None:
     """Returns the refiner called "guided", "crf" or "sam", with its default settings; `None` for "none".
 
@@ -101,6 +105,7 @@ def make_refiner(
         segmenter: For "sam", a name or folder that `undertow.refinement.load_segmenter` takes.
         device: Where the segmenter runs.
         feed_back: For "sam", whether the tracker goes on from refined masks. How else it is prompted, its card says.
+        gate: For "sam", what to replace the card's `SamSettings.minimum_score` by.
 
     Raises:
         SettingsError: if there is no such refiner or segmenter.
@@ -108,6 +113,7 @@ def make_refiner(
     """
     if name == "sam":
         settings = replace(refinement_settings(segmenter), feed_back=feed_back)
+        settings = settings if gate is None else replace(settings, minimum_score=gate)
         return SegmenterRefiner(load_segmenter(segmenter, device=device), segmenter, settings)
     known: dict[str, Refiner | None] = {"none": None, "guided": GuidedRefiner(), "crf": CrfRefiner()}
     if name not in known:

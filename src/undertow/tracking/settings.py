@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from undertow.affinity import KernelSettings, Preset, get_preset
 from undertow.base import SettingsError, option
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
+from undertow.tracking.published import PUBLISHED, FirstLabels
 
 if TYPE_CHECKING:
-    from undertow.backbones import Backbone, Conditioning
+    from undertow.backbones import Backbone, Card, Conditioning
     from undertow.observing.observer import Observer
     from undertow.observing.store import TensorStore
 
@@ -24,6 +25,12 @@ class TrackSettings(FrameSettings):
     """
 
     preset: str | None = option(None, "Way to propagate: drift, dift, dino, crw, pixels or latents.")
+    published: bool = option(
+        False,
+        "Everything that the preset's paper or code sets, in place of the card's numbers: site, noise, size, window, "
+        "references, labels. What is set besides still counts.",
+        expert=True,
+    )
     temperature: float | None = option(None, "Divides the similarities.", expert=True, above=0)
     radius: int | None = option(
         None,
@@ -42,12 +49,21 @@ class TrackSettings(FrameSettings):
         "between two masks of an object both results are merged.",
         expert=True,
     )
-    first_labels: Literal["area", "nearest"] = option(
-        "area", "How a given mask comes down to the grid: by exact area averages, or the nearest pixel.", expert=True
+    padded: bool | None = option(
+        None, "Whether the first frame stands in for recent frames that are not there yet, as in CRW.", expert=True
     )
-    channel_norm: Literal["none", "minmax"] = option(
-        "none",
-        "Whether each channel is stretched before the argmax (minmax), as DINO's evaluation does.",
+    ensemble: int | None = option(
+        None, "Draws of noise (noising noise) whose features are averaged, as in DIFT.", expert=True, least=1
+    )
+    first_labels: FirstLabels | None = option(
+        None,
+        "How a given mask comes down to the grid: by exact area averages (the default), as the nearest pixel, or "
+        "between four (bilinear).",
+        expert=True,
+    )
+    channel_norm: Literal["none", "minmax"] | None = option(
+        None,
+        "Whether each channel is stretched before the argmax (minmax), as DINO's evaluation does; none by default.",
         expert=True,
     )
     lost: Literal["empty", "keep"] | None = option(
@@ -71,6 +87,14 @@ class TrackSettings(FrameSettings):
         "Model that makes masks of boxes and points, such as sam-vit-b; GrabCut if not given. A folder can be given "
         "too. It is also the model of refine sam.",
     )
+    gate: float | None = option(
+        None,
+        "The mask of refine sam is taken if its overlap with the propagated one is at least this share of that one's "
+        "with itself; 0 takes all.",
+        expert=True,
+        least=0,
+        most=1,
+    )
     feed_back: bool = option(False, "Go on from masks that refine sam made, instead of the tracker's.", expert=True)
     tuning: Literal["off", "paper", "fast", "amortised"] = option("off", "Learn conditioning and head weights first.")
     class_name: str | None = option(None, "What the object is: a text to be conditioned on.", expert=True)
@@ -84,6 +108,26 @@ class TrackSettings(FrameSettings):
         super().__post_init__()
         if self.feed_back and self.refine != "sam":
             raise SettingsError(f"feed_back goes with refine sam, not with {self.refine}; leave it out")
+
+    def of(self, card: "Card") -> "TrackSettings":
+        """Returns the settings with the published numbers in them, if they are asked for; what is set stays.
+
+        Raises:
+            SettingsError: if nothing was published of the preset with the card's model.
+        """
+        if not self.published:
+            return self
+        preset, known = get_preset(self.preset or card.preset), card.published
+        if preset.name not in known:
+            having = f"it has those of {', '.join(known)}" if known else "give --model sd-2.1 or sd-1.5"
+            raise SettingsError(f"'{card.name}' has no published numbers of preset '{preset.name}'; {having}")
+        kernel, code = preset.kernel, PUBLISHED[preset.name]
+        numbers: dict[str, Any] = {
+            "temperature": kernel.temperature, "radius": kernel.radius, "topk": kernel.topk, "recent": preset.recent,
+            "padded": code.padded, "first_labels": code.first_labels, "channel_norm": code.channel_norm,
+            "gate": code.gate, "lost": "keep",
+        }  # fmt: skip
+        return replace(self, **{name: value for name, value in numbers.items() if getattr(self, name) is None})
 
     @property
     def tuned(self) -> bool:
@@ -100,7 +144,8 @@ class ResolvedSettings(ResolvedFrames):
     kernel: KernelSettings
     recent: int
     direction: Literal["forward", "both"]
-    first_labels: Literal["area", "nearest"]
+    padded: bool
+    first_labels: FirstLabels
     channel_norm: Literal["none", "minmax"]
     lost: Literal["empty", "keep"]
 
@@ -124,10 +169,16 @@ def resolve(
         SettingsError: if the preset or model has no such option.
     """
     card = backbone.card
-    preset = get_preset(settings.preset or card.preset)
+    settings, preset, shown = settings.of(card), get_preset(settings.preset or card.preset), None
     # Hidden states and attention need not be best at the same depth.
     purposes = ["tuning"] * tuned + ["features"] * (preset.source == "features")
-    frames = resolve_frames(settings, backbone, height, width, *purposes)
+    if settings.published:
+        purposes.insert(0, preset.name)
+        shown = PUBLISHED[preset.name].input_size(height, width)
+        settings = replace(settings, fit="squash") if shown is None else settings
+    frames = resolve_frames(settings, backbone, height, width, *purposes, shown=shown)
+    if settings.ensemble is not None:
+        frames = replace(frames, noising=replace(frames.noising, ensemble=settings.ensemble))
     kernel = preset.kernel
     if settings.softmax_scope is not None:
         kernel = replace(kernel, softmax_scope=settings.softmax_scope)
@@ -148,8 +199,9 @@ def resolve(
         kernel=kernel,
         recent=card.recent if settings.recent is None else settings.recent,
         direction=settings.direction,
-        first_labels=settings.first_labels,
-        channel_norm=settings.channel_norm,
+        padded=bool(settings.padded),
+        first_labels=settings.first_labels or "area",
+        channel_norm=settings.channel_norm or "none",
         lost=settings.lost or ("empty" if preset.name in card.calibrated and not tuned else "keep"),
     )
 

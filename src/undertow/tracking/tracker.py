@@ -99,7 +99,7 @@ class MaskTracker:
         store: TensorStore | None = None,
     ):
         self.backbone = backbones.load(model, sites="track") if isinstance(model, str | Path) else model
-        self.settings = settings or TrackSettings()
+        self.settings = (settings or TrackSettings()).of(self.backbone.card)
         self.tuned = tuned
         self.presence_model = PresenceModel()
         self._store = store
@@ -177,7 +177,10 @@ class MaskTracker:
         decided = decide(soft.reshape(-1, *grid), ids, state.size, state.resolved.channel_norm, mask)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
+            copies = state.resolved.recent if state.resolved.padded and not memory.references() else 0
             memory = memory.with_anchor(self._witnessed(reference, features, named, verdict))
+            for _ in range(copies):
+                memory = memory.with_recent(reference)
         else:
             memory = memory.with_recent(reference)
         scores = {}

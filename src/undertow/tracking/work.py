@@ -47,7 +47,7 @@ class Load:
     @property
     def references(self) -> int:
         """Reference frames alive once the memory is full."""
-        recent, frames = self.resolved.recent, self.frames
+        recent, frames = self.resolved.recent, None if self.resolved.padded else self.frames
         return self.anchors + (recent if frames is None else min(recent, max(0, frames - self.anchors)))
 
     @property

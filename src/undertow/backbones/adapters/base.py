@@ -137,6 +137,11 @@ class Backbone(StoredModel):
         """What both sides of an image must be divisible by, in pixels."""
 
     @property
+    def least_multiple(self) -> int:
+        """What both sides must be divisible by to be read at all, though not at every level of the denoiser."""
+        return self.multiple
+
+    @property
     @abstractmethod
     def denoiser_width(self) -> int:
         """Channels of the denoiser's widest activation per latent cell."""
@@ -173,7 +178,7 @@ class Backbone(StoredModel):
             SettingsError: if the model cannot read `size`.
         """
         if size is not None:
-            self._check_size(*size)
+            self._check_size(*size, self.multiple)
             return size
         return self.fixed_size or fit_size(
             height,
@@ -197,7 +202,8 @@ class Backbone(StoredModel):
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or images.size == 0:
             raise SettingsError(f"images are {images.dtype} {images.shape}; give uint8 (frames, height, width, 3)")
-        self._check_size(*(size or images.shape[1:3]))
+        height, width = size or images.shape[1:3]
+        self._check_size(height, width, self.least_multiple)
         shown = np.ascontiguousarray(images if size is None else resize(images, size))
         pixels = torch.from_numpy(shown).to(self.device).movedim(-1, 1).float()
         return self.autoencoder.encode(pixels / 127.5 - 1)
@@ -310,16 +316,16 @@ class Backbone(StoredModel):
         """Returns the (clean latents, noise) that `prediction` for `latents` at `timestep` stands for."""
         return self.schedule.split(prediction, latents, self.schedule.level(timestep))
 
-    def _check_size(self, height: int, width: int) -> None:
+    def _check_size(self, height: int, width: int, multiple: int) -> None:
         if self.fixed_size is not None and (height, width) != self.fixed_size:
             raise SettingsError(
                 f"size {width}x{height} cannot be read by '{self.card.name}', whose positions were learned for "
                 f"{self.fixed_size[1]}x{self.fixed_size[0]} only; leave the size to it"
             )
-        if height < 1 or width < 1 or height % self.multiple or width % self.multiple:
-            near = fit_size(height, width, tokens=max(1, height * width), stride=1, multiple=self.multiple)
+        if height < 1 or width < 1 or height % multiple or width % multiple:
+            near = fit_size(height, width, tokens=max(1, height * width), stride=1, multiple=multiple)
             raise SettingsError(
-                f"size {width}x{height} is not divisible by {self.multiple} as '{self.card.name}' needs; "
+                f"size {width}x{height} is not divisible by {multiple} as '{self.card.name}' needs; "
                 f"the nearest is {near[1]}x{near[0]}"
             )
 

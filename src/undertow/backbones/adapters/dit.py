@@ -174,7 +174,7 @@ class VideoDiT(Backbone):
                 f"'{self.card.name}' has two denoisers and that of timesteps below {self._below:g} is loaded, so that "
                 f"timestep {timestep} cannot be asked; choose a lower one"
             )
-        self._check_size(latents.shape[2] * self.stride, latents.shape[3] * self.stride)
+        self._check_size(latents.shape[2] * self.stride, latents.shape[3] * self.stride, self.multiple)
         clip = latents.to(self.device)
         if self.image_to_video:
             clip = torch.cat([clip, self._image_condition(clip, conditioning.first_frame)], dim=1)

@@ -47,6 +47,11 @@ class ImageUNet(Backbone):
         return int(self.stride * 2 ** sum(map(_downsampling, self._network.module.down_blocks)))
 
     @property
+    def least_multiple(self) -> int:
+        """The side of a latent cell in pixels: deeper levels round up, and diffusers trims what comes back."""
+        return self.stride
+
+    @property
     def denoiser_width(self) -> int:
         """Channels of the denoiser's widest activation per latent cell; deeper levels have fewer cells."""
         return int(max(self._network.module.config.block_out_channels[:2]))
@@ -79,9 +84,12 @@ class ImageUNet(Backbone):
         states: Conditioning,
         features: bool,
     ) -> Observation:
+        stride, sides = sites[0].stride, [cells * self.stride for cells in latents.shape[2:]]
+        if any(side % stride for side in sides):
+            raise SettingsError(f"a site of stride {stride} has no whole tokens in {sides[1]}x{sides[0]} pixels")
         seen = capture(denoiser, sites, lambda: self._predict(latents, timestep, states), features=features)
-        height, width = (cells * self.stride // sites[0].stride for cells in latents.shape[2:])
-        return Observation(seen.queries, seen.keys, seen.features, (height, width), sites[0].stride)
+        grid = sides[0] // stride, sides[1] // stride
+        return Observation(seen.queries, seen.keys, seen.features, grid, stride)
 
     def observer(
         self,

@@ -17,14 +17,15 @@ class Site:
     Attributes:
         path: Module path inside the denoiser, such as `up_blocks.3.attentions.0.transformer_blocks.0.attn1`.
         kind: What its keys come from: the frames seen together (`self`; one frame for an image model), the text
-            (`cross`), both together (`joint`), or the same place in other frames (`temporal`).
+            (`cross`), both together (`joint`), or the same place in other frames (`temporal`). A `block` is not one
+            but a block of a UNet, such as `up_blocks.2`, whose output is read as one head of all its channels.
         heads: Number of heads.
         head_dim: Dimensions per head.
         stride: Image pixels per side of one query token.
     """
 
     path: str
-    kind: Literal["self", "cross", "joint", "temporal"]
+    kind: Literal["self", "cross", "joint", "temporal", "block"]
     heads: int
     head_dim: int
     stride: int
@@ -43,6 +44,7 @@ class Noising:
             diffusers does) or of the level it comes from (`source`).
         seed: Of the Gaussian noise.
         shared: Whether every frame gets the same noise; otherwise each frame index has its own.
+        ensemble: How many draws of Gaussian noise are observed, with the seeds from `seed` on; features are their mean.
 
     Raises:
         SettingsError: if the numbers contradict each other.
@@ -54,12 +56,15 @@ class Noising:
     label: Literal["destination", "source"] = "destination"
     seed: int = 0
     shared: bool = False
+    ensemble: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in ("invert", "noise", "clean"):
             raise SettingsError(f"noising '{self.kind}' is not one of invert, noise, clean")
         if self.label not in ("destination", "source"):
             raise SettingsError(f"inversion label '{self.label}' is not one of destination, source")
+        if self.ensemble < 1 or (self.ensemble > 1 and self.kind != "noise"):
+            raise SettingsError(f"an ensemble of {self.ensemble} goes with noising noise; give 1 with {self.kind}")
         if self.timestep < 0 or self.seed < 0:
             raise SettingsError(
                 f"timestep {self.timestep} and noise seed {self.seed} must not be negative; give 0 or more"
@@ -82,7 +87,7 @@ def inversion_steps(timestep: int, step: int = 20, first: int = 1) -> tuple[int,
 
 # What a card may name sites for; without any of its own, a purpose is served by the sites of "track".
 PURPOSES = (
-    "track", "features", "points", "parse", "correspond", "modulate", "emerdiff", "refer", "tuning", "guidance",
+    "track", "features", "dift", "points", "parse", "correspond", "modulate", "emerdiff", "refer", "tuning", "guidance",
 )  # fmt: skip
 
 
@@ -106,8 +111,9 @@ class Card:
         token_budget: Default number of tokens per frame at the tracking site.
         latent_stride: Image pixels per side of one latent cell.
         sites: Where to look, by purpose (see `PURPOSES`): "track" for masks, "features" for hidden states where that is
-            another place, "points" for points, "parse", "correspond", "modulate" and "emerdiff" for semantic
-            segmentation, "refer" for words, "tuning" of conditionings, "guidance" of sampling.
+            another place, "dift" for those that DIFT's code reads, "points" for points, "parse", "correspond",
+            "modulate" and "emerdiff" for semantic segmentation, "refer" for words, "tuning" of conditionings,
+            "guidance" of sampling.
         noising: Default way to the observed noise level.
         levels: That of other purposes than tracking, by the names of `sites`, where it differs.
         preset: Default propagation preset.
@@ -116,6 +122,8 @@ class Card:
         recent: Default number of previous frames kept as references beside the anchors.
         window_radius: Default radius of the matching window, in tokens.
         window_grid: (height, width) in tokens of the grid that `window_radius` was chosen on.
+        published: Presets whose paper or repository used this model: its sites and noise level here are theirs ("dift"
+            has sites and a level of its own), so that their numbers can be asked for.
         calibrated: Presets with which it was measured how sure the tracker is of an object; with others, and other
             models, presences are only an order.
         null_text: Text that stands for "no text".
@@ -147,6 +155,7 @@ class Card:
     temperatures: Mapping[str, float] = field(default_factory=dict)
     topk: int = 15
     recent: int = 7
+    published: tuple[str, ...] = ()
     calibrated: tuple[str, ...] = ()
     null_text: str = ""
     embedded: str = ""

@@ -98,6 +98,10 @@ TINY_UNTRAINED = replace(
     temperatures={**TINY.temperatures, "drift": 0.006, "dift": 0.01},
     notes="control: tiny with an untrained denoiser",
 )
+# DIFT's code reads what leaves the third block of the decoder. Its README tracks DAVIS with Stable Diffusion 2.1 at
+# timestep 51, and takes the mean over eight draws of the noise.
+_DIFT = {"dift": (Site("up_blocks.2", "block", heads=1, head_dim=640, stride=8),)}
+_DIFT_LEVEL = Noising(kind="noise", timestep=51, steps_grid=inversion_steps(51), ensemble=8)
 SD_2_1 = Card(
     name="sd-2.1",
     # The original repository was withdrawn in November 2025; it stays last for those who still have it cached.
@@ -106,8 +110,11 @@ SD_2_1 = Card(
     prediction="v_prediction",
     token_budget=96 * 96,
     latent_stride=8,
-    sites={"track": (_site("up_blocks.3.attentions.0", 5, 64, 8),)} | _parse_sites(heads=(20, 10), head_dim=(64, 64)),
-    levels={"parse": _PARSE_LEVEL},
+    sites={"track": (_site("up_blocks.3.attentions.0", 5, 64, 8),)}
+    | _parse_sites(heads=(20, 10), head_dim=(64, 64))
+    | _DIFT,
+    levels={"parse": _PARSE_LEVEL, "dift": _DIFT_LEVEL},
+    published=("drift", "dift", "dino", "crw"),
     window_radius=14,
     window_grid=(96, 96),
     notes="768 pixels; float16 overflows in its self-attention, use bfloat16 or float32",
@@ -127,7 +134,8 @@ SD_1_5 = replace(
     hub_ids=("stable-diffusion-v1-5/stable-diffusion-v1-5",),
     licence="CreativeML OpenRAIL-M",
     sites={"track": tuple(_site(f"up_blocks.3.attentions.{index}", 8, 40, 8) for index in range(3))}
-    | _parse_sites(heads=(8, 8), head_dim=(160, 80)),
+    | _parse_sites(heads=(8, 8), head_dim=(160, 80))
+    | _DIFT,
 )
 
 

@@ -20,7 +20,7 @@ class _SeenAll(Exception):
 
 
 class Capture:
-    """The queries, keys and (if asked for) block inputs that one forward showed, by site path."""
+    """The queries, keys and (if asked for) block inputs that one forward showed, by site path; of blocks, outputs."""
 
     def __init__(self) -> None:
         self.queries: dict[str, Float[Tensor, "f a s d"]] = {}
@@ -43,23 +43,36 @@ def capture(
     in any forward, and earlier sites go on as usual. At the site that comes last, neither values nor the attention are
     computed. The hooks are gone when this returns or raises. One forward of `denoiser` at a time: a second one in
     another thread would meet the same hooks. With `features` the inputs of the sites' transformer blocks are kept too.
+    Of a site that is a block itself, the output is kept.
 
     Raises:
         SettingsError: if a site is not an attention of `denoiser`, differs from its description, or took no part.
     """
-    seen = Capture()
+    seen, known = Capture(), set[str]()
     wanted = {site.path: attention_at(denoiser, site) for site in sites}
+    blocks = {site.path for site in sites if site.kind == "block"}
+
+    def know(path: str) -> None:
+        known.add(path)
+        if len(known) == len(wanted):
+            raise _SeenAll
 
     with ExitStack() as stack:
-        for path, attention in wanted.items():
+        for path in blocks:
+
+            def keep_output(_: Any, __: Any, output: Tensor, path: str = path) -> None:
+                seen.features[path] = output.flatten(2).mT
+                know(path)
+
+            stack.callback(wanted[path].register_forward_hook(keep_output).remove)
+        for path, attention in ((path, each) for path, each in wanted.items() if path not in blocks):
 
             def keep_query(_: Any, __: Any, output: Tensor, path: str = path, attention: Any = attention) -> None:
                 seen.queries[path] = _split_heads(output, attention.heads, attention.norm_q)
 
             def keep_key(_: Any, __: Any, output: Tensor, path: str = path, attention: Any = attention) -> None:
                 seen.keys[path] = _split_heads(output, attention.heads, attention.norm_k)
-                if len(seen.keys) == len(wanted):
-                    raise _SeenAll
+                know(path)
 
             def keep_input(_: Any, inputs: tuple[Tensor, ...], path: str = path) -> None:
                 seen.features[path] = inputs[0]
@@ -69,7 +82,7 @@ def capture(
             if features:
                 block = denoiser.get_submodule(path.rpartition(".")[0])
                 stack.callback(block.register_forward_pre_hook(keep_input).remove)
-        _run(forward, wanted, seen.keys)
+        _run(forward, wanted, known)
     return seen
 
 
@@ -128,11 +141,13 @@ def _run(forward: Callable[[], object], wanted: Iterable[str], seen: Container[s
 
 
 def attention_at(denoiser: torch.nn.Module, site: Site) -> Any:
-    """Returns the attention module of `site`.
+    """Returns the attention module of `site`, or the block that it is.
 
     Raises:
         SettingsError: if there is none, or its heads are not those of the description.
     """
+    if site.kind == "block":
+        return _block_at(denoiser, site)
     try:
         attention: Any = denoiser.get_submodule(site.path)
         heads, inner = attention.heads, attention.to_q.out_features
@@ -143,6 +158,17 @@ def attention_at(denoiser: torch.nn.Module, site: Site) -> Any:
             f"site {site.path} has {heads} heads of {inner // heads} in this model, not {site.heads} of {site.head_dim}"
         )
     return attention
+
+
+def _block_at(denoiser: torch.nn.Module, site: Site) -> Any:
+    try:
+        block: Any = denoiser.get_submodule(site.path)
+        channels = block.resnets[-1].out_channels
+    except AttributeError:
+        raise SettingsError(f"the model has no block called '{site.path}'; check the site") from None
+    if (1, channels) != (site.heads, site.head_dim):
+        raise SettingsError(f"block {site.path} has {channels} channels in this model, not {site.head_dim}")
+    return block
 
 
 def _split_heads(projected: Float[Tensor, "f s c"], heads: int, norm: Any) -> Float[Tensor, "f a s d"]:

@@ -293,7 +293,7 @@ class MaskPredictor(JobPredictor):
     def described(cls, settings: TrackSettings, device: str | None) -> tuple[Sequence[str | None], Mapping[str, Any]]:
         """Returns what becomes of lost objects and how masks are refined, as both are part of what is measured."""
         segmenter = settings.segmenter or "sam-vit-h"
-        refiner = make_refiner(settings.refine, segmenter, device)
+        refiner = make_refiner(settings.refine, segmenter, device, gate=settings.gate)
         if refiner is None:
             return (settings.lost,), {}
         prompted = Path(segmenter).name if settings.refine == "sam" else None
