@@ -44,7 +44,7 @@ def test_decoding_undoes_the_scale_of_encoding(model, images):
         (np.zeros((1, 16, 16, 3), np.float32), "float32"),
         (np.zeros((16, 16, 3), np.uint8), r"\(16, 16, 3\)"),
         (np.zeros((0, 16, 16, 3), np.uint8), r"\(0, 16, 16, 3\)"),
-        (np.zeros((1, 17, 18, 3), np.uint8), "size 18x17 is not divisible by 4 .* nearest is 20x16"),
+        (np.zeros((1, 17, 18, 3), np.uint8), "size 18x17 is not divisible by 2 .* nearest is 18x18"),
     ],
 )
 def test_unusable_images_are_refused(model, array, message):
