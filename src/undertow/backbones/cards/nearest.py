@@ -31,7 +31,8 @@ def nearest_card(
     shapes = {(site.path, site.heads, site.head_dim) for site in sites}
     for card in list_cards():
         if (card.family, card.prediction, card.latent_stride) == (family, prediction, latent_stride):
-            own = [site for places in card.sites.values() for site in places]
+            # Where all attentions are the same, so are the blocks.
+            own = [site for places in card.sites.values() for site in places if site.kind != "block"]
             if all((site.path, site.heads, site.head_dim) in shapes for site in own):
                 return read_like(card, name)
     if family == "dit":
