@@ -1,7 +1,9 @@
-"""Docstrings read alike: entries begin with a capital letter and end with a full stop."""
+"""Docstrings read alike: entries begin with a capital letter and end with a full stop; examples are true."""
 
 import ast
+import doctest
 import re
+from importlib import import_module
 from pathlib import Path
 
 import undertow
@@ -37,3 +39,14 @@ def test_entries_are_sentences():
                     if (text[0].islower() and not SMALL.match(text)) or not text.endswith((".", "?", ":")):
                         stray.append(f"{path.relative_to(SOURCE)}: {name}: {text}")
     assert not stray, "\n".join(stray)
+
+
+def test_examples_are_true():
+    shown = [path for path in sorted(SOURCE.rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+    examples = 0
+    for path in shown:
+        module = import_module(".".join(("undertow", *path.relative_to(SOURCE).with_suffix("").parts)))
+        failed, tried = doctest.testmod(module)
+        examples += tried
+        assert tried and not failed, path
+    assert examples >= 12

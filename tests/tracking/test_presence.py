@@ -12,7 +12,7 @@ from undertow.observing.observer import FrameFeatures
 from undertow.tracking import MaskTracker, PresenceModel, PresenceSignals, TrackSettings, track
 from undertow.tracking.lost import judge, without
 from undertow.tracking.memory import Memory, Reference
-from undertow.tracking.presence import WITNESSES, Witnesses, given, log_odds, winners
+from undertow.tracking.presence import ANCHOR_TOKENS, AnchorTokens, given, log_odds, winners
 from undertow.world import FIRST_VALIDATION_SEED, make_family_scene
 
 GRID = (12, 16)
@@ -48,8 +48,8 @@ def labels_of(*masks):
 
 def anchor(features, *masks, kernel=KERNEL):
     labels = labels_of(*masks)
-    witnesses = Witnesses(features, kernel)
-    own = [torch.zeros(2), *(witnesses.own(features.keys, labels, labels, c + 1) for c in range(len(masks)))]
+    anchor_tokens = AnchorTokens(features, kernel)
+    own = [torch.zeros(2), *(anchor_tokens.own(features.keys, labels, labels, c + 1) for c in range(len(masks)))]
     return Reference(0, features.keys, labels, torch.ones(len(labels)).bool(), torch.stack(own, dim=1))
 
 
@@ -72,12 +72,12 @@ def test_log_odds_saturate():
 
 def test_an_object_that_moved_comes_home_to_its_mask_and_to_no_other():
     first, later = frame((1, 1)), frame((6, 9))
-    witnesses = Witnesses(later, KERNEL, [anchor(first, block(1, 1))])
-    right, stale = (witnesses.signals(labels_of(mask), 1) for mask in (block(6, 9), block(1, 1)))
-    half = witnesses.signals(labels_of(block(6, 9) & ~block(6, 11)), 1)
+    anchor_tokens = AnchorTokens(later, KERNEL, [anchor(first, block(1, 1))])
+    right, stale = (anchor_tokens.signals(labels_of(mask), 1) for mask in (block(6, 9), block(1, 1)))
+    half = anchor_tokens.signals(labels_of(block(6, 9) & ~block(6, 11)), 1)
     assert right.home > 0.95 and stale.home < 0.05 and 0.4 < half.home < 0.6
     assert right.area == 0 and half.area == pytest.approx(math.log(9 / 17))
-    gone = Witnesses(frame(None), KERNEL, [anchor(first, block(1, 1))])
+    gone = AnchorTokens(frame(None), KERNEL, [anchor(first, block(1, 1))])
     assert gone.signals(labels_of(block(1, 1)), 1).home < 0.5
     assert gone.signals(labels_of(torch.zeros(192).bool()), 1) is None
 
@@ -86,8 +86,8 @@ def test_an_object_that_moved_comes_home_to_its_mask_and_to_no_other():
 def test_signals_mean_the_same_for_long_and_short_vectors(scale):
     # Short vectors make a soft kernel: even on the anchor much attention strays, which is no news on later frames.
     first, later = frame((1, 1), scale=scale), frame((6, 9), scale=scale)
-    witnesses = Witnesses(later, KERNEL, [anchor(first, block(1, 1))])
-    right, stale = (witnesses.signals(labels_of(mask), 1) for mask in (block(6, 9), block(1, 1)))
+    anchor_tokens = AnchorTokens(later, KERNEL, [anchor(first, block(1, 1))])
+    right, stale = (anchor_tokens.signals(labels_of(mask), 1) for mask in (block(6, 9), block(1, 1)))
     assert right.home > 0.9 and stale.home < 0.5 * right.home
 
 
@@ -96,8 +96,8 @@ def test_the_anchor_that_finds_an_object_best_counts():
     one, two = frame((1, 1), None), frame(None, (1, 1))
     later = frame(None, (6, 9))
     anchors = [anchor(one, block(1, 1)), anchor(two, block(1, 1))]
-    assert Witnesses(later, KERNEL, anchors).signals(labels_of(block(6, 9)), 1).home > 0.95
-    assert Witnesses(later, KERNEL, anchors[:1]).signals(labels_of(block(6, 9)), 1).home < 0.5
+    assert AnchorTokens(later, KERNEL, anchors).signals(labels_of(block(6, 9)), 1).home > 0.95
+    assert AnchorTokens(later, KERNEL, anchors[:1]).signals(labels_of(block(6, 9)), 1).home < 0.5
 
 
 def test_objects_that_win_no_token_are_judged_by_their_peak():
@@ -113,11 +113,11 @@ def test_large_objects_are_asked_by_a_bounded_number_of_tokens(monkeypatch):
     features = FrameFeatures(tokens, tokens)
     mask = torch.arange(3600) < 3000
     rows = []
-    share = Witnesses._share
-    monkeypatch.setattr(Witnesses, "_share", lambda self, k, t, i: rows.append(len(t)) or share(self, k, t, i))
+    share = AnchorTokens._share
+    monkeypatch.setattr(AnchorTokens, "_share", lambda self, k, t, i: rows.append(len(t)) or share(self, k, t, i))
     reference = anchor(features, mask)
-    Witnesses(features, KERNEL, [reference]).signals(labels_of(mask), 1)
-    assert rows == [WITNESSES, WITNESSES] and grid[0] * grid[1] > 10 * WITNESSES
+    AnchorTokens(features, KERNEL, [reference]).signals(labels_of(mask), 1)
+    assert rows == [ANCHOR_TOKENS, ANCHOR_TOKENS] and grid[0] * grid[1] > 10 * ANCHOR_TOKENS
 
 
 def verdict_on(later, soft, anchors, channels=(1,), *, search=True):
@@ -160,7 +160,7 @@ def test_anchors_without_self_scores_still_name_their_objects():
     whole = anchor(frame((1, 1)), block(1, 1))
     bare = replace(whole, own=None)
     assert given([bare], 1) == [bare]
-    assert Witnesses(frame((6, 9)), KERNEL, [bare]).signals(labels_of(block(6, 9)), 1).home > 0.8
+    assert AnchorTokens(frame((6, 9)), KERNEL, [bare]).signals(labels_of(block(6, 9)), 1).home > 0.8
 
 
 def test_new_objects_are_not_named_by_old_anchors():

@@ -53,7 +53,11 @@ def tiles(grid: tuple[int, int], side: int = TILE_SIDE) -> Iterator[Rectangle]:
 
 
 def halo(tile: Rectangle, radius: int | None, grid: tuple[int, int]) -> Rectangle:
-    """Returns the smallest rectangle of the grid that holds the windows of a tile's cells."""
+    """Returns the smallest rectangle of the grid that holds the windows of a tile's cells.
+
+    >>> halo(Rectangle(0, 4, 8, 12), 2, (10, 12))
+    Rectangle(top=0, bottom=6, left=6, right=12)
+    """
     height, width = grid
     if radius is None:
         return Rectangle(0, height, 0, width)
@@ -82,7 +86,11 @@ def window_bias(
 
 
 def window_size(radius: int | None, grid: tuple[int, int]) -> int:
-    """Returns the largest number of cells that a window can hold."""
+    """Returns the largest number of cells that a window can hold.
+
+    >>> window_size(14, (20, 96))
+    580
+    """
     height, width = grid
     if radius is None:
         return height * width

@@ -167,7 +167,7 @@ def _given_tracks(path: Path, length: int) -> Tracks:
 
 
 def _point_count(path: Path) -> int | None:
-    """Returns how many points an .npz file of tracks has; `None` if it cannot be told, which reading then explains."""
+    """Returns how many points an .npz file of tracks has; `None` if it does not say, which reading then explains."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("tracks.npy") as member:
             version = npy.read_magic(member)

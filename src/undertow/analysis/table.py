@@ -24,7 +24,7 @@ class Row:
         layer: Its number among the sites of the network, in running order.
         site: Its module path.
         stride: Image pixels per side of a token.
-        timestep: What the network was told.
+        timestep: What the network was given.
         head: Number of the head; `None` for all heads together.
         compared: Queries with keys, or intermediate features with themselves, by inner products or by cosine.
         accuracy: Matching accuracy in percent.

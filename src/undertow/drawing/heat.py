@@ -79,7 +79,7 @@ def oklab_to_srgb(lab: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     return srgb
 
 
-# Colours of curves, told apart also by people who see few colours (Okabe and Ito), from the fourth on with dashes.
+# Colours of curves, which colour-blind people can distinguish (Okabe and Ito), from the fourth on with dashes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _INK, _DPI = "#202024", 110
 

@@ -17,7 +17,7 @@ DARK = (16, 16, 20)
 def point_colours(places: Float[np.ndarray, "q 2"], size: tuple[int, int]) -> list[Colour]:
     """Returns a colour for each point: hue by where it begins from left to right, lightness from top to bottom.
 
-    Neighbours look alike and what moves apart can be told apart. Places are (x, y) of each point where it was asked
+    Neighbours look alike and what moves apart can be distinguished. Places are (x, y) of each point where it was asked
     for, the size is the picture's (height, width).
     """
     height, width = size

@@ -26,7 +26,7 @@ class Exr(Mattes):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._library = _library()
-        # Dots separate layers; what is called alike is told apart by its number.
+        # Dots separate layers; equal names are distinguished by a number.
         names = [name.replace(".", "_") for name in plan.names.values()]
         unique = len(set(names)) == len(names)
         self.layers = {

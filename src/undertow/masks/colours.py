@@ -29,7 +29,11 @@ def palette() -> UInt8[np.ndarray, "256 3"]:
 
 
 def object_colour(object_id: int) -> tuple[int, int, int]:
-    """Returns the (red, green, blue) an object is drawn in; above 254 the colours of 1 to 254 come round again."""
+    """Returns the (red, green, blue) an object is drawn in; above 254 the colours of 1 to 254 come round again.
+
+    >>> object_colour(1), object_colour(255) == object_colour(1)
+    ((128, 0, 0), True)
+    """
     index = object_id if object_id < 255 else 1 + (object_id - 1) % 254
     red, green, blue = (int(value) for value in palette()[index])
     return red, green, blue

@@ -258,7 +258,7 @@ def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Sh
         return (values, "index") if written else _by_palette(values, image, source)
     if mode in ("LA", "RGBA"):
         clear, opaque = values[..., -1] == 0, values[..., -1] == 255
-        # What is transparent is background; black or half transparent paint cannot be told from it.
+        # What is transparent is background; black or half transparent paint looks the same.
         if not (opaque if written else clear | opaque).all() or (clear.any() and not values[opaque][:, :-1].any()):
             raise MaskError(f"{source} has transparent pixels; save it without an alpha channel{_hint(written)}")
         mode, values = ("L", values[..., 0]) if mode == "LA" else ("RGB", values[..., :3])

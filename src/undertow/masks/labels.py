@@ -161,21 +161,33 @@ def on_soft_edge(values: Shaped[np.ndarray, "h w c"]) -> Bool[np.ndarray, "h w"]
 
 
 def resize_nearest(labels: LabelMap, size: tuple[int, int]) -> UInt16[np.ndarray, "new_h new_w"]:
-    """Returns `labels` at `size` (height, width): each new pixel takes the label under its centre."""
+    """Returns `labels` at `size` (height, width): each new pixel takes the label under its centre.
+
+    >>> resize_nearest(np.array([[1, 2]], np.uint16), (2, 4)).tolist()
+    [[1, 1, 2, 2], [1, 1, 2, 2]]
+    """
     rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, labels.shape, strict=True))
     resized: UInt16[np.ndarray, "new_h new_w"] = labels[rows[:, None], columns]
     return resized
 
 
 def object_ids(labels: LabelMap) -> list[int]:
-    """Returns the ids in `labels`, ascending, without background and void."""
+    """Returns the ids in `labels`, ascending, without background and void.
+
+    >>> object_ids(np.array([[0, 7], [2, VOID]], np.uint16))
+    [2, 7]
+    """
     counts = np.bincount(labels.reshape(-1), minlength=VOID + 1)
     counts[[0, VOID]] = 0
     return [int(index) for index in np.flatnonzero(counts)]
 
 
 def listed(values: Iterable[Any], most: int = 8) -> str:
-    """Returns values for an error message: the first few, then how many more there are."""
+    """Returns values for an error message: the first few, then how many more there are.
+
+    >>> listed(range(10), most=3)
+    '0, 1, 2 and 7 more'
+    """
     words = [str(value) for value in values]
     more = f" and {len(words) - most} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more

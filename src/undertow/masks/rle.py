@@ -26,7 +26,12 @@ class Rle(TypedDict):
 
 
 def encode_rle(mask: Bool[np.ndarray, "h w"]) -> Rle:
-    """Returns the run lengths of one binary mask."""
+    """Returns the run lengths of one binary mask.
+
+    >>> mask = np.array([[False, True], [False, True]])
+    >>> decode_rle(encode_rle(mask)).tolist()
+    [[False, True], [False, True]]
+    """
     return label_map_rles(mask.astype(np.uint16), [1])[1]
 
 

@@ -1,7 +1,7 @@
 """Whether a confidence says anything: is what it calls unsure worse, and is it as good as the number claims?
 
 Every function takes one confidence and one score per judged thing (an object on a frame), in any order. A score is J,
-or a yes or no. Equal confidences are never told apart by the order they came in.
+or a yes or no. Equal confidences are never ranked by the order they came in.
 """
 
 from dataclasses import dataclass

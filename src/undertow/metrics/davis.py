@@ -267,7 +267,11 @@ def merge_objects(labels: UInt16[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"
 
 
 def davis_ids(first: UInt16[np.ndarray, "h w"]) -> SequenceOf[int]:
-    """Returns the ids DAVIS 2017 scores: 1 up to the largest id of the first annotated frame, void apart."""
+    """Returns the ids DAVIS 2017 scores: 1 up to the largest id of the first annotated frame, void apart.
+
+    >>> list(davis_ids(np.array([[0, 3, VOID]], np.uint16)))
+    [1, 2, 3]
+    """
     labels = first[first != VOID]
     return range(1, int(labels.max(initial=0)) + 1)
 

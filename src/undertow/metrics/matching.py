@@ -68,6 +68,9 @@ def match_majority(overlaps: Integer[np.ndarray, "k n"]) -> Int64[np.ndarray, " 
     """Returns for every cluster the label it shares most pixels with, so that many clusters may go to one label.
 
     The lower label wins a tie. A cluster without a labelled pixel is `UNMATCHED`.
+
+        >>> match_majority(np.array([[9, 1], [0, 4], [0, 0]])).tolist() == [0, 1, UNMATCHED]
+        True
     """
     if not overlaps.size:
         return np.full(len(overlaps), UNMATCHED, np.int64)

@@ -71,7 +71,11 @@ def outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def contour_radius(height: int, width: int, bound: float = 0.008) -> int:
-    """Returns how many pixels apart two outlines may run: `bound` of the diagonal, rounded up; from 1 on, pixels."""
+    """Returns how many pixels apart two outlines may run: `bound` of the diagonal, rounded up; from 1 on, pixels.
+
+    >>> contour_radius(480, 854)
+    8
+    """
     return math.ceil(bound if bound >= 1 else bound * math.hypot(height, width))
 
 

@@ -15,7 +15,11 @@ def mean(values: ArrayLike) -> float:
 
 
 def recall(values: ArrayLike) -> float:
-    """Returns the share of frames scored above (not at) one half; NaN if there are none."""
+    """Returns the share of frames scored above (not at) one half; NaN if there are none.
+
+    >>> recall([0.5, 0.6, 0.9, 0.1])
+    0.5
+    """
     return mean(np.asarray(values, np.float64) > 0.5)
 
 

@@ -38,7 +38,11 @@ class Queries:
 
 
 def flip_queries(points: Float[np.ndarray, "*q 3"]) -> Float[np.ndarray, "*q 3"]:
-    """Returns (t, y, x), as TAP-Vid writes queries, of (t, x, y), as this library does; and the reverse."""
+    """Returns (t, y, x), as TAP-Vid writes queries, of (t, x, y), as this library does; and the reverse.
+
+    >>> flip_queries(np.array([[0.0, 10.5, 20.5]])).tolist()
+    [[0.0, 20.5, 10.5]]
+    """
     return points[..., [0, 2, 1]]
 
 
@@ -48,6 +52,9 @@ def scale_points(
     """Returns points (x, y) of an image of `size` (width, height) as pixels of a raster of size `to`.
 
     The image's right edge becomes the raster's: positions in [0, 1], as TAP-Vid stores them, have size (1, 1).
+
+        >>> scale_points(np.array([[0.5, 0.25]]), (1, 1)).tolist()
+        [[128.0, 64.0]]
 
     Raises:
         ValueError: if a size is not positive.
@@ -96,7 +103,7 @@ class VideoAverages:
     Attributes:
         values: The mean of every value over the videos, by name.
         videos: How many videos they are the mean of.
-        left_out: Videos in which nothing could be scored, told by a value that is NaN.
+        left_out: Videos in which nothing could be scored: a value is NaN.
     """
 
     values: dict[str, float]

@@ -1,4 +1,4 @@
-"""What tokens are told apart by, and how labels agree along correspondences (VidSeg).
+"""What tokens are distinguished by, and how labels agree along correspondences (VidSeg).
 
 Features are mean self-attention queries, read in one forward that ends at the last of them. By the queries of one block
 tokens are followed through a batch, and each path votes.
@@ -84,7 +84,7 @@ def normalised(features: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
 def placed(features: Float[Tensor, "f s c"], grid: tuple[int, int], weight: float) -> Float[Tensor, "f s d"]:
     """Returns features beside (y, x), as shares of height and width, times a weight; as they are if it is 0.
 
-    The paper has no places. Between two batches things move little, and look-alikes far apart are told from each other.
+    The paper has no places. Between two batches things move little, and look-alikes far apart are distinguished.
     """
     if not weight:
         return features

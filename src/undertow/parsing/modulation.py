@@ -6,7 +6,7 @@ takes away what all channels of a token share, and hands it on along the residua
 So the whole change is c m(p) v at the transformer's output, with v the row sums of that map: it is added there, and
 nothing before it need ever run again.
 
-How each model is pushed unless told otherwise: VidSeg's and EmerDiff's numbers, and what was measured for `tiny`.
+How each model is perturbed by default: VidSeg's and EmerDiff's numbers, and what was measured for `tiny`.
 """
 
 from collections.abc import Sequence
@@ -106,12 +106,12 @@ VIDSEG_CLIPS = Modulation(steps=clip_steps(17), strength=50.0, guidance=(1.0, 2.
 TINY_FAST = Modulation(steps=(281,), strength=2.0, one_sided=True, blended=0)
 TINY_EXACT = Modulation(steps=(119, 79, 39), strength=10.0, blended=2)
 # Its walk is shorter too: fifteen steps for every cluster of every frame are too many on a CPU. Pushed at EmerDiff's
-# block and carried on, all of its picture changes (mIoU 5 on CamVid); so exact pushes where VidSeg does.
+# block and carried on, all of its picture changes (mIoU 5 on CamVid); so exact perturbs where VidSeg does.
 TINY_EMERDIFF = replace(EMERDIFF, steps=(281, 161, 41))
 
 
 def modulation_for(card: Card, settings: ParseSettings) -> Modulation:
-    """Returns how a run pushes: the method's and model's numbers but for those in the settings.
+    """Returns how a run perturbs: the method's and model's numbers but for those in the settings.
 
     Raises:
         SettingsError: if the numbers contradict each other, or the method does not push models of this kind.
@@ -130,7 +130,7 @@ def modulation_for(card: Card, settings: ParseSettings) -> Modulation:
 
 
 def _usual(card: Card, settings: ParseSettings) -> Modulation:
-    """Returns how a method pushes a model unless settings say otherwise."""
+    """Returns how a method perturbs a model unless settings say otherwise."""
     if settings.method == "emerdiff":
         if "emerdiff" not in card.sites:
             raise SettingsError(f"'{card.name}' names no cross-attention for EmerDiff; use method vidseg")

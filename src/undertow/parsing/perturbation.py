@@ -29,7 +29,7 @@ class Level:
     Args:
         backbone: An image or video UNet.
         latents: At the level of `timestep`.
-        timestep: What the network is told.
+        timestep: What the network is given.
         conditioning: What the frames are conditioned on.
         modulation: Injection and guidance.
         sites: Attentions that are pushed here; `None` if none is.

@@ -1,4 +1,4 @@
-"""What a parser may be told, and how that and the model's card become the numbers one run uses."""
+"""Options of parsing, and how they and the model's card become the numbers one run uses."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -252,7 +252,7 @@ def make_sharpener(backbone: Backbone, resolved: ResolvedParse) -> Sharpener:
     """Returns the last stage of a run's quality.
 
     Raises:
-        SettingsError: if the quality pushes labels, and the model cannot be pushed.
+        SettingsError: if the quality needs modulation, which the model does not support.
     """
     settings = resolved.settings
     if settings.quality == "turbo":

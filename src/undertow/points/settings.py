@@ -1,4 +1,4 @@
-"""What a point tracker may be told, its presets, and how these and the model's card become the numbers of one run."""
+"""Options of point tracking, presets, and how these and the model's card become the numbers of one run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -55,7 +55,7 @@ class Folder:
         finished: Whether the run is complete.
         done: Number of frames whose results are there.
         state: Tensors of the last state; `None` if the run begins at its first frame.
-        digest: What `save` was told of the frames seen until then.
+        digest: What `save` was given for the frames seen until then.
     """
 
     def __init__(self, path: Path, record: Record, stack: ExitStack, saved: SavedState | None = None) -> None:

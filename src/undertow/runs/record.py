@@ -111,7 +111,7 @@ def owned_files(folder: Path) -> tuple[str, ...] | None:
     """Returns the patterns of the files that the run in a folder owns, of any task; `None` if there is no run.
 
     Raises:
-        SettingsError: if they cannot be told.
+        SettingsError: if run.json does not say.
     """
     value = _read(folder)
     if value is None:

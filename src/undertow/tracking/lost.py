@@ -14,7 +14,7 @@ from torch import Tensor
 from undertow.affinity import KernelSettings, compute_affinity
 from undertow.observing.observer import FrameFeatures
 from undertow.tracking.memory import Reference
-from undertow.tracking.presence import HeadWeights, PresenceModel, PresenceSignals, Witnesses, given
+from undertow.tracking.presence import AnchorTokens, HeadWeights, PresenceModel, PresenceSignals, given
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def judge(
         head_weights: Weights of the heads by channel; equal ones if None.
     """
     heads = head_weights or {}
-    witnesses = Witnesses(features, kernel, anchors, head_weights=heads)
+    anchor_tokens = AnchorTokens(features, kernel, anchors, head_weights=heads)
     best = soft.argmax(0)
-    signals = {channel: witnesses.signals(soft, channel, best) for channel in channels}
+    signals = {channel: anchor_tokens.signals(soft, channel, best) for channel in channels}
     presence = {channel: model.probability(seen) if seen else 0.0 for channel, seen in signals.items()}
     lost = [channel for channel in channels if presence[channel] < model.lost_below]
     searched: dict[int, PresenceSignals | None] = {}
@@ -82,7 +82,7 @@ def judge(
                 wide[looks[channel]] = _look(features, source, grid, kernel, heads.get(channel))
         for channel in sources:
             candidate = _claim(soft, channel, wide[looks[channel]][channel])
-            seen = searched[channel] = witnesses.signals(candidate, channel)
+            seen = searched[channel] = anchor_tokens.signals(candidate, channel)
             if seen and model.found(seen):
                 soft, presence[channel] = candidate, model.probability(seen)
                 found.add(channel)

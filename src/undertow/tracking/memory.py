@@ -17,7 +17,7 @@ class Reference:
         keys: What queries are compared with.
         labels: Soft labels, background first; objects that it knows nothing of have zeros.
         known: Which channels it knows. A frame from before an object joined may well show it, as background.
-        own: On an anchor, what every object whose mask was given scores on the anchor itself (see `Witnesses.own`),
+        own: On an anchor, what every object whose mask was given scores on the anchor itself (see `AnchorTokens.own`),
             zeros for other channels. None on other frames.
     """
 

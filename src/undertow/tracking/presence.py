@@ -19,7 +19,7 @@ from undertow.observing.observer import FrameFeatures
 from undertow.tracking.memory import Reference
 
 # Tokens of an anchor's object that look back, spread evenly over it: enough for a mean, whatever the object's size.
-WITNESSES = 256
+ANCHOR_TOKENS = 256
 # An object that wins no token is judged by the tokens of its peak, if that is at least so high.
 FAINT = 0.2
 # What an object scores on its own anchor may be next to nothing where it is a token wide or the kernel very soft.
@@ -91,7 +91,7 @@ def log_odds(share: float) -> float:
     return math.log(share / (1 - share))
 
 
-class Witnesses:
+class AnchorTokens:
     """The anchors' tokens of the objects, asked of one frame.
 
     Args:
@@ -206,8 +206,8 @@ def _margin(soft: Float[Tensor, "n s"], channel: int, inside: Bool[Tensor, "s"])
 
 
 def _spread(inside: Bool[Tensor, "s"]) -> Tensor:
-    """Returns at most `WITNESSES` of the tokens inside, evenly spread over their numbers."""
+    """Returns at most `ANCHOR_TOKENS` of the tokens inside, evenly spread over their numbers."""
     tokens = inside.nonzero()[:, 0]
-    if len(tokens) <= WITNESSES:
+    if len(tokens) <= ANCHOR_TOKENS:
         return tokens
-    return tokens[torch.linspace(0, len(tokens) - 1, WITNESSES).round().long()]
+    return tokens[torch.linspace(0, len(tokens) - 1, ANCHOR_TOKENS).round().long()]

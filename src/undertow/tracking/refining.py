@@ -109,7 +109,7 @@ def make_refiner(
 
     Raises:
         SettingsError: if there is no such refiner or segmenter.
-        WeightsUnavailable: if the segmenter's weights are not to be had.
+        WeightsUnavailable: if the segmenter's weights are unavailable.
     """
     if name == "sam":
         settings = replace(refinement_settings(segmenter), feed_back=feed_back)

@@ -1,4 +1,4 @@
-"""What a tracker may be told, and how that and the model's card become the numbers one run uses."""
+"""Options of mask tracking, and how they and the model's card become the numbers one run uses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -162,7 +162,7 @@ def resolve(
         backbone: The model.
         height: Of the frames.
         width: Of the frames.
-        tuned: Whether kernels are tuned: the card may name sites for that which the text reaches, and presence was
+        tuned: Whether kernels are tuned: the card may name sites that the text reaches, and presence was
             calibrated without.
 
     Raises:

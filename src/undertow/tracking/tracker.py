@@ -21,7 +21,7 @@ from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
-from undertow.tracking.presence import PresenceModel, Witnesses
+from undertow.tracking.presence import AnchorTokens, PresenceModel
 from undertow.tracking.propagation import carry, decide, with_given
 from undertow.tracking.results import ObjectScore, TrackResult
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, observer_of, resolve
@@ -178,7 +178,7 @@ class MaskTracker:
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
             copies = state.resolved.recent if state.resolved.padded and not memory.references() else 0
-            memory = memory.with_anchor(self._witnessed(reference, features, named, verdict))
+            memory = memory.with_anchor(self._scored(reference, features, named, verdict))
             for _ in range(copies):
                 memory = memory.with_recent(reference)
         else:
@@ -291,15 +291,15 @@ class MaskTracker:
         )
         return verdict.soft if empties else soft, verdict
 
-    def _witnessed(self, anchor: Reference, features: FrameFeatures, named: set[int], verdict: Verdict) -> Reference:
+    def _scored(self, anchor: Reference, features: FrameFeatures, named: set[int], verdict: Verdict) -> Reference:
         """Returns an anchor that also tells what its given objects score on itself, and does not know lost ones."""
         resolved = self.resolved
-        witnesses = Witnesses(features, resolved.kernel, head_weights=head_weights_of(self._groups))
+        anchor_tokens = AnchorTokens(features, resolved.kernel, head_weights=head_weights_of(self._groups))
         mirrored, _ = carry(features, [anchor], self._groups, resolved)
         own, known = torch.zeros(2, len(anchor.labels)), anchor.known.clone()
         for channel, object_id in enumerate(self.ids, start=1):
             if object_id in named:
-                own[:, channel] = witnesses.own(features.keys, anchor.labels, mirrored, channel)
+                own[:, channel] = anchor_tokens.own(features.keys, anchor.labels, mirrored, channel)
             # An anchor stays: that an object was lost on it must not be held against the object for good.
             known[channel] = not (resolved.lost == "empty" and channel in verdict.lost)
         return replace(anchor, own=own, known=known)

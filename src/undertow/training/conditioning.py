@@ -62,7 +62,7 @@ def fit_starting_tensor(
         backbone: The model; its card must name sites that text reaches.
         out: File name that ends in .safetensors.
         recipe: How to fit.
-        progress: Told of every step, with its loss.
+        progress: Notified of every step, with its loss.
 
     Raises:
         SettingsError: if no text reaches the sites.

@@ -36,7 +36,7 @@ class VideoValidation:
         spacing: Times between them.
         size: Height and width of the pictures in pixels.
         points: Queries in the first frame.
-        timestep: What the network is told; the latents are clean.
+        timestep: What the network is given; the latents are clean.
     """
 
     families: tuple[str, ...] = tuple(FAMILIES)
@@ -109,10 +109,10 @@ def compared(
     grid = (len(latents), latents.shape[2] // patch, latents.shape[3] // patch)
     axes = [torch.arange(count, dtype=torch.float32) for count in grid]
     cosine, sine = (wave.to(latents.device) for wave in rotary(axes[0], axes[1], axes[2], head_dim))
-    told = torch.tensor([timestep], device=latents.device)
+    level = torch.tensor([timestep], device=latents.device)
     norms = [norm for block in blocks(transformer) for norm in (block.attn1.norm_q, block.attn1.norm_k)]
     with _kept(norms) as outputs, torch.autocast(latents.device.type, torch.bfloat16):
-        transformer(latents[None], text, told, image_rotary_emb=(cosine, sine))
+        transformer(latents[None], text, level, image_rotary_emb=(cosine, sine))
 
     def on_grid(tokens: Float[Tensor, "1 a s d"]) -> Float[Tensor, "t h w c"]:
         video = tokens[:, :, text.shape[1] :].float()

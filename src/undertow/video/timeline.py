@@ -169,7 +169,7 @@ def by_decoding(reel: "Reel") -> Timeline:
         stamps.append(shot.stamp)
     places, times, rows = np.array(packets, np.int64), np.array(stamps, np.int64), _rows(starts)
     if len(np.unique(places[places >= 0])) < len(places):
-        # A packet with several frames, or a frame without a packet: none can be told from another.
+        # A packet with several frames, or a frame without a packet: none can be distinguished.
         whole = np.delete(times, sorted(damaged))
         return Timeline(np.empty(0, np.int64), whole, clock.unit, rows[:0], decoded=True)
     numbers = np.full(total, -1)

@@ -194,7 +194,7 @@ def scene_facts(scene: Scene, frames: int = 48) -> list[Facts]:
 
     Args:
         scene: The scene.
-        frames: Length of the clip that motion is told of.
+        frames: Length of the clip that motion is described in.
     """
     layers = scene.layers
     seen, inside = (np.zeros((len(layers), frames), dtype=np.int64) for _ in range(2))

@@ -5,9 +5,9 @@ import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.resnet import Downsample2D, ResnetBlock2D
 
-from undertow.backbones.reading import prefix as frugal
+from undertow.backbones.reading import prefix
 from undertow.backbones.reading.edits import answering
-from undertow.backbones.reading.prefix import frugal_forwards
+from undertow.backbones.reading.prefix import saving_forwards
 
 
 def test_it_shows_what_observing_shows(model, latents, sites):
@@ -128,9 +128,9 @@ def module_and_inputs(request):
 
 
 def test_outputs_and_gradients_are_the_same_for_less_memory(module_and_inputs, monkeypatch):
-    monkeypatch.setattr(frugal, "TOKENS_CPU", 50)
+    monkeypatch.setattr(prefix, "TOKENS_CPU", 50)
     module, inputs = module_and_inputs
-    forwards = frugal_forwards(module.modules())
+    forwards = saving_forwards(module.modules())
     assert forwards
     first = inputs[0].requires_grad_()
     plain, before = kept_by(lambda: module(*inputs))
@@ -148,7 +148,7 @@ def test_the_network_as_a_whole_keeps_less(model, latents, sites, monkeypatch):
     states = torch.stack([model.condition("a dog").tensor] * 2).requires_grad_()
     observer = model.observer(latents[:1], 41, [sites[-1]])
     _, spared = kept_by(lambda: observer(states))
-    monkeypatch.setattr("undertow.backbones.reading.prefix.frugal_forwards", lambda modules: {})
+    monkeypatch.setattr("undertow.backbones.reading.prefix.saving_forwards", lambda modules: {})
     observer = model.observer(latents[:1], 41, [sites[-1]])
     _, plain = kept_by(lambda: observer(states))
     assert spared < 0.7 * plain
@@ -156,7 +156,7 @@ def test_the_network_as_a_whole_keeps_less(model, latents, sites, monkeypatch):
 
 def test_learned_weights_and_other_padding_are_left_alone():
     learned, circular = torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 4, 3, padding_mode="circular")
-    assert not frugal_forwards([learned, circular.requires_grad_(False)])
+    assert not saving_forwards([learned, circular.requires_grad_(False)])
 
 
 def test_what_was_replaced_before_is_put_back():

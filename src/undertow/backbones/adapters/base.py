@@ -99,7 +99,7 @@ class Backbone(StoredModel):
         Args:
             latents: At the noise level of `timestep`; of a video model those of one clip, in order, at most
                 `card.chunk` of them.
-            timestep: What the network is told.
+            timestep: What the network is given.
             sites: Where to look; all of one stride, since an observation has one grid.
             conditioning: The same for every frame; `None` for the null text.
             features: Whether to keep hidden states too, see `Observation`.

@@ -143,7 +143,7 @@ def _learned_positions(transformer: Any, frames: int) -> Iterator[None]:
         embed.pos_embedding, embed.sample_frames = table, trained
 
 
-# The guidance the distilled model is told of: the pipeline's default, times 1000 as it does. It is an input of one
+# The guidance that the distilled model is given: the pipeline's default, times 1000 as it does. It is an input of one
 # forward, not a second one.
 GUIDANCE = 6.0 * 1000
 

@@ -21,7 +21,7 @@ from undertow.backbones.sampling.schedule import Schedule
 from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 
-# What the model is told beside the image: frames per second less one, how much motion, and the noise on the image.
+# What the model is given beside the image: frames per second less one, how much motion, and the noise on the image.
 CONDITIONS = (14.0, 127.0, 0.02)
 # Karras's sigmas (2022, eq. 5) from the least noise to the most. The model knows any of them; 1009 make the sampler's
 # 25 steps whole numbers: 0, 42, 84, ..., 1008.
@@ -127,10 +127,10 @@ class VideoUNet(ImageUNet):
         given = conditioning.first_frame
         image = torch.zeros_like(latents) if given is None else given.to(latents).expand_as(latents)
         states = conditioning.tensor.to(latents).expand(len(latents), -1, -1)
-        told = torch.tensor(0.25 * np.log(sigma_at(timestep)), dtype=torch.float32, device=self.device)
+        level = torch.tensor(0.25 * np.log(sigma_at(timestep)), dtype=torch.float32, device=self.device)
         facts = torch.tensor(CONDITIONS, dtype=self.dtype, device=self.device).expand(len(latents), -1)
         both = torch.cat([latents, image], dim=2)
-        return cast(Tensor, self._network.module(both, told, states, facts, return_dict=False)[0].float())
+        return cast(Tensor, self._network.module(both, level, states, facts, return_dict=False)[0].float())
 
 
 def sigma_at(timestep: int) -> float:

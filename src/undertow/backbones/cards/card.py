@@ -37,7 +37,7 @@ class Noising:
 
     Attributes:
         kind: `invert` (deterministic DDIM inversion), `noise` (Gaussian noise) or `clean` (the latent as it is; the
-            network is only told the timestep).
+            network is only given the timestep).
         timestep: Training timestep of the observation, out of usually 1000.
         steps_grid: Timesteps visited by the inversion, rising, the last one being `timestep`; one denoiser call each.
         label: The timestep an inversion step tells the network: that of the level it goes to (`destination`, as
@@ -129,7 +129,7 @@ class Card:
         null_text: Text that stands for "no text".
         embedded: Folder of this package that holds the weights; empty (false) if they are not shipped.
         untrained: Whether the denoiser is re-initialised after loading, as a control.
-        positions: Where a video transformer with rotary embedding is told that token (i, j) is: at its place in the
+        positions: Where token (i, j) is for the rotary embedding of a video transformer: at its place in the
             grid the model was trained on, which the frame is fitted into (`base`, as CogVideoX does), or at (i, j)
             whatever the size (`cells`).
         notes: Anything else worth printing.

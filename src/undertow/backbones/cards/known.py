@@ -4,7 +4,7 @@ Sites, noise level, window and head counts of Stable Diffusion follow DRIFT (arX
 of the last decoder block for 2.1, all three of that block for 1.5, at timestep 41 of an inversion in steps of 20.
 
 Blocks, timesteps and the size of 480x720 of transformers follow the published tracking procedure of DiffTrack (arXiv
-2506.17220): block 17 of both CogVideoX models and block 16 of HunyuanVideo, on clean latents, the network being told
+2506.17220): block 17 of both CogVideoX models and block 16 of HunyuanVideo, on clean latents, the network being given
 the last timestep of its sampler. Block 14 of Wan 14B is the default of DiTracker (arXiv 2512.20606). What is not from
 there says so.
 """
@@ -33,8 +33,8 @@ def _site(
 def _parse_sites(heads: tuple[int, int], head_dim: tuple[int, int]) -> dict[str, tuple[Site, ...]]:
     """Returns where VidSeg and EmerDiff look and push, for two blocks of the decoder: strides 32 and 16.
 
-    VidSeg clusters the mean of blocks 6, 7 and 8, finds correspondences by 7, and pushes its cross-attention; EmerDiff
-    does both at the first cross-attention of the 16 x 16 block.
+    VidSeg clusters the mean of blocks 6, 7 and 8, finds correspondences by 7, and perturbs its cross-attention;
+    EmerDiff does both at the first cross-attention of the 16 x 16 block.
     """
     blocks = tuple(_site(f"up_blocks.2.attentions.{index}", heads[1], head_dim[1], 16) for index in range(3))
     return {
@@ -68,7 +68,7 @@ TINY = Card(
     },
     # The tracking site is the best for parsing too, but without noise (benchmarks/quality/sweep_parsing.py).
     levels={"parse": _NOISELESS},
-    # Told that much noise is there, the network compares colours and large forms; shown none, it sees them sharp.
+    # Given a high timestep, the network compares colours and large forms; shown none, it sees them sharp.
     noising=Noising(kind="clean", timestep=201, steps_grid=inversion_steps(201)),
     preset="drift",
     temperatures={

@@ -30,7 +30,7 @@ Forward = Callable[..., Any]
 TOKENS_CPU, TOKENS = 512, 2**14
 
 
-def frugal_forwards(modules: Iterable[torch.nn.Module]) -> dict[torch.nn.Module, Forward]:
+def saving_forwards(modules: Iterable[torch.nn.Module]) -> dict[torch.nn.Module, Forward]:
     """Returns forwards with the same outputs and input gradients for modules, of a frozen UNet, that have one."""
     forwards: dict[torch.nn.Module, Forward] = {}
     for module in modules:
@@ -223,7 +223,7 @@ def _stand_ins(
         # A compiler decides for itself what to keep.
         forwards = {each: torch.compile(each.forward, dynamic=False) for each in whole}
         return {each: _checkpointed(run) if recomputed else run for each, run in forwards.items()}
-    forwards = frugal_forwards(modules)
+    forwards = saving_forwards(modules)
     if recomputed:
         for block in whole:
             # When a block runs again for gradients, nothing else holds its modules to their other forwards.

@@ -184,7 +184,7 @@ def make_sampler(backbone: Backbone, settings: SamplingSettings) -> Any:
     if settings.shift is not None:
         raise SettingsError(f"--shift is for models of flow, and '{backbone.card.name}' is none; leave it out")
     signal = torch.tensor(schedule.signal, dtype=torch.float64)
-    # A schedule is told by its betas: the share of the signal that each step leaves is 1 - beta.
+    # A schedule is given by its betas: the share of the signal that each step leaves is 1 - beta.
     betas = 1 - signal / torch.cat([signal.new_ones(1), signal[:-1]])
     ddim = DDIMScheduler(
         num_train_timesteps=len(signal),

@@ -95,7 +95,7 @@ class Schedule:
                 )
             levels = _ending_in_noise(levels)
         signal = tuple(levels.tolist())
-        # Of the schedulers that Stable Diffusion repositories name, only PNDM starts from ᾱ(0) unless told otherwise.
+        # Of the schedulers that Stable Diffusion repositories name, only PNDM starts from ᾱ(0) by default.
         ends_at_one = config.get("set_alpha_to_one", config.get("_class_name") != "PNDMScheduler")
         return cls(signal, 1.0 if ends_at_one else signal[0], facts["prediction_type"])
 
@@ -202,7 +202,7 @@ def ddim_inversion(
 
     Each step reads clean latents and noise out of a prediction at the level the latents have, and mixes them again at
     the next level of `noising.steps_grid`. The first step starts from the level of encoded images, `schedule.clean`,
-    which for the network is timestep 0. `predict` takes latents and the timestep that the network is told.
+    which for the network is timestep 0. `predict` takes latents and the timestep that the network is given.
     """
     here, source = schedule.clean, 0
     for timestep in noising.steps_grid:

@@ -1,4 +1,4 @@
-"""Variants as methods of the benchmark runner, what they take on the first frames, and the words they are told.
+"""Variants as methods of the benchmark runner, what they take on the first frames, and the words they are given.
 
 Those are class names and captions of the objects, for the paper's table 1. Those of the worlds are made from their
 scenes. Those of DAVIS were written by hand, short enough for a small text encoder: the paper takes captions of BLIP-2

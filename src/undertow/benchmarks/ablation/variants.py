@@ -89,7 +89,7 @@ class Scale:
     """How much an ablation measures.
 
     Attributes:
-        timesteps: Told to the network in the curves of the first frame alone.
+        timesteps: Given to the network in the curves of the first frame alone.
         points: Points of a prompt (the paper's n), in the grid.
         prompts: Prompts of an object (the paper's p).
         tuning_steps: Steps of tuning at most, for trials; `None` for the presets' own.
@@ -192,7 +192,7 @@ def _components(card: Card) -> Ablation:
         for kind in ("clean", "noise", "invert")
         if kind != usual.kind
     ]
-    told = [] if usual.timestep == 1 else [Variant("told-1", NOISINGS[usual.kind], noising=level(card, usual.kind, 1))]
+    given = [] if usual.timestep == 1 else [Variant("step-1", NOISINGS[usual.kind], noising=level(card, usual.kind, 1))]
     changes: dict[str, tuple[str, dict[str, Any]]] = {
         "no-window": ("no window", {"radius": 10_000}),
         "no-topk": ("no top-k", {"topk": 100_000}),
@@ -205,7 +205,7 @@ def _components(card: Card) -> Ablation:
         "nearest": ("first labels by nearest", {"first_labels": "nearest"}),
     }
     rest = [Variant(name, title, TrackSettings(**change)) for name, (title, change) in changes.items()]
-    return Ablation("components", "Components removed one by one", "table 4", (DEFAULT, *ways, *told, *rest))
+    return Ablation("components", "Components removed one by one", "table 4", (DEFAULT, *ways, *given, *rest))
 
 
 def _runtime(card: Card, scale: Scale) -> Ablation:

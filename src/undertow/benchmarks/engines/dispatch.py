@@ -65,12 +65,12 @@ def dispatch(
     """
     waiting = deque(_ordered(units) if places > 1 else range(len(units)))
     free, busy = deque(range(min(places, len(units)))), dict[int, int]()
-    tries, told = Counter[int](), Counter[int]()
+    tries, reported = Counter[int](), Counter[int]()
     outcomes: dict[int, Outcome] = {}
     failures: dict[int, Failed] = {}
 
     def tell(index: int, steps: int, **facts: object) -> None:
-        told[index] += steps
+        reported[index] += steps
         progress.advance(steps, **facts)
 
     with crew:
@@ -92,13 +92,13 @@ def dispatch(
                 if isinstance(message, Lost):
                     units[index].clear()
                 if isinstance(message, Lost) and tries[index] < MOST_TRIES:
-                    tell(index, -told[index], retried=units[index].title)
+                    tell(index, -reported[index], retried=units[index].title)
                     waiting.appendleft(index)
                 elif isinstance(message, Finished):
                     outcomes[index] = message.outcome
                 else:
                     failures[index] = message if isinstance(message, Failed) else _lost(units[index], message)
-                    tell(index, units[index].length - told[index], failed=units[index].title)
+                    tell(index, units[index].length - reported[index], failed=units[index].title)
     if failures:
         _raise(units, failures)
     return [outcomes[index] for index in range(len(units))]

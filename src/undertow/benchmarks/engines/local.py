@@ -27,7 +27,7 @@ PATIENCE = 5.0
 
 
 class InProcess(Crew):
-    """One worker: the calling process. Every step is told; an interrupt ends it at once."""
+    """One worker: the calling process. Every step is reported; an interrupt ends it at once."""
 
     def __init__(self, threads: int | None = None) -> None:
         self._loaded = Loaded()

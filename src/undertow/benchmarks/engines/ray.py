@@ -24,7 +24,7 @@ STORE_BYTES = 80 * 2**20
 # Ray's sockets lie 70 characters below its folder, and a socket's path may have 107.
 LONGEST_FOLDER = 32
 READ_ON_IMPORT = {
-    # Nobody is told that Ray is used here.
+    # No usage statistics are sent.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Actors that ask for no GPU see what the driver sees; silences a warning that this will change.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -36,7 +36,7 @@ READ_ON_LOCAL_IMPORT = {
 
 
 class Actors(Crew):
-    """Ray actors, each with its own predictor; told and given work through Ray.
+    """Ray actors, each with its own predictor; which steers them and gives them work.
 
     Args:
         threads: CPU threads of each.

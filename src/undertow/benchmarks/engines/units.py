@@ -232,7 +232,7 @@ def perform(unit: Unit, loaded: Loaded, every: float = 0.2) -> Iterator[Message]
     """Does a unit and yields what there is to tell: progress at most every so many seconds, then how it ended."""
     steps = unit.steps(loaded)
     facts: dict[str, Any] = {}
-    pending, told = 0, time.monotonic()
+    pending, reported = 0, time.monotonic()
     try:
         while True:
             try:
@@ -241,9 +241,9 @@ def perform(unit: Unit, loaded: Loaded, every: float = 0.2) -> Iterator[Message]
                 outcome = end.value
                 break
             pending += 1
-            if time.monotonic() - told >= every:
+            if time.monotonic() - reported >= every:
                 yield Advanced(pending, facts)
-                pending, told = 0, time.monotonic()
+                pending, reported = 0, time.monotonic()
     except Exception as error:
         yield Failed.by(unit.title, error)
         return

@@ -80,9 +80,9 @@ def colour_labels(
             ids = found
             given = soft_one_hot(cues[place], ids, grid).flatten(1).T
             # A place that is mostly without a label says nothing.
-            told = given[:, 0] < 0.5
-            known = torch.cat([known, features[told]])
-            shares = torch.cat([shares, given[told, 1:]])
+            labelled = given[:, 0] < 0.5
+            known = torch.cat([known, features[labelled]])
+            shares = torch.cat([shares, given[labelled, 1:]])
         soft = nearest_shares(features, known, shares, settings.neighbours).T.reshape(len(ids), *grid)
         padded = torch.cat([torch.zeros(1, *grid), soft])
         yield upsample_argmax(upsample_guided(padded, image), ids, size).labels

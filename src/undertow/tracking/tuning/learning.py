@@ -92,7 +92,7 @@ def learn(
     Args:
         objective: What to optimise, with its settings.
         start: Where every object's conditioning begins, or one for each object.
-        progress: Told of every step, with the mean loss and the last score on altered copies.
+        progress: Notified of every step, with the mean loss and the last score on altered copies.
         begun: Where an interrupted learning had come to: its best is the first candidate, and the steps that are left
             are taken from there. Adam's averages begin anew.
 

@@ -44,7 +44,7 @@ def tune(
         start: Where conditionings begin, or where that of each object does, by id; the null text if None.
         folder: Where kernels are kept: those that are there for the same video, mask, model and settings are not
             learned again, and new ones are written. What an interruption left is where learning goes on.
-        progress: Told of every step, with the loss.
+        progress: Notified of every step, with the loss.
 
     Raises:
         KeyboardInterrupt: after an interruption, once the best so far is in the folder; without a folder the best so

@@ -1,4 +1,4 @@
-"""What tuning may be told, and its presets."""
+"""Options of tuning, and its presets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class TuningSettings:
         learned: "tensor" for the conditioning, "heads" for the head weights, or "both".
         exclude_self: Whether a token may not take its label from itself. If it may, the loss has a minimum that says
             nothing: every token looks at itself.
-        held_out: Whether the best state, and when to stop, are told by altered copies of the frame instead of the loss.
+        held_out: Whether altered copies of the frame, and not the loss, decide which state is best and when to stop.
         every: Steps between two such checks.
         patience: Checks without a gain of an object after which it is finished.
         seed: Of the altered copies.
