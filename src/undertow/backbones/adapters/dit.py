@@ -96,9 +96,9 @@ class VideoDiT(Backbone):
         return int(-(-inner // self.kind.patch(self._config) ** 2))
 
     def sites(self, *kinds: str) -> tuple[Site, ...]:
-        """Returns the attention of every block in running order; all are of one kind."""
+        """Returns the attentions of `kinds` in running order, by default those that compare visual tokens."""
         found = transformer_sites(self.kind, self._network.module, self.stride)
-        return tuple(site for site in found if not kinds or site.kind in kinds)
+        return tuple(site for site in found if site.kind in (kinds or (self.kind.site_kind,)))
 
     def _read_text(self, text: str) -> Conditioning:
         read = self._reader(text)
@@ -147,9 +147,14 @@ class VideoDiT(Backbone):
         def of_text(which: Callable[[Heads], Tensor | None]) -> dict[str, Float[Tensor, "a n d"]]:
             return {path: states for path, seen in heads.items() if (states := which(seen)) is not None}
 
+        # All frames of a clip read one text.
+        cross = {site.path for site in sites if site.kind == "cross"}
         return Observation(
             queries={path: per_frame(seen.queries) for path, seen in heads.items()},
-            keys={path: per_frame(seen.keys) for path, seen in heads.items()},
+            keys={
+                path: seen.keys.expand(frames, -1, -1, -1) if path in cross else per_frame(seen.keys)
+                for path, seen in heads.items()
+            },
             features={path: output.unflatten(0, (frames, -1)) for path, output in outputs.items()},
             grid=grid,
             stride=self.multiple,
@@ -207,11 +212,13 @@ class VideoDiT(Backbone):
 
 
 def transformer_sites(kind: Kind, transformer: Any, stride: int) -> list[Site]:
-    """Returns the attention of every block in running order, `stride` being the pixels per side of a latent cell."""
+    """Returns every attention in running order, `stride` being the pixels per side of a latent cell."""
+    token = stride * kind.patch(transformer.config)
     sites = []
-    for path in block_paths(kind, transformer.config):
-        attention = transformer.get_submodule(path)
-        head_dim = attention.to_q.out_features // attention.heads
-        token = stride * kind.patch(transformer.config)
-        sites.append(Site(path, kind.site_kind, attention.heads, head_dim, token))
+    for block in block_paths(kind, transformer.config):
+        names: dict[str, Any] = {kind.attention: kind.site_kind} | ({kind.cross: "cross"} if kind.cross else {})
+        for name, site_kind in names.items():
+            attention = transformer.get_submodule(f"{block}.{name}")
+            head_dim = attention.to_q.out_features // attention.heads
+            sites.append(Site(f"{block}.{name}", site_kind, attention.heads, head_dim, token))
     return sites

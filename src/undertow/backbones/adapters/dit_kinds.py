@@ -27,7 +27,7 @@ class Heads:
 
     Attributes:
         queries: Of the visual tokens of all frames, frame after frame.
-        keys: Likewise.
+        keys: Likewise; of the text tokens at a cross-attention.
         text_queries: Of the text tokens in the same sequence; `None` if there are none.
         text_keys: Likewise.
     """
@@ -44,11 +44,13 @@ class Kind(ABC):
     Attributes:
         site_kind: The kind of its sites, see `Site`.
         attention: Name of the attention inside a block.
+        cross: Name of the cross-attention that follows it, whose keys are the text's; empty if there is none.
         stacks: The lists of blocks in running order, each with the configuration's name for its length.
     """
 
     site_kind: Literal["self", "joint"] = "joint"
     attention = "attn1"
+    cross = ""
     stacks: ClassVar[Mapping[str, str]] = MappingProxyType({"transformer_blocks": "num_layers"})
 
     @abstractmethod
@@ -119,12 +121,8 @@ def require_kind(class_name: str, whose: str, config: Mapping[str, Any] | None =
 
 
 def block_paths(kind: Kind, config: Mapping[str, Any]) -> list[str]:
-    """Returns the module paths of all attentions in running order, such as `transformer_blocks.17.attn1`."""
-    return [
-        f"{stack}.{index}.{kind.attention}"
-        for stack, length in kind.stacks.items()
-        for index in range(int(config[length]))
-    ]
+    """Returns the module paths of all blocks in running order, such as `transformer_blocks.17`."""
+    return [f"{stack}.{index}" for stack, length in kind.stacks.items() for index in range(int(config[length]))]
 
 
 def split_heads(projected: Float[Tensor, "1 tokens c"], heads: int) -> Float[Tensor, "1 a tokens d"]:

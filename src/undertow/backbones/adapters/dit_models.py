@@ -247,9 +247,10 @@ def _unmasked(transformer: Any) -> Iterator[None]:
 
 
 class SelfKind(Kind):
-    """Wan 2.1: norms over all heads at once, rotary embedding, no text among the keys."""
+    """Wan 2.1: norms over all heads at once, rotary embedding of the visual tokens; text in a cross-attention."""
 
     site_kind = "self"
+    cross = "attn2"
     stacks: ClassVar = {"blocks": "num_layers"}
 
     def text_length(self, config: Mapping[str, Any]) -> int:
@@ -285,17 +286,19 @@ class SelfKind(Kind):
         attention: Any,
         /,
         hidden_states: Float[Tensor, "1 tokens c"],
-        encoder_hidden_states: None = None,
+        encoder_hidden_states: Float[Tensor, "1 n c"] | None = None,
         attention_mask: None = None,
         rotary_emb: Rotary | None = None,
     ) -> Heads:
-        """Returns queries and keys of the visual tokens, normed before they are split into heads."""
+        """Returns queries of the visual tokens and keys of these or of the text, normed before the heads are split."""
 
-        def visual(project: Any, norm: Any) -> Tensor:
-            states: Tensor = norm(project(hidden_states)).unflatten(2, (attention.heads, -1))
+        def normed(project: Any, norm: Any, tokens: Float[Tensor, "1 m c"]) -> Tensor:
+            states: Tensor = norm(project(tokens)).unflatten(2, (attention.heads, -1))
             return (states if rotary_emb is None else _rotated(states, *rotary_emb))[0].transpose(0, 1)
 
-        return Heads(visual(attention.to_q, attention.norm_q), visual(attention.to_k, attention.norm_k))
+        read = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        queries = normed(attention.to_q, attention.norm_q, hidden_states)
+        return Heads(queries, normed(attention.to_k, attention.norm_k, read))
 
     def restore_tables(self, transformer: Any) -> None:
         """Computes the rotary tables again, which are no weights."""

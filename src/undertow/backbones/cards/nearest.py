@@ -77,7 +77,8 @@ def _of_unet(
 def _of_transformer(
     name: str, prediction: Prediction, latent_stride: int, sites: Sequence[Site], size: tuple[int, int] | None
 ) -> Card:
-    site = sites[len(sites) // 2]
+    matching = [site for site in sites if site.kind != "cross"]
+    site = matching[len(matching) // 2]
     patch = site.stride // latent_stride
     grid = (size[0] // patch, size[1] // patch) if size else GRID
     notes = "no known model has these blocks: the middle one is read"
