@@ -33,7 +33,7 @@ COMMANDS = {
     "train": "Train the embedded models.",
 }
 # Modules that are not called like their command.
-_MODULES = {"demo": "look", "inspect": "look", "analyze": "look"}
+_MODULES = {"demo": "explore", "inspect": "explore", "analyze": "explore"}
 # `--debug`; errors are shown after the command has ended.
 _shown = {"traceback": False}
 

@@ -49,7 +49,9 @@ def inspect(
     at: Annotated[str, typer.Option(help="Pixel x,y of frame A.")],
     frame: Annotated[int, typer.Option(help="Number of the frame that asks.")] = 0,
     to: Annotated[int, typer.Option(help="Number of the frame that is looked at.")] = 1,
-    out: Out = Path("inspect.png"),
+    out: Annotated[Path, typer.Option(help="Picture to write: a file ending in .png, .jpg or .webp.")] = Path(
+        "inspect.png"
+    ),
     model: Model = "tiny",
     size: Size = None,
     noising: NoisingKind = None,
