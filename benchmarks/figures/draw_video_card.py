@@ -65,8 +65,8 @@ class Model:
         """Returns a clip from noise by DDIM with classifier-free guidance; `first` is a latent to go on from."""
         self.scheduler.set_timesteps(STEPS)
         text = self.embed("", caption)
-        axes = [torch.arange(count, dtype=torch.float32) for count in (FRAMES, side // 2, side // 2)]
-        waves = rotary(*axes, self.transformer.config.attention_head_dim)
+        times, cells = (torch.arange(count, dtype=torch.float32) for count in (FRAMES, side // 2))
+        waves = rotary(times, cells, cells, self.transformer.config.attention_head_dim)
         latents = torch.randn(1, FRAMES, 4, side, side, generator=torch.Generator().manual_seed(seed))
         for step in self.scheduler.timesteps:
             if first is not None:

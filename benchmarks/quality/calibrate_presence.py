@@ -232,7 +232,8 @@ def main():
             runs[way] += [{**r, "clip": number} for r in follow(backbone, clip, features, settings, model)]
         print(f"held out {number} {clip[0]} {time.monotonic() - begun:.0f} s", flush=True)
     if runs["keep"]:
-        show_judgement(*table(runs["keep"]), model)
+        rows, right = table(runs["keep"])
+        show_judgement(rows, right, model)
         show_loop(runs)
     if asked.root:
         show_real(backbone, asked.root, asked.sequences.split(","), model)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from undertow.masks.palette import palette
 
 import undertow as ut
+from undertow.masks import palette
 from undertow.world.photographs import list_photographs, read_photograph
 
 FRAMES = 32

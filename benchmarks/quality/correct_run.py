@@ -14,6 +14,7 @@ import torch
 
 from undertow.backbones import load
 from undertow.benchmarks.core.datasets import open_dataset, select_samples
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import read_written_map
 from undertow.metrics import score_objects
 from undertow.runs import execute
@@ -36,6 +37,7 @@ def main() -> None:
     print("| sequence | J&F after the frame, before | corrected | frames changed | earlier frames equal |")
     print("|---|---:|---:|---:|---|")
     for sample in select_samples(open_dataset("davis-folders", options.root), options.sequences.split(",")):
+        assert isinstance(sample, MaskSample)
         with tempfile.TemporaryDirectory() as folder, Video(sample.video) as video:
             out, first = Path(folder) / "out", sample.load_mask(0)
             execute(TASK, out, video, given_masks(video, {0: first}), backbone, settings)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.metrics import region_similarity
 from undertow.refinement import ObjectCue, PointCue, segment_grabcut
 
@@ -22,6 +23,7 @@ def main() -> None:
     print("| sequence | filled box | GrabCut, box | GrabCut, one click |\n|---|---:|---:|---:|")
     rows = []
     for sample in open_dataset("davis-folders", parser.parse_args().root):
+        assert isinstance(sample, MaskSample)
         with sample.open() as video:
             image = video[0]
         true = sample.load_mask(0) == sample.ids[0]

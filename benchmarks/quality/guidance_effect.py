@@ -21,7 +21,7 @@ from undertow.analysis.clips import point_grid, world_prompts
 from undertow.analysis.flow import flows, warp_error
 from undertow.analysis.scores import candidate_sites
 from undertow.backbones import Backbone, load
-from undertow.backbones.sampling.guidance import SamplingSettings, decode_sample, sample
+from undertow.backbones.sampling.guidance import SamplingSettings, sample
 from undertow.base import set_threads
 from undertow.metrics.statistics import paired_bootstrap
 from undertow.points import PointSettings, track_points
@@ -106,7 +106,7 @@ def main() -> None:
                 )  # fmt: skip
                 made = sample(backbone, prompt, frames=arguments.frames, size=(height, width), settings=settings)
                 seconds = time.perf_counter() - began
-                images = decode_sample(backbone, made.latents)
+                images = backbone.decode_clip(made.latents)
                 if arguments.clips is not None:
                     write_video(arguments.clips / f"{seed:03d}-{scale:g}.mp4", list(images), fps=8)
                 found = (warp_error(list(images)), cycle_error(images, tracker), motion(images))

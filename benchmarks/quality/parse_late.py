@@ -49,7 +49,7 @@ SEEN = 0.005
 @contextmanager
 def shared_features():
     """Lets variants that read the same frames in the same way share what they read."""
-    read, seen = vidseg.extract_tokens, {}
+    read, seen = vidseg.extract_tokens, {}  # type: ignore[attr-defined]
 
     def remembered(observer, images, indices, resolved):
         parts = []
@@ -61,11 +61,11 @@ def shared_features():
         names = [each.name for each in fields(TokenFeatures)]
         return TokenFeatures(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
-    vidseg.extract_tokens = remembered
+    vidseg.extract_tokens = remembered  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        vidseg.extract_tokens = read
+        vidseg.extract_tokens = read  # type: ignore[attr-defined]
 
 
 def measured(sample, backbone, settings, protocol):
@@ -115,7 +115,7 @@ def row(name, found):
     """Returns a line of the table from the finished clips of a variant."""
     cells = [name]
     for way in ("once", "all"):
-        total, late = 0, []
+        total, late = np.zeros(()), []
         for each in found:
             counts = np.array(each["confusion"][way])
             total = total + counts

@@ -48,7 +48,7 @@ def main():
     print("| lost below | " + " | ".join(clip[0] for clip in clips) + " | mean | validation |")
     print("|---:|" + "---:|" * (asked.clips + 2))
     for threshold in map(float, asked.thresholds.split(",")):
-        tracker.PresenceModel = lambda below=threshold: PresenceModel(lost_below=below)
+        tracker.PresenceModel = lambda below=threshold: PresenceModel(lost_below=below)  # type: ignore[attr-defined]
         settings = TrackSettings(tokens=asked.tokens, lost="empty" if threshold else "keep")
         figures = [mean_iou(backbone, clip, settings) for clip in clips]
         score = 100 * validate(backbone, settings)

@@ -23,6 +23,7 @@ from undertow.affinity import get_preset
 from undertow.backbones import load
 from undertow.benchmarks.core.datasets import open_dataset, select_samples
 from undertow.benchmarks.core.sample import get_protocol
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.metrics import DatasetSummary, SequenceEvaluator
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.settings import observer_of
@@ -45,6 +46,7 @@ def read_clips(root, names, protocol):
     """Returns (sequence, frames, annotations) of each sequence under the protocol."""
     clips = []
     for sequence in select_samples(open_dataset("davis", root), names):
+        assert isinstance(sequence, MaskSample)
         with Video(sequence.video) as video:
             numbers = protocol.frames(len(sequence.frames))
             frames = [Frame(i, Fraction(i), video[n], sequence.frames[n]) for i, n in enumerate(numbers)]

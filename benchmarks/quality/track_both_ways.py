@@ -16,6 +16,7 @@ import torch
 
 from undertow.backbones import load
 from undertow.benchmarks.core.datasets import open_dataset, select_samples
+from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import LabelMap
 from undertow.metrics import region_similarity
 from undertow.tracking import TrackResult, TrackSettings, track
@@ -37,6 +38,7 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---:|")
     rows = []
     for sample in select_samples(open_dataset("davis-folders", options.root), options.sequences.split(",")):
+        assert isinstance(sample, MaskSample)
         chosen = range(0, options.frames * options.every, options.every)
         with sample.open() as video:
             images = np.stack([frame.image for frame in video.frames(chosen)])

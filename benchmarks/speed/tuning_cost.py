@@ -135,9 +135,9 @@ def prepare(model, asked, share=1.0):
         adam.zero_grad()
         if kind == "ours":
             weights = logits.softmax(-1)
-            losses, gradients = objective.descend(states, weights)
+            of_each, gradients = objective.descend(states, weights)
             torch.autograd.backward([states, weights], gradients)
-            losses = losses.tolist()
+            losses = of_each.tolist()
         else:
             losses = []
             for place in range(asked.alone):
