@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         reliability_table,
         risk_coverage,
     )
-    from undertow.metrics.confusion import ClassMacroEvaluator, ClassMacroSummary, ConfusionMatrix, SemanticScores
+    from undertow.metrics.confusion import ConfusionMatrix, SemanticScores
     from undertow.metrics.consistency import Consistency, ConsistencyEvaluator
     from undertow.metrics.davis import (
         MASK_RULES,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         match_hungarian,
         match_majority,
     )
+    from undertow.metrics.reconstruction import MaskReconstruction, mask_reconstruction
     from undertow.metrics.ref_davis import (
         RefDavisEvaluator,
         RefDavisSummary,
@@ -46,18 +47,6 @@ if TYPE_CHECKING:
         independent,
         separate,
         summarise_annotators,
-    )
-    from undertow.metrics.referring import (
-        ExpressionScores,
-        MaskReconstruction,
-        ReferringImageEvaluator,
-        ReferringImageSummary,
-        ReferringVideoSummary,
-        mask_reconstruction,
-        score_expression,
-        split_ignore,
-        summarise_expressions,
-        union_mask,
     )
     from undertow.metrics.similarity import (
         contour_accuracy,
@@ -98,13 +87,10 @@ __all__ = [
     "UNMATCHED",
     "BadjaCounts",
     "BadjaScores",
-    "ClassMacroEvaluator",
-    "ClassMacroSummary",
     "ConfusionMatrix",
     "Consistency",
     "ConsistencyEvaluator",
     "DatasetSummary",
-    "ExpressionScores",
     "MaskReconstruction",
     "MaskRules",
     "MatchingMode",
@@ -114,9 +100,6 @@ __all__ = [
     "QueryMode",
     "RefDavisEvaluator",
     "RefDavisSummary",
-    "ReferringImageEvaluator",
-    "ReferringImageSummary",
-    "ReferringVideoSummary",
     "ReliabilityBin",
     "SemanticScores",
     "SequenceEvaluator",
@@ -161,14 +144,10 @@ __all__ = [
     "sample_queries_first",
     "sample_queries_strided",
     "scale_points",
-    "score_expression",
     "score_objects",
     "score_pairs",
     "separate",
-    "split_ignore",
     "summarise_annotators",
-    "summarise_expressions",
     "tapvid_metrics",
     "temporal_consistency",
-    "union_mask",
 ]

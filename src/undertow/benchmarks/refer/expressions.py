@@ -14,12 +14,13 @@ from undertow.base import SettingsError, inside, whole
 from undertow.benchmarks.core.datasets import Dataset
 from undertow.benchmarks.core.files import Finding, folder_frames, pair, read_json
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample, RunTruth, Truth
-from undertow.metrics.referring import IGNORE
 
 META = "meta_expressions.json"
 MEVIS_SPLITS = ("valid_u", "valid", "train", "test")
 # Validation videos of Ref-YouTube-VOS.
 VIDEOS = 202
+# What Ref-VPS paints where nothing is judged.
+IGNORE = 255
 
 
 def read_videos(path: Path) -> Mapping[str, Any]:
