@@ -30,7 +30,7 @@ from undertow.parsing.modulation import modulation_for
 from undertow.refinement.settings import CrfSettings
 
 PLAIN = ParseSettings(method="vidseg")
-TURBO, FAST, EXACT = (replace(PLAIN, quality=quality) for quality in ("turbo", "fast", "exact"))
+TURBO, EXACT = (replace(PLAIN, quality=quality) for quality in ("turbo", "exact"))
 EMERDIFF = replace(EXACT, method="emerdiff")
 PAPER = replace(TURBO, anchor_grid=False, place=0.0, balance=0.0)
 PROPAGATE = replace(PLAIN, method="propagate")
@@ -74,18 +74,17 @@ def pushed_sites(backbone):
 def studies(backbone):
     """Returns every table by name."""
     both = {"turbo": TURBO, "turbo, no agreement": without(TURBO)}
-    modulation = modulation_for(backbone.card, FAST)
     return {
         "main": Study(
             "All 101 frames, mean over anchors at frames 0, 25, 50",
-            {"propagate": PROPAGATE, **both, "fast": FAST, "fast, no agreement": without(FAST)},
+            {"propagate": PROPAGATE, **both},
             baselines=("copy", "colour", "dis"),
             protocol=get_protocol("full"),
             anchors=(0, 25, 50),
         ),
         "coarser": Study(
             "All 101 frames at 1600 tokens, mean over anchors at frames 0, 25, 50",
-            {"propagate": PROPAGATE, **both, "fast": FAST, "fast, no agreement": without(FAST)},
+            {"propagate": PROPAGATE, **both},
             baselines=("copy", "colour", "dis"),
             protocol=COARSER,
             anchors=(0, 25, 50),
@@ -93,7 +92,7 @@ def studies(backbone):
         "first": Study(
             "The first 28 frames, anchor at frame 0",
             {
-                "propagate": PROPAGATE, **both, "fast": FAST, "exact": EXACT, "exact, no agreement": without(EXACT),
+                "propagate": PROPAGATE, **both, "exact": EXACT, "exact, no agreement": without(EXACT),
                 "emerdiff": EMERDIFF, "emerdiff, turbo": replace(EMERDIFF, quality="turbo"),
             },
             baselines=("copy", "colour", "dis"),
@@ -104,10 +103,8 @@ def studies(backbone):
         "small": Study(
             "The first 28 frames at 1600 tokens, anchor at frame 0",
             {
-                "propagate": PROPAGATE, **both, "fast": FAST, "fast, no agreement": without(FAST),
-                "exact": EXACT, "exact, no agreement": without(EXACT), "emerdiff": EMERDIFF,
-                "emerdiff, fast": replace(EMERDIFF, quality="fast"),
-                "emerdiff, turbo": replace(EMERDIFF, quality="turbo"),
+                "propagate": PROPAGATE, **both, "exact": EXACT, "exact, no agreement": without(EXACT),
+                "emerdiff": EMERDIFF, "emerdiff, turbo": replace(EMERDIFF, quality="turbo"),
             },
             baselines=("copy", "colour", "dis"),
             protocol=SMALL,
@@ -132,14 +129,14 @@ def studies(backbone):
             "Number of clusters, each with the class that most of it has on the anchor",
             {
                 f"{count} clusters": replace(TURBO, clusters=count, anchor_grid=False)
-                for count in (5, 10, 20, 30, 40, "auto")
+                for count in (5, 10, 20, 30, 40)
             }
             | {"the anchor's own grid": TURBO},
             "The paper has 20 clusters (30 on Cityscapes) without a table.",
         ),
         "clusters-before": Study(
             "Number of clusters before they are classes: no anchor, matched one to one with classes over the clip",
-            {f"{count} clusters": replace(TURBO, clusters=count) for count in (5, 10, 20, 30, 40, "auto")},
+            {f"{count} clusters": replace(TURBO, clusters=count) for count in (5, 10, 20, 30, 40)},
             rules="hungarian-per-video",
         ),
         "discover": Study(
@@ -151,25 +148,13 @@ def studies(backbone):
             {"none": without(TURBO)} | {f"tau {tau}": replace(TURBO, tau=tau) for tau in (1, 2, 4)},
         ),
         "block": Study(
-            "Transformer that is pushed, quality fast (the paper's table 5; cross or self makes no difference)",
-            {name: pushed(backbone, FAST, sites=(site,)) for name, site in pushed_sites(backbone).items()}
+            "Transformer that is pushed, quality exact (the paper's table 5; cross or self makes no difference)",
+            {name: pushed(backbone, EXACT, sites=(site,)) for name, site in pushed_sites(backbone).items()}
             | {"turbo": TURBO},
             "VSPW (mIoU), output blocks 3 to 11 of SD 2.1: 45.6, 47.0, 47.0, 45.1, 47.2, 44.5, 46.2, 43.7, 47.7.",
         ),
-        "reading": Study(
-            "Blending and filtering of the answers",
-            {
-                "fast": FAST,
-                **{f"fast, outside {s}": pushed(backbone, FAST, outside=s) for s in (0.0, 0.5, 0.9, 1.0)},
-                **{f"fast, strength {c:g}": pushed(backbone, FAST, strength=c) for c in (5.0, 10.0, 200.0)},
-                "fast, one-sided": pushed(backbone, FAST, one_sided=True),
-                "fast, not normalised": pushed(backbone, FAST, normalised=not modulation.normalised),
-            },
-            "The paper filters by 0.7 and pushes by 50.",
-            protocol=SHORT,
-        ),
         "blending": Study(
-            "Steps after which latents outside of the mask are put back, quality exact",
+            "Blending and filtering of the answers, quality exact",
             {f"exact, blended {n}": pushed(backbone, EXACT, blended=n) for n in (0, 1, 2, None)}
             | {f"exact, outside {s}": pushed(backbone, EXACT, outside=s) for s in (0.5, 1.0)},
             protocol=replace(SHORT, name="lab, 5 frames", most_frames=5),
@@ -177,15 +162,14 @@ def studies(backbone):
         "crf": Study(
             "A CRF over pixels",
             {"turbo": TURBO, "turbo, crf": replace(TURBO, crf=CrfSettings()),
-             "turbo, bilinear": replace(TURBO, upsampling="bilinear"),
-             "fast": FAST, "fast, crf": replace(FAST, crf=CrfSettings())},
+             "turbo, bilinear": replace(TURBO, upsampling="bilinear")},
             "VSPW (mIoU / mVC8 / mVC16): EmerDiff 31.0 / 68.8 / 64.0, with a dense CRF 31.8 / 75.5 / 71.0.",
             protocol=SHORT,
         ),
         "noising": Study(
             "Noising against inversion: of the features, and of what is pushed",
             {f"turbo, {kind}": replace(TURBO, noising=kind) for kind in ("clean", "noise", "invert")}
-            | {f"fast, pushed after {kind}": pushed(backbone, FAST, noising=kind) for kind in ("noise", "invert")},
+            | {f"exact, pushed after {kind}": pushed(backbone, EXACT, noising=kind) for kind in ("noise", "invert")},
             "The paper inverts; its code adds noise.",
         ),
     }  # fmt: skip

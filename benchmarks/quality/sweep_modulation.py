@@ -1,6 +1,6 @@
-"""Chooses where, when and how strongly `tiny` is pushed, and asks what pushing earns, on validation worlds.
+"""Chooses when and how strongly `tiny` is pushed, and asks what pushing earns, on validation worlds.
 
-    python benchmarks/quality/sweep_modulation.py --ways turbo,fast            # minutes on two cores
+    python benchmarks/quality/sweep_modulation.py --ways turbo                 # minutes on two cores
     python benchmarks/quality/sweep_modulation.py --ways exact --images 4
 
 Each image comes with coarse labels as a segmenter would have them: the most frequent object of every token of 8 x 8
@@ -9,7 +9,6 @@ image, mean over images; no part of it has seen the benchmark.
 """
 
 import argparse
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -19,17 +18,13 @@ import torch.nn.functional as functional
 from undertow.backbones import Site, load
 from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import Modulation
-from undertow.parsing.sharpeners import ExactSharpener, FastSharpener, TurboSharpener, enlarge
-from undertow.refinement.bilateral import upsample_guided
-from undertow.refinement.settings import GuidedSettings
+from undertow.parsing.sharpeners import ExactSharpener, TurboSharpener
 from undertow.training.validation import Validation
 from undertow.world import FIRST_VALIDATION_SEED, make_scene
 
 # Other validation worlds than those by which the model's checkpoint was chosen.
 FIRST = FIRST_VALIDATION_SEED + 200
 STRIDE = 8
-# The reach of turbo's upsampling (2 tokens of 8 pixels), in latent cells of 4 pixels.
-FINE = GuidedSettings(radius=4, near=2.0)
 
 
 def worlds(count):
@@ -63,31 +58,14 @@ def score(sharpen, images, backbone):
     return float(np.mean(scores))
 
 
-class Finer:
-    """What fast would do without pushing: coarse labels at the latent's cells, upsampled by the image."""
-
-    needs_latents = False
-
-    def __call__(self, batch):
-        """Yields the maps of each frame."""
-        for image, soft in zip(batch.images, batch.soft, strict=True):
-            cells = enlarge(soft, (image.shape[0] // 4, image.shape[1] // 4))
-            yield upsample_guided(cells / cells.sum(0), image, FINE)
-
-
-def transformer(path):
-    """Returns the cross-attention of one of the decoder's transformers."""
-    return (Site(f"up_blocks.{path}.transformer_blocks.0.attn2", "cross", 1, 128, 8),)
+# The cross-attention of the decoder's last transformer.
+SITES = (Site("up_blocks.1.attentions.1.transformer_blocks.0.attn2", "cross", 1, 128, 8),)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ways", default="turbo,fast")
+    parser.add_argument("--ways", default="turbo,exact")
     parser.add_argument("--images", type=int, default=6)
-    parser.add_argument("--blocks", default="1.attentions.1", help="such as 0.attentions.1,1.attentions.0")
-    parser.add_argument("--timesteps", default="121,281,441")
-    parser.add_argument("--strengths", default="2,10")
-    parser.add_argument("--sides", default="2,1")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     backbone, images = load("tiny", dtype="float32"), worlds(arguments.images)
@@ -98,18 +76,6 @@ def main():
     if "turbo" in arguments.ways:
         tell("bilinear", TurboSharpener("bilinear"))
         tell("turbo: guided", TurboSharpener())
-        tell("guided at the latent's cells, without pushing", Finer())
-    if "fast" in arguments.ways:
-        choices = (arguments.blocks, arguments.timesteps, arguments.strengths, arguments.sides)
-        for block, timestep, strength, sides in itertools.product(*(choice.split(",") for choice in choices)):
-            modulation = Modulation(
-                steps=(int(timestep),),
-                strength=float(strength),
-                one_sided=sides == "1",
-                sites=transformer(block),
-            )
-            name = f"fast: {block}, timestep {timestep}, strength {strength}, {sides} sides"
-            tell(name, FastSharpener(backbone, modulation, FINE))
     if "exact" in arguments.ways:
         for steps, strength, blended in (
             ((121,), 10, 0),
@@ -119,9 +85,7 @@ def main():
             ((281, 161, 41), 2, 0),
             ((281, 161, 41), 10, 2),
         ):
-            modulation = Modulation(
-                steps=steps, strength=strength, blended=blended, sites=transformer("1.attentions.1")
-            )
+            modulation = Modulation(steps=steps, strength=strength, blended=blended, sites=SITES)
             name = f"exact: steps {steps}, strength {strength}, blended after {blended}"
             tell(name, ExactSharpener(backbone, modulation))
 

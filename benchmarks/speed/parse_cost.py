@@ -25,14 +25,11 @@ from undertow.backbones.reading.edits import AddMap, Inject, recording
 from undertow.parsing.modulation import VIDSEG, decoder_sites, modulated_sites, one_hot, transformer_path
 from undertow.parsing.perturbation import blank, blend
 from undertow.parsing.protocols import CoarseBatch
-from undertow.parsing.sharpeners import ExactSharpener, FastSharpener, TurboSharpener, difference
+from undertow.parsing.sharpeners import ExactSharpener, TurboSharpener, difference
 
 # The note on the method predicts these ratios to the straightforward way for 10 labels (full size, batch of 14).
 PREDICTED = {
     "exact": "1.17",
-    "fast": "9.5-11",
-    "fast, no guidance": "24",
-    "fast, no guidance, one side": "42-46",
     "turbo": "190-370",
 }
 
@@ -108,9 +105,6 @@ def ways(backbone, memory):
         "straightforward": lambda batch: straightforward(backbone, batch, published),
         "exact": ExactSharpener(backbone, published),
         "exact, no guidance": ExactSharpener(backbone, plain),
-        "fast": FastSharpener(backbone, published),
-        "fast, no guidance": FastSharpener(backbone, plain),
-        "fast, no guidance, one side": FastSharpener(backbone, replace(plain, one_sided=True)),
         "turbo": lambda batch: turbo(backbone, batch),
     }
 
@@ -221,9 +215,6 @@ def full_size(labels, frames, size):
         "straightforward": straight,
         "exact": exact,
         "exact, no guidance": frames * (steps * whole + pushes * (rest + (steps - 1) * whole) + pushes * decode),
-        "fast": frames * 2 * (whole + pushes * rest),
-        "fast, no guidance": frames * (whole + pushes * rest),
-        "fast, no guidance, one side": frames * (whole + labels * rest),
         "turbo": frames * early,
     }
     print(f"a batch of {frames}, {labels} labels in every frame:")

@@ -103,7 +103,7 @@ def test_what_the_store_has_is_not_encoded_again_until_it_is_dropped(tiny_like, 
 
 
 @pytest.mark.parametrize("method", ["propagate", "vidseg", "emerdiff"])
-@pytest.mark.parametrize("quality", ["turbo", "fast"])
+@pytest.mark.parametrize("quality", ["turbo", "exact"])
 @pytest.mark.parametrize("anchor", [0, 4])
 def test_parsing_encodes_every_frame_once(tiny_like, images, encoded, method, quality, anchor):
     """Though tokens and pixels are both read out of the model, and batches before the anchor are seen ahead."""

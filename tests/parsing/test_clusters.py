@@ -5,7 +5,7 @@ import torch
 
 from undertow.base import SettingsError
 from undertow.parsing import clusters
-from undertow.parsing.clusters import count_clusters, kmeans, nearest
+from undertow.parsing.clusters import kmeans, nearest
 
 
 def blobs(count, each=40, spread=0.05, seed=0):
@@ -74,15 +74,3 @@ def test_points_that_coincide_make_fewer_clusters():
 def test_a_number_that_cannot_be_is_refused(count):
     with pytest.raises(SettingsError, match="10 tokens"):
         kmeans(torch.randn(10, 2), count)
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_separate_groups_are_counted(count):
-    assert count_clusters(blobs(count, each=25)[0]) == count
-
-
-def test_counting_samples_and_stops():
-    points, _ = blobs(4, each=60)
-    assert count_clusters(points, sample=120) == 4
-    assert count_clusters(points, most=3, sample=120) == 3
-    assert count_clusters(points[:1]) == 1

@@ -167,16 +167,6 @@ def test_memory_only_changes_how_many_go_together(tiny_like, latents, masks):
     torch.testing.assert_close(torch.cat([answer.plus for answer in small]), whole[0].plus, rtol=0, atol=CLOSE)
 
 
-def test_one_side_is_half_of_the_pushes(tiny_like, latents, masks):
-    text, modulation = tiny_like.condition(""), Modulation(steps=(121,), sites=(CROSS,), blended=0)
-    (both,) = Pushes(tiny_like, latents, range(3), text, modulation).answers(masks)
-    (one,) = Pushes(tiny_like, latents, range(3), text, replace(modulation, one_sided=True)).answers(masks)
-    torch.testing.assert_close(one.plus, both.plus, rtol=0, atol=CLOSE)
-    noisy = tiny_like.noise(latents, modulation.level(), range(3))
-    plain = tiny_like.to_x0_eps(tiny_like.denoise(noisy, 121), noisy, 121)[0]
-    torch.testing.assert_close(one.minus, plain[one.pairs[:, 1]], rtol=0, atol=CLOSE)
-
-
 def test_guidance_rises_over_a_clip(small_svd):
     clip = torch.randn(3, 4, 8, 12, generator=torch.Generator().manual_seed(5))
     given = replace(small_svd.condition(), tensor=torch.ones(1, 32), first_frame=clip[0])

@@ -1,4 +1,4 @@
-"""Fast and exact maps: of every frame, summing to one, and right where the answer is known."""
+"""Maps by upsampling and by pushes: of every frame, summing to one, and right where the answer is known."""
 
 import math
 from dataclasses import replace
@@ -12,8 +12,7 @@ from undertow.base import SettingsError
 from undertow.parsing import ParseSettings, resolve_parse
 from undertow.parsing.modulation import (
     EMERDIFF,
-    TINY_EXACT,
-    TINY_FAST,
+    TINY,
     VIDSEG,
     VIDSEG_CLIPS,
     modulation_for,
@@ -25,7 +24,6 @@ from undertow.parsing.protocols import CoarseBatch
 from undertow.parsing.settings import Modulation
 from undertow.parsing.sharpeners import (
     ExactSharpener,
-    FastSharpener,
     blur,
     difference,
     enlarge,
@@ -48,12 +46,11 @@ def batch(tiny_like):
     return CoarseBatch([4, 5, 6], list(images), soft, (7, 2, 300), latents / latents.std())
 
 
-@pytest.mark.parametrize("kind", [FastSharpener, ExactSharpener])
 @pytest.mark.parametrize("memory", [2 << 30, 1])
-def test_maps_sum_to_one_at_native_size(tiny_like, batch, kind, memory):
+def test_maps_sum_to_one_at_native_size(tiny_like, batch, memory):
     modulation = Modulation(steps=(121, 41), sites=SITES, memory=memory)
     larger = [np.repeat(np.repeat(image, 2, 0), 2, 1)[:, :-3] for image in batch.images]
-    maps = list(kind(tiny_like, modulation)(replace(batch, images=larger)))
+    maps = list(ExactSharpener(tiny_like, modulation)(replace(batch, images=larger)))
     assert [tuple(each.shape) for each in maps] == [(3, 64, 125)] * 3
     for each in maps:
         torch.testing.assert_close(each.sum(0), torch.ones(64, 125), rtol=0, atol=1e-4)
@@ -96,20 +93,19 @@ def test_exact_maps_are_read_as_written_down(tiny_like, batch):
 
 def test_frames_of_an_image_model_do_not_depend_on_each_other(tiny_like, batch):
     modulation = Modulation(steps=(121,), sites=SITES)
-    together = list(FastSharpener(tiny_like, modulation)(batch))
+    together = list(ExactSharpener(tiny_like, modulation)(batch))
     alone = CoarseBatch([5], batch.images[1:2], batch.soft[1:2], batch.ids, batch.latents[1:2])
-    (other,) = FastSharpener(tiny_like, modulation)(alone)
+    (other,) = ExactSharpener(tiny_like, modulation)(alone)
     torch.testing.assert_close(other, together[1], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [FastSharpener, ExactSharpener])
-def test_clips_are_pushed_whole(small_svd, kind):
+def test_clips_are_pushed_whole(small_svd):
     images = np.random.default_rng(1).integers(0, 256, (3, 16, 24, 3), dtype=np.uint8)
     labels = (torch.arange(12).expand(3, 8, 12) > 5).long()
     soft = torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float()
     latents = small_svd.encode(images)
     modulation = modulation_for(small_svd.card, ParseSettings(modulation=Modulation(steps=(294, 42), blended=None)))
-    sharpen = kind(small_svd, modulation)
+    sharpen = ExactSharpener(small_svd, modulation)
     maps = list(sharpen(CoarseBatch([0, 1, 2], list(images), soft, (0, 1), latents)))
     assert len(maps) == 3
     for each in maps:
@@ -118,31 +114,20 @@ def test_clips_are_pushed_whole(small_svd, kind):
 
 def test_presets_follow_the_model_and_the_method():
     settings = ParseSettings(seed=3)
-    assert modulation_for(get_card("tiny"), replace(settings, quality="fast")) == replace(TINY_FAST, seed=3)
-    assert modulation_for(get_card("tiny"), replace(settings, quality="exact")) == replace(TINY_EXACT, seed=3)
+    assert modulation_for(get_card("tiny"), settings) == replace(TINY, seed=3)
     assert modulation_for(get_card("sd-2.1"), settings) == replace(VIDSEG, seed=3)
     assert modulation_for(get_card("svd"), settings) == replace(VIDSEG_CLIPS, seed=3)
     assert VIDSEG_CLIPS.steps == (294, 252, 210, 168, 126, 84, 42, 0)
     emerdiff = replace(settings, method="emerdiff")
     assert modulation_for(get_card("sd-1.5"), emerdiff).strength == EMERDIFF.strength == 10
     assert EMERDIFF.steps[0] == 281
-    for name, quality, block in (
-        ("tiny", "fast", "emerdiff"),
-        ("tiny", "exact", "modulate"),
-        ("sd-1.5", "exact", "emerdiff"),
-    ):
+    for name, block in (("tiny", "modulate"), ("sd-1.5", "emerdiff")):
         card = get_card(name)
-        assert modulation_for(card, replace(emerdiff, quality=quality)).sites == card.sites[block]
+        assert modulation_for(card, emerdiff).sites == card.sites[block]
     with pytest.raises(SettingsError, match="EmerDiff"):
         modulation_for(get_card("svd"), emerdiff)
     with pytest.raises(SettingsError, match="modulation is 5"):
         modulation_for(get_card("tiny"), replace(settings, modulation=5))
-
-
-def test_the_reach_of_upsampling_is_kept_in_pixels(tiny_like):
-    resolved = resolve_parse(ParseSettings(size=(64, 32), quality="fast"), tiny_like, 32, 64)
-    sharpen = make_sharpener(tiny_like, resolved)
-    assert (sharpen.guided.radius, sharpen.guided.near) == (4, 2.0)
 
 
 def test_the_published_clip_model_has_its_sites():
@@ -154,7 +139,7 @@ def test_the_published_clip_model_has_its_sites():
 
 
 def test_a_model_that_is_no_unet_is_refused(tiny_video_like):
-    resolved = resolve_parse(ParseSettings(quality="fast"), tiny_video_like, 32, 64)
+    resolved = resolve_parse(ParseSettings(quality="exact"), tiny_video_like, 32, 64)
     with pytest.raises(SettingsError, match="use turbo"):
         make_sharpener(tiny_video_like, resolved)
 

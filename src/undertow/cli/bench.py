@@ -81,7 +81,7 @@ def bench_run(
     baselines: Annotated[str | None, typer.Option(help="Such as copy,dis; by default the simplest.")] = None,
     task: Annotated[str | None, typer.Option(help="What to do, such as points; by default the dataset's task.")] = None,
     method: Annotated[str, typer.Option(help="How to parse: vidseg,propagate,emerdiff.")] = "",
-    quality: Annotated[str, typer.Option(help="Qualities of parsing: turbo,fast,exact.")] = "",
+    quality: Annotated[str, typer.Option(help="Qualities of parsing: turbo,exact.")] = "",
     anchors: Annotated[str, typer.Option(help="Frames whose classes are given, each in its own run: 0,25,50.")] = "",
     sequences: Chosen = "",
     split: Split = None,

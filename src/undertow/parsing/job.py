@@ -44,8 +44,6 @@ from undertow.runs.views import render
 from undertow.video import Clip, Frame, Video
 
 SOFT = "soft"
-# What clusters are near to if their number is to be found.
-USUAL_CLUSTERS = 20
 # Maps of all classes at native size that upsampling one frame holds: two of the image's statistics, and the result.
 MAPS = 3
 # Frames that a model whose frames do not see each other observes at once.
@@ -190,7 +188,7 @@ def parse_work(resolved: ResolvedParse, backbone: Backbone, clip: Clip, given: G
     asked, classes = resolved.settings, len(classes_of(given.value))
     tokens = resolved.grid[0] * resolved.grid[1]
     if not given.value:
-        classes = min(USUAL_CLUSTERS if asked.clusters == "auto" else asked.clusters, tokens * asked.batch)
+        classes = min(asked.clusters, tokens * asked.batch)
     batch = asked.batch if clip.frame_count is None else min(asked.batch, clip.frame_count)
     together = min(batch, _TOGETHER) if backbone.card.chunk == 1 else batch
     pixels, inputs = clip.height * clip.width, resolved.input_size[0] * resolved.input_size[1]
@@ -217,19 +215,17 @@ def parse_work(resolved: ResolvedParse, backbone: Backbone, clip: Clip, given: G
 def pushes_per_frame(backbone: Backbone, resolved: ResolvedParse, classes: int) -> tuple[int, int, int]:
     """Returns how often, to read pixels out of the model, it runs whole, from the push on, and how often it decodes.
 
-    "fast" and "exact" run the frame as it is at each step, and for every label and sign the end of the first step and
-    all of the later ones; a network under guidance runs twice each time. "turbo" does not ask the model.
+    "exact" runs the frame as it is at each step, and for every label and sign the end of the first step and all of the
+    later ones; a network under guidance runs twice each time. "turbo" does not ask the model.
     """
     if resolved.settings.quality == "turbo":
         return 0, 0, 0
     modulation = modulation_for(backbone.card, resolved.settings)
-    exact = resolved.settings.quality == "exact"
-    steps = len(modulation.steps) if exact else 1
+    steps, pushes = len(modulation.steps), 2 * classes
     guided = 1 if modulation.guidance == 1.0 else 2
-    pushes = classes * (1 if modulation.one_sided else 2)
     whole = len(modulation.level().steps_grid) if modulation.noising == "invert" else 0
     whole += guided * (steps + pushes * (steps - 1))
-    return whole, guided * pushes, 0 if not exact else pushes + (1 if modulation.one_sided else 0)
+    return whole, guided * pushes, pushes
 
 
 def trial(
@@ -237,8 +233,7 @@ def trial(
 ) -> tuple[ParseSettings, Clip, Given[Mapping[int, LabelMap]]]:
     """Returns a run of the first frames, of which the first has an anchor if there is one at all."""
     settings, short, _ = first_frames(settings, clip, given, frames, tokens)
-    if settings.clusters != "auto":
-        # Fewer frames have fewer tokens to make clusters of.
-        settings = replace(settings, clusters=min(settings.clusters, frames * tokens))
+    # Fewer frames have fewer tokens to make clusters of.
+    clusters = min(settings.clusters, frames * tokens)
     anchors = {short.start: given.value[min(given.value)]} if given.value else {}
-    return replace(settings, names=None, namer=None, vocabulary=None), short, Given(anchors)
+    return replace(settings, clusters=clusters, names=None, namer=None, vocabulary=None), short, Given(anchors)

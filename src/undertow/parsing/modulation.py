@@ -101,12 +101,10 @@ EMERDIFF = Modulation(
 # Stable Video Diffusion in VidSeg: from step 17 of 25, spatial and temporal attention pushed and injected, guidance
 # rising over the clip, blended to the end.
 VIDSEG_CLIPS = Modulation(steps=clip_steps(17), strength=50.0, guidance=(1.0, 2.5), blended=None)
-# `tiny`, as measured (docs/parsing-modulation.md): one small push from one side is enough for fast; exact, where the
-# answer goes through more steps and the decoder, takes more.
-TINY_FAST = Modulation(steps=(281,), strength=2.0, one_sided=True, blended=0)
-TINY_EXACT = Modulation(steps=(119, 79, 39), strength=10.0, blended=2)
+# `tiny`, as measured (docs/parsing-modulation.md): a smaller push is enough.
+TINY = Modulation(steps=(119, 79, 39), strength=10.0, blended=2)
 # Its walk is shorter too: fifteen steps for every cluster of every frame are too many on a CPU. Pushed at EmerDiff's
-# block and carried on, all of its picture changes (mIoU 5 on CamVid); so exact perturbs where VidSeg does.
+# block and carried on, all of its picture changes (mIoU 5 on CamVid); so it is perturbed where VidSeg does it.
 TINY_EMERDIFF = replace(EMERDIFF, steps=(281, 161, 41))
 
 
@@ -120,7 +118,6 @@ def modulation_for(card: Card, settings: ParseSettings) -> Modulation:
     own: dict[str, Any] = {
         "steps": settings.push_steps,
         "strength": settings.push_strength,
-        "one_sided": settings.push_one_sided,
         "guidance": settings.guidance,
         "blended": settings.blended,
         "blur": settings.blur,
@@ -136,10 +133,9 @@ def _usual(card: Card, settings: ParseSettings) -> Modulation:
             raise SettingsError(f"'{card.name}' names no cross-attention for EmerDiff; use method vidseg")
         if card.latent_stride != TINY_STRIDE:
             return replace(EMERDIFF, sites=card.sites["emerdiff"], seed=settings.seed)
-        pushed = card.sites["modulate" if settings.quality == "exact" else "emerdiff"]
-        return replace(TINY_EMERDIFF, sites=pushed, seed=settings.seed)
+        return replace(TINY_EMERDIFF, sites=card.sites["modulate"], seed=settings.seed)
     if card.family == "unet-video":
         return replace(VIDSEG_CLIPS, seed=settings.seed)
     if card.latent_stride == TINY_STRIDE:
-        return replace(TINY_FAST if settings.quality == "fast" else TINY_EXACT, seed=settings.seed)
+        return replace(TINY, seed=settings.seed)
     return replace(VIDSEG, seed=settings.seed)

@@ -110,7 +110,7 @@ class Answer:
     Attributes:
         pairs: Label and frame of each.
         plus: Clean latents after the push up.
-        minus: Clean latents after the push down, or of the frame as it is.
+        minus: Clean latents after the push down.
     """
 
     pairs: Int[Tensor, "n 2"]
@@ -160,17 +160,16 @@ class Pushes:
         """
         masks = masks.to(self._backbone.device)
         pairs = present(masks, self._clip)
-        signs = (1.0,) if self._modulation.one_sided else (1.0, -1.0)
-        most = self._modulation.memory // (len(signs) * sample_bytes(self._backbone, self._states[0]))
+        most = self._modulation.memory // (2 * sample_bytes(self._backbone, self._states[0]))
         for chunk in torch.split(pairs, max(1, most // self._clip) * self._clip) if len(pairs) else ():
             labels, rows = chunk.T
             inside = masks[labels, rows].float()
             came = self._carried(
-                rows.repeat(len(signs)),
-                torch.cat([sign * self._modulation.strength * inside for sign in signs]),
-                inside.repeat(len(signs), 1, 1),
+                rows.repeat(2),
+                torch.cat([sign * self._modulation.strength * inside for sign in (1.0, -1.0)]),
+                inside.repeat(2, 1, 1),
             )
-            yield Answer(chunk, came[: len(chunk)], came[len(chunk) :] if len(signs) == 2 else self._states[-1][rows])
+            yield Answer(chunk, *came.chunk(2))
 
     def _carried(
         self, rows: Int[Tensor, "n"], push: Float[Tensor, "n gh gw"], inside: Float[Tensor, "n gh gw"]
@@ -211,6 +210,4 @@ def sample_bytes(backbone: Backbone, latents: Float[Tensor, "f c h w"]) -> int:
 def check_modulated(backbone: Backbone) -> None:
     """Raises SettingsError unless the model is a UNet, whose decoder can be pushed."""
     if backbone.card.family == "dit":
-        raise SettingsError(
-            f"'{backbone.card.name}' is no UNet, and qualities fast and exact push a UNet's decoder; use turbo"
-        )
+        raise SettingsError(f"'{backbone.card.name}' is no UNet, and quality exact pushes a UNet's decoder; use turbo")

@@ -12,7 +12,7 @@ from undertow.refinement.settings import CrfSettings, GuidedSettings
 if TYPE_CHECKING:
     from undertow.backbones import Backbone
 
-Quality = Literal["exact", "fast", "turbo"]
+Quality = Literal["exact", "turbo"]
 Method = Literal["vidseg", "propagate", "emerdiff"]
 Upsampling = Literal["guided", "bilinear"]
 
@@ -27,9 +27,8 @@ class Modulation:
 
     Attributes:
         steps: Timesteps of the sampler, falling; the push happens at the first (the paper's t_m). After the last
-            one the latents are clean. "fast" knows only the first.
+            one the latents are clean.
         strength: The number added (the paper's λ), once with each sign.
-        one_sided: Whether the push down is replaced by the frames as they are: half of the work.
         sites: Attentions whose outputs are pushed, of one transformer; `None` for the card's.
         inject: Kinds of attention after the push that keep the queries and keys of the frames as they are.
         guidance: Weight of the conditioning over none; two numbers rise over the frames of a clip. 1 asks the model
@@ -48,7 +47,6 @@ class Modulation:
 
     steps: tuple[int, ...] = (119, 79, 39)
     strength: float = 50.0
-    one_sided: bool = False
     sites: tuple[Site, ...] | None = None
     inject: tuple[str, ...] = ("self", "cross", "temporal")
     guidance: float | tuple[float, float] = 1.0
@@ -94,8 +92,8 @@ class ParseSettings(FrameSettings):
     batch: int = option(14, "Frames labelled together.", least=1)
     quality: Quality = option(
         "turbo",
-        "How pixels are made of tokens; turbo upsamples their probabilities by the image, fast and exact read them out "
-        "of the model by modulation.",
+        "How pixels are made of tokens; turbo upsamples their probabilities by the image, exact reads them out of the "
+        "model by modulation.",
     )
     method: Method | None = option(
         None,
@@ -103,9 +101,7 @@ class ParseSettings(FrameSettings):
         "where there are anchors; vidseg classifies tokens, the default elsewhere and where an option is given that "
         "only vidseg has; emerdiff clusters every frame by itself.",
     )
-    clusters: int | Literal["auto"] = option(
-        20, "Number of clusters, or auto (vidseg); those of the first batch.", least=1
-    )
+    clusters: int = option(20, "Number of clusters; vidseg makes those of the first batch.", least=1)
     anchor_grid: bool = option(
         True,
         "Whether an anchor's tokens have the labels of the pixels they cover, or else that of most of their cluster, "
@@ -151,16 +147,13 @@ class ParseSettings(FrameSettings):
     guided: GuidedSettings = option(GuidedSettings, "Reach and scales of guided upsampling.", expert=True)
     crf: CrfSettings | None = option(None, "Let a CRF decide about pixels.")
     modulation: Modulation | None = option(
-        None, "A whole Modulation for quality fast or exact, in place of the method's and model's.", expert=True
+        None, "A whole Modulation for quality exact, in place of the method's and model's.", expert=True
     )
     push_steps: tuple[int, ...] | None = option(
         None, "Timesteps of the sampler, falling; labels are pushed at the first.", expert=True, least=0, most=999
     )
     push_strength: float | None = option(
         None, "What is added at a label's tokens, once with each sign.", expert=True, above=0
-    )
-    push_one_sided: bool | None = option(
-        None, "Whether the push down is replaced by the frames as they are.", expert=True
     )
     guidance: float | tuple[float, float] | None = option(
         None, "Weight of the conditioning over none; two numbers rise over a clip.", expert=True

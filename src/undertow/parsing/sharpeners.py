@@ -1,15 +1,14 @@
-"""From labels of tokens to maps of every pixel: the qualities turbo, fast and exact.
+"""From labels of tokens to maps of every pixel: the qualities turbo and exact.
 
 "turbo" upsamples the probabilities of tokens by the image; the model is not asked again. "exact" denoises frames pushed
-at each label to the end, decodes them and compares pixels (VidSeg, EmerDiff). "fast" takes one step, its suffix only,
-and no decoder: clean latents as predicted under the push are compared.
+at each label to the end, decodes them and compares pixels (VidSeg, EmerDiff).
 
 How a model answers a push up and a push down at a label's tokens is all read in float: images rounded to bytes before
 they are subtracted and squared wrap around, and differences of 16, 32 or 48 count as none.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -202,66 +201,14 @@ def pushed_batch(
         )
 
 
-@dataclass(frozen=True)
-class FastSharpener:
-    """Makes maps of latent cells by one step under each push, and of pixels by upsampling them along the image.
-
-    Attributes:
-        backbone: An image or video UNet.
-        modulation: How labels are pushed; all steps but the first, and blending, are left out.
-        guided: Reach and scales of the upsampling, in cells of the latent.
-    """
-
-    backbone: Backbone
-    modulation: Modulation = field(default_factory=Modulation)
-    guided: GuidedSettings = field(default_factory=GuidedSettings)
-    needs_latents: bool = True
-
-    @torch.no_grad()
-    def __call__(self, batch: CoarseBatch) -> Iterator[Float[Tensor, "m h w"]]:
-        """Yields for each frame the maps of its labels at native size, summing to one over labels."""
-        modulation = replace(self.modulation, steps=self.modulation.steps[:1], blended=0)
-        for part, pushes, masks in pushed_batch(self.backbone, batch, modulation):
-            assert batch.latents is not None
-            maps = latent_differences(pushes, masks, (batch.latents.shape[2], batch.latents.shape[3]))
-            for place, number in enumerate(part):
-                coarse = enlarge(masks[:, place], maps.shape[2:])
-                found = normalise(maps[:, place]) if modulation.normalised else maps[:, place]
-                shares = probabilities(favour(found, coarse, modulation.outside), coarse)
-                yield upsampled(shares, batch.images[number], self.guided)
-
-
-def latent_differences(
-    pushes: Pushes, masks: Bool[Tensor, "m f gh gw"], size: tuple[int, int]
-) -> Float[Tensor, "m f lh lw"]:
-    """Returns how far apart the latents are that the pushes of each label and frame come to.
-
-    Args:
-        pushes: The frames.
-        masks: Where each label is; others stay 0.
-        size: (height, width) of the latents.
-    """
-    maps = torch.zeros(*masks.shape[:2], *size, device=masks.device)
-    for answer in pushes.answers(masks):
-        labels, frames = answer.pairs.T
-        maps[labels, frames] = difference(answer.plus, answer.minus)
-    return maps
-
-
 def make_sharpener(backbone: Backbone, resolved: ResolvedParse) -> Sharpener:
     """Returns the last stage of a run's quality.
 
     Raises:
-        SettingsError: if the quality needs modulation, which the model does not support.
+        SettingsError: if the quality is exact, and the model does not support modulation.
     """
     settings = resolved.settings
     if settings.quality == "turbo":
         return TurboSharpener(settings.upsampling, settings.guided)
     check_modulated(backbone)
-    modulation = modulation_for(backbone.card, settings)
-    if settings.quality == "exact":
-        return ExactSharpener(backbone, modulation)
-    # The run's reach is in tokens, and maps have smaller cells: as far in pixels.
-    finer, reach = resolved.sites[0].stride / backbone.stride, settings.guided
-    guided = replace(reach, radius=round(finer * reach.radius), near=finer * reach.near)
-    return FastSharpener(backbone, modulation, guided)
+    return ExactSharpener(backbone, modulation_for(backbone.card, settings))

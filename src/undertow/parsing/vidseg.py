@@ -18,7 +18,7 @@ from undertow.base import SettingsError
 from undertow.masks import LabelMap
 from undertow.observing.observer import Observer
 from undertow.parsing.anchors import majority, nearest_labels, token_labels
-from undertow.parsing.clusters import count_clusters, kmeans
+from undertow.parsing.clusters import kmeans
 from undertow.parsing.features import TokenFeatures, extract_tokens, follow, vote
 from undertow.parsing.neighbours import Labelled, NearestNeighbours, find_new, usual_distance, widened
 from undertow.parsing.protocols import CoarseBatch
@@ -110,8 +110,6 @@ class TokenLabeller:
     def _partition(self, tokens: Float[Tensor, "f s c"]) -> Tensor:
         """Returns the cluster of every token of a batch, end to end."""
         points, wanted = tokens.flatten(0, 1), self.settings.clusters
-        if wanted == "auto":
-            wanted = count_clusters(points, seed=self.settings.seed)
         if wanted > len(points):
             raise SettingsError(
                 f"clusters is {wanted}, but the first batch has {len(points)} tokens; give fewer, or a larger size"
@@ -231,13 +229,11 @@ class FramewiseLabeller(TokenLabeller):
 
     def _labelled(self, tokens: Float[Tensor, "s c"]) -> Float[Tensor, "m s"]:
         """Returns the labels of one frame's tokens, one-hot."""
-        wanted, seed = self.settings.clusters, self.settings.seed
         # A frame cannot have more clusters than tokens, and has as many then.
-        count = count_clusters(tokens, seed=seed) if wanted == "auto" else min(wanted, len(tokens))
-        assigned = kmeans(tokens, count, seed=seed).assigned
+        count = min(self.settings.clusters, len(tokens))
+        assigned = kmeans(tokens, count, seed=self.settings.seed).assigned
         if self.anchors is None:
-            # Frames may have different numbers of clusters, but a batch has one number of channels.
-            self.ids = tuple(range(max(len(self.ids), 40 if wanted == "auto" else count)))
+            self.ids = tuple(range(count))
             return torch.nn.functional.one_hot(assigned, len(self.ids)).float().T
         named = self._classified(tokens[None])[0][0].T
         return majority(assigned.cpu(), named.cpu(), torch.ones(len(tokens), dtype=torch.bool))[0].to(tokens).T

@@ -85,8 +85,8 @@ def test_colour_follows_what_keeps_its_colour_and_knows_late_anchors() -> None:
 
 def test_ways_are_named_by_method_and_quality() -> None:
     assert parse_ways([], []) == []
-    assert parse_ways([], ["fast", "turbo"]) == ["fast", "turbo"]
-    assert parse_ways(["vidseg", "propagate", "emerdiff"], ["fast"]) == ["fast", "propagate", "emerdiff"]
+    assert parse_ways([], ["exact", "turbo"]) == ["exact", "turbo"]
+    assert parse_ways(["vidseg", "propagate", "emerdiff"], ["exact"]) == ["exact", "propagate", "emerdiff"]
     assert parse_ways(["vidseg"], [], ["drift"]) == ["turbo", "drift"]
     with pytest.raises(SettingsError, match="--quality 'slow' is not one of"):
         parse_ways([], ["slow"])
@@ -130,7 +130,7 @@ def test_methods_of_the_task_have_names_and_settings(model_folder: Path) -> None
     assert methods[2].settings["quality"] == "turbo"
     predictor = methods[2].make_predictor(get_protocol("lab"))
     assert predictor.settings.tokens == 1600 and predictor.both_ways
-    with pytest.raises(SettingsError, match="way of parsing 'best' is not one of turbo, fast"):
+    with pytest.raises(SettingsError, match="way of parsing 'best' is not one of turbo, exact"):
         make_methods([model_folder], ["best"], task="parse")
 
 

@@ -137,7 +137,6 @@ BASELINES = {"colour": Baseline("colour", "parse", MakeColour(), asdict(ColourSe
 # The ways by name; "propagate" moves the anchor's labels as masks are moved, with the tracker itself.
 WAYS: Mapping[str, ParseSettings] = {
     "turbo": ParseSettings(method="vidseg", quality="turbo"),
-    "fast": ParseSettings(method="vidseg", quality="fast"),
     "exact": ParseSettings(method="vidseg", quality="exact"),
     "emerdiff": ParseSettings(method="emerdiff", quality="exact"),
     "propagate": ParseSettings(method="propagate"),
