@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -54,7 +55,14 @@ def test_everything_a_setting_may_hold_becomes_json():
     assert json.loads(json.dumps(plain(value), allow_nan=False)) == expected
 
 
+@Sequence.register
+class Rows:
+    """What a library may make of its arrays."""
+
+
 def test_what_has_no_plain_form_is_refused():
+    with pytest.raises(SettingsError, match="type Rows cannot be written"):
+        plain({"rows": Rows()})
     with pytest.raises(SettingsError, match="type Tensor cannot be written"):
         plain({"weights": torch.zeros(2)})
     with pytest.raises(SettingsError, match="type bytes"):

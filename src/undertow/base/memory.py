@@ -1,22 +1,20 @@
-"""Memory of this process and of this machine, in bytes, on Linux, macOS and Windows, by the standard library alone.
+"""Memory of this process and of this machine, in bytes, and the peak of a block of work.
 
 What a process holds is its resident set: pages that really occupy memory, not those that were only asked for.
 """
 
 import ctypes
-import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Self
 
+import psutil
 import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-_MEMINFO = Path("/proc/meminfo")
-# Limits of a container: control groups of the second version, then of the first.
+# Limits of a container, which psutil does not know: control groups of the second version, then of the first.
 _LIMITS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
@@ -26,29 +24,17 @@ _SAMPLING_SECONDS = 0.002
 
 def process_memory() -> int:
     """Returns the bytes that this process holds now."""
-    if sys.platform == "win32":
-        return _windows_process().WorkingSetSize
-    if sys.platform == "darwin":
-        return _mac_process()
-    return _kilobytes(_STATUS.read_text())["VmRSS"]
+    return int(psutil.Process().memory_info().rss)
 
 
 def total_memory() -> int:
     """Returns the bytes of memory this process could ever have: the machine's, or its container's limit."""
-    if sys.platform == "win32":
-        return int(_windows_machine().ullTotalPhys)
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([total, *(limit for limit, _ in container_limits())])
+    return min([int(psutil.virtual_memory().total), *(limit for limit, _ in container_limits())])
 
 
 def available_memory() -> int:
     """Returns the bytes that could be taken now without swapping, by this machine's own account."""
-    if sys.platform == "win32":
-        return int(_windows_machine().ullAvailPhys)
-    if sys.platform == "darwin":
-        return reclaimable(subprocess.run(["vm_stat"], capture_output=True, text=True, check=True).stdout)
-    available = _kilobytes(_MEMINFO.read_text())["MemAvailable"]
-    return min([available, *(limit - used for limit, used in container_limits())])
+    return min([int(psutil.virtual_memory().available), *(limit - used for limit, used in container_limits())])
 
 
 def release_memory() -> None:
@@ -97,7 +83,7 @@ class PeakMeter:
             torch.cuda.synchronize(self._device)
             self.peak = torch.cuda.max_memory_allocated(self._device)
         elif self._watcher is None:
-            self.peak = _kilobytes(_STATUS.read_text())["VmHWM"]
+            self.peak = _peak()
         else:
             self._stop.set()
             self._watcher.join()
@@ -120,14 +106,6 @@ def container_limits() -> list[tuple[int, int]]:
     return found
 
 
-def reclaimable(report: str) -> int:
-    """Returns the bytes that `vm_stat`, whose output this is, counts as free or free for the taking."""
-    lines = dict(line.split(":", 1) for line in report.splitlines() if ":" in line)
-    page = int(report.partition("page size of ")[2].split()[0])
-    names = ("Pages free", "Pages inactive", "Pages speculative", "Pages purgeable")
-    return page * sum(int(lines[name].strip().rstrip(".")) for name in names if name in lines)
-
-
 def _reset_peak() -> bool:
     """Makes the peak that Linux keeps of this process begin anew; returns whether that was possible."""
     try:
@@ -137,57 +115,7 @@ def _reset_peak() -> bool:
     return True
 
 
-def _kilobytes(table: str) -> dict[str, int]:
-    """Returns the rows of a table under /proc that are in kilobytes, in bytes."""
-    rows = (line.split() for line in table.splitlines())
-    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if row[2:] == ["kB"]}
-
-
-def _mac_process() -> int:
-    """Returns the resident size from `proc_pid_rusage`: after 16 bytes of id, the seventh number of 64 bits."""
-    buffer = (ctypes.c_uint64 * 16)()
-    if ctypes.CDLL("/usr/lib/libproc.dylib").proc_pid_rusage(os.getpid(), 0, ctypes.byref(buffer)):
-        raise OSError("macOS does not tell how much memory this process holds")
-    return int(buffer[2 + 6])
-
-
-class _ProcessCounters(ctypes.Structure):
-    """PROCESS_MEMORY_COUNTERS of Windows."""
-
-    _fields_ = [
-        ("cb", ctypes.c_uint32),
-        ("PageFaultCount", ctypes.c_uint32),
-        ("PeakWorkingSetSize", ctypes.c_size_t),
-        ("WorkingSetSize", ctypes.c_size_t),
-        ("others", ctypes.c_size_t * 6),
-    ]
-
-
-class _MachineStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows."""
-
-    _fields_ = [
-        ("dwLength", ctypes.c_uint32),
-        ("dwMemoryLoad", ctypes.c_uint32),
-        ("ullTotalPhys", ctypes.c_uint64),
-        ("ullAvailPhys", ctypes.c_uint64),
-        ("others", ctypes.c_uint64 * 5),
-    ]
-
-
-if sys.platform == "win32":
-
-    def _windows_process() -> _ProcessCounters:
-        counters = _ProcessCounters(cb=ctypes.sizeof(_ProcessCounters))
-        kernel = ctypes.windll.kernel32
-        kernel.GetCurrentProcess.restype = ctypes.c_void_p
-        process = ctypes.c_void_p(kernel.GetCurrentProcess())
-        if not kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb):
-            raise OSError("Windows does not tell how much memory this process holds")
-        return counters
-
-    def _windows_machine() -> _MachineStatus:
-        status = _MachineStatus(dwLength=ctypes.sizeof(_MachineStatus))
-        if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-            raise OSError("Windows does not tell how much memory there is")
-        return status
+def _peak() -> int:
+    """Returns the most bytes this process has held since its peak was last reset."""
+    rows = (line.split() for line in _STATUS.read_text().splitlines())
+    return next(int(row[1]) * 1024 for row in rows if row[0] == "VmHWM:")

@@ -1,21 +1,17 @@
 """Mask files in and out: pixels become ids by stated rules, and a written map reads back as it was."""
 
 import re
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from undertow.base import MaskError, atomic_path
-from undertow.masks.brightness import brightness, check_file, reason
-from undertow.masks.colours import Colour, ColourTable, davis_colours, labels_from_colours, palette, table_of_colours
+from undertow.masks.colours import Colour, ColourTable, labels_from_colours, palette, table_of_colours
 from undertow.masks.labels import (
-    MOST_PIXELS,
-    SMALL_ID,
     VOID,
     LabelMap,
     check_known,
@@ -24,17 +20,10 @@ from undertow.masks.labels import (
     labels_from_grey,
     listed,
     on_slope,
-    soft_values,
 )
+from undertow.masks.pictures import Kind, brightness, image_values, read_pixels
 
-LOSSLESS = ("PNG", "BMP", "TIFF")
-# Of the ways of packing a TIFF.
-LOSSY = ("jpeg", "tiff_jpeg", "webp")
 PALETTE_VOID = 255
-
-Kind = Literal["index", "ids", "grey", "grey3", "bits", "colour"]
-# Below this, a colour is as good as black.
-DARK = 32
 
 
 def read_label_map(
@@ -69,7 +58,7 @@ def read_label_map(
     if threshold is not None:
         inside: Bool[np.ndarray, "h w"] = brightness(Path(path), size) >= threshold
         return check_known(inside.astype(np.uint16), known_ids, source)
-    pixels, kind = _pixels(Path(path), size)
+    pixels, kind = read_pixels(Path(path), size)
     return _labels(pixels, kind, source, mask_colors, known_ids)
 
 
@@ -81,7 +70,7 @@ def given_label_map(mask: Any, *, size: tuple[int, int] | None, source: str) -> 
     """
     if isinstance(mask, Image.Image):
         check_size((mask.height, mask.width), size, source)
-        return _labels(*_read(mask, source), source, False, None)
+        return _labels(*image_values(mask, source), source, False, None)
     if hasattr(mask, "detach"):
         mask = mask.detach().cpu().numpy()
     if not isinstance(mask, np.ndarray):
@@ -123,7 +112,7 @@ def colour_table(*paths: Path | str) -> ColourTable:
     """
     images = {}
     for path in paths:
-        pixels, kind = _pixels(Path(path))
+        pixels, kind = read_pixels(Path(path))
         # Greys are ids as they stand, and need no table.
         if kind == "grey3":
             continue
@@ -139,7 +128,7 @@ def read_written_map(path: Path | str) -> LabelMap:
     Raises:
         MaskError: if the file is neither palette nor 16-bit grey, or cannot be read.
     """
-    pixels, kind = _pixels(Path(path), written=True)
+    pixels, kind = read_pixels(Path(path), written=True)
     labels = pixels.astype(np.uint16)
     if kind == "index":
         labels[pixels == PALETTE_VOID] = VOID
@@ -160,7 +149,7 @@ def read_class_map(path: Path | str, size: tuple[int, int] | None = None) -> Lab
     Raises:
         MaskError: naming the file and what is wrong: unreadable, lossy, of another size, or RGB-coded.
     """
-    pixels, kind = _pixels(Path(path), size, written=True)
+    pixels, kind = read_pixels(Path(path), size, written=True)
     if kind == "colour":
         raise MaskError(f"mask '{path}' is RGB-coded; save its classes as a palette or grey PNG")
     labels = pixels.astype(np.uint16)
@@ -220,105 +209,11 @@ def write_label_map(path: Path | str, labels: LabelMap, colours: UInt8[np.ndarra
         image.save(temporary, format="PNG")
 
 
-def _pixels(
-    path: Path, size: tuple[int, int] | None = None, *, written: bool = False
-) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
-    """Returns a file's raw values and what they are: palette indices, grey, one bit, or colours (h, w, 3).
-
-    The size is judged by the header, before anything of that size is in memory.
-    """
-    source = f"mask '{path}'"
-    check_file(path, source)
-    try:
-        # Pillow warns of odd metadata and of large images; neither says anything about the ids.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            if image.format not in LOSSLESS or image.info.get("compression") in LOSSY:
-                raise MaskError(
-                    f"{source} is {image.format}, which may alter ids; save the mask as PNG{_hint(written)}"
-                )
-            if getattr(image, "is_animated", False):
-                raise MaskError(f"{source} holds several pictures; save the one that is meant as a PNG of its own")
-            check_size((image.height, image.width), size, source)
-            if image.width * image.height > MOST_PIXELS:
-                raise MaskError(f"{source} is {image.width}x{image.height}; give at most {MOST_PIXELS} pixels")
-            return _read(image, source, written=written)
-    except (MaskError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        raise MaskError(f"{source} is not an image; give a PNG file") from error
-    # Whatever a broken file makes Pillow's decoders stumble over: they raise a dozen kinds of errors.
-    except Exception as error:
-        raise MaskError(f"{source} cannot be read ({reason(error)}); save it again as PNG") from error
-
-
-def _read(image: Image.Image, source: str, *, written: bool = False) -> tuple[Shaped[np.ndarray, "h w ..."], Kind]:
-    """Returns an image's values and what they are; of a palette that was `written` as one, always indices."""
-    mode, values = image.mode, np.asarray(image)
-    if mode == "P":
-        return (values, "index") if written else _by_palette(values, image, source)
-    if mode in ("LA", "RGBA"):
-        clear, opaque = values[..., -1] == 0, values[..., -1] == 255
-        # What is transparent is background; black or half transparent paint looks the same.
-        if not (opaque if written else clear | opaque).all() or (clear.any() and not values[opaque][:, :-1].any()):
-            raise MaskError(f"{source} has transparent pixels; save it without an alpha channel{_hint(written)}")
-        mode, values = ("L", values[..., 0]) if mode == "LA" else ("RGB", values[..., :3])
-        values = np.where(clear if mode == "L" else clear[..., None], 0, values).astype(np.uint8)
-    if mode == "1":
-        return values, "bits"
-    if mode == "L" or mode.startswith("I;16"):
-        return values.astype(np.uint8 if mode == "L" else np.uint16), "grey"
-    if mode == "RGB":
-        if (values == values[..., :1]).all():
-            return values[..., 0], "grey3"
-        return values, "colour"
-    raise MaskError(f"{source} has pixels of type {mode}; save a palette PNG, or grey of 8 or 16 bits{_hint(written)}")
-
-
-def _by_palette(
-    indices: UInt8[np.ndarray, "h w"], image: Image.Image, source: str
-) -> tuple[UInt8[np.ndarray, "h w ..."], Kind]:
-    """Returns what the pixels of an indexed picture stand for: their indices, unless the palette says otherwise.
-
-    Programs that save few colours or greys as a palette number them as they like, so a palette of nothing but greys, or
-    of DAVIS's colours at other places, counts as the picture that it shows; and so does one in which black, the
-    background, is not in front.
-    """
-    colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    used = np.unique(indices)
-    if used[-1] >= len(colours):
-        return indices, "index"
-    shown = colours[used]
-    if (shown == palette()[used]).all() or len(np.unique(shown, axis=0)) < used.size:
-        return indices, "index"
-    painted = colours[indices]
-    if (colours == colours[:, :1]).all() or (
-        used[-1] >= SMALL_ID and np.isin(shown, (0, 255)).all() and used.size == 2
-    ):
-        return painted[..., 0], "grey"
-    table = davis_colours()
-    if all(tuple(colour) in table for colour in colours.tolist()):
-        return labels_from_colours(painted, table, source), "ids"
-    if colours[0].max() >= DARK and (shown[used > 0].max(-1) < DARK).any():
-        return painted, "colour"
-    between = np.asarray((painted > 0).any(-1) & (painted < 255).any(-1))
-    if soft_values(indices, painted, between).size:
-        raise MaskError(
-            f"{source} has soft edges: many of its colours lie between others; export it without anti-aliasing, or "
-            "pass --mask-threshold 128"
-        )
-    return indices, "index"
-
-
-def _hint(classes: bool) -> str:
-    """Returns what else helps with a mask that is not one of classes."""
-    return "" if classes else ", or pass --mask-threshold 128 if it shows one object"
-
-
 def _one_object(path: Path, size: tuple[int, int] | None, threshold: int | None) -> Bool[np.ndarray, "h w"]:
     """Returns where a binary file is not black, or as bright as a threshold."""
     if threshold is not None:
         return brightness(path, size) >= threshold
-    pixels, kind = _pixels(path, size)
+    pixels, kind = read_pixels(path, size)
     if kind == "colour":
         raise MaskError(f"mask '{path}' is RGB-coded; save one black and white PNG per object")
     values = np.unique(pixels[pixels != 0])

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -201,7 +201,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, Set):
         return sorted(plain(entry) for entry in value)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+    # Not any Sequence: libraries register arrays and tensors as such, which are no settings.
+    if isinstance(value, list | tuple | range):
         return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
         return plain(value.item())
