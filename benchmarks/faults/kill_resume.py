@@ -2,8 +2,9 @@
 
     python benchmarks/faults/kill_resume.py --task track --runs 100
 
-Tasks are `track`, `parse`, `points`, `correct` (a mask added to a finished run of `track`), `add` (a point added to a
-finished run of `points`) and `bench`. Two thirds of the runs are killed (SIGKILL) at a step of writing: before or after
+Tasks are `track`, `both` (`track` with masks of later frames, which are carried both ways), `parse`, `points`,
+`correct` (a mask added to a finished run of `track`), `add` (a point added to a finished run of `points`) and `bench`.
+Two thirds of the runs are killed (SIGKILL) at a step of writing: before or after
 data reach the disk, a file is renamed, removed or made, or in the middle of a line of the journal. The others are
 killed at a random time. Half are killed twice. Then
 
@@ -45,7 +46,7 @@ from undertow.parsing import ParseSettings
 from undertow.points import PointSettings
 from undertow.runs import Folder, execute, read_cue
 from undertow.tasks import TASKS
-from undertow.tracking import TrackSettings
+from undertow.tracking import TrackSettings, backward
 from undertow.video import Clip, Video, write_video
 from undertow.world import crossing_scene
 
@@ -106,12 +107,14 @@ class Bench:
 FIRST = ("mask", "0.png")
 TRACK = Command("track", (FIRST,), TrackSettings(tokens=60, batch=2))
 CORRECT = replace(TRACK, cues=(FIRST, ("mask", "2.png@2")))
+BOTH = replace(TRACK, cues=(("mask", "2.png@2"), ("mask", "4.png@4")))
 PARSE = Command("parse", (("anchor", "0.png"),), ParseSettings(tokens=60, batch=2))
 POINTS = Command("points", (("grid", "2"), ("point", "20,20@3")), PointSettings(tokens=60, batch=2))
 ADD = replace(POINTS, cues=(*POINTS.cues, ("point", "30,9@5")))
 # Of each task: what was there before, what is killed, and what else the folder is given to.
 PLANS: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {
     "track": (None, TRACK, (CORRECT, replace(TRACK, settings=TrackSettings(tokens=96)), POINTS)),
+    "both": (None, BOTH, (replace(BOTH, cues=(*BOTH.cues, FIRST)), replace(BOTH, overwrite=True), POINTS)),
     "parse": (None, PARSE, (replace(PARSE, cues=(("anchor", "2.png@2"),)), replace(PARSE, cues=()), TRACK)),
     "points": (None, POINTS, (ADD, replace(POINTS, cues=(("grid", "3"),)), PARSE)),
     "correct": (TRACK, CORRECT, (TRACK, replace(TRACK, cues=(FIRST, ("mask", "4.png@4"))), PARSE)),
@@ -290,6 +293,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    # As often as possible, like the states of runs.
+    backward.STATE_SECONDS = 0
     tiny()
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
