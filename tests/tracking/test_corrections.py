@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,22 @@ def test_the_next_given_mask_ends_a_correction(scene, moved, run):
     after = maps(out)
     assert all(after[frame] == before[frame] for frame in (0, 1, 2, 3, 4, 9, 10, 11)) and after[6] != before[6]
     check_tables(out)
+
+
+def test_the_next_given_mask_has_a_say_in_the_frames_before_it(scene, moved, tiny_like, tmp_path):
+    video, truth = scene
+    agreement = {}
+    for direction in ("both", "forward"):
+        out, settings = tmp_path / direction, replace(FAST, direction=direction)
+        for masks in ({0: truth[0], 9: truth[9]}, {0: truth[0], 5: moved, 9: truth[9]}):
+            execute(TASK, out, video, given_masks(video, masks), tiny_like, settings)
+        assert (read_written_map(out / "masks/00005.png") == moved).all()
+        # The frames after the corrected one: near that, and near the next given mask.
+        shown = [read_written_map(out / f"masks/{frame:05d}.png") for frame in (6, 8)]
+        agreement[direction] = [((a == b) & (b > 0)).sum() for a, b in zip(shown, (truth[6], truth[8]), strict=True)]
+        check_tables(out)
+    assert agreement["both"][1] > 1.5 * agreement["forward"][1]
+    assert agreement["both"][0] < agreement["both"][1]
 
 
 def test_a_mask_that_leaves_an_object_out_does_not_end_it(scene, moved, run):

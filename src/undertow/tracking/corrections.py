@@ -3,7 +3,8 @@
 Tracking goes on from the corrected frame up to the next frame whose mask the user gave, or to the end. Frames before
 it and from the next given mask on stay as they are, to the last byte. The tracker starts from what a user sees: the
 given masks before the corrected frame, and the masks that the run has for the frames just before it; so a correction
-costs the same however long the run.
+costs the same however long the run. If the run goes both ways, the next given mask is carried back to the corrected
+frame, and both are merged between them.
 """
 
 import csv
@@ -23,7 +24,8 @@ from undertow.masks import object_ids, read_written_map
 from undertow.runs.folder import Folder
 from undertow.runs.record import digests
 from undertow.runs.task import Amendment, Given
-from undertow.tracking import TrackResult, propagate
+from undertow.tracking import MaskTracker, TrackResult, propagate
+from undertow.tracking.backward import BackwardPass, asked_backward
 from undertow.tracking.cues import Masks
 from undertow.tracking.job import FIGURES, MASKS, RLES, SCORES, TrackJob, write_tables
 from undertow.video import Clip, Frame, ranges
@@ -40,18 +42,32 @@ class Correction(TrackJob):
         changed: Those of them whose masks are no longer what they were, so far.
     """
 
-    def __init__(self, fresh: TrackJob, run: Folder, clip: Clip, numbers: Sequence[int]) -> None:
+    def __init__(
+        self,
+        fresh: TrackJob,
+        run: Folder,
+        clip: Clip,
+        numbers: Sequence[int],
+        backward: BackwardPass | None = None,
+    ) -> None:
         """Takes a job before its first frame, with every given mask, the new one included."""
-        super().__init__(fresh.tracker, fresh.masks, fresh.refiner)
+        super().__init__(fresh.tracker, fresh.masks, fresh.refiner, backward)
         self.corrected, self.numbers, self.changed = run, numbers, list[int]()
         self._clip = clip
 
     def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[TrackResult]:
         """Yields the label maps from the corrected frame on."""
+        backward, merge = self.backward, None
+        if backward is not None:
+            backward.run(self.refiner, progress)
+            progress.start("amend", len(self.numbers))
+            merge = backward.merged
         self._catch_up()
         masks = {self.numbers[0]: self.masks[self.numbers[0]]}
-        for _, result in propagate(frames, masks, self.tracker, self.refiner):
+        for _, result in propagate(frames, masks, self.tracker, self.refiner, merge):
             yield result
+        if backward is not None:
+            backward.close()
 
     def write(self, run: Folder, result: TrackResult) -> Mapping[str, Any]:
         """Writes the mask of a frame, and notes whether it is another than before."""
@@ -106,7 +122,13 @@ def _correction(run: Folder, clip: Clip, given: Given[Masks], job: TrackJob, fra
     ends = [later for later in given.frames if later > frame and named <= set(object_ids(masks[later]))]
     numbers = [n for n in clip.numbers or () if n >= frame and (not ends or n < ends[0])]
     log = [cue for cue in given.log if cue not in run.record.cues and cue.get("frame", frame) == frame]
-    return Amendment(numbers, Correction(job, run, clip, numbers), tuple(log))
+    backward = None
+    if ends:
+        # As in a run, the next given mask has a say in the frames before it.
+        known = {index: mask for index, mask in masks.items() if index <= ends[0]}
+        tracker = MaskTracker(job.tracker.backbone, job.tracker.settings, job.tracker.tuned)
+        backward = asked_backward(tracker, known, Clip(clip.video, frame, ends[0] + 1, clip.every))
+    return Amendment(numbers, Correction(job, run, clip, numbers, backward), tuple(log))
 
 
 def _table_lines(out: Path) -> Iterator[dict[str, Any]]:
