@@ -37,10 +37,14 @@ def test_an_interrupted_export_goes_on(hard, tmp_path, to):
     with pytest.raises(KeyboardInterrupt):
         export(hard.path, to, out, progress=Stop(3))
     assert json.loads((out / "export.json").read_text())["complete"] is False
-    pngs = {each: each.stat().st_mtime_ns for each in out.rglob("*.png")}
     assert not any(each.name.startswith(".") for each in out.rglob("*"))
+    (out / ".letter").write_text("mine")
+    for name in (".00001-ab12_x9z.png", ".bild ä1-ab12_x9z.png"):
+        # As a killed process leaves them.
+        (out / name).write_text("half")
+    pngs = {each: each.stat().st_mtime_ns for each in out.rglob("*.png") if not each.name.startswith(".")}
     export(hard.path, to, out)
-    assert contents(out) == contents(tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole") | {".letter": b"mine"}
     assert all(each.stat().st_mtime_ns == time for each, time in pngs.items())
 
 

@@ -34,8 +34,8 @@ def exported(done: Exported, out: Path) -> str:
     """Returns what an export did, in a line or two."""
     frames = f"{done.frames} frame{'s' * (done.frames != 1)} are in {out}".replace("1 frame are", "1 frame is", 1)
     if done.differences is not None:
-        apart = f"{done.differences} pixels" if done.levels in (0, 1) else f"up to {done.levels} of 255"
-        frames += f"; read back, {apart} differ" if done.differences else "; read back, nothing differs"
+        by = f" by up to {done.levels} of 255" if done.levels else ""
+        frames += f"; read back, {f'{done.differences} pixels differ{by}' if done.differences else 'nothing differs'}"
     return f"{frames}\nnote: {done.note}" if done.note else frames
 
 

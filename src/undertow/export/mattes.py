@@ -6,7 +6,7 @@ upsampling), and sharpened: of what sums to one, each share is raised to a power
 """
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from undertow.masks import LabelMap
 
@@ -15,6 +15,8 @@ from undertow.masks import LabelMap
 FINER, SHARPNESS = 1.5, 4
 # A run that does not say its grid is taken for one with so many cells down.
 USUAL_ROWS = 46
+# Cells that upsampling reaches over, and the one that a pixel is on.
+MARGIN = 3
 Alpha = Float32[np.ndarray, "h w"]
 
 
@@ -33,11 +35,31 @@ def soft_mattes(
     from undertow.refinement.bilateral import upsample_guided
 
     height, width = labels.shape
-    rows, columns = grid or (USUAL_ROWS, max(1, round(USUAL_ROWS * width / height)))
-    cells = min(height, round(FINER * rows)), min(width, round(FINER * columns))
-    shares = upsample_guided(soft_one_hot(labels, ids, cells), image).pow_(SHARPNESS)
+    rows = USUAL_ROWS if grid is None else grid[0]
+    side = max(1, round(height / (FINER * rows)))
+    # Whole cells, so that what is done does not depend on the part of the picture that it is done for.
+    beyond = ((0, -height % side), (0, -width % side))
+    labels, image = np.pad(labels, beyond, mode="edge"), np.pad(image, (*beyond, (0, 0)), mode="edge")
+    window = _window(labels > 0, side)
+    cells = tuple((part.stop - part.start) // side for part in window)
+    shares = upsample_guided(soft_one_hot(labels[window], ids, (cells[0], cells[1])), image[window]).pow_(SHARPNESS)
     shares /= shares.sum(0)
-    return dict(zip(ids, shares[1:].numpy(), strict=True))
+    mattes = {}
+    for number, share in zip(ids, shares[1:].numpy(), strict=True):
+        whole = np.zeros(labels.shape, np.float32)
+        whole[window] = share
+        mattes[number] = whole[:height, :width]
+    return mattes
+
+
+def _window(inside: Bool[np.ndarray, "h w"], side: int) -> tuple[slice, slice]:
+    """Returns the cells that objects are on, and those around them that can have a share of one."""
+    parts = []
+    for axis in (1, 0):
+        found = np.flatnonzero(inside.any(axis)) // side
+        last = inside.shape[1 - axis] // side
+        parts.append(slice(max(0, found[0] - MARGIN) * side, min(last, found[-1] + 1 + MARGIN) * side))
+    return parts[0], parts[1]
 
 
 def bytes_of(alpha: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,8 @@ from undertow.export.run import Run, open_run
 from undertow.runs.record import RECORD, plain
 
 RECEIPT = "export.json"
+# What `atomic_path` calls the temporary file of a name.
+TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}\.[a-z0-9]+", re.DOTALL)
 # Of each format: module, class, and a line about it.
 FORMATS: Mapping[str, tuple[str, str, str]] = {
     "davis": ("pngs", "Davis", "palette PNG per frame in Annotations/CLIP/, for DAVIS"),
@@ -52,7 +55,7 @@ class Exported:
     Attributes:
         frames: Number of frames.
         differences: Pixels that differ from the run when read back, the most on one frame; `None` if not checked.
-        levels: The most by which an alpha differs, of 255.
+        levels: The most by which alpha differs, of 255; `None` of masks.
         note: What the user should know.
     """
 
@@ -113,6 +116,7 @@ def export(
         if (_read(out) or {}).get("complete") is True:
             return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
         exporter = kind(plan)
+        _sweep(out)
         write_json(out / RECEIPT, receipt | {"complete": False})
         try:
             exporter.open()
@@ -136,7 +140,7 @@ def check_target(out: Path, receipt: Mapping[str, Any]) -> None:
     # A process killed as it began leaves its lock and a receipt, perhaps under a temporary name.
     own = (LOCK, RECEIPT)
     there = [each.name for each in out.iterdir()] if out.exists() else []
-    left = [name for name in there if name not in own and not name.startswith(".export-")]
+    left = [name for name in there if name not in own and not TEMPORARY.fullmatch(name)]
     earlier = _read(out)
     if earlier is None and left:
         raise SettingsError(f"--out '{out}' holds files that are not an export; choose an empty or new folder")
@@ -196,9 +200,16 @@ def _read(out: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and value.get("format") == "undertow export" else None
 
 
+def _sweep(out: Path) -> None:
+    """Removes files under temporary names that an export left that was killed."""
+    for path in out.rglob(".*"):
+        if TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink()
+
+
 def _checked(exporter: Exporter, progress: Progress) -> Exported:
     """Reads an export back and compares it with the run."""
-    pixels = levels = 0
+    pixels, levels = 0, None
     progress.start("check", len(exporter.plan.frames))
     for shot, found in zip(exporter.plan.shots(), exporter.back(), strict=True):
         wanted = exporter.expected(shot)
@@ -206,6 +217,8 @@ def _checked(exporter: Exporter, progress: Progress) -> Exported:
             nothing = np.zeros_like(next(iter((wanted or found).values())))
             one, other = (each.get(number, nothing).astype(np.int32) for each in (wanted, found))
             apart = np.abs(one - other)
-            pixels, levels = max(pixels, int(np.count_nonzero(apart))), max(levels, int(apart.max()))
+            pixels = max(pixels, int(np.count_nonzero(apart)))
+            if nothing.dtype != bool:
+                levels = max(levels or 0, int(apart.max()))
         progress.advance(frame=shot.number)
     return Exported(len(exporter.plan.frames), pixels, levels, exporter.note)
