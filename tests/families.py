@@ -13,11 +13,11 @@ from typing import Any
 
 import diffusers
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
-    CLIPTokenizer,
+    CLIPTokenizerFast,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
     LlamaConfig,
@@ -126,14 +126,18 @@ def write_clip(folder: Path, number: str = "", length: int = 10, width: int = TE
     """Writes CLIP's text encoder with one layer, and a tokenizer that spells every word."""
     letters = [chr(code) for code in range(33, 127)]
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
-    tokenizer = CLIPTokenizer(vocab={entry: i for i, entry in enumerate(entries)}, merges=[], model_max_length=length)
+    where = folder / f"tokenizer{number}"
+    where.mkdir(parents=True)
+    (where / "vocab.json").write_text(json.dumps({entry: i for i, entry in enumerate(entries)}))
+    (where / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizerFast.from_pretrained(where, model_max_length=length)
     config = CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=width, intermediate_size=width, projection_dim=width,
         num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=length,
         bos_token_id=0, eos_token_id=1, pad_token_id=1,
     )  # fmt: skip
     CLIPTextModel(config).save_pretrained(folder / f"text_encoder{number}")
-    tokenizer.save_pretrained(folder / f"tokenizer{number}")
+    tokenizer.save_pretrained(where)
 
 
 def write_clip_vision(folder: Path) -> None:
@@ -157,8 +161,12 @@ def write_umt5(folder: Path, width: int = TEXT) -> None:
 
 def _write_t5(folder: Path, kind: Any, config: Any, width: int) -> None:
     words = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in ("a", "red", "kite", "dog", "&")), *"&amp;kitedog"]
-    tokenizer = T5TokenizerFast(vocab=[(word, -float(i)) for i, word in enumerate(dict.fromkeys(words))])
-    tokenizer.save_pretrained(folder / "tokenizer")
+    pieces = Tokenizer(models.Unigram([(word, -float(i)) for i, word in enumerate(dict.fromkeys(words))], unk_id=2))
+    pieces.normalizer = normalizers.Replace(Regex(" {2,}"), " ")
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    pieces.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    T5TokenizerFast(tokenizer_object=pieces, **names).save_pretrained(folder / "tokenizer")
     shape = config(vocab_size=40, d_model=width, d_kv=4, d_ff=8, num_layers=2, num_heads=2, dropout_rate=0.0)
     kind(shape).save_pretrained(folder / "text_encoder")
 

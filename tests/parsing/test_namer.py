@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
 
 from undertow.backbones import locate
 from undertow.base import SettingsError, WeightsUnavailable
@@ -15,7 +15,7 @@ from undertow.parsing.naming import read_vocabulary
 def folder(tmp_path_factory):
     """A random CLIP, small and real, with the tokenizer of the embedded model."""
     path = tmp_path_factory.mktemp("clip")
-    tokenizer = CLIPTokenizer.from_pretrained(locate("tiny").path / "tokenizer", local_files_only=True)
+    tokenizer = CLIPTokenizerFast.from_pretrained(locate("tiny").path / "tokenizer", local_files_only=True)
     tokenizer.save_pretrained(path)
     layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(0)
@@ -45,7 +45,7 @@ def test_scores_are_those_of_the_model_itself(folder):
     namer = ClipNamer.load(folder, WORDS, device="cpu", threshold=0.0)
     found = namer.name(pictures())
     model = CLIPModel.from_pretrained(folder).eval()
-    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
     pixels = torch.stack([namer.prepared(picture) for picture in pictures()])
     sentences = [[each.format(word) for each in TEMPLATES] for word in WORDS] + [list(ANYTHING)]
     shares = []

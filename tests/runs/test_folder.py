@@ -327,6 +327,29 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path):
             run.file("dots", "frame 0", ".json")
 
 
+@pytest.mark.parametrize("name", [".lock", ".journal.jsonl", STAGING])
+@pytest.mark.parametrize("finished", [False, True])
+def test_links_in_a_run_of_strangers_lead_nowhere(tmp_path, name, finished):
+    with opened(tmp_path / "out") as run:
+        if finished:
+            finish(run)
+        else:
+            write(run, 0)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ready.json").write_text('{"outdated": []}')
+    (elsewhere / "run.json").write_bytes((run.path / "run.json").read_bytes())
+    before = contents(elsewhere)
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name).symlink_to(elsewhere if name == STAGING else elsewhere / "ready.json")
+    if finished and name == ".journal.jsonl":
+        opened(tmp_path / "out").close()
+    else:
+        with pytest.raises(SettingsError, match="is a link"):
+            opened(tmp_path / "out")
+    assert contents(elsewhere) == before
+
+
 def test_memory_does_not_grow_with_the_video(tmp_path):
     def peak(frames: int) -> int:
         tracemalloc.start()

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKL, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
 from safetensors.torch import load_file
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizerFast
 
 from undertow.base import SettingsError
 from undertow.training.denoiser import (
@@ -244,7 +244,7 @@ def test_a_run_cut_into_slices_equals_one_run_and_loads_in_diffusers(clips, tmp_
     assert torch.equal(matcher.norm_q.weight, matcher.norm_k.weight) and not matcher.norm_q.bias.any()
     assert not torch.equal(looker.to_q.weight, looker.to_k.weight)
     text_encoder = CLIPTextModel.from_pretrained(out / "text_encoder")
-    tokenizer = CLIPTokenizer.from_pretrained(out / "tokenizer")
+    tokenizer = CLIPTokenizerFast.from_pretrained(out / "tokenizer")
     ids = tokenizer("a red disc moves down.", padding="max_length", return_tensors="pt")["input_ids"]
     states = text_encoder(ids).last_hidden_state.to(transformer.dtype)
     waves = get_3d_rotary_pos_embed(16, ((0, 0), (4, 5)), (4, 5), 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPTextModel, CLIPTokenizerFast, CLIPVisionModelWithProjection
 
 from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
 from undertow.backbones.adapters.dit import VideoDiT, transformer_sites
@@ -175,7 +175,7 @@ def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: tor
     def load_text() -> tuple[Any, Any]:
         encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32)
         most = encoder.config.max_position_embeddings
-        return read_tokenizer(CLIPTokenizer, folder / "tokenizer", most=most), encoder
+        return read_tokenizer(CLIPTokenizerFast, folder / "tokenizer", most=most), encoder
 
     return ImageUNet(card, network, autoencoder, schedule, load_text)
 

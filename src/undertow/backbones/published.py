@@ -4,13 +4,22 @@ The configurations are those of the repositories that the cards name.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import diffusers
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizerFast,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
 from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
 from undertow.backbones.adapters.dit import VideoDiT
@@ -190,13 +199,16 @@ def random_backbone(
     return ImageUNet(card, denoiser, ImageAutoencoder(vae), schedule, lambda: text)
 
 
-def _random_text(length: int, width: int) -> tuple[CLIPTokenizer, CLIPTextModel]:
+def _random_text(length: int, width: int) -> tuple[CLIPTokenizerFast, CLIPTextModel]:
     """Returns a tokenizer that spells every word and an untrained one-layer text encoder, on the CPU."""
     letters = [chr(code) for code in range(33, 127)]
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
-    tokenizer = CLIPTokenizer(
-        vocab={entry: number for number, entry in enumerate(entries)}, merges=[], model_max_length=length
-    )
+    with TemporaryDirectory() as folder:
+        # Transformers 4 makes tokenizers of files only.
+        vocabulary = {entry: number for number, entry in enumerate(entries)}
+        Path(folder, "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+        Path(folder, "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder, model_max_length=length)
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,

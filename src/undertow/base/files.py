@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from undertow.base.errors import SettingsError
+from undertow.base.names import inside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,9 +104,10 @@ def exclusive(folder: Path | str) -> Iterator[None]:
     process that was killed.
 
     Raises:
-        SettingsError: if another process (or this one, elsewhere) has the folder.
+        SettingsError: if another process (or this one, elsewhere) has the folder, or `.lock` is a link.
     """
-    path = Path(folder) / LOCK
+    # Opened to be written: what a link here leads to would be emptied.
+    path = inside(folder, LOCK, links=False)
     handle = path.open("a+", encoding="utf-8")
     try:
         if not (_take(handle) and _still_there(handle, path)):

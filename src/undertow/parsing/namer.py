@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizerFast
 
 from undertow.backbones.adapters.unet_video import CLIP_MEAN, CLIP_STD
 from undertow.backbones.weights.networks import read_network
@@ -78,7 +78,7 @@ class ClipNamer:
             raise SettingsError("the vocabulary is empty; give a file with one word a line")
         try:
             kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise WeightsUnavailable(
                 f"'{folder}' holds no model: config.json is missing or damaged; check the path"
             ) from error
@@ -88,7 +88,7 @@ class ClipNamer:
         missing = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
         if missing:
             raise WeightsUnavailable(f"'{folder}' has no {missing[0]}; download the model again")
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
         mean, deviation = _statistics(folder)
         rows = [_text(model, tokenizer, [each.format(word) for each in TEMPLATES]) for word in words]
         rows.append(_text(model, tokenizer, ANYTHING))
@@ -138,7 +138,7 @@ def crop_of(image: UInt8[np.ndarray, "h w 3"], inside: Bool[np.ndarray, "h w"]) 
     return np.where(mask, part, DIM * part + (1 - DIM) * 127).round().astype(np.uint8)
 
 
-def _text(model: Any, tokenizer: CLIPTokenizer, sentences: Sequence[str]) -> Float[Tensor, "d"]:
+def _text(model: Any, tokenizer: CLIPTokenizerFast, sentences: Sequence[str]) -> Float[Tensor, "d"]:
     """Returns the unit vector that some sentences have on average."""
     longest = int(model.config.text_config.max_position_embeddings)
     tokens: Mapping[str, Tensor] = tokenizer(
@@ -168,5 +168,5 @@ def _statistics(folder: Path) -> tuple[tuple[float, float, float], tuple[float, 
         value = json.loads(path.read_text(encoding="utf-8"))
         mean, deviation = ([float(each) for each in value[name]] for name in ("image_mean", "image_std"))
         return (mean[0], mean[1], mean[2]), (deviation[0], deviation[1], deviation[2])
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise WeightsUnavailable(f"'{path}' is damaged; download the model again") from error

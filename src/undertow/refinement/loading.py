@@ -205,5 +205,5 @@ def _model_type(folder: Path) -> str:
     path = folder / "config.json"
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WeightsUnavailable(f"{path} is not the config of a model; download the model again") from error

@@ -67,7 +67,7 @@ class Folder:
         self._stack = stack
         self._journal: TextIO | None = None
         if not self.finished:
-            self._journal = stack.enter_context((path / JOURNAL).open("a", encoding="utf-8"))
+            self._journal = stack.enter_context(inside(path, JOURNAL, links=False).open("a", encoding="utf-8"))
 
     @classmethod
     def open(cls, out: Path | str, record: Record, *, overwrite: bool = False, amend: bool = False) -> Self:
@@ -274,13 +274,13 @@ def _check_whole(path: Path, record: Record) -> None:
 
 def _settle(path: Path) -> None:
     """Completes a change that was being put in place, and forgets one that was not whole."""
-    staging = path / STAGING
+    staging = inside(path, STAGING, links=False)
     if not staging.is_dir():
         return
     try:
         outdated = json.loads((staging / READY).read_text(encoding="utf-8"))["outdated"]
         names = [str(name) for name in outdated]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         names = None
     # Once run.json has been moved all else has.
     record = None if names is None else read_record(staging)

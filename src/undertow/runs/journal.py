@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from undertow.base import write_tensors
+from undertow.base import inside, write_tensors
 
 JOURNAL, STATE = ".journal.jsonl", "state.safetensors"
 _FRAMES, _DIGEST = "frames", "digest"
@@ -61,7 +61,7 @@ def recover(folder: Path, owned: Callable[[str], bool]) -> SavedState | None:
     Without a state, or if a line that it builds on is damaged or a file of such a line is gone, all lines go. So do the
     files of lines that go. Files that are not `owned` by the run are left alone.
     """
-    saved, journal = _load_state(folder / STATE), folder / JOURNAL
+    saved, journal = _load_state(folder / STATE), inside(folder, JOURNAL, links=False)
     if not journal.exists():
         return None
     with journal.open("r+b") as file:

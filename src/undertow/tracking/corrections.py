@@ -145,7 +145,7 @@ def _table_lines(out: Path) -> Iterator[dict[str, Any]]:
             for part in both:
                 line |= part
             yield line
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise SettingsError(
             f"the tables of the run in '{out}' cannot be read ({error}); add --overwrite to make it again"
         ) from error

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
 from undertow.backbones.loading import matcher_start
 from undertow.base import SettingsError, write_json
@@ -105,7 +105,7 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
-def build_tokenizer() -> CLIPTokenizer:
+def build_tokenizer() -> CLIPTokenizerFast:
     """Returns a byte-pair tokenizer in which every word that the world's captions use is one token.
 
     Stop words and punctuation are tokens of their own, as referring segmentation needs. The merges are found here and
@@ -123,7 +123,7 @@ def build_tokenizer() -> CLIPTokenizer:
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + end for letter in letters)]
     entries += [first + second for first, second in merges]
     vocabulary = {entry: number for number, entry in enumerate(dict.fromkeys(entries))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TEXT_LENGTH)
+    return CLIPTokenizerFast(vocab=vocabulary, merges=merges, model_max_length=TEXT_LENGTH)
 
 
 def _merged(word: list[str], first: str, second: str) -> list[str]:
@@ -137,7 +137,7 @@ def _merged(word: list[str], first: str, second: str) -> list[str]:
     return parts
 
 
-def build_text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
+def build_text_encoder(tokenizer: CLIPTokenizerFast, seed: int) -> CLIPTextModel:
     """Returns an untrained two-layer CLIP text encoder for `tokenizer`."""
     torch.manual_seed(seed)
     return CLIPTextModel(
@@ -214,7 +214,7 @@ class TinyParts:
     vae: AutoencoderKL
     unet: UNet2DConditionModel
     text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
+    tokenizer: CLIPTokenizerFast
 
 
 def read_parts(folder: Path) -> TinyParts:
@@ -232,7 +232,7 @@ def read_parts(folder: Path) -> TinyParts:
         text_encoder = CLIPTextModel.from_pretrained(
             folder / "text_encoder", dtype=torch.float32, local_files_only=True
         )
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise SettingsError(f"{folder} does not hold a model like tiny: {error}") from error
     return TinyParts(vae, unet, text_encoder, tokenizer)
@@ -250,7 +250,7 @@ def write_model(
     out: Path,
     pipeline: str,
     modules: Mapping[str, Any],
-    tokenizer: CLIPTokenizer,
+    tokenizer: CLIPTokenizerFast,
     scheduler: Any,
     facts: dict[str, Any],
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float16, Int
 from numpy.random import Generator
 from torch import Tensor
-from transformers import CLIPTokenizer
+from transformers import CLIPTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LatentStore:
         tokenizer: Of the captions.
     """
 
-    def __init__(self, folders: Mapping[Path, float], tokenizer: CLIPTokenizer):
+    def __init__(self, folders: Mapping[Path, float], tokenizer: CLIPTokenizerFast):
         self.latents, self.tokens = [], []
         weights: list[float] = []
         for folder, share in folders.items():
@@ -105,7 +105,7 @@ def _cut(
     return latents[:, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
 
 
-def caption_tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Int[Tensor, "n tokens"]:
+def caption_tokens(tokenizer: CLIPTokenizerFast, captions: list[str]) -> Int[Tensor, "n tokens"]:
     """Returns token ids of `captions`, padded to the model's length."""
     ids = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)["input_ids"]
     return torch.tensor(ids)
@@ -139,7 +139,7 @@ class Cut:
 class ClipStore:
     """Latents of all encoded clips and the tokens of their captions; float16 on disk, memory-mapped."""
 
-    def __init__(self, folder: Path, tokenizer: CLIPTokenizer, scaling_factor: float):
+    def __init__(self, folder: Path, tokenizer: CLIPTokenizerFast, scaling_factor: float):
         self.latents, self.tokens = [], []
         self.scaling_factor = scaling_factor
         for path in sorted(folder.glob("*.latents.npy")):

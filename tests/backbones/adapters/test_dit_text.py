@@ -7,7 +7,7 @@ import torch
 from diffusers import CogVideoXPipeline, HunyuanVideoPipeline, WanPipeline
 from transformers import (
     CLIPTextModel,
-    CLIPTokenizer,
+    CLIPTokenizerFast,
     LlamaModel,
     PreTrainedTokenizerFast,
     T5EncoderModel,
@@ -61,7 +61,7 @@ def test_hunyuan(tmp_path, text):
         PreTrainedTokenizerFast.from_pretrained(tmp_path / "tokenizer"),
         None, None, None,
         CLIPTextModel.from_pretrained(tmp_path / "text_encoder_2"),
-        CLIPTokenizer.from_pretrained(tmp_path / "tokenizer_2"),
+        CLIPTokenizerFast.from_pretrained(tmp_path / "tokenizer_2"),
     )  # fmt: skip
     with torch.no_grad():
         states, pooled, mask = pipeline.encode_prompt(text, device="cpu", dtype=torch.bfloat16)
@@ -74,7 +74,7 @@ def test_hunyuan(tmp_path, text):
 def test_clip(tmp_path):
     write_clip(tmp_path, width=8)
     found = text_reader(tmp_path, "m", 10)("a kite")
-    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
+    tokenizer = CLIPTokenizerFast.from_pretrained(tmp_path / "tokenizer")
     ids = tokenizer("a kite", padding="max_length", max_length=10, return_tensors="pt").input_ids
     with torch.no_grad():
         expected = CLIPTextModel.from_pretrained(tmp_path / "text_encoder")(ids).last_hidden_state[0]

@@ -110,9 +110,10 @@ def test_what_is_no_card_is_said_in_a_sentence(entries, says, tmp_path):
 def test_no_file_and_no_json(tmp_path):
     with pytest.raises(SettingsError, match="cannot be read"):
         locate(tmp_path / "none.json")
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(SettingsError, match="not valid JSON"):
-        locate(tmp_path / "broken.json")
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "broken.json").write_text(text)
+        with pytest.raises(SettingsError, match="not valid JSON"):
+            locate(tmp_path / "broken.json")
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(SettingsError, match="no JSON object"):
         locate(tmp_path / "list.json")

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     CLIPTextModel,
-    CLIPTokenizer,
+    CLIPTokenizerFast,
     LlamaModel,
     PreTrainedTokenizerFast,
     T5EncoderModel,
@@ -159,7 +159,7 @@ def _padded(spans: Spans, count: int) -> Spans:
 
 
 def _clip_ids(folder: Path, text: str, encoder: Any) -> tuple[Int[Tensor, "1 tokens"], Spans]:
-    tokenizer = read_tokenizer(CLIPTokenizer, folder, most=encoder.config.max_position_embeddings)
+    tokenizer = read_tokenizer(CLIPTokenizerFast, folder, most=encoder.config.max_position_embeddings)
     longest = tokenizer.model_max_length
     ids, spans = tokenized(tokenizer, text, padding="max_length", max_length=longest)
     _check_length(ids.shape[1], longest)

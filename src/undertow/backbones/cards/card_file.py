@@ -116,7 +116,7 @@ def read_card_file(path: Path | str) -> UserCard:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"card '{path}' cannot be read ({error.strerror}); check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"card '{path}' is not valid JSON ({error}); change it, or write it again") from error
     if not isinstance(content, dict):
         raise SettingsError(f"card '{path}' holds no JSON object; give one with a name")

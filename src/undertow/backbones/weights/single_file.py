@@ -155,7 +155,7 @@ def read_text(path: Path, text: TextEncoder, length: int) -> "tuple[Any, CLIPTex
         WeightsUnavailable: if weights are missing, of other shapes, or not finite.
     """
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
     from undertow.backbones.weights.networks import fill_network, quiet, read_tokenizer
 
@@ -171,7 +171,7 @@ def read_text(path: Path, text: TextEncoder, length: int) -> "tuple[Any, CLIPTex
     encoder = fill_network(encoder, named, f"{path} (text encoder)", torch.float32)
     beside = path.parent / "tokenizer"
     if beside.is_dir():
-        return read_tokenizer(CLIPTokenizer, beside, most=length), encoder
+        return read_tokenizer(CLIPTokenizerFast, beside, most=length), encoder
     config = encoder.config
     return EmptyTextTokenizer((config.bos_token_id, config.eos_token_id), text.padding, length, path), encoder
 

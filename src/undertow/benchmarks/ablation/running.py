@@ -275,5 +275,5 @@ def _read_seconds(out: Path) -> dict[str, tuple[Seconds, str]]:
             name: (Seconds(each["cpu"], each["wall"], each["before"]), each["fingerprint"])
             for name, each in facts.items()
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

@@ -55,7 +55,7 @@ def read_facts(path: Path | str) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get("undertow", "null"))
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise SettingsError(f"'{path}' cannot be read as safetensors ({error}); tune anew") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise SettingsError(f"'{path}' is not a kernel that undertow learned; give a file that tuning wrote")

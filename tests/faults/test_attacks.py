@@ -1,0 +1,14 @@
+"""Names and counts of strangers, given to the command line; the whole sweep is benchmarks/faults/attacks.py."""
+
+import os
+
+import pytest
+from attacks import count_attacks, name_attacks, result
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="every command runs in a forked process")
+SOME = [*[(attack, False) for attack in name_attacks()][::25], *[(attack, True) for attack in count_attacks()][2::10]]
+
+
+@pytest.mark.parametrize(("attack", "limited"), SOME, ids=[attack.name for attack, _ in SOME])
+def test_nothing_outside_changes_and_all_ends_in_a_sentence(attack, limited):
+    assert result(attack, limited) in ("succeeded", "refused")
