@@ -321,9 +321,8 @@ def count_attacks() -> Iterator[Attack]:
         return prepare
 
     for value in huge:
-        yield Attack(
-            f"names.json: split {value:.3g}" if value != 10**400 else "names.json: split 1e400", names("split", value)
-        )
+        shown = "1e400" if value == 10**400 else f"{value:.3g}"
+        yield Attack(f"names.json: split {shown}", names("split", value))
         for file, field in (
             ("unet/config.json", "layers_per_block"),
             ("unet/config.json", "cross_attention_dim"),

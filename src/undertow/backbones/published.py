@@ -4,11 +4,8 @@ The configurations are those of the repositories that the cards name.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import diffusers
@@ -28,7 +25,7 @@ from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.cards.card import Card
 from undertow.backbones.observation import Conditioning
 from undertow.backbones.sampling.schedule import read_schedule
-from undertow.backbones.weights.networks import Network
+from undertow.backbones.weights.networks import Network, make_tokenizer
 from undertow.base import SettingsError
 
 
@@ -203,12 +200,7 @@ def _random_text(length: int, width: int) -> tuple[CLIPTokenizerFast, CLIPTextMo
     """Returns a tokenizer that spells every word and an untrained one-layer text encoder, on the CPU."""
     letters = [chr(code) for code in range(33, 127)]
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
-    with TemporaryDirectory() as folder:
-        # Transformers 4 makes tokenizers of files only.
-        vocabulary = {entry: number for number, entry in enumerate(entries)}
-        Path(folder, "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-        Path(folder, "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
-        tokenizer = CLIPTokenizerFast.from_pretrained(folder, model_max_length=length)
+    tokenizer = make_tokenizer({entry: number for number, entry in enumerate(entries)}, [], length)
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
 from undertow.backbones.loading import matcher_start
+from undertow.backbones.weights.networks import make_tokenizer
 from undertow.base import SettingsError, write_json
 from undertow.world.captions import vocabulary_words
 
@@ -123,7 +124,7 @@ def build_tokenizer() -> CLIPTokenizerFast:
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + end for letter in letters)]
     entries += [first + second for first, second in merges]
     vocabulary = {entry: number for number, entry in enumerate(dict.fromkeys(entries))}
-    return CLIPTokenizerFast(vocab=vocabulary, merges=merges, model_max_length=TEXT_LENGTH)
+    return make_tokenizer(vocabulary, merges, TEXT_LENGTH)
 
 
 def _merged(word: list[str], first: str, second: str) -> list[str]:

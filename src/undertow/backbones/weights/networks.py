@@ -1,11 +1,13 @@
 """Reading one network from files: whole, finite, and without the libraries' own noise."""
 
+import json
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import diffusers
@@ -14,6 +16,7 @@ from diffusers.utils import logging as diffusers_logging
 from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from transformers import CLIPTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from undertow.backbones.weights.layout import read_config, weight_files, weight_variant
@@ -70,6 +73,16 @@ def read_tokenizer(kind: Any, folder: Path, *, most: int | None = None) -> Any:
             f"the tokenizer in {folder} makes {tokenizer.model_max_length} tokens and the model reads {most}; "
             "download the model again"
         )
+    return tokenizer
+
+
+def make_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], length: int) -> CLIPTokenizerFast:
+    """Returns CLIP's tokenizer with other pieces, made of files since transformers 4 knows no other way."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+        lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+        (Path(folder) / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        tokenizer: CLIPTokenizerFast = CLIPTokenizerFast.from_pretrained(folder, model_max_length=length)
     return tokenizer
 
 
