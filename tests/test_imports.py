@@ -35,7 +35,8 @@ ALLOWED["referring"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
 ALLOWED["benchmarks"] = ALLOWED["tracking"] | TASKS | {"tasks", "analysis", "world", "metrics"}
-ALLOWED["cli"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "export"}
+ALLOWED["app"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "export"}
+ALLOWED["cli"] = ALLOWED["app"] | {"app"}
 
 
 def imported_rooms(path: Path) -> set[str]:

@@ -58,7 +58,7 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
     if both := sorted(masks.keys() & {cue.frame for cue in clicks}):
         raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
     if clicks:
-        made = prompted_masks(clicks, clip, lambda: _maker(settings, model))
+        made = prompted_masks(clicks, clip, lambda: prompter(settings, model))
         for frame, labels in made.items():
             log.info("frame %d: made object %s", frame, _counted(labels))
         masks |= made
@@ -233,7 +233,7 @@ def worded_masks(words: Sequence[Cue], clip: Video | Clip, find: Found) -> dict[
     return masks
 
 
-def _maker(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted:
+def prompter(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted:
     """Returns what makes masks of boxes and points."""
     if settings.segmenter is None:
         return segment_grabcut
