@@ -1,7 +1,9 @@
 """Masks in other tools' formats, read by those tools' own readers."""
 
 import csv
+import importlib.util
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -82,6 +84,31 @@ def test_supervision_takes_a_frame(hard):
     found = open_run(hard.path).to_supervision(3)
     assert isinstance(found, supervision.Detections)
     assert same(dict(zip(found.tracker_id.tolist(), found.mask, strict=True)), hard.maps[3])
+
+
+def test_a_result_of_a_track_converts_too():
+    from fractions import Fraction
+
+    from pycocotools import mask as coco
+
+    from exported import hard_maps
+    from undertow.tracking import TrackResult
+
+    labels = hard_maps()[0]
+    result = TrackResult(0, Fraction(0), "00000", labels, {})
+    rows = result.to_coco()
+    assert [row["area"] for row in rows] == [coco.area(row["segmentation"]) for row in rows]
+    assert {row["track_id"] for row in rows} == {1, 2, 3, 4, 5, 6, 7}
+    if importlib.util.find_spec("supervision"):
+        assert result.to_supervision().tracker_id.tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_zip_for_servers(hard, tmp_path):
+    for _ in range(2):
+        export(hard.path, "youtube-vos", tmp_path / "out", ExportSettings(zip=True))
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        names = archive.namelist()
+    assert names == ["Annotations/café ☕ clip/" + f"bild ä{n}.png" for n in range(5)] + ["meta.json"]
 
 
 def test_mots_values_are_class_and_object(hard, tmp_path):

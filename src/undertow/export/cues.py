@@ -110,7 +110,8 @@ class Taken:
         shown = ", ".join(map(str, numbers[:6])) + (f" and {len(numbers) - 6} more" if len(numbers) > 6 else "")
         named = [f"{number} is {name}" for number, name in sorted(self.names.items())]
         more = f" and {len(named) - 8} more" if len(named) > 8 else ""
-        log.info("%s: took %s of frames %s; %s%s", self.path, what, shown, ", ".join(named[:8]), more)
+        of = f"frame{'s' * (len(numbers) > 1)} {shown}"
+        log.info("%s: took %s of %s; %s%s", self.path, what, of, ", ".join(named[:8]), more)
 
 
 def take(path: Path, clip: Clip | Video, at: int | None = None) -> Taken:

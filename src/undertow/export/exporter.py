@@ -40,6 +40,7 @@ class ExportSettings(Options):
     end: int | None = option(None, "Frame before which to stop.", least=1)
     frame_offset: int = option(0, "Added to frame numbers; compositors count from 1 or 1001.")
     fps: str | None = option(None, "Frame rate, such as 24 or 30000/1001; by default that of the run.")
+    zip: bool = option(False, "Pack the folder into OUT.zip too, for servers and for CVAT.", decides=False)
     video: Path | None = option(None, "The video the run is of, for pictures and for edges that follow them.")
     edges: Literal["soft", "hard"] = option("soft", "Of mattes; soft follows the picture, hard is the mask as it is.")
     fill: Literal["matte", "straight", "premultiplied"] = option(

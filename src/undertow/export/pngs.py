@@ -62,7 +62,7 @@ class Mots(_Maps):
     """instances/000000.png with labels.txt: zipped, CVAT takes it as "MOTS PNG" and keeps the ids."""
 
     folder, template = "train/instances", "{frame:06d}"
-    note = "for CVAT, zip this folder and import it as MOTS PNG into a task whose images have these names"
+    note = "for CVAT, add --zip and import the zip as MOTS PNG into a task whose images have these names"
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)

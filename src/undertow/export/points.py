@@ -32,7 +32,8 @@ class Points(Exporter):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        places = [place for place, frame in enumerate(plan.run.frames) if frame in set(plan.frames)]
+        first = plan.run.frames.index(plan.frames[0])
+        places = slice(first, first + len(plan.frames))
         tracks, chosen = plan.run.tracks, list(plan.names)
         self.positions = tracks.positions[chosen][:, places].astype(np.float64)
         self.visible, self.confidence = tracks.visible[chosen][:, places], tracks.confidence[chosen][:, places]

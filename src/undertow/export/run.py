@@ -216,23 +216,11 @@ class Run:
 
     def to_supervision(self, number: int) -> Any:
         """Returns the objects of a frame as `supervision.Detections`, with ids as `tracker_id`; needs supervision."""
-        import supervision
-
-        labels = self.masks(number)
-        ids = object_ids(labels)
-        masks = np.array([labels == each for each in ids], bool).reshape(len(ids), *labels.shape)
-        return supervision.Detections(
-            xyxy=supervision.mask_to_xyxy(masks).astype(np.float32), mask=masks,
-            class_id=np.zeros(len(ids), int), tracker_id=np.array(ids, int),
-        )  # fmt: skip
+        return detections(self.masks(number))
 
     def to_coco(self, number: int) -> list[dict[str, Any]]:
         """Returns the objects of a frame as COCO annotations with compressed run lengths."""
-        labels = self.masks(number)
-        return [
-            annotation(labels == each, rle) | {"track_id": each}
-            for each, rle in label_map_rles(labels, object_ids(labels)).items()
-        ]
+        return annotations(self.masks(number))
 
     def _needs_masks(self) -> None:
         if self.task not in ("track", "parse"):
@@ -259,6 +247,26 @@ class Run:
 
     def _span(self) -> str:
         return f"{len(self._numbers)}, from {self._numbers[0]} to {self._numbers[-1]}"
+
+
+def detections(labels: LabelMap) -> Any:
+    """Returns the objects of a label map as `supervision.Detections`, with ids as `tracker_id`."""
+    import supervision
+
+    ids = object_ids(labels)
+    masks = np.array([labels == each for each in ids], bool).reshape(len(ids), *labels.shape)
+    return supervision.Detections(
+        xyxy=supervision.mask_to_xyxy(masks).astype(np.float32), mask=masks,
+        class_id=np.zeros(len(ids), int), tracker_id=np.array(ids, int),
+    )  # fmt: skip
+
+
+def annotations(labels: LabelMap) -> list[dict[str, Any]]:
+    """Returns the objects of a label map as COCO annotations with compressed run lengths."""
+    return [
+        annotation(labels == each, rle) | {"track_id": each}
+        for each, rle in label_map_rles(labels, object_ids(labels)).items()
+    ]
 
 
 def annotation(mask: Bool[np.ndarray, "h w"], rle: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
-from undertow.base import LOCK, Progress, SettingsError, SilentProgress, exclusive, write_json
+from undertow.base import LOCK, Progress, SettingsError, SilentProgress, atomic_path, exclusive, write_json
 from undertow.export.exporter import Exporter, ExportSettings, Plan, check_template
 from undertow.export.run import Run, open_run
 from undertow.runs.record import RECORD, plain
@@ -114,6 +115,7 @@ def export(
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out):
         if (_read(out) or {}).get("complete") is True:
+            _pack(plan)
             return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
         exporter = kind(plan)
         _sweep(out)
@@ -130,6 +132,7 @@ def export(
             exporter.discard()
             raise
         write_json(out / RECEIPT, receipt | {"complete": True})
+        _pack(plan)
         return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
 
 
@@ -187,8 +190,8 @@ def _rate(settings: ExportSettings, run: Run) -> Fraction:
 def _receipt(run: Run, to: str, plan: Plan) -> dict[str, Any]:
     """Returns by what an export is known again: format, options and what the run was."""
     digest = hashlib.sha256((run.path / RECORD).read_bytes()).hexdigest()
-    # Not where the video lies: it is known by its content.
-    options = {name: value for name, value in plain(plan.settings).items() if name != "video"}
+    # Not where the video lies, since it is known by its content.
+    options = {name: value for name, value in plain(plan.settings).items() if name not in ("video", "zip")}
     return {"format": "undertow export", "version": 1, "to": to, "run": digest, "options": options}
 
 
@@ -198,6 +201,17 @@ def _read(out: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and value.get("format") == "undertow export" else None
+
+
+def _pack(plan: Plan) -> None:
+    """Packs the files into OUT.zip, if that is asked for."""
+    target = plan.out.with_name(f"{plan.out.name}.zip")
+    if not plan.settings.zip or target.exists():
+        return
+    with atomic_path(target) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+        for path in sorted(plan.out.rglob("*")):
+            if path.is_file() and path.name not in (LOCK, RECEIPT):
+                archive.write(path, path.relative_to(plan.out).as_posix())
 
 
 def _sweep(out: Path) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
+from undertow.export.run import annotations, detections
 from undertow.masks import LabelMap
 from undertow.video import Frame
 
@@ -41,6 +42,14 @@ class TrackResult:
     name: str
     labels: LabelMap
     scores: Mapping[int, ObjectScore]
+
+    def to_supervision(self) -> Any:
+        """Returns the objects as `supervision.Detections`, with ids as `tracker_id`; needs supervision."""
+        return detections(self.labels)
+
+    def to_coco(self) -> list[dict[str, Any]]:
+        """Returns the objects as COCO annotations with compressed run lengths and `track_id`."""
+        return annotations(self.labels)
 
 
 class Tracked(NamedTuple):
