@@ -3,7 +3,7 @@
 undertow demo --out demo-out && python benchmarks/figures/draw_demo.py demo-out docs/images/demo.png
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from PIL import Image
@@ -16,7 +16,11 @@ SHOWN = (0, 16, 24, 47)
 
 
 def main():
-    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="what `undertow demo` has written")
+    parser.add_argument("out", type=Path, help="the picture")
+    asked = parser.parse_args()
+    folder, out = asked.folder, asked.out
     with Video(folder / "crossing.mp4") as video:
         frames = [video[index] for index in SHOWN]
     masks = [read_written_map(folder / "run" / "masks" / f"{index:05d}.png") for index in SHOWN]

@@ -16,7 +16,7 @@ from undertow.world.view_pairs import photo_pairs
 TOKENS = 1600
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", help="names or folders")
     parser.add_argument("--photos", type=Path, required=True)
     options = parser.parse_args()
