@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from undertow.masks import object_ids
+from undertow.masks import object_ids, write_label_map
 from undertow.runs import Folder, Record
 from undertow.tracking import ObjectScore, TrackResult
 from undertow.tracking.job import write_frame, write_tables
@@ -51,5 +51,26 @@ def write_run(path, maps, names=None, source="café ☕ clip", rate=Fraction(300
             line = write_frame(run, result)
             run.note(result, line)
         write_tables(run, run.lines())
+        run.complete()
+    return path
+
+
+def write_parse(path, maps, names, **changes):
+    """Writes a finished run of `parse` of class maps."""
+    from undertow.parsing.labels import Figures, write_labels
+
+    facts = {"video": "v", "settings": {}, "cues": (), "source": "street"} | changes
+    figures = Figures()
+    with Folder.open(
+        path, Record(task="parse", model="m", files=("masks/*.png", "labels.json", "frames.json"), **facts)
+    ) as run:
+        for index, labels in enumerate(maps):
+            result = TrackResult(index, Fraction(index, 25), f"{index:05d}", labels, {})
+            file = run.file("masks", result.name, ".png")
+            write_label_map(file, labels)
+            run.note(result, {"files": [f"masks/{file.name}"]})
+            areas = {int(n): (int((labels == n).sum()), 0.5) for n in np.unique(labels) if n != 65535}
+            figures.add((index, result.time, result.name), areas)
+        write_labels(path, figures, names, {})
         run.complete()
     return path

@@ -70,7 +70,8 @@ class Shot:
         labels = self.plan.run.masks(self.frame.number)
         if self.plan.settings.objects is None:
             return labels
-        kept = np.zeros(VOID + 1, np.uint16)
+        # Among classes 0 is one too.
+        kept = np.full(VOID + 1, VOID if self.plan.run.task == "parse" else 0, np.uint16)
         for number in (*self.plan.names, VOID):
             kept[number] = number
         return kept[labels]

@@ -8,7 +8,7 @@ upsampling), and sharpened: of what sums to one, each share is raised to a power
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from undertow.masks import LabelMap
+from undertow.masks import VOID, LabelMap
 
 # Cells per token of the tracker's grid, along each axis, and the power; both chosen on validation worlds, where true
 # alpha is known.
@@ -35,6 +35,10 @@ def soft_mattes(
     from undertow.refinement.bilateral import upsample_guided
 
     height, width = labels.shape
+    # Class 0 is a class too; places among the ids, from 1, stand for them.
+    places = np.zeros(VOID + 1, np.uint16)
+    places[ids] = np.arange(1, len(ids) + 1)
+    labels = places[labels]
     rows = USUAL_ROWS if grid is None else grid[0]
     side = max(1, round(height / (FINER * rows)))
     # Whole cells, so that what is done does not depend on the part of the picture that it is done for.
@@ -42,7 +46,8 @@ def soft_mattes(
     labels, image = np.pad(labels, beyond, mode="edge"), np.pad(image, (*beyond, (0, 0)), mode="edge")
     window = _window(labels > 0, side)
     cells = tuple((part.stop - part.start) // side for part in window)
-    shares = upsample_guided(soft_one_hot(labels[window], ids, (cells[0], cells[1])), image[window]).pow_(SHARPNESS)
+    shares = soft_one_hot(labels[window], range(1, len(ids) + 1), (cells[0], cells[1]))
+    shares = upsample_guided(shares, image[window]).pow_(SHARPNESS)
     shares /= shares.sum(0)
     mattes = {}
     for number, share in zip(ids, shares[1:].numpy(), strict=True):

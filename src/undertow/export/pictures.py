@@ -11,6 +11,9 @@ from undertow.base import atomic_path
 from undertow.export.exporter import Exporter, Plan, Shot
 from undertow.export.mattes import bytes_of, rgba
 
+# In place of an object's id.
+TOGETHER = -1
+
 
 class Mattes(Exporter):
     """What formats of mattes share: one per object, or one of all together if the template has no object."""
@@ -20,11 +23,11 @@ class Mattes(Exporter):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self.ids = list(plan.names) if plan.per_object else [0]
+        self.ids = list(plan.names) if plan.per_object else [TOGETHER]
 
     def alpha(self, shot: Shot, number: int) -> np.ndarray:
-        """Returns the alpha of an object on a frame, or of all for 0."""
-        if number:
+        """Returns the alpha of an object on a frame, or of all together."""
+        if number != TOGETHER:
             return shot.mattes.get(number, np.zeros(self.plan.size, np.float32))
         together = sum(shot.mattes.values(), np.zeros(self.plan.size, np.float32))
         return np.minimum(together, 1.0)
