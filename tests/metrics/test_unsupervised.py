@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from undertow.metrics.davis import MASK_RULES, MaskRules, SequenceEvaluator
+from undertow.metrics.davis import MASK_RULES, MaskRules
 from undertow.metrics.similarity import contour_accuracy, region_similarity
-from undertow.metrics.unsupervised import ProposalEvaluator, mask_evaluator
+from undertow.metrics.unsupervised import ProposalEvaluator
 
 VOID = 65535
 CLIPS = st.integers(1, 4).flatmap(
@@ -139,11 +139,6 @@ def test_nothing_yet_is_nothing() -> None:
     assert evaluate([frame(a=1)], [frame()], []).result() == {}
 
 
-def test_rules_choose_the_evaluator() -> None:
-    for name, rules in MASK_RULES.items():
-        wanted = ProposalEvaluator if name == "davis-unsupervised" else SequenceEvaluator
-        assert type(mask_evaluator(rules, [1])) is wanted
-    with pytest.raises(ValueError, match="name them with ids"):
-        mask_evaluator(MASK_RULES["davis-unsupervised"], None)
+def test_rules_without_proposals_are_refused() -> None:
     with pytest.raises(ValueError, match="use SequenceEvaluator"):
         ProposalEvaluator([1], MASK_RULES["davis-2017"])

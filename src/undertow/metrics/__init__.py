@@ -78,7 +78,7 @@ if TYPE_CHECKING:
         scale_points,
         tapvid_metrics,
     )
-    from undertow.metrics.unsupervised import ProposalEvaluator, mask_evaluator
+    from undertow.metrics.unsupervised import ProposalEvaluator
 
 __getattr__, __dir__ = on_demand(__name__)
 
@@ -127,7 +127,6 @@ __all__ = [
     "flip_queries",
     "frame_change",
     "independent",
-    "mask_evaluator",
     "mask_reconstruction",
     "match_clusters",
     "match_hungarian",

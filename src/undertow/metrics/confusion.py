@@ -130,23 +130,10 @@ class SemanticScores:
         raise ValueError(f"mIoU is averaged over in-truth, seen or all classes, found {over!r}")
 
     @property
-    def mean_accuracy(self) -> float:
-        """The mean accuracy of the classes that occur in truth."""
-        return mean(self.accuracy[self.pixels > 0])
-
-    @property
     def pixel_accuracy(self) -> float:
         """The share of valid pixels predicted right; NaN if there are none."""
         total = int(self.pixels.sum())
         return int(self.hits.sum()) / total if total else float("nan")
-
-    @property
-    def frequency_weighted_iou(self) -> float:
-        """IoU averaged with the classes' shares of the valid pixels as weights (fwIoU)."""
-        present = self.pixels > 0
-        if not present.any():
-            return float("nan")
-        return float((self.iou[present] * (self.pixels[present] / self.pixels.sum())).sum())
 
 
 def _check_maps(pred: np.ndarray, true: np.ndarray) -> None:

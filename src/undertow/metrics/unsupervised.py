@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float64, UInt16
 
-from undertow.metrics.davis import MASK_RULES, VOID, MaskRules, ObjectScores, SequenceEvaluator, apply_rules
+from undertow.metrics.davis import MASK_RULES, VOID, MaskRules, ObjectScores, apply_rules
 from undertow.metrics.matching import best_assignment
 from undertow.metrics.similarity import score_pairs
 
@@ -88,16 +88,3 @@ class ProposalEvaluator:
         region, contour = (np.ascontiguousarray(np.moveaxis(table[..., kind], 0, -1)) for kind in (0, 1))
         rows, columns = best_assignment((region.mean(axis=-1) + contour.mean(axis=-1)) / 2)
         return list(zip(rows.tolist(), columns.tolist(), strict=True))
-
-
-def mask_evaluator(rules: MaskRules, ids: Iterable[int] | None) -> SequenceEvaluator | ProposalEvaluator:
-    """Returns the evaluator of one sequence that follows `rules`; both have `update(pred, true)` and `result()`.
-
-    Raises:
-        ValueError: if the rules need ids and none are given.
-    """
-    if rules.proposals is None:
-        return SequenceEvaluator(ids, rules)
-    if ids is None:
-        raise ValueError("these rules match proposals with given objects; name them with ids")
-    return ProposalEvaluator(ids, rules)

@@ -146,21 +146,16 @@ def follow(features: Float[Tensor, "f s d"], grid: tuple[int, int], tau: int = 1
     return Paths(torch.stack(places), kept)
 
 
-def vote(soft: Float[Tensor, "f m s"], paths: Paths, *, hard: bool = False) -> Float[Tensor, "f m s"]:
-    """Returns labels after each kept path has voted on the tokens it passes.
+def vote(soft: Float[Tensor, "f m s"], paths: Paths) -> Float[Tensor, "f m s"]:
+    """Returns labels after each kept path has lent its mean label to the tokens it passes.
 
     Args:
         soft: Labels of the tokens.
         paths: Kept paths, any number of which may meet on a token; a token that none passes keeps its label.
-        hard: Whether a path votes for the class that is likeliest along it, as in the paper, where labels are hard; it
-            otherwise lends its mean label.
     """
     frames, classes, tokens = soft.shape
     places = paths.places[:, paths.kept]
     along = torch.stack([soft[t][:, places[t]] for t in range(frames)]).mean(0)
-    if hard:
-        # Of equal classes the first wins, always.
-        along = functional.one_hot(along.argmax(0), classes).T.to(soft.dtype)
     result = soft.clone()
     for t in range(frames):
         # Sums in a fixed order: matrices of ones and zeros would be the same, but larger.

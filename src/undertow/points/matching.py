@@ -1,15 +1,12 @@
 """Where a point is in another frame: rows of costs, the place they are best at, and whether it can be seen there."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from undertow.points.settings import Decoding
-
-DECODINGS: tuple[str, ...] = get_args(Decoding)
 
 
 def decode(

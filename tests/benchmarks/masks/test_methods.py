@@ -14,7 +14,7 @@ from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import baseline_method, make_methods
 from undertow.benchmarks.core.runner import run_benchmark
 from undertow.benchmarks.core.sample import get_protocol
-from undertow.benchmarks.masks.methods import FlowSettings, carry, copy_labels, flow_labels, flow_method, model_method
+from undertow.benchmarks.masks.methods import FlowSettings, carry, copy_labels, flow_labels, model_method
 from undertow.tracking import TrackSettings, track
 from undertow.video import Video
 
@@ -105,13 +105,6 @@ def test_absent_weights_are_noticed_before_anything_runs(tmp_path: Path) -> None
         make_methods([tmp_path / "empty"], baselines=["copy"])
     with pytest.raises(SettingsError, match="no model is called 'enormous'; give one of tiny"):
         make_methods(["enormous"])
-
-
-def test_baselines_take_settings_for_sweeps() -> None:
-    swept = flow_method(FlowSettings(estimator="dis", trust=0.5), label="dis-0.5")
-    assert swept.name == "dis-0.5" and swept.settings["trust"] == 0.5
-    assert swept.settings != baseline_method("dis").settings
-    assert baseline_method("farneback").settings["estimator"] == "farneback"
 
 
 def test_unknown_baselines() -> None:

@@ -12,8 +12,8 @@ from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.task import get_task
 from undertow.benchmarks.masks.sample import MaskSample
 from undertow.masks import VOID, write_label_map
+from undertow.metrics import ProposalEvaluator, SequenceEvaluator
 from undertow.metrics.davis import MASK_RULES
-from undertow.metrics.unsupervised import mask_evaluator
 
 SIZE, COUNT = (24, 32), 8
 TASK = get_task("masks")
@@ -67,7 +67,8 @@ def test_rules_are_those_of_the_evaluator(sample: MaskSample, rules: str) -> Non
     if rules == "davis-2016":
         sample = replace(sample, merged=True, ids=(1,), starts={})
     outcome = outcome_of(sample, rules)
-    evaluator = mask_evaluator(MASK_RULES[rules], sample.ids)
+    proposals = MASK_RULES[rules].proposals is not None
+    evaluator = (ProposalEvaluator if proposals else SequenceEvaluator)(sample.ids, MASK_RULES[rules])
     for index in range(COUNT):
         guess = guess_at(index)
         evaluator.update((guess > 0).astype(np.uint16) if sample.merged else guess, sample.load_mask(index))

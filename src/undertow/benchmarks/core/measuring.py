@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from undertow.base import MaskError
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome
 from undertow.benchmarks.core.sample import EvaluationProtocol, Sample
-from undertow.benchmarks.core.task import get_task
+from undertow.benchmarks.core.task import Measurement, get_task
 from undertow.video import Video
 
 Steps = Generator[Mapping[str, Any], None, Outcome]
@@ -67,20 +67,8 @@ def measure(
         )
     if task.whole:
         seconds = [sum(seconds) / len(frames)] * len(frames)
-    measured = evaluator.result()
-    return Outcome(
-        method=method,
-        dataset=sample.dataset,
-        task=sample.task,
-        rules=rules,
-        protocol=protocol.describe(),
-        sequence=sample.name,
-        frames=measured.frames,
-        series=measured.series,
-        totals=measured.totals,
-        facts=measured.facts,
-        seconds=tuple(seconds),
-        fingerprint=fingerprint,
+    return _outcome(
+        evaluator.result(), sample, method, rules, protocol.describe(), seconds=tuple(seconds), fingerprint=fingerprint
     )
 
 
@@ -95,18 +83,19 @@ def score(root: Path, sample: Sample, rules: str, method: str) -> Steps:
     for index in task.asked(sample, rules):
         evaluator.update(index, task.read(root, sample, index, rules))
         yield {"sequence": sample.name}
-    measured = evaluator.result()
+    return _outcome(evaluator.result(), sample, method, rules, "full: every annotated frame, from a folder")
+
+
+def _outcome(measured: Measurement, sample: Sample, method: str, rules: str, protocol: str, **timing: Any) -> Outcome:
     return Outcome(
         method=method,
         dataset=sample.dataset,
         task=sample.task,
         rules=rules,
-        protocol="full: every annotated frame, from a folder",
+        protocol=protocol,
         sequence=sample.name,
-        frames=measured.frames,
-        series=measured.series,
-        totals=measured.totals,
-        facts=measured.facts,
+        **vars(measured),
+        **timing,
     )
 
 

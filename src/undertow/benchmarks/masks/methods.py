@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float32, UInt8
 from undertow.affinity import get_preset
 from undertow.base import SettingsError
 from undertow.benchmarks.core.jobs import JobPredictor, job_method
-from undertow.benchmarks.core.methods import Baseline, Method
+from undertow.benchmarks.core.methods import Baseline
 from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
 from undertow.tracking import TrackSettings, make_refiner
@@ -258,11 +258,6 @@ class MakeFlow:
         flow = self.settings
         budgeted = flow if flow.tokens is not None else replace(flow, tokens=protocol.tokens)
         return lambda images, cues: flow_labels(images, cues, budgeted)
-
-
-def flow_method(settings: FlowSettings, label: str | None = None) -> Method:
-    """Returns a flow baseline with settings of one's own, for sweeps."""
-    return Baseline(settings.estimator, "masks", MakeFlow(settings), asdict(settings)).method(label)
 
 
 BASELINES = {

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 from undertow.base import SettingsError
 
 Learned = Literal["both", "tensor", "heads"]
-PresetName = Literal["off", "paper", "fast", "amortised"]
 
 
 @dataclass(frozen=True)
