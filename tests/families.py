@@ -17,6 +17,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizerFast,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
@@ -66,7 +67,8 @@ def small_backbone(name: str, seed: int = 0, **options: Any) -> ImageUNet | Vide
     if family.block is not None:
         config = family.architecture.denoiser[1]
         size = (config["sample_height"], config["sample_width"]) if "sample_height" in config else None
-        card = nearest_card(name, "dit", like.prediction, like.latent_stride, [family.block], size)
+        alone = like.chunk == 1
+        card = nearest_card(name, "dit", like.prediction, like.latent_stride, [family.block], size, images=alone)
         card = replace(card, positions=like.positions)
     backbone = random_backbone(card, seed, architecture=family.architecture, **options)
     with torch.no_grad():
@@ -122,7 +124,7 @@ def _small_card(card: Card, family: Family) -> Card:
     return replace(card, sites={purpose: tuple(map(fitted, sites)) for purpose, sites in card.sites.items()})
 
 
-def write_clip(folder: Path, number: str = "", length: int = 10, width: int = TEXT) -> None:
+def write_clip(folder: Path, number: str = "", length: int = 10, width: int = TEXT, kind: Any = CLIPTextModel) -> None:
     """Writes CLIP's text encoder with one layer, and a tokenizer that spells every word."""
     letters = [chr(code) for code in range(33, 127)]
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
@@ -136,7 +138,7 @@ def write_clip(folder: Path, number: str = "", length: int = 10, width: int = TE
         num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=length,
         bos_token_id=0, eos_token_id=1, pad_token_id=1,
     )  # fmt: skip
-    CLIPTextModel(config).save_pretrained(folder / f"text_encoder{number}")
+    kind(config).save_pretrained(folder / f"text_encoder{number}")
     tokenizer.save_pretrained(where)
 
 
@@ -149,9 +151,9 @@ def write_clip_vision(folder: Path) -> None:
     CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
 
 
-def write_t5(folder: Path, width: int = TEXT) -> None:
+def write_t5(folder: Path, width: int = TEXT, number: str = "") -> None:
     """Writes T5's encoder with two layers, and a tokenizer of a few words."""
-    _write_t5(folder, T5EncoderModel, T5Config, width)
+    _write_t5(folder, T5EncoderModel, T5Config, width, number)
 
 
 def write_umt5(folder: Path, width: int = TEXT) -> None:
@@ -159,16 +161,29 @@ def write_umt5(folder: Path, width: int = TEXT) -> None:
     _write_t5(folder, UMT5EncoderModel, UMT5Config, width)
 
 
-def _write_t5(folder: Path, kind: Any, config: Any, width: int) -> None:
+def write_flux_texts(folder: Path, width: int = TEXT, pooled: int = 8) -> None:
+    """Writes CLIP's and T5's text encoders, as FLUX.1 reads both."""
+    write_clip(folder, length=77, width=pooled)
+    write_t5(folder, width, "_2")
+
+
+def write_sd3_texts(folder: Path, width: int = TEXT) -> None:
+    """Writes two of CLIP's text encoders with projections, narrower together than T5's, and that."""
+    write_clip(folder, length=77, width=8, kind=CLIPTextModelWithProjection)
+    write_clip(folder, "_2", length=77, width=16, kind=CLIPTextModelWithProjection)
+    write_t5(folder, width, "_3")
+
+
+def _write_t5(folder: Path, kind: Any, config: Any, width: int, number: str = "") -> None:
     words = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in ("a", "red", "kite", "dog", "&")), *"&amp;kitedog"]
     pieces = Tokenizer(models.Unigram([(word, -float(i)) for i, word in enumerate(dict.fromkeys(words))], unk_id=2))
     pieces.normalizer = normalizers.Replace(Regex(" {2,}"), " ")
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
     pieces.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    T5TokenizerFast(tokenizer_object=pieces, **names).save_pretrained(folder / "tokenizer")
+    T5TokenizerFast(tokenizer_object=pieces, **names).save_pretrained(folder / f"tokenizer{number}")
     shape = config(vocab_size=40, d_model=width, d_kv=4, d_ff=8, num_layers=2, num_heads=2, dropout_rate=0.0)
-    kind(shape).save_pretrained(folder / "text_encoder")
+    kind(shape).save_pretrained(folder / f"text_encoder{number}")
 
 
 def write_llama(folder: Path, width: int = TEXT, pooled: int = 8) -> None:
@@ -229,6 +244,34 @@ def _cogvideox(card: str, snr_shift_scale: float = 1.0, **denoiser: Any) -> Fami
     scheduler = {**ARCHITECTURES["cogvideox-2b"].scheduler, "snr_shift_scale": snr_shift_scale}
     shapes = Architecture(("CogVideoXTransformer3DModel", network), vae, scheduler, (16, TEXT))
     return Family(card, shapes, write_t5, Site("transformer_blocks.1.attn1", "joint", 2, 16, 16))
+
+
+def _image_transformer(
+    card: str, kind: str, texts: Callable[[Path], None], block: int, pooled: int, **denoiser: Any
+) -> Family:
+    heads = {"num_attention_heads": 2, "attention_head_dim": 16, "joint_attention_dim": TEXT}
+    vae = {**_IMAGE_VAE, "layers_per_block": 1, "scaling_factor": 0.36, "shift_factor": 0.12}
+    shapes = Architecture(
+        (kind, {**heads, "pooled_projection_dim": pooled, **denoiser}),
+        ("AutoencoderKL", {**vae, "use_quant_conv": False, "use_post_quant_conv": False}),
+        {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+        (5, TEXT),
+        pooled=pooled,
+    )
+    return Family(card, shapes, texts, Site(f"transformer_blocks.{block}.attn", "joint", 2, 16, 16))
+
+
+def _flux(card: str, **denoiser: Any) -> Family:
+    shape = {"in_channels": 16, "num_layers": 2, "num_single_layers": 2, "axes_dims_rope": (4, 6, 6), **denoiser}
+    return _image_transformer(card, "FluxTransformer2DModel", write_flux_texts, 1, 8, **shape)
+
+
+def _sd3(card: str, **denoiser: Any) -> Family:
+    shape = {
+        "sample_size": 8, "in_channels": 4, "out_channels": 4, "num_layers": 3, "caption_projection_dim": 32,
+        "pos_embed_max_size": 12, **denoiser,
+    }  # fmt: skip
+    return _image_transformer(card, "SD3Transformer2DModel", write_sd3_texts, 1, 24, **shape)
 
 
 def _tiny_video() -> Family:
@@ -316,4 +359,8 @@ FAMILIES: Mapping[str, Family] = {
         write_umt5,
         Site("blocks.1.attn1", "self", 2, 16, 16),
     ),
+    "flux.1-schnell": _flux("flux.1-schnell"),
+    "flux.1-dev": _flux("flux.1-dev", guidance_embeds=True),
+    "sd-3-medium": _sd3("sd-3-medium"),
+    "sd-3.5-medium": _sd3("sd-3.5-medium", qk_norm="rms_norm", dual_attention_layers=(0, 1)),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from transformers import CLIPTextModel, CLIPTokenizerFast, CLIPVisionModelWithPr
 
 from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
 from undertow.backbones.adapters.dit import VideoDiT, transformer_sites
+from undertow.backbones.adapters.dit_image import ImageDiT
 from undertow.backbones.adapters.dit_kinds import require_kind
 from undertow.backbones.adapters.dit_text import keeping_null_text, null_text_file, text_reader
 from undertow.backbones.adapters.unet import ImageUNet, unet_sites
@@ -21,7 +22,7 @@ from undertow.backbones.cards.card_file import get_card
 from undertow.backbones.cards.nearest import nearest_card, read_like
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
-from undertow.backbones.weights.layout import is_video_transformer, is_video_unet, low_noise_denoiser, read_config
+from undertow.backbones.weights.layout import is_transformer, is_video_unet, low_noise_denoiser, read_config
 from undertow.backbones.weights.locating import locate
 from undertow.backbones.weights.networks import Network, read_network, read_tokenizer, stored_network
 from undertow.backbones.weights.single_file import published_names, stored_networks, text_loader
@@ -101,7 +102,7 @@ def load(
     backbone: ImageUNet | VideoUNet | VideoDiT
     if located.path.is_file():
         backbone = _load_file(located.path, located.card, where, kind)
-    elif is_video_transformer(located.path):
+    elif is_transformer(located.path):
         backbone = load_transformer(located.path, located.card, where, kind)
     else:
         backbone = _load_unet(located.path, located.card, where, kind)
@@ -183,7 +184,7 @@ def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: tor
 def load_transformer(
     folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype, *, cache: Path | str | None = None
 ) -> VideoDiT:
-    """Returns the video transformer in a folder.
+    """Returns the transformer in a folder, of images or of clips.
 
     The states of the empty text are kept in the folder `cache`; `None` is the user's.
 
@@ -206,15 +207,17 @@ def load_transformer(
     if card is None:
         sites = transformer_sites(kind, network.module, autoencoder.stride)
         size = (network.module.config.get("sample_height"), network.module.config.get("sample_width"))
-        card = nearest_card(name, "dit", schedule.prediction, autoencoder.stride, sites, size if all(size) else None)
+        trained = size if all(size) else None
+        card = nearest_card(name, "dit", schedule.prediction, autoencoder.stride, sites, trained, images=kind.images)
     _check_card(folder, card, schedule, autoencoder)
-    read_text = text_reader(folder, name, kind.text_length(network.module.config))
+    read_text = text_reader(folder, name, kind.text_length(network.module.config), kind.encoders)
     if not card.embedded:
         # What reads the text says which text encoder it was trained with; it is in none of the blocks.
         network.read(lambda weight: weight.split(".")[0] not in kind.stacks)
         reader = kind.text_reader(network.module)
         read_text = keeping_null_text(read_text, card.null_text, null_text_file(reader, card.null_text, cache))
-    return VideoDiT(card, network, autoencoder, schedule, read_text, below=below)
+    adapter = ImageDiT if kind.images else VideoDiT
+    return adapter(card, network, autoencoder, schedule, read_text, below=below)
 
 
 def untrained_denoiser(config: Mapping[str, Any]) -> UNet2DConditionModel:

@@ -20,6 +20,7 @@ from transformers import (
 
 from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
 from undertow.backbones.adapters.dit import VideoDiT
+from undertow.backbones.adapters.dit_image import ImageDiT
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.cards.card import Card
@@ -109,6 +110,26 @@ def _wan(**denoiser: Any) -> Architecture:
     return Architecture(transformer, ("AutoencoderKLWan", {}), scheduler, (512, 4096))
 
 
+def _image_transformer(kind: str, scaling: float, shift: float, pooled: int, **denoiser: Any) -> Architecture:
+    vae = {**_VAE, "up_block_types": ("UpDecoderBlock2D",) * 4, "latent_channels": 16, "scaling_factor": scaling}
+    return Architecture(
+        (kind, denoiser),
+        ("AutoencoderKL", {**vae, "shift_factor": shift, "use_quant_conv": False, "use_post_quant_conv": False}),
+        {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+        (16, 4096),
+        pooled=pooled,
+    )
+
+
+def _flux(**denoiser: Any) -> Architecture:
+    return _image_transformer("FluxTransformer2DModel", 0.3611, 0.1159, 768, **denoiser)
+
+
+def _sd3(blocks: int, heads: int, **denoiser: Any) -> Architecture:
+    shape = {"num_layers": blocks, "num_attention_heads": heads, "caption_projection_dim": 64 * heads, **denoiser}
+    return _image_transformer("SD3Transformer2DModel", 1.5305, 0.0609, 2048, **shape)
+
+
 _5B = {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True}
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -142,6 +163,11 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     ),
     "wan2.1-1.3b": _wan(num_attention_heads=12, num_layers=30, ffn_dim=8960),
     "wan2.1-14b": _wan(num_attention_heads=40, num_layers=40, ffn_dim=13824),
+    "flux.1-schnell": _flux(),
+    "flux.1-dev": _flux(guidance_embeds=True),
+    "sd-3-medium": _sd3(24, 24, pos_embed_max_size=192),
+    "sd-3.5-medium": _sd3(24, 24, pos_embed_max_size=384, qk_norm="rms_norm", dual_attention_layers=tuple(range(13))),
+    "sd-3.5-large": _sd3(38, 38, pos_embed_max_size=192, qk_norm="rms_norm"),
 }
 
 
@@ -191,7 +217,8 @@ def random_backbone(
         schedule = read_schedule(shapes.scheduler)
         if card.family == "dit":
             states = lambda text: _random_states(text, shapes)  # noqa: E731
-            return VideoDiT(card, denoiser, Autoencoder(vae), schedule, states, rotary=rotary)
+            adapter = ImageDiT if card.chunk == 1 else VideoDiT
+            return adapter(card, denoiser, Autoencoder(vae), schedule, states, rotary=rotary)
         text = _random_text(*shapes.text)
     return ImageUNet(card, denoiser, ImageAutoencoder(vae), schedule, lambda: text)
 

@@ -275,7 +275,7 @@ def test_published_shapes(name):
 
 def test_every_published_card_names_a_real_site():
     for card in list_cards():
-        if card.family == "dit" and not card.embedded:
+        if card.family == "dit" and card.chunk > 1 and not card.embedded:
             (site,) = card.sites["points"]
             assert (site.stride, card.chunk, card.token_budget) == (16, 13, 1350)
             assert card.noising.kind == "clean" and not card.gated

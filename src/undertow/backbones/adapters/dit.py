@@ -61,10 +61,11 @@ class VideoDiT(Backbone):
         self.kind = require_kind(type(network.module).__name__, f"'{card.name}'", self._config)
         super().__init__(card, network, autoencoder, schedule)
         self._reader = read_text
-        if self._config.in_channels not in (self.channels, 2 * self.channels):
+        read = self.kind.channels(self._config)
+        if read not in (self.channels, 2 * self.channels):
             raise SettingsError(
-                f"the transformer of '{card.name}' reads {self._config.in_channels} channels and its latents "
-                f"have {self.channels}; give a text-to-video or image-to-video model"
+                f"the transformer of '{card.name}' reads {read} channels and its latents have {self.channels}; "
+                "give a model that makes pictures or clips from text, or clips from a picture"
             )
 
     @property
@@ -80,7 +81,7 @@ class VideoDiT(Backbone):
     @property
     def image_to_video(self) -> bool:
         """Whether the network also reads the clean latent of the first frame."""
-        return bool(self._config.in_channels == 2 * self.channels)
+        return self.kind.channels(self._config) == 2 * self.channels
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:

@@ -1,8 +1,9 @@
-"""What the adapter of video transformers needs to know of one attention kind, and which kind a network has.
+"""What the adapters of transformers need to know of one attention kind, and which kind a network has.
 
-Three kinds of video transformer are in use: text and video in one sequence with shared weights (`JointKind`), in one
-sequence with weights of their own (`DualKind`), and video alone, the text read elsewhere (`SelfKind`). A kind says
-where the attentions are, how a stock forward is called, and what its queries and keys are when they are compared.
+Three kinds of video transformer are read: text and video in one sequence with shared weights (`JointKind`), in one
+sequence with weights of their own (`DualKind`), and video alone, the text read elsewhere (`SelfKind`); those of images
+are in `dit_image`. A kind says where the attentions are, how a stock forward is called, and what its queries and keys
+are when they are compared.
 """
 
 from abc import ABC, abstractmethod
@@ -39,18 +40,22 @@ class Heads:
 
 
 class Kind(ABC):
-    """One kind of video transformer; stateless.
+    """One kind of transformer; stateless.
 
     Attributes:
         site_kind: The kind of its sites, see `Site`.
         attention: Name of the attention inside a block.
         cross: Name of the cross-attention that follows it, whose keys are the text's; empty if there is none.
+        images: Whether it is of an image model, whose frames do not see each other.
+        encoders: Components that read texts.
         stacks: The lists of blocks in running order, each with the configuration's name for its length.
     """
 
     site_kind: Literal["self", "joint"] = "joint"
     attention = "attn1"
     cross = ""
+    images = False
+    encoders: tuple[str, ...] = ("text_encoder",)
     stacks: ClassVar[Mapping[str, str]] = MappingProxyType({"transformer_blocks": "num_layers"})
 
     @abstractmethod
@@ -60,6 +65,10 @@ class Kind(ABC):
     def any_text_length(self, config: Mapping[str, Any]) -> bool:
         """Returns whether the network reads any number of text tokens."""
         return True
+
+    def channels(self, config: Mapping[str, Any]) -> int:
+        """Returns the channels of the latents that the network reads."""
+        return int(config["in_channels"])
 
     def patch(self, config: Mapping[str, Any]) -> int:
         """Returns the latent cells per side of a token."""
@@ -80,8 +89,8 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def heads(self, attention: Any, /, *args: Any, **kwargs: Any) -> Heads:
-        """Returns queries and keys for a call of `attention` with these arguments.
+    def heads(self, attention: Any, visual: int, /, *args: Any, **kwargs: Any) -> Heads:
+        """Returns queries and keys for a call of `attention` with these arguments, over `visual` visual tokens.
 
         They are normed and rotated as its stock processor does it; without rotary tables they are not rotated.
         """
@@ -106,15 +115,19 @@ def require_kind(class_name: str, whose: str, config: Mapping[str, Any] | None =
     Raises:
         SettingsError: if it is of none that is known here, or needs something that undertow does not do.
     """
+    from undertow.backbones.adapters.dit_image import FluxKind, StableDiffusion3Kind
     from undertow.backbones.adapters.dit_models import DualKind, JointKind, SelfKind
 
     kinds: dict[str, Kind] = {
         "CogVideoXTransformer3DModel": JointKind(),
         "HunyuanVideoTransformer3DModel": DualKind(),
         "WanTransformer3DModel": SelfKind(),
+        "FluxTransformer2DModel": FluxKind(),
+        "SD3Transformer2DModel": StableDiffusion3Kind(),
     }
     if class_name not in kinds:
-        raise SettingsError(f"{whose} holds a {class_name}; undertow reads CogVideoX, HunyuanVideo and Wan 2.1")
+        known = "CogVideoX, HunyuanVideo, Wan 2.1, FLUX.1 and Stable Diffusion 3"
+        raise SettingsError(f"{whose} holds a {class_name}; undertow reads {known}")
     if config is not None and (problem := kinds[class_name].problem(config)):
         raise SettingsError(f"{whose} {problem}, which undertow does not do; choose another model")
     return kinds[class_name]
@@ -128,3 +141,9 @@ def block_paths(kind: Kind, config: Mapping[str, Any]) -> list[str]:
 def split_heads(projected: Float[Tensor, "1 tokens c"], heads: int) -> Float[Tensor, "1 a tokens d"]:
     """Returns a projection per head."""
     return projected.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def normed_heads(projected: Float[Tensor, "1 tokens c"], norm: Any, heads: int) -> Float[Tensor, "1 a tokens d"]:
+    """Returns a projection per head, normed there if there is a `norm`."""
+    states = split_heads(projected, heads)
+    return states if norm is None else norm(states)

@@ -15,7 +15,7 @@ from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.backbones.adapters.dit_kinds import Heads, Kind, Rotary, split_heads
+from undertow.backbones.adapters.dit_kinds import Heads, Kind, Rotary, normed_heads, split_heads
 from undertow.backbones.observation import Conditioning, Latents
 
 
@@ -64,6 +64,7 @@ class JointKind(Kind):
     def heads(
         self,
         attention: Any,
+        visual: int,
         /,
         hidden_states: Float[Tensor, "1 tokens c"],
         encoder_hidden_states: Float[Tensor, "1 n c"],
@@ -152,6 +153,7 @@ class DualKind(Kind):
     """HunyuanVideo: text after video; in dual-stream blocks with projections and norms of its own."""
 
     attention = "attn"
+    encoders = ("text_encoder", "text_encoder_2")
     stacks: ClassVar = {"transformer_blocks": "num_layers", "single_transformer_blocks": "num_single_layers"}
 
     def text_length(self, config: Mapping[str, Any]) -> int:
@@ -190,6 +192,7 @@ class DualKind(Kind):
     def heads(
         self,
         attention: Any,
+        visual: int,
         /,
         hidden_states: Float[Tensor, "1 tokens c"],
         encoder_hidden_states: Float[Tensor, "1 n c"],
@@ -198,8 +201,8 @@ class DualKind(Kind):
     ) -> Heads:
         """Returns queries and keys of the sequence [video, text]; single-stream blocks share the projections."""
 
-        def visual(project: Any, norm: Any) -> Tensor:
-            states = _normed(project(hidden_states), norm, attention.heads)
+        def of_video(project: Any, norm: Any) -> Tensor:
+            states = normed_heads(project(hidden_states), norm, attention.heads)
             if image_rotary_emb is not None:
                 states = apply_rotary_emb(states, image_rotary_emb)
             return states[0]
@@ -209,10 +212,10 @@ class DualKind(Kind):
         own = ("add_q_proj", "add_k_proj", "norm_added_q", "norm_added_k")
         to_q, to_k, norm_q, norm_k = (getattr(attention, name) for name in (names if shared else own))
         return Heads(
-            visual(attention.to_q, attention.norm_q),
-            visual(attention.to_k, attention.norm_k),
-            _normed(to_q(encoder_hidden_states), norm_q, attention.heads)[0],
-            _normed(to_k(encoder_hidden_states), norm_k, attention.heads)[0],
+            of_video(attention.to_q, attention.norm_q),
+            of_video(attention.to_k, attention.norm_k),
+            normed_heads(to_q(encoder_hidden_states), norm_q, attention.heads)[0],
+            normed_heads(to_k(encoder_hidden_states), norm_k, attention.heads)[0],
         )
 
     def watch(
@@ -226,11 +229,6 @@ class DualKind(Kind):
     def text_reader(self, transformer: Any) -> torch.nn.Module:
         """Returns the projection of the text states."""
         return transformer.context_embedder.proj_in
-
-
-def _normed(projected: Float[Tensor, "1 tokens c"], norm: Any, heads: int) -> Float[Tensor, "1 a tokens d"]:
-    states = split_heads(projected, heads)
-    return states if norm is None else norm(states)
 
 
 @contextmanager
@@ -284,6 +282,7 @@ class SelfKind(Kind):
     def heads(
         self,
         attention: Any,
+        visual: int,
         /,
         hidden_states: Float[Tensor, "1 tokens c"],
         encoder_hidden_states: Float[Tensor, "1 n c"] | None = None,

@@ -8,20 +8,22 @@ Encoders run on the CPU whatever the device, the large ones in bfloat16, so that
 import hashlib
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from huggingface_hub import constants
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizerFast,
     LlamaModel,
     PreTrainedTokenizerFast,
@@ -42,28 +44,32 @@ ReadText = Callable[[str], Conditioning]
 HUNYUAN_PREAMBLE, HUNYUAN_LAYER = 95, -3
 
 
-def text_reader(folder: Path, name: str, longest: int) -> ReadText:
-    """Returns what reads texts with the encoders of a model, loaded anew for every text.
+def text_reader(folder: Path, name: str, longest: int, components: Sequence[str] = ("text_encoder",)) -> ReadText:
+    """Returns what reads texts with the encoders of a model, loaded anew for every text and one after the other.
 
-    At most `longest` tokens of a text are read; `tiny-video` goes by its tokenizer.
+    At most `longest` tokens of a text are read; `tiny-video` goes by its tokenizer. The `components` must be there.
     """
     readers: dict[str, Callable[[Path, str, int], Conditioning]] = {
         "clip_text_model": _read_clip,
         "t5": _read_t5,
         "umt5": _read_umt5,
         "llama": _read_hunyuan,
+        "clip_text_model + t5": _read_flux,
+        "clip_text_model + clip_text_model": _read_sd3,
     }
 
     def read(text: str) -> Conditioning:
-        config = folder / "text_encoder" / "config.json"
-        if not config.is_file():
+        configs = [folder / component / "config.json" for component in components]
+        if absent := [config for config in configs if not config.is_file()]:
             raise WeightsUnavailable(
-                f"{folder} has no text encoder and the states of this text are not kept here; fetch the whole model "
-                f"(`undertow models fetch {name}`) and use it once"
+                f"{folder} has no {absent[0].parent.name.replace('_', ' ')} and the states of this text are not kept "
+                f"here; fetch the whole model (`undertow models fetch {name}`) and use it once"
             )
-        kind = read_config(config, text=True).get("model_type")
+        types = [str(read_config(config, text=True).get("model_type")) for config in configs]
+        kind = types[0] if types[0] == "llama" else " + ".join(types)
         if kind not in readers:
-            raise SettingsError(f"{config.parent} holds a text encoder of type '{kind}', not {', '.join(readers)}")
+            where = configs[0].parent if len(configs) == 1 else folder
+            raise SettingsError(f"{where} holds a text encoder of type '{kind}', not {', '.join(readers)}")
         with torch.no_grad():
             return readers[kind](folder, text, longest)
 
@@ -109,14 +115,14 @@ def null_text_file(reader: torch.nn.Module, null_text: str, cache: Path | str | 
 def _read_clip(folder: Path, text: str, longest: int) -> Conditioning:
     """`tiny-video`: last hidden states, padded to the tokenizer's length."""
     encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32).eval()
-    ids, spans = _clip_ids(folder / "tokenizer", text, encoder)
+    ids, spans = _clip_ids(folder / "tokenizer", text, encoder, padding="max_length")
     return Conditioning(encoder(ids).last_hidden_state[0], "text", text, spans=spans)
 
 
 def _read_t5(folder: Path, text: str, longest: int) -> Conditioning:
     """CogVideoX: the states of as many tokens as it reads, padding included, which attends and is attended to."""
     encoder = read_network(T5EncoderModel, folder, "text_encoder", torch.bfloat16).eval()
-    ids, spans = _t5_ids(folder, text, encoder.config, longest)
+    ids, spans = _t5_ids(folder / "tokenizer", text, encoder.config, longest)
     padding = ids.new_full((1, longest - ids.shape[1]), encoder.config.pad_token_id)
     states: Tensor = encoder(torch.cat([ids, padding], dim=1)).last_hidden_state[0]
     return Conditioning(states.float(), "text", text, spans=_padded(spans, len(states)))
@@ -126,7 +132,7 @@ def _read_umt5(folder: Path, text: str, longest: int) -> Conditioning:
     """Wan: the states of the text's own tokens, then zeros up to the length it reads."""
     cleaned = re.sub(r"\s+", " ", html.unescape(html.unescape(text))).strip()
     encoder = read_network(UMT5EncoderModel, folder, "text_encoder", torch.bfloat16).eval()
-    ids, spans = _t5_ids(folder, cleaned, encoder.config, longest)
+    ids, spans = _t5_ids(folder / "tokenizer", cleaned, encoder.config, longest)
     states: Tensor = encoder(ids).last_hidden_state[0].float()
     zeros = states.new_zeros(longest - len(states), states.shape[1])
     # Of a text that had to be cleaned, the places of its words are not those that were typed.
@@ -144,8 +150,7 @@ def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
     _check_length(ids.shape[1] - HUNYUAN_PREAMBLE, longest)
     language = read_network(LlamaModel, folder, "text_encoder", torch.bfloat16).eval()
     states: Tensor = language(input_ids=ids, output_hidden_states=True).hidden_states[HUNYUAN_LAYER][0].float()
-    clip = read_network(CLIPTextModel, folder, "text_encoder_2", torch.float32).eval()
-    pooled: Tensor = clip(_clip_ids(folder / "tokenizer_2", text, clip)[0]).pooler_output[0]
+    pooled = _pooled(folder, "_2", text)
     before, after = template.index("{}"), template.index("{}") + len(text)
     own = tuple(
         (start - before, end - before) if before <= start < end <= after else (0, 0)
@@ -154,23 +159,70 @@ def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
     return Conditioning(states[HUNYUAN_PREAMBLE:], "text", text, pooled, spans=own)
 
 
+def _read_flux(folder: Path, text: str, longest: int) -> Conditioning:
+    """FLUX.1: T5's states, without padding, which is not masked and would draw attention, and CLIP's pooled state."""
+    states, spans = _t5_states(folder, "_2", text, longest)
+    return Conditioning(states, "text", text, _pooled(folder, "", text), spans=spans)
+
+
+def _read_sd3(folder: Path, text: str, longest: int) -> Conditioning:
+    """Stable Diffusion 3: the states of two CLIPs side by side, then T5's where it is there, none with padding.
+
+    Every word stands there twice, once for CLIP and once for T5.
+    """
+    (first, one, spans), (second, other, _) = (_projected(folder, number, text) for number in ("", "_2"))
+    if len(first) != len(second):
+        raise WeightsUnavailable(f"the tokenizers in {folder} differ; download the model again")
+    states, pooled = torch.cat([first, second], dim=1), torch.cat([one, other])
+    if (folder / "text_encoder_3" / "config.json").is_file():
+        more, places = _t5_states(folder, "_3", text, longest)
+        states = functional.pad(states, (0, max(0, more.shape[1] - states.shape[1])))
+        if states.shape[1] != more.shape[1]:
+            raise WeightsUnavailable(f"the text encoders in {folder} do not go together; download the model again")
+        states, spans = torch.cat([states, more]), (*spans, *places)
+    return Conditioning(states, "text", text, pooled, spans=spans)
+
+
+def _projected(folder: Path, number: str, text: str) -> tuple[Float[Tensor, "tokens dim"], Float[Tensor, "dim"], Spans]:
+    """Returns the states of CLIP's last layer but one, its projection of the whole text, and the tokens' places."""
+    encoder = read_network(CLIPTextModelWithProjection, folder, f"text_encoder{number}", torch.float32).eval()
+    ids, spans = _clip_ids(folder / f"tokenizer{number}", text, encoder)
+    read = encoder(ids, output_hidden_states=True)
+    return read.hidden_states[-2][0], read.text_embeds[0], spans
+
+
+def _pooled(folder: Path, number: str, text: str) -> Float[Tensor, "dim"]:
+    """Returns CLIP's state for the whole text."""
+    encoder = read_network(CLIPTextModel, folder, f"text_encoder{number}", torch.float32).eval()
+    ids, _ = _clip_ids(folder / f"tokenizer{number}", text, encoder, padding="max_length")
+    pooled: Tensor = encoder(ids).pooler_output[0]
+    return pooled
+
+
+def _t5_states(folder: Path, number: str, text: str, longest: int) -> tuple[Float[Tensor, "tokens dim"], Spans]:
+    """Returns T5's states of the text's own tokens, and their places."""
+    encoder = read_network(T5EncoderModel, folder, f"text_encoder{number}", torch.bfloat16).eval()
+    ids, spans = _t5_ids(folder / f"tokenizer{number}", text, encoder.config, longest)
+    states: Tensor = encoder(ids).last_hidden_state[0].float()
+    return states, spans
+
+
 def _padded(spans: Spans, count: int) -> Spans:
     return (*spans, *[(0, 0)] * (count - len(spans)))
 
 
-def _clip_ids(folder: Path, text: str, encoder: Any) -> tuple[Int[Tensor, "1 tokens"], Spans]:
+def _clip_ids(folder: Path, text: str, encoder: Any, **options: Any) -> tuple[Int[Tensor, "1 tokens"], Spans]:
     tokenizer = read_tokenizer(CLIPTokenizerFast, folder, most=encoder.config.max_position_embeddings)
     longest = tokenizer.model_max_length
-    ids, spans = tokenized(tokenizer, text, padding="max_length", max_length=longest)
+    ids, spans = tokenized(tokenizer, text, max_length=longest, **options)
     _check_length(ids.shape[1], longest)
     return ids, spans
 
 
-def _t5_ids(folder: Path, text: str, config: Any, longest: int) -> tuple[Int[Tensor, "1 tokens"], Spans]:
+def _t5_ids(where: Path, text: str, config: Any, longest: int) -> tuple[Int[Tensor, "1 tokens"], Spans]:
     """Returns the text's tokens without padding; those of the empty text are known without a tokenizer."""
     if text == "":
         return torch.tensor([[config.eos_token_id]]), ((0, 0),)
-    where = folder / "tokenizer"
     if not (where / "tokenizer.json").is_file() and not (
         (where / "spiece.model").is_file() and find_spec("sentencepiece")
     ):

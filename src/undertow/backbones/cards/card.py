@@ -104,7 +104,7 @@ class Card:
             denoiser) is listed, then no other weights of it are ever loaded.
         licence: Of the weights.
         gated: Whether the hub asks for an account first.
-        family: Which adapter runs it: an image UNet, a video UNet, or a video transformer.
+        family: What its denoiser is: an image UNet, a video UNet, or a transformer, of images if `chunk` is 1.
         chunk: How many frames a forward sees together; 1 for image models, whose frames do not see each other.
         prediction: What the denoiser returns: the noise, the velocity v = √ᾱ·noise − √(1−ᾱ)·clean, or the flow
             noise − clean.

@@ -17,6 +17,8 @@ from undertow.backbones.cards.card_file import add_card
 
 # 480x720 in tokens of 16 pixels.
 GRID = (30, 45)
+# 1024x1024 likewise.
+IMAGE_GRID = (64, 64)
 # Noise levels of Stable Video Diffusion, such that its sampler's 25 steps are whole numbers: 0, 42, 84, ..., 1008.
 SVD_STEPS = 24 * 42 + 1
 
@@ -241,6 +243,67 @@ TINY_VIDEO = replace(
     temperatures={"points, attention": 0.25},
     embedded="tiny-video",
 )
+
+
+def _image_transformer_card(
+    name: str, repository: str, licence: str, heads: tuple[int, int], blocks: range, *, gated: bool, notes: str
+) -> Card:
+    """Returns the card of an image transformer, read for words in several joint attentions at half the noise.
+
+    RefAM does not say where it reads FLUX; ConceptAttention (arXiv 2502.04320) does so in blocks 15 to 18, in the
+    middle of sampling. Masks are tracked in the first of the blocks, on clean latents as with Wan. Nothing of it is
+    measured.
+    """
+    sites = tuple(Site(f"transformer_blocks.{block}.attn", "joint", *heads, 16) for block in blocks)
+    return replace(
+        transformer_card(name, (repository,), licence, "flow", sites[0], 60, notes),
+        sites={"track": sites[:1], "points": sites[:1], "refer": sites},
+        levels={"refer": Noising(kind="noise", timestep=500, steps_grid=(500,))},
+        token_budget=IMAGE_GRID[0] * IMAGE_GRID[1],
+        window_grid=IMAGE_GRID,
+        window_radius=9,
+        chunk=1,
+        gated=gated,
+    )
+
+
+FLUX_SCHNELL = _image_transformer_card(
+    "flux.1-schnell",
+    "black-forest-labs/FLUX.1-schnell",
+    "Apache-2.0",
+    (24, 128),
+    range(10, 19),
+    gated=False,
+    notes="reads 19 of 57 blocks for words; its blocks and levels are to be measured",
+)
+FLUX_DEV = replace(
+    FLUX_SCHNELL,
+    name="flux.1-dev",
+    hub_ids=("black-forest-labs/FLUX.1-dev",),
+    licence="FLUX.1 [dev] Non-Commercial License",
+    gated=True,
+    notes="not for commercial use; told a guidance of 3.5; else as flux.1-schnell",
+)
+_STABILITY, _HALF = "Stability AI Community License", "words are read in the later half of its blocks, to be measured"
+SD_3_MEDIUM = _image_transformer_card(
+    "sd-3-medium",
+    "stabilityai/stable-diffusion-3-medium-diffusers",
+    _STABILITY,
+    (24, 64),
+    range(12, 24),
+    gated=True,
+    notes=_HALF,
+)
+SD_3_5_MEDIUM = replace(SD_3_MEDIUM, name="sd-3.5-medium", hub_ids=("stabilityai/stable-diffusion-3.5-medium",))
+SD_3_5_LARGE = _image_transformer_card(
+    "sd-3.5-large",
+    "stabilityai/stable-diffusion-3.5-large",
+    _STABILITY,
+    (38, 64),
+    range(19, 38),
+    gated=True,
+    notes=_HALF,
+)
 # Sites and levels are VidSeg's (supplementary, table 1): features of blocks 6, 7 and 8 at the last of 25 steps, spatial
 # and temporal self-attention of block 8 pushed.
 _SVD_BLOCKS = tuple(_site(f"up_blocks.2.attentions.{index}", 10, 64, 16) for index in range(3))
@@ -267,6 +330,7 @@ SVD = Card(
 for _card in (
     *(TINY, TINY_UNTRAINED, SD_2_1, SD_2_1_BASE, SD_1_5, COGVIDEOX_2B, COGVIDEOX_2B_I2V, COGVIDEOX_5B),
     *(COGVIDEOX_5B_I2V, HUNYUAN_VIDEO, WAN_1_3B, WAN_14B, TINY_VIDEO, SVD),
+    *(FLUX_SCHNELL, FLUX_DEV, SD_3_MEDIUM, SD_3_5_MEDIUM, SD_3_5_LARGE),
 ):
     add_card(_card)
 

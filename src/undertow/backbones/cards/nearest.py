@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from undertow.backbones.cards.card import Card, Family, Prediction, Site
 from undertow.backbones.cards.card_file import get_card, list_cards
-from undertow.backbones.cards.known import GRID, transformer_card
+from undertow.backbones.cards.known import GRID, IMAGE_GRID, transformer_card
 from undertow.base import SettingsError
 
 
@@ -16,6 +16,8 @@ def nearest_card(
     latent_stride: int,
     sites: Sequence[Site],
     size: tuple[int, int] | None = None,
+    *,
+    images: bool = False,
 ) -> Card:
     """Returns a card called `name` for a model that has none.
 
@@ -23,20 +25,22 @@ def nearest_card(
     the network with the same heads. For other networks it reads one site: of a UNet the first self-attention of the
     last decoder block that has one, of a transformer the middle block. `sites` are all attentions of the network in
     running order, `latent_stride` is image pixels per side of a latent cell, and `size` is the (height, width) in
-    latent cells that the network was trained at, if it says so.
+    latent cells that the network was trained at, if it says so. With `images` a transformer is of an image model.
 
     Raises:
         SettingsError: if the network has no self-attention to match with.
     """
     shapes = {(site.path, site.heads, site.head_dim) for site in sites}
     for card in list_cards():
-        if (card.family, card.prediction, card.latent_stride) == (family, prediction, latent_stride):
+        fits = (card.family, card.prediction, card.latent_stride) == (family, prediction, latent_stride)
+        if fits and (family != "dit" or images == (card.chunk == 1)):
             # Where all attentions are the same, so are the blocks.
             own = [site for places in card.sites.values() for site in places if site.kind != "block"]
             if all((site.path, site.heads, site.head_dim) in shapes for site in own):
                 return read_like(card, name)
     if family == "dit":
-        return _of_transformer(name, prediction, latent_stride, sites, size)
+        card = _of_transformer(name, prediction, latent_stride, sites, size, IMAGE_GRID if images else GRID)
+        return replace(card, chunk=1) if images else card
     card = _of_unet(name, prediction, latent_stride, sites, size or (64, 64))
     if family == "unet-video":
         known = get_card("svd")
@@ -75,12 +79,17 @@ def _of_unet(
 
 
 def _of_transformer(
-    name: str, prediction: Prediction, latent_stride: int, sites: Sequence[Site], size: tuple[int, int] | None
+    name: str,
+    prediction: Prediction,
+    latent_stride: int,
+    sites: Sequence[Site],
+    size: tuple[int, int] | None,
+    usual: tuple[int, int],
 ) -> Card:
     matching = [site for site in sites if site.kind != "cross"]
     site = matching[len(matching) // 2]
     patch = site.stride // latent_stride
-    grid = (size[0] // patch, size[1] // patch) if size else GRID
+    grid = (size[0] // patch, size[1] // patch) if size else usual
     notes = "no known model has these blocks: the middle one is read"
     # The last of 50 steps.
     card = transformer_card(name, (), "unknown", prediction, site, 19, notes)

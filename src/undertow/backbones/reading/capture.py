@@ -114,7 +114,8 @@ def capture_heads(
         for path, attention in wanted.items():
 
             def keep_heads(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], path: str = path) -> None:
-                heads[path] = kind.heads(module, *args, **kwargs) if rotary else _unrotated(kind, module, args, kwargs)
+                told = kind.heads if rotary else _unrotated(kind)
+                heads[path] = told(module, visual, *args, **kwargs)
                 if len(awaited) == len(wanted):
                     raise _SeenAll
 
@@ -178,9 +179,13 @@ def _split_heads(projected: Float[Tensor, "f s c"], heads: int, norm: Any) -> Fl
     return split if norm is None else norm(split)
 
 
-def _unrotated(kind: "Kind", attention: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Heads":
-    """Returns the queries and keys of a call as if it had come without rotary tables, the only tuple in it."""
-    plain = tuple(None if isinstance(value, tuple) else value for value in args)
-    return kind.heads(
-        attention, *plain, **{name: None if isinstance(value, tuple) else value for name, value in kwargs.items()}
-    )
+def _unrotated(kind: "Kind") -> "Callable[..., Heads]":
+    """Returns what gives the queries and keys of a call without its rotary tables, the only tuple in it."""
+
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, tuple) else value
+
+    def heads(*args: Any, **kwargs: Any) -> "Heads":
+        return kind.heads(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
+
+    return heads

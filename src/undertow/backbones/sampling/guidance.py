@@ -29,7 +29,12 @@ from undertow.base import Progress, SettingsError, SilentProgress
 MOST_STEPS, MOST_SCALE, MOST_FRAMES = 1000, 100.0, 10_000
 # Text scale and timestep shift of the published pipelines, by class of the network. HunyuanVideo was distilled to need
 # no second branch.
-_USUAL = {"HunyuanVideoTransformer3DModel": (1.0, 7.0), "WanTransformer3DModel": (6.0, 3.0)}
+_USUAL = {
+    "HunyuanVideoTransformer3DModel": (1.0, 7.0),
+    "WanTransformer3DModel": (6.0, 3.0),
+    "FluxTransformer2DModel": (1.0, 3.0),
+    "SD3Transformer2DModel": (7.0, 3.0),
+}
 
 
 @dataclass(frozen=True)

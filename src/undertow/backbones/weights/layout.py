@@ -73,7 +73,7 @@ WEIGHT_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_mod
 _VIDEO_STEMS = {"transformer": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 # The second denoiser of models that have one for the lower noise levels (Wan 2.2 A14B).
 LOW_NOISE = "transformer_2"
-_VIDEO_TEXT_STEMS = {"text_encoder": "model", "text_encoder_2": "model"}
+_VIDEO_TEXT_STEMS = {"text_encoder": "model", "text_encoder_2": "model", "text_encoder_3": "model"}
 _PLAIN_FILES = (
     *(f"{component}/config.json" for component in WEIGHT_STEMS),
     "scheduler/scheduler_config.json",
@@ -96,6 +96,9 @@ PATTERNS = (
     "tokenizer/spiece.model",
     "tokenizer_2/*.json",
     "tokenizer_2/merges.txt",
+    "tokenizer_2/spiece.model",
+    "tokenizer_3/*.json",
+    "tokenizer_3/spiece.model",
     *(
         f"{component}/{name}"
         for component, stem in (WEIGHT_STEMS | _VIDEO_STEMS | _VIDEO_TEXT_STEMS | _CLIP_STEMS).items()
@@ -114,7 +117,7 @@ def find_problem(folder: Path, layout: Layout = "diffusers") -> str | None:
     if not folder.is_dir():
         return f"{folder} is not a folder"
     clip = layout == "diffusers" and is_video_unet(folder)
-    video = layout == "diffusers" and is_video_transformer(folder)
+    video = layout == "diffusers" and is_transformer(folder)
     plain = _CLIP_FILES if clip else _VIDEO_FILES if video else _PLAIN_FILES
     for name in ("config.json",) if layout == "transformers" else plain:
         if not (folder / name).is_file():
@@ -136,7 +139,7 @@ def find_problem(folder: Path, layout: Layout = "diffusers") -> str | None:
     return None
 
 
-def is_video_transformer(folder: Path) -> bool:
+def is_transformer(folder: Path) -> bool:
     """Returns whether `folder` holds a denoiser that is a transformer, not a UNet."""
     return (folder / "transformer").is_dir() and not (folder / "unet").is_dir()
 
@@ -196,7 +199,7 @@ def weight_files(folder: Path, layout: Layout = "diffusers") -> list[str]:
     files = []
     stems = {"": "model"}
     if layout == "diffusers":
-        stems = _VIDEO_STEMS | _VIDEO_TEXT_STEMS if is_video_transformer(folder) else _unet_stems(folder)
+        stems = _VIDEO_STEMS | _VIDEO_TEXT_STEMS if is_transformer(folder) else _unet_stems(folder)
         stems |= {LOW_NOISE: _VIDEO_STEMS["transformer"]} if (folder / LOW_NOISE).is_dir() else {}
     for component, stem in stems.items():
         variant = weight_variant(folder, component)
