@@ -43,15 +43,15 @@ def examine(device: str | None = None, *, offline: bool = False) -> dict[str, An
     Raises:
         SettingsError: if `device` is not here.
     """
-    import huggingface_hub
     import torch
+    from huggingface_hub import constants
 
     from undertow.backbones.weights import hub
     from undertow.base import memory
 
     place = resolve_device(device)
     cache = hub.cache_folder()
-    offline = offline or huggingface_hub.is_offline_mode()
+    offline = offline or constants.HF_HUB_OFFLINE
     problems: list[dict[str, str]] = []
     codecs = _codecs(problems)
     models = _models(offline, problems)

@@ -194,6 +194,6 @@ def _opencv() -> Any:
         import cv2
     except ImportError as error:
         raise SettingsError(
-            "boxes and points need OpenCV or a segmenter; run: pip install 'undertow[bench]', or give --segmenter"
+            "boxes and points need OpenCV or a segmenter; run: pip install opencv-python-headless, or give --segmenter"
         ) from error
     return cv2

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import huggingface_hub
+from huggingface_hub import constants
 
 from undertow.backbones.cards.card import Card
 from undertow.backbones.cards.card_file import folder_of, get_card, list_cards, read_card_file, user_cards
@@ -102,7 +102,7 @@ def resolve(
     if path is not None or card.embedded:
         folder = embedded_folder(card) if path is None else Path(path).expanduser()
         return _given(card, folder, layout, shipped=path is None)
-    offline = huggingface_hub.is_offline_mode() if offline is None else offline
+    offline = constants.HF_HUB_OFFLINE if offline is None else offline
     failures: list[hub.FetchError] = []
     # What an interrupted download left is no news where downloading goes on.
     incomplete: list[hub.FetchError] = []

@@ -238,7 +238,7 @@ def _opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise SettingsError("flow baselines need OpenCV; run: pip install 'undertow[bench]'") from error
+        raise SettingsError("flow baselines need OpenCV; run: pip install opencv-python-headless") from error
     return cv2
 
 
