@@ -17,13 +17,12 @@ from transformers import SamModel
 
 from undertow.base import Progress, SilentProgress, resolve_device, write_json
 from undertow.refinement import SamSegmenter
-from undertow.training.learner import Learner, keep_recipe
+from undertow.training.learner import Learner, keep_recipe, past, run_steps
 from undertow.training.pictures import SegmentPictureSettings, make_segment_shards, open_segment_shard
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 from undertow.training.segmenter_steps import SegmenterSettings, train_segmenter
 from undertow.training.validation import SegmenterValidation, validate_segmenter
 
-SAVE_EVERY = 200
 VALIDATE_EVERY = 500
 
 
@@ -50,8 +49,9 @@ def train_tiny_sam(
 ) -> bool:
     """Runs one slice of the recipe and, when all steps are done, exports the model.
 
-    Losses and validation scores go to `work/segmenter.jsonl`. For what it is given see `train_tiny`; `work` holds
-    pictures, checkpoint and log, and `out` gets config.json, model.safetensors and training.json.
+    Losses go to `work/segmenter.jsonl`, validation scores to `work/validation.jsonl`. For what it is given see
+    `train_tiny`; `work` holds pictures, checkpoint and logs, and `out` gets config.json, model.safetensors and
+    training.json.
 
     Returns:
         Whether the model is finished and exported.
@@ -63,41 +63,36 @@ def train_tiny_sam(
     work.mkdir(parents=True, exist_ok=True)
     keep_recipe(work / "recipe.json", asdict(recipe))
     torch_device = resolve_device(device)
-    deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
     pictures, total = work / "pictures", recipe.segmenter.steps
 
     progress.start("pictures", recipe.pictures.shards)
     for _ in make_segment_shards(pictures, recipe.pictures, processes):
         progress.advance()
-        if time.monotonic() >= deadline:
+        if past(deadline):
             return False
     shards = [open_segment_shard(pictures, number) for number in range(recipe.pictures.shards)]
 
     model = build_segmenter(recipe.seed, recipe.shape).to(torch_device)
     learner = Learner({"sam": model}, rate=recipe.segmenter.rate, undecayed=("pos_embed", "_embed"), horizon=300)
-    checkpoint = work / "segmenter.safetensors"
-    if checkpoint.exists():
-        learner.load(checkpoint)
-    progress.start("segmenter", total)
-    progress.advance(learner.step)
-    begun = time.monotonic()
+
+    def validate() -> dict[str, float]:
+        """Writes down and returns the validation scores of the averaged weights."""
+        with learner.averaged():
+            # A segmenter freezes its network, so it gets one of its own.
+            scores = validate_segmenter(SamSegmenter(deepcopy(model)), recipe.validation)
+        with (work / "validation.jsonl").open("a") as lines:
+            lines.write(json.dumps({"step": learner.step, **scores}) + "\n")
+        return scores
+
+    def after_step() -> None:
+        if learner.step % VALIDATE_EVERY == 0 and learner.step < total:
+            validate()
+
     steps = train_segmenter(model, learner, shards, recipe.segmenter)
-    with (work / "segmenter.jsonl").open("a") as lines:
-        while learner.step < total and time.monotonic() < deadline:
-            facts = next(steps)
-            progress.advance(1, **{name: round(value, 3) for name, value in facts.items()})
-            if learner.step % VALIDATE_EVERY == 0 or learner.step == total:
-                facts |= {f"valid.{name}": value for name, value in _score(model, learner, recipe).items()}
-            if learner.step % 10 == 0 or learner.step == total:
-                row = {"step": learner.step, "seconds": round(time.monotonic() - begun, 1), **facts}
-                lines.write(json.dumps({name: round(value, 5) for name, value in row.items()}) + "\n")
-                lines.flush()
-            if learner.step % SAVE_EVERY == 0:
-                learner.save(checkpoint)
-    learner.save(checkpoint)
-    if learner.step < total:
+    if not run_steps(steps, learner, work / "segmenter", total, deadline, progress, after_step):
         return False
-    scores = _score(model, learner, recipe)
+    scores = validate()
     with learner.averaged():
         export_segmenter(out, model, {"recipe": asdict(recipe), "step": learner.step, "validation": scores})
     return True
@@ -107,10 +102,3 @@ def export_segmenter(out: Path, model: SamModel, facts: Mapping[str, Any]) -> No
     """Writes a segmenter as transformers reads it, in float16, with `facts` in `training.json` beside it."""
     deepcopy(model).cpu().half().save_pretrained(out, safe_serialization=True)
     write_json(out / "training.json", dict(facts))
-
-
-def _score(model: SamModel, learner: Learner, recipe: TinySamRecipe) -> dict[str, float]:
-    """Returns the validation scores of the averaged weights."""
-    with learner.averaged():
-        # A segmenter freezes its network, so it gets one of its own.
-        return validate_segmenter(SamSegmenter(deepcopy(model)), recipe.validation)

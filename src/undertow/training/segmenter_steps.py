@@ -245,11 +245,11 @@ def batch_loss(
 def train_segmenter(
     model: SamModel, learner: Learner, shards: Sequence[SegmentShard], settings: SegmenterSettings
 ) -> Iterator[dict[str, float]]:
-    """Takes steps for ever, yielding loss, gradient norm and overlaps; what a step sees depends on its number only."""
+    """Takes all steps, yielding loss, gradient norm and overlaps; what a step sees depends on its number only."""
     device = next(model.parameters()).device
     window = model.config.vision_config.window_size * model.config.vision_config.patch_size
     full = model.config.vision_config.image_size
-    while True:
+    while learner.step < settings.steps:
         small = learner.step < settings.small_steps
         side = settings.small_side if small else full
         random = np.random.default_rng((settings.seed, learner.step, 5))
