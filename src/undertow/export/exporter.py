@@ -202,6 +202,11 @@ class Plan:
         image: UInt8[np.ndarray, "h w 3"] = self._video.frame(number).image
         return image
 
+    def close(self) -> None:
+        """Closes the video, if it was opened."""
+        if "_video" in vars(self):
+            self._video.close()
+
 
 class Exporter(ABC):
     """A format.

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
@@ -113,7 +114,7 @@ def export(
     receipt = _receipt(run, to, plan)
     check_target(out, receipt)
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out):
+    with exclusive(out), closing(plan):
         if (_read(out) or {}).get("complete") is True:
             _pack(plan)
             return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
