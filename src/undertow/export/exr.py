@@ -4,7 +4,9 @@ Cryptomatte (Friedman and Jones, 2015) gives each pixel its objects in order of 
 float32 channels, two pairs to a layer. An id is the MurmurHash3 of the object's name, read as a float.
 """
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,8 +57,16 @@ class Exr(Mattes):
             "framesPerSecond": self.plan.fps,
             **manifest(list(self.layers.values())),
         }
-        with atomic_path(self.plan.file(self.suffix, shot)) as temporary, self._library.File(header, channels) as file:
-            file.write(str(temporary))
+        path = self.plan.file(self.suffix, shot)
+        with atomic_path(path) as temporary, self._library.File(header, channels) as file:
+            try:
+                file.write(str(temporary))
+            except RuntimeError as error:
+                # What the system said is in the text only.
+                for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+                    if os.strerror(number) in str(error):
+                        raise OSError(number, os.strerror(number), str(path)) from error
+                raise
 
     def expected(self, shot: Shot) -> Mapping[int, np.ndarray]:
         """Returns the alpha that should be read back, as half floats hold it."""
