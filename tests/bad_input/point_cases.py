@@ -38,7 +38,7 @@ CASES = [
          lambda k: points(k, "--mask", k.labelled("empty.png", np.zeros((48, 64), np.uint16))), "has no object"),
     Case("a file of points that is not there", lambda k: points(k, "--queries", "nowhere.csv"), "is no file"),
     Case("a file of points of another kind",
-         lambda k: points(k, "--queries", k.at("points.txt", "1,2")), "neither a .csv nor a .npz"),
+         lambda k: points(k, "--queries", k.at("points.dat", "1,2")), "neither a .csv nor a .npz"),
     Case("a table of points without a column y",
          lambda k: points(k, "--queries", k.at("points.csv", "frame,x\n0,1\n")), "has no column 'y'"),
     Case("a table of points with a word in it",

@@ -120,7 +120,7 @@ def test_sixteen_bit_ids_and_void_are_written_as_given(kitchen, run):
 def test_a_mask_of_the_last_frame_only(kitchen, run):
     code, _, err = run(*kitchen.track(mask=f"{kitchen.mask}@2"))
     assert code == 0, err
-    assert not read_written_map(kitchen.out / "masks" / "00001.png").any()
+    assert read_written_map(kitchen.out / "masks" / "00001.png").any()  # carried back
     assert np.array_equal(read_written_map(kitchen.out / "masks" / "00002.png"), labels())
 
 
