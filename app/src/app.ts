@@ -137,7 +137,7 @@ function mark(): void {
   disable("worst", !scores.size);
   disable("clear", locked);
   disable("copy", !state.command);
-  $("stop").hidden = !state.doing;
+  $("stop").hidden = state.doing !== "track";
   $("play").textContent = playing ? "Pause" : "Play";
   for (const each of $("tools").children)
     each.setAttribute("aria-checked", String((each as HTMLElement).dataset.tool === tool));
@@ -223,7 +223,8 @@ function listen(): void {
   for (const [id, action] of Object.entries(press)) $(id).onclick = () => { action(); };
   view.onchange = paint;
   zoom.oninput = fit;
-  window.onresize = () => { fit(); mark(); };
+  new ResizeObserver(() => { fit(); mark(); }).observe($("stage"));
+  matchMedia("(prefers-color-scheme: dark)").onchange = mark;
   const keys: Record<string, () => unknown> = {
     " ": press.play, n: press.add, t: press.track, Escape: press.stop, w: worst, "?": press.help, Delete: press.clear,
     ArrowLeft: press.back, ArrowRight: press.forth, Home: () => show(0), End: () => show(about.count - 1),
@@ -241,7 +242,7 @@ function listen(): void {
     const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
     const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
     const button = Object.entries(press).find(([, each]) => each === action)?.[0];
-    if (!action || (button && $<HTMLButtonElement>(button).disabled) || (button === "stop" && !state.doing)) return;
+    if (!action || (button && $<HTMLButtonElement>(button).disabled) || (button === "stop" && $("stop").hidden)) return;
     event.preventDefault();
     action();
   };

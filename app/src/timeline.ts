@@ -50,7 +50,8 @@ export class Timeline {
         const score = row[id];
         if (!score) continue;
         const lost = Boolean(score[4]), tall = lost ? 3 : 2 + Math.min(1, Math.max(0, score[1])) * (ROW - 6);
-        pen.fillStyle = lost ? style.getPropertyValue("--lost") : colourOf(id);
+        // Dark colours are to be seen on a dark ground, too.
+        pen.fillStyle = lost ? style.getPropertyValue("--lost") : `color-mix(in srgb, ${colourOf(id)} 75%, ${style.color})`;
         pen.globalAlpha = state.stale ? 0.45 : 1;
         pen.fillRect(place(number), top + ROW - 3 - tall, Math.max(1, step - (step > 4 ? 1 : 0)), tall);
       }

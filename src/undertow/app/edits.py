@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from undertow.base import SettingsError, inside, whole, write_json
 from undertow.masks import VOID, LabelMap, read_written_map, write_label_map
+from undertow.runs import Cue
 
 Kind = Literal["point", "box", "brush", "erase", "clear"]
 LOG = "edits.json"
@@ -41,6 +42,15 @@ class Edit:
     frame: int
     object_id: int
     values: tuple[float, ...] = ()
+
+    @property
+    def cue(self) -> Cue:
+        """What a point or a box says, as a run takes it."""
+        if self.kind == "box":
+            x0, y0, x1, y1 = self.values[:4]
+            return Cue("box", (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), self.frame, self.object_id)
+        x, y, inside = self.values[:3]
+        return Cue("point", (x, y, bool(inside)), self.frame, self.object_id)
 
 
 class Edits:

@@ -23,7 +23,7 @@ def app(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Open a clip or a run in a page on this machine: click, track, correct, export."""
+    """Open a clip or a run of track in a page on this machine: click, track, correct, export."""
     set_threads(threads)
     if not source.exists():
         raise SettingsError(f"'{source}' does not exist; name a video, a folder of frames or a run")
@@ -49,4 +49,5 @@ def app(
         lambda: load(model, device=device, sites="track"),
         TrackSettings(segmenter=segmenter, **sizes(size)),
     )
-    serve(session, port, lambda address: say(f"open {address}\nedits and results are kept in {out}*; Ctrl-C ends"))
+    say(f"results are kept in {out}, edits in {session.edits.folder}; Ctrl-C ends")
+    serve(session, port, lambda address: say(f"open {address}"))

@@ -21,7 +21,7 @@ COMMANDS = {
     "points": "Follow points through a video, in both directions.",
     "parse": "Give every pixel of a video a class.",
     "refer": "Find what a sentence names, and track it.",
-    "app": "Open a clip or a run in a page on this machine: click, track, correct, export.",
+    "app": "Click, track, correct and export in a page on this machine.",
     "export": "Write a finished run in another tool's format.",
     "estimate": "Say what a run would take: time, memory and disk.",
     "demo": "Track two look-alike objects that cross, and score the result.",

@@ -111,7 +111,7 @@
           const score = row2[id];
           if (!score) continue;
           const lost = Boolean(score[4]), tall = lost ? 3 : 2 + Math.min(1, Math.max(0, score[1])) * (ROW - 6);
-          pen2.fillStyle = lost ? style.getPropertyValue("--lost") : colourOf(id);
+          pen2.fillStyle = lost ? style.getPropertyValue("--lost") : `color-mix(in srgb, ${colourOf(id)} 75%, ${style.color})`;
           pen2.globalAlpha = state2.stale ? 0.45 : 1;
           pen2.fillRect(place2(number), top + ROW - 3 - tall, Math.max(1, step - (step > 4 ? 1 : 0)), tall);
         }
@@ -290,7 +290,7 @@
     disable("worst", !scores.size);
     disable("clear", locked);
     disable("copy", !state.command);
-    $("stop").hidden = !state.doing;
+    $("stop").hidden = state.doing !== "track";
     $("play").textContent = playing ? "Pause" : "Play";
     for (const each of $("tools").children)
       each.setAttribute("aria-checked", String(each.dataset.tool === tool));
@@ -408,10 +408,11 @@
     };
     view.onchange = paint;
     zoom.oninput = fit;
-    window.onresize = () => {
+    new ResizeObserver(() => {
       fit();
       mark();
-    };
+    }).observe($("stage"));
+    matchMedia("(prefers-color-scheme: dark)").onchange = mark;
     const keys = {
       " ": press.play,
       n: press.add,
@@ -450,7 +451,7 @@
       const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
       const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
       const button = Object.entries(press).find(([, each]) => each === action)?.[0];
-      if (!action || button && $(button).disabled || button === "stop" && !state.doing) return;
+      if (!action || button && $(button).disabled || button === "stop" && $("stop").hidden) return;
       event.preventDefault();
       action();
     };

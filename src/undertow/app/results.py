@@ -1,0 +1,94 @@
+"""What a run has made so far, finished or not, and following it while it is made."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from undertow.base import SilentProgress, inside
+from undertow.export import open_run
+from undertow.masks import LabelMap, read_written_map
+from undertow.runs.folder import STAGING
+from undertow.runs.journal import JOURNAL, read_lines
+from undertow.runs.record import read_record
+
+
+class Results:
+    """The frames of a run of track.
+
+    Attributes:
+        out: Its folder.
+        names: Stem of the files of each frame, by its number.
+        scores: By number and object, area, margin, mass, presence and whether it is lost.
+    """
+
+    def __init__(self, out: Path) -> None:
+        """Begins without any; `read` takes what is there."""
+        self.out = out
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew."""
+        self.names: dict[int, str] = {}
+        self.scores: dict[int, Mapping[str, Any]] = {}
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Adds a frame from its line of the journal."""
+        self.names[line["frame"]], self.scores[line["frame"]] = line["name"], line["scores"]
+
+    def read(self) -> None:
+        """Reads which frames the run has: of its tables if it is complete, of its journal before.
+
+        Raises:
+            SettingsError: if a table is damaged.
+        """
+        self.forget()
+        record = read_record(self.out) if self.out.is_dir() else None
+        if record is None or record.task != "track":
+            return
+        if record.complete is None:
+            for line in read_lines(self.out) if (self.out / JOURNAL).is_file() else ():
+                self.add(line)
+            return
+        run = open_run(self.out)
+        self.names = {frame.number: frame.name for frame in run.frames}
+        scores: dict[int, dict[str, Any]] = {}
+        for row in run.scores():
+            figures = [int(row["area"]), *(float(row[name]) for name in ("margin", "mass", "presence"))]
+            scores.setdefault(int(row["frame"]), {})[row["object"]] = [*figures, row["lost"] == "1"]
+        self.scores = dict(scores)
+
+    def labels(self, number: int) -> LabelMap | None:
+        """Returns the label map of a frame; `None` if there is none yet."""
+        # While a run is changed, what is new lies in a folder of its own.
+        for folder in (self.out / STAGING, self.out) if number in self.names else ():
+            path = inside(folder / "masks", self.names[number], suffix=".png")
+            if path.is_file():
+                return read_written_map(path)
+        return None
+
+
+class Following(SilentProgress):
+    """Gives each frame that a run notes to a function, as the line of the journal that it is."""
+
+    def __init__(self, out: Path, made: Callable[[Mapping[str, Any]], None]) -> None:
+        """Takes the folder of the run, and the function."""
+        self._out = self._folder = out
+        self._made = made
+        self._lines: Iterator[dict[str, Any]] = iter(())
+
+    def start(self, stage: str, total: int | None) -> None:
+        """Turns to the journal that is written now."""
+        self._folder = self._out / STAGING if stage == "amend" else self._out
+        self._lines = iter(())
+
+    def advance(self, units: int = 1, **facts: Any) -> None:
+        """Reads on to the line of a frame; nothing is read twice while frames come in order."""
+        number = facts.get("frame")
+        if number is None or not (self._folder / JOURNAL).is_file():
+            return
+        line = next((line for line in self._lines if line["frame"] == number), None)
+        if line is None:
+            self._lines = read_lines(self._folder)
+            line = next((line for line in self._lines if line["frame"] == number), None)
+        if line is not None:
+            self._made(line)

@@ -1,0 +1,73 @@
+"""`undertow app` as a process of its own: its address, its events, and going on after it was killed."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from undertow.masks import read_written_map
+
+pytest.importorskip("fastapi", reason="needs the extra app")
+httpx = pytest.importorskip("httpx2", reason="needs httpx2")
+BOX = {"kind": "box", "frame": 0, "object": 1, "values": [16, 20, 48, 52]}
+
+
+@contextmanager
+def started(clip, out):
+    command = [sys.executable, "-m", "undertow", "app", str(clip), "--out", str(out), "--size", "96x64"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            address = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
+            with httpx.Client(base_url=address.partition("?")[0], follow_redirects=True, timeout=60) as client:
+                assert client.get(address).status_code == 200
+                yield process, client
+        finally:
+            process.kill()
+
+
+def news(client):
+    """Yields the events of a server."""
+    with client.stream("GET", "/api/events") as answer:
+        name = ""
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                name = line[7:]
+            elif line.startswith("data: "):
+                yield name, json.loads(line[6:])
+
+
+def tracked(client):
+    """Tracks to the end and returns the frames that came."""
+    client.post("/api/track", json={}).raise_for_status()
+    frames = []
+    for name, facts in news(client):
+        if name == "frame":
+            frames.append(facts["frame"])
+        if name == "state" and not facts["doing"]:
+            assert facts["complete"], facts
+            return frames
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_goes_on(clip, tmp_path):
+    with started(clip, tmp_path / "whole") as (_, client):
+        client.post("/api/edits", json=BOX).raise_for_status()
+        assert tracked(client)[-1] == 5
+    with started(clip, tmp_path / "killed") as (process, client):
+        client.post("/api/edits", json=BOX).raise_for_status()
+        client.post("/api/track", json={}).raise_for_status()
+        while not client.get("/api/state").json()["done"]:
+            time.sleep(0.01)
+        process.kill()
+    with started(clip, tmp_path / "killed") as (_, client):
+        assert client.get("/api/state").json()["undo"] == 1
+        if not client.get("/api/state").json()["complete"]:
+            tracked(client)
+    whole, killed = ([*map(read_written_map, sorted((tmp_path / name / "masks").iterdir()))]
+                     for name in ("whole", "killed"))  # fmt: skip
+    assert len(whole) == 6 and np.array_equal(whole, killed)

@@ -1,0 +1,115 @@
+"""Sessions on runs that are there: of the command line, of another video, damaged."""
+
+import json
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+
+from undertow.base import SettingsError
+from undertow.runs import execute
+from undertow.tasks import TASKS
+from undertow.tracking import TrackSettings
+from undertow.tracking.cues import given_masks
+from undertow.video import Video
+
+SETTINGS = TrackSettings(size=(64, 96))
+
+
+@pytest.fixture
+def foreign(clip, tmp_path, tiny_like):
+    """A run that no app made."""
+    labels = np.zeros((64, 96), np.uint16)
+    labels[24:48, 20:44] = 3
+    with Video(clip) as video:
+        execute(TASKS["track"], tmp_path / "out", video, given_masks(video, {0: labels}), tiny_like, SETTINGS)
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def opened(tiny_like):
+    pytest.importorskip("fastapi", reason="needs the extra app")
+    from undertow.app import Session
+
+    made = []
+
+    def make(video, out):
+        made.append(Session(video, out, lambda: tiny_like, SETTINGS))
+        return made[-1]
+
+    yield make
+    for session in made:
+        session.close()
+
+
+def test_a_run_is_looked_at_without_its_video(foreign, opened):
+    session = opened(None, foreign)
+    assert session.state()["complete"] and session.state()["objects"] == [3] and session.count == 6
+    assert session.labels(0)[30, 30] == 3 and session.frames.png(0)[:4] == b"\x89PNG"
+    with pytest.raises(Exception, match="--video"):
+        session.edit("brush", 0, 3, [2, 5, 5])
+    assert sorted(path.name for path in foreign.parent.iterdir() if path.is_dir() and "clip" not in path.name) == [
+        "out"
+    ]
+
+
+def test_a_run_of_the_command_line_is_corrected_and_never_replaced(foreign, clip, opened):
+    session = opened(clip, foreign)
+    state = session.state()
+    assert state["given"] == {0: [3]} and not state["stale"]
+    session.edit("brush", 4, 3, [3, 80, 40])
+    session.track()
+    session.wait()
+    assert session.state()["complete"] and session.labels(4)[40, 80] == 3, session.state()["message"]
+    before = (foreign / "run.json").read_bytes()
+    for _ in range(2):
+        session.move(-1)
+    session.edit("brush", 2, 1, [3, 80, 40])
+    session.track()
+    session.wait()
+    # Its first mask is gone, so that this would be another run.
+    assert "another --out" in session.state()["message"]
+    assert (foreign / "run.json").read_bytes() == before
+
+
+def test_the_run_of_another_video_is_refused(foreign, clip, opened):
+    for number, path in enumerate(sorted(clip.iterdir())):
+        if number < 2:
+            path.unlink()
+    with pytest.raises(SettingsError, match="another video"):
+        opened(clip, foreign)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"video": "", "done": 2, "edits": []}', '{"video": "", "done": -1, "edits": []}',
+     json.dumps({"video": "", "done": 1, "edits": [{"number": "../a", "kind": "box", "frame": 0, "object_id": 1}]}),
+     json.dumps({"video": "", "done": 1, "edits": [{"number": 1, "kind": "no", "frame": 0, "object_id": 1}]})],
+)  # fmt: skip
+def test_edits_that_are_damaged_are_refused(content, clip, tmp_path, opened):
+    (tmp_path / "out.app").mkdir()
+    (tmp_path / "out.app" / "edits.json").write_text(content)
+    with pytest.raises(SettingsError, match="damaged"):
+        opened(clip, tmp_path / "out")
+    assert (tmp_path / "out.app" / "edits.json").read_text() == content
+
+
+def test_one_thing_is_done_at_a_time_and_the_page_is_answered_meanwhile(clip, tmp_path, opened, monkeypatch):
+    session = opened(clip, tmp_path / "out")
+    begun, end = Event(), Event()
+    found = session._found
+
+    def slow(edit):
+        begun.set()
+        end.wait(10)
+        return found(edit)
+
+    monkeypatch.setattr(session, "_found", slow)
+    click = Thread(target=session.edit, args=("point", 0, 1, [30, 34, 1]))
+    click.start()
+    assert begun.wait(10) and session.state()["doing"] == "mask" and session.labels(0) is None
+    with pytest.raises(SettingsError, match="wait for the mask"):
+        session.edit("brush", 0, 1, [2, 5, 5])
+    end.set()
+    click.join()
+    assert session.state()["doing"] == "" and session.state()["undo"] == 1 and session.labels(0)[34, 30] == 1
