@@ -12,8 +12,17 @@ from undertow.world import crossing_scene
 
 FRAMES = 4
 # One of each architecture, and those that differ from it in little.
-FAMILIES = ("sd-1.5", "svd", "cogvideox-2b", "cogvideox-5b-i2v", "hunyuan-video", "wan2.2")
-SIMILAR = ("sd-2.1", "cogvideox-5b", "wan2.1-1.3b")
+FAMILIES = (
+    "sd-1.5",
+    "svd",
+    "cogvideox-2b",
+    "cogvideox-5b-i2v",
+    "hunyuan-video",
+    "wan2.2",
+    "flux.1-schnell",
+    "sd-3-medium",
+)
+SIMILAR = ("sd-2.1", "cogvideox-5b", "wan2.1-1.3b", "flux.1-dev", "sd-3.5-medium")
 # What is typed before --model, and the files in the folder --out, or the one file that it is.
 COMMANDS = {
     "track": ("track CLIP --mask MASK", {"masks", "masks.json", "overlay.mp4", "run.json", "scores.csv"}),
@@ -21,6 +30,10 @@ COMMANDS = {
     "points": ("points CLIP --grid 2", {"overlay.mp4", "run.json", "tapvid.npz", "tracks.csv", "tracks.npz"}),
     "estimate": ("estimate track CLIP --mask MASK --json", None),
     "inspect": ("inspect CLIP --at 20,20", "picture.png"),
+    "refer": (
+        "refer CLIP --text kite --pivots 1",
+        {"masks", "masks.json", "overlay.mp4", "run.json", "words.json"},
+    ),
     "analyze": (
         f"analyze --worlds 1 --frames {FRAMES} --points 3 --timesteps 1 --no-features",
         {"analysis.json", "card.json", "table.csv", "table.md"},
@@ -66,6 +79,11 @@ def test_every_command_runs(family, command, clip, model, tmp_path, monkeypatch,
     out = tmp_path / (expected if isinstance(expected, str) else "out")
     words += ["--threads", "1", "--size", "tokens=64", *(["--out", str(out)] if expected else [])]
     monkeypatch.setattr("sys.argv", ["undertow", *words])
+    if (family, command) == ("svd", "refer"):
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert "reads an image and no text" in capsys.readouterr().err
+        return
     cli.main()
     if expected is None:
         assert json.loads(capsys.readouterr().out)["frames"] == FRAMES

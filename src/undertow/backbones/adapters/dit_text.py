@@ -152,8 +152,9 @@ def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
     states: Tensor = language(input_ids=ids, output_hidden_states=True).hidden_states[HUNYUAN_LAYER][0].float()
     pooled = _pooled(folder, "_2", text)
     before, after = template.index("{}"), template.index("{}") + len(text)
+    # A token may reach beyond the text, into the template that it stands in.
     own = tuple(
-        (start - before, end - before) if before <= start < end <= after else (0, 0)
+        (max(start, before) - before, min(end, after) - before) if start < after and end > before else (0, 0)
         for start, end in spans[HUNYUAN_PREAMBLE:]
     )
     return Conditioning(states[HUNYUAN_PREAMBLE:], "text", text, pooled, spans=own)
