@@ -1,10 +1,11 @@
 """What a run has made so far, finished or not, and following it while it is made."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from undertow.base import SilentProgress, inside
+from undertow.base import MaskError, SilentProgress, inside
 from undertow.export import open_run
 from undertow.masks import LabelMap, read_written_map
 from undertow.runs.folder import STAGING
@@ -59,10 +60,10 @@ class Results:
 
     def labels(self, number: int) -> LabelMap | None:
         """Returns the label map of a frame; `None` if there is none yet."""
-        # While a run is changed, what is new lies in a folder of its own.
+        # While a run is changed, what is new lies in a folder of its own, from which it may be moved at any moment.
         for folder in (self.out / STAGING, self.out) if number in self.names else ():
             path = inside(folder / "masks", self.names[number], suffix=".png")
-            if path.is_file():
+            with suppress(OSError, MaskError):
                 return read_written_map(path)
         return None
 
