@@ -185,7 +185,7 @@ class EmptyTextTokenizer:
         self._ids = [*frame, *(padding for _ in range(length - 2))]
 
     def __call__(self, text: str, **_: Any) -> Any:
-        """Returns `input_ids` of shape (1, length).
+        """Returns `input_ids` of shape (1, length), and `offset_mapping`: none of them stands for a character.
 
         Raises:
             SettingsError: if the text is not empty.
@@ -195,7 +195,8 @@ class EmptyTextTokenizer:
                 f"{self._path.name} has no tokenizer, so that only the empty text is known; to use '{text}', put the "
                 f"model's tokenizer folder beside it, as {self._path.parent / 'tokenizer'}"
             )
-        return SimpleNamespace(input_ids=torch.tensor([self._ids]))
+        ids = torch.tensor([self._ids])
+        return SimpleNamespace(input_ids=ids, offset_mapping=torch.zeros(1, len(self._ids), 2, dtype=torch.int64))
 
 
 def text_loader(path: Path, name: str, length: int) -> "Callable[[], tuple[Any, CLIPTextModel]]":
