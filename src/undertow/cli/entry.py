@@ -33,8 +33,8 @@ COMMANDS = {
     "generate": "Sample a clip, or a picture, that shows a text.",
     "train": "Train the embedded models.",
 }
-# Modules that are not called like their command.
-_MODULES = {"demo": "explore", "inspect": "explore", "analyze": "explore"}
+# Modules that are not called like their command; `app` is what the package calls the command line itself.
+_MODULES = {"app": "app_command", "demo": "explore", "inspect": "explore", "analyze": "explore"}
 # `--debug`; errors are shown after the command has ended.
 _shown = {"traceback": False}
 
