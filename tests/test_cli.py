@@ -53,7 +53,14 @@ def test_track_leaves_a_run_folder(clip, tmp_path, capsys):
     out = tmp_path / "out"
     code, _, _ = run(capsys, "track", clip / "clip.mp4", "--mask", clip / "first.png", "--out", out, *FAST)
     assert code == 0
-    assert sorted(p.name for p in out.iterdir()) == ["masks", "masks.json", "overlay.mp4", "run.json", "scores.csv"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "frames.json",
+        "masks",
+        "masks.json",
+        "overlay.mp4",
+        "run.json",
+        "scores.csv",
+    ]
     assert sorted(p.name for p in (out / "masks").iterdir()) == [f"{i:05d}.png" for i in range(FRAMES)]
     first = read_written_map(out / "masks" / "00000.png")
     assert np.array_equal(first, read_written_map(clip / "first.png"))
