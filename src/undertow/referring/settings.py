@@ -16,12 +16,12 @@ class ReferSettings(TrackSettings):
     """
 
     words: WordSettings = option(WordSettings, "How words become masks.")
-    reader: str | None = option(None, "Model that reads the words, if not the one that tracks.")
+    reader: str | None = option(None, "Model that reads the words, if not the one that tracks.", expert=True)
     pivots: int = option(
-        5, "Frames that are looked at, spread over the clip; tracking starts from the clearest, in both directions.",
+        5, "Frames to look at for it; the clearest one is tracked from, in both directions.", expert=True,
         least=1, most=1000,
     )  # fmt: skip
     paper: bool = option(
         False, "Do exactly as RefAM: look at the first frame alone, and ask the segmenter for one point.", expert=True
     )
-    explain: bool = option(False, "Write explain.html: every word's map, and why it counts or not.", decides=False)
+    explain: bool = option(False, "Write explain.html: why every word counts or not.", decides=False)

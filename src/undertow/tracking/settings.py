@@ -72,7 +72,7 @@ class TrackSettings(FrameSettings):
         "and searches its anchor for it; keep only says so. By default empty for the presets that the card's presence "
         "was calibrated with.",
     )
-    mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
+    mask_colors: bool = option(False, "Masks are RGB-coded.", expert=True, decides=False)
     mask_threshold: int | None = option(
         None,
         "Masks are objects where they are this bright, 1 to 255.",
