@@ -13,6 +13,7 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
@@ -32,6 +33,7 @@ from transformers import (
 )
 
 from undertow.backbones import Card, ImageUNet, Site, VideoDiT, VideoUNet, get_card, random_backbone
+from undertow.backbones.adapters.vit import KINDS
 from undertow.backbones.cards.card_file import write_card_file
 from undertow.backbones.cards.nearest import nearest_card
 from undertow.backbones.published import ARCHITECTURES, Architecture
@@ -79,12 +81,28 @@ def small_backbone(name: str, seed: int = 0, **options: Any) -> ImageUNet | Vide
     return backbone
 
 
+def write_features(name: str, folder: Path, seed: int = 0) -> Path:
+    """Writes the small vision transformer called `name`, a key of `FEATURES`, into `folder`, and returns that."""
+    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = getattr(transformers, f"{KINDS[name]}Config")(**shape, **FEATURES[name])
+        model = getattr(transformers, f"{KINDS[name]}Model")(config)
+        # As after training: positions and tokens that are zeros or ones say nothing.
+        for weight in model.parameters():
+            weight.data += 0.1 * torch.randn_like(weight)
+        model.save_pretrained(folder)
+    return folder
+
+
 def write_family(name: str, folder: Path, seed: int = 0, **options: Any) -> Path:
-    """Writes the small model called `name`, a key of `FAMILIES`, into `folder`, and returns that.
+    """Writes the small model called `name`, a key of `FAMILIES` or `FEATURES`, into `folder`, and returns that.
 
     Its `card.json` is the published model's card with the sites of this one, so that both the folder and the card file
     can be given as --model: the folder alone is read at one generic site. `options` are those of `save_pretrained`.
     """
+    if name in FEATURES:
+        return write_features(name, folder, seed)
     family = FAMILIES[name]
     save(small_backbone(name, seed), folder, **options)
     with torch.random.fork_rng(devices=[]):
@@ -284,6 +302,14 @@ def _tiny_video() -> Family:
     return Family("tiny-video", replace(like.architecture, vae=vae), texts, replace(like.block, stride=8))
 
 
+# Vision transformers of transformers, by what config.json calls them, with what differs from the others.
+FEATURES: Mapping[str, Mapping[str, Any]] = {
+    "vit": {"intermediate_size": 64},
+    "dinov2": {},
+    "dinov2_with_registers": {"num_register_tokens": 2},
+    "dinov3_vit": {"intermediate_size": 64, "num_register_tokens": 2},
+    "radio": {"max_img_size": 64, "num_cls_tokens": 2, "num_registers": 1, "summary_idxs": [0]},
+}
 FAMILIES: Mapping[str, Family] = {
     "sd-1.5": _stable_diffusion("sd-1.5", "epsilon", attention_head_dim=2),
     "sd-2.1": _stable_diffusion(

@@ -118,6 +118,13 @@ PRESETS: dict[str, Preset] = {
             KernelSettings(similarity="cosine", temperature=0.2, softmax_scope="none", radius=15, topk=15),
             recent=28,
         ),
+        # The same with ADM, an unconditional model of pixels: temperature 0.1, square of 15, 10 best, 28 frames.
+        Preset(
+            "adm",
+            "features",
+            KernelSettings(similarity="cosine", temperature=0.1, softmax_scope="none", radius=15, topk=10),
+            recent=28,
+        ),
         # CRW (videowalk), README command: temperature 0.05, disc of 12, 10 best, 20 frames, frame 0 without a window.
         Preset(
             "crw",
@@ -132,6 +139,15 @@ PRESETS: dict[str, Preset] = {
                 first_frame_unrestricted=True,
             ),
             recent=20,
+        ),
+        # DINOv3's tracking notebook: temperature 0.2, circle of 12, 5 best, 7 frames; arXiv 2508.10104 tunes the same.
+        Preset(
+            "dinov3",
+            "features",
+            KernelSettings(
+                similarity="cosine", temperature=0.2, softmax_scope="survivors", window="disc", radius=12, topk=5
+            ),
+            recent=7,
         ),
         # Controls of our own: what plain colours and the autoencoder's latents already track, in DRIFT's window.
         Preset(

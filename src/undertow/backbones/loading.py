@@ -15,17 +15,26 @@ from undertow.backbones.adapters.dit import VideoDiT, transformer_sites
 from undertow.backbones.adapters.dit_image import ImageDiT
 from undertow.backbones.adapters.dit_kinds import require_kind
 from undertow.backbones.adapters.dit_text import keeping_null_text, null_text_file, text_reader
+from undertow.backbones.adapters.pixels import IMAGENET, Pixels
 from undertow.backbones.adapters.unet import ImageUNet, unet_sites
 from undertow.backbones.adapters.unet_video import VideoUNet
+from undertow.backbones.adapters.vit import VisionTransformer, vit_network, vit_sites
 from undertow.backbones.cards.card import Card, Site
 from undertow.backbones.cards.card_file import get_card
-from undertow.backbones.cards.nearest import nearest_card, read_like
+from undertow.backbones.cards.nearest import nearest_card, of_features, read_like
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
-from undertow.backbones.weights.layout import is_transformer, is_video_unet, low_noise_denoiser, read_config
+from undertow.backbones.weights.layout import (
+    is_transformer,
+    is_video_unet,
+    layout_of,
+    low_noise_denoiser,
+    read_config,
+)  # fmt: skip
 from undertow.backbones.weights.locating import locate
-from undertow.backbones.weights.networks import Network, read_network, read_tokenizer, stored_network
+from undertow.backbones.weights.networks import Network, converted_weights, read_network, stored_network
 from undertow.backbones.weights.single_file import published_names, stored_networks, text_loader
+from undertow.backbones.weights.tokenizers import read_tokenizer
 from undertow.base import SettingsError, resolve_device, resolve_dtype
 
 
@@ -71,13 +80,16 @@ BLOCKS = {
 }
 
 
+AnyBackbone = ImageUNet | VideoUNet | VideoDiT | VisionTransformer
+
+
 def load(
     model: str | Path,
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     sites: str | Sequence[str | Site] | None = None,
-) -> ImageUNet | VideoUNet | VideoDiT:
+) -> AnyBackbone:
     """Returns a running backbone.
 
     Args:
@@ -99,9 +111,11 @@ def load(
     where = device if isinstance(device, torch.device) else resolve_device(device)
     kind = dtype if isinstance(dtype, torch.dtype) else resolve_dtype(dtype, where)
     located = locate(model)
-    backbone: ImageUNet | VideoUNet | VideoDiT
+    backbone: AnyBackbone
     if located.path.is_file():
         backbone = _load_file(located.path, located.card, where, kind)
+    elif layout_of(located.path) == "transformers":
+        backbone = _load_features(located.path, located.card, where, kind)
     elif is_transformer(located.path):
         backbone = load_transformer(located.path, located.card, where, kind)
     else:
@@ -135,6 +149,20 @@ def _which(path: Path, fitting: list[str], wrong: str = "one model only") -> str
         return f"{path} holds a model of a shape that is not known here; give it as a folder in the diffusers layout"
     choice = " or ".join(f"--model {name}={path}" for name in fitting)
     return f"the weights of {path} fit {' and '.join(fitting)}, {wrong}; say which it is with {choice}"
+
+
+def _load_features(folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> VisionTransformer:
+    """Returns the vision transformer in a folder in transformers' layout."""
+    config = read_config(folder / "config.json", text=True)
+    network = vit_network(config, device, dtype, lambda module: converted_weights(folder, module), str(folder))
+    own = folder / "preprocessor_config.json"
+    shown = read_config(own, text=True) if own.is_file() else {}
+    mean, std = (shown.get(f"image_{each}", usual) for each, usual in zip(("mean", "std"), IMAGENET, strict=True))
+    # RADIO normalises what it is given itself.
+    pixels = Pixels(device, *((0.0,) * 3, (1.0,) * 3) if config["model_type"] == "radio" else (mean, std))
+    if card is None:
+        card = of_features(_name(folder), vit_sites(network.module))
+    return VisionTransformer(card, network, pixels)
 
 
 def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> ImageUNet | VideoUNet:

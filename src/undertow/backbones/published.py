@@ -21,12 +21,16 @@ from transformers import (
 from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
 from undertow.backbones.adapters.dit import VideoDiT
 from undertow.backbones.adapters.dit_image import ImageDiT
+from undertow.backbones.adapters.pixels import Pixels
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
+from undertow.backbones.adapters.vit import VisionTransformer, vit_network
 from undertow.backbones.cards.card import Card
+from undertow.backbones.cards.features import SHAPES
 from undertow.backbones.observation import Conditioning
 from undertow.backbones.sampling.schedule import read_schedule
-from undertow.backbones.weights.networks import Network, make_tokenizer
+from undertow.backbones.weights.networks import Network
+from undertow.backbones.weights.tokenizers import make_tokenizer
 from undertow.base import SettingsError
 
 
@@ -35,7 +39,8 @@ class Architecture:
     """The networks of a model, as class names of diffusers with what their constructors are given.
 
     Attributes:
-        denoiser: Class and arguments; what they leave out is diffusers' default.
+        denoiser: Class and arguments; what they leave out is diffusers' default. Of a vision transformer, its type and
+            configuration in transformers; it has nothing else.
         vae: Class and arguments of the autoencoder.
         scheduler: Configuration of the scheduler, with its class if it is not one of Stable Diffusion's.
         text: (tokens, width) of the text states.
@@ -132,7 +137,29 @@ def _sd3(blocks: int, heads: int, **denoiser: Any) -> Architecture:
 
 _5B = {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True}
 
+
+def _vit(kind: str, size: str, patch: int, **more: Any) -> Architecture:
+    blocks, heads, width = SHAPES[size]
+    shape = {"num_hidden_layers": blocks, "num_attention_heads": heads, "hidden_size": width, "patch_size": patch}
+    if kind in ("vit", "dinov3_vit"):
+        shape["intermediate_size"] = 4 * width
+    if kind.startswith("dinov3"):
+        shape["num_register_tokens"] = 4
+    if patch == 14:
+        shape["image_size"] = 518
+    return Architecture((kind, {**shape, **more}), ("Pixels", {}), {}, (1, 1))
+
+
+_VITS = {
+    **{f"dino-vit{size}{patch}": ("vit", size, patch) for size in "sb" for patch in (8, 16)},
+    **{f"dinov2-{size}": ("dinov2", size, 14) for size in "sbl"},
+    **{f"dinov2-reg-{size}": ("dinov2_with_registers", size, 14) for size in "bl"},
+    **{f"dinov3-{size}": ("dinov3_vit", size, 16) for size in ("s", "b", "l")},
+}
 ARCHITECTURES: Mapping[str, Architecture] = {
+    **{name: _vit(*shape) for name, shape in _VITS.items()},
+    "dinov3-7b": _vit("dinov3_vit", "7b", 16, intermediate_size=8192, use_gated_mlp=True),
+    "c-radio-v4-h": _vit("radio", "h", 16),
     "sd-2.1": _stable_diffusion("v_prediction", 96, 1024, **_SD2),
     "sd-2.1-base": _stable_diffusion("epsilon", 64, 1024, **(_SD2 | {"upcast_attention": False})),
     "sd-1.5": _stable_diffusion("epsilon", 64, 768, attention_head_dim=8),
@@ -179,7 +206,7 @@ def random_backbone(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     rotary: bool = True,
-) -> ImageUNet | VideoUNet | VideoDiT:
+) -> ImageUNet | VideoUNet | VideoDiT | VisionTransformer:
     """Returns a model of the shape of `card` with random weights.
 
     Denoiser and autoencoder are the real classes. The text encoder of an image model is a one-layer stand-in that gives
@@ -209,6 +236,9 @@ def random_backbone(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if card.family == "vit":
+            kind, arguments = shapes.denoiser
+            return VisionTransformer(card, vit_network({"model_type": kind, **arguments}, where, dtype), Pixels(where))
         denoiser, vae = built(shapes.denoiser), built(shapes.vae)
         if card.family == "unet-video":
             with where:

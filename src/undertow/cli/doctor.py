@@ -100,7 +100,7 @@ def _models(offline: bool, problems: list[dict[str, str]]) -> dict[str, dict[str
     from undertow.backbones import list_cards, weights_state
 
     models: dict[str, dict[str, Any]] = {
-        card.name: {"weights": weights_state(card), "repositories": {}} for card in list_cards()
+        card.name: {"weights": weights_state(card, layout=card.layout), "repositories": {}} for card in list_cards()
     }
     absent = [card for card in list_cards() if models[card.name]["weights"] == "not here" and not card.embedded]
     if offline:

@@ -25,7 +25,13 @@ def list_models(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     shown = [
-        (card.name, _weights(card, weights_state(card)), card.licence, str(card.token_budget), _megabytes(card))
+        (
+            card.name,
+            _weights(card, weights_state(card, layout=card.layout)),
+            card.licence,
+            str(card.token_budget),
+            _megabytes(card),
+        )
         for card in list_cards()
     ]
     show_table(shown, "name", "weights", "licence", "tokens", "MB/frame")
@@ -67,7 +73,7 @@ def show(name: Name) -> None:
     card = get_card(name)
     facts = {
         "name": card.name,
-        "weights": weights_state(card),
+        "weights": weights_state(card, layout=card.layout),
         **_origin(card),
         "licence": card.licence + (" (to be accepted on the hub)" if card.gated else ""),
         "prediction": card.prediction,
@@ -99,8 +105,8 @@ def fetch(
     from undertow.refinement import list_segmenter_cards
 
     segmenter = next((each for each in list_segmenter_cards() if each.name == name), None)
-    layout: Literal["diffusers", "transformers"] = "diffusers" if segmenter is None else "transformers"
     card: Any = segmenter or get_card(name)
+    layout: Literal["diffusers", "transformers"] = "transformers" if segmenter else card.layout
     if revision is not None:
         card = replace(card, hub_ids=tuple(hub_id for hub_id, _ in card.sources), revision=revision)
     folder = resolve(card, layout=layout)

@@ -24,7 +24,7 @@ class TrackSettings(FrameSettings):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
-    preset: str | None = option(None, "Way to propagate: drift, dift, dino, crw, pixels or latents.")
+    preset: str | None = option(None, "Way to propagate: drift, dift, adm, dino, dinov3, crw, pixels or latents.")
     published: bool = option(
         False,
         "Everything that the preset's paper or code sets, in place of the card's numbers: site, noise, size, window, "
@@ -117,9 +117,12 @@ class TrackSettings(FrameSettings):
         """
         if not self.published:
             return self
+        from undertow.backbones import list_cards
+
         preset, known = get_preset(self.preset or card.preset), card.published
         if preset.name not in known:
-            having = f"it has those of {', '.join(known)}" if known else "give --model sd-2.1 or sd-1.5"
+            others = ", ".join(each.name for each in list_cards() if preset.name in each.published) or "another"
+            having = f"it has those of {', '.join(known)}" if known else f"give --model {others}"
             raise SettingsError(f"'{card.name}' has no published numbers of preset '{preset.name}'; {having}")
         kernel, code = preset.kernel, PUBLISHED[preset.name]
         numbers: dict[str, Any] = {
@@ -174,7 +177,7 @@ def resolve(
     purposes = ["tuning"] * tuned + ["features"] * (preset.source == "features")
     if settings.published:
         purposes.insert(0, preset.name)
-        shown = PUBLISHED[preset.name].input_size(height, width)
+        shown = PUBLISHED[preset.name].input_size(height, width, backbone.multiple)
         settings = replace(settings, fit="squash") if shown is None else settings
     frames = resolve_frames(settings, backbone, height, width, *purposes, shown=shown)
     if settings.ensemble is not None:

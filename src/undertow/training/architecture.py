@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
 from undertow.backbones.loading import matcher_start
-from undertow.backbones.weights.networks import make_tokenizer
+from undertow.backbones.weights.tokenizers import make_tokenizer
 from undertow.base import SettingsError, write_json
 from undertow.world.captions import vocabulary_words
 

@@ -31,19 +31,36 @@ class Backbone(StoredModel):
     that were not read at loading are read when a method first needs them. Latents, noise levels and predictions are
     float32; only the networks themselves run in `dtype`. Calls from several threads take turns at the denoiser.
 
-    Attributes:
-        schedule: The noise levels that it was trained with; for the others see `StoredModel`.
+    For its attributes see `StoredModel`.
     """
 
-    def __init__(self, card: Card, network: "Network", autoencoder: "Autoencoder", schedule: NoiseSchedule) -> None:
+    def __init__(
+        self, card: Card, network: "Network", autoencoder: "Autoencoder", schedule: NoiseSchedule | None
+    ) -> None:
         """Takes over the denoiser and the autoencoder of its latents, and checks that the sites of `card` exist.
+
+        A network that was trained without noise has no `schedule`.
 
         Raises:
             SettingsError: if the card's sites are not in the denoiser.
         """
         super().__init__(card, network, autoencoder)
-        self.schedule = schedule
+        self._schedule = schedule
         self._texts: dict[str, Conditioning] = {}
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The noise levels that the model was trained with.
+
+        Raises:
+            SettingsError: if it was trained without noise.
+        """
+        if self._schedule is None:
+            raise SettingsError(
+                f"'{self.card.name}' was trained without noise, so it cannot denoise, sample or read noisy frames; "
+                "leave noising at clean, or give a diffusion model"
+            )
+        return self._schedule
 
     @abstractmethod
     def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:

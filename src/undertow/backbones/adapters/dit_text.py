@@ -34,7 +34,8 @@ from transformers import (
 
 from undertow.backbones.observation import Conditioning, Spans
 from undertow.backbones.weights.layout import read_config
-from undertow.backbones.weights.networks import read_network, read_tokenizer, tokenized
+from undertow.backbones.weights.networks import read_network
+from undertow.backbones.weights.tokenizers import read_tokenizer, tokenized
 from undertow.base import SettingsError, WeightsUnavailable, atomic_path
 
 ReadText = Callable[[str], Conditioning]

@@ -39,11 +39,19 @@ class StoredModel(ABC):
         # How far the denoiser has been read, as `_place` counts.
         self._loaded: tuple[float, ...] = (-2,)
         for site in (site for sites in card.sites.values() for site in sites):
-            attention_at(network.module, site)
+            self._module_at(site)
 
     @abstractmethod
     def _place(self, name: str) -> tuple[float, ...]:
         """Returns when a weight or module of the denoiser is first used, in an order that compares."""
+
+    def _module_at(self, site: Site) -> Any:
+        """Returns the module of the denoiser that a site is.
+
+        Raises:
+            SettingsError: if there is none, or it differs from its description.
+        """
+        return attention_at(self._network.module, site)
 
     @property
     def denoiser(self) -> Any:
@@ -107,7 +115,7 @@ class StoredModel(ABC):
     def _reach(self, sites: Sequence[Site]) -> tuple[float, ...]:
         """Returns the place of the last of `sites`."""
         for site in sites:
-            attention_at(self._network.module, site)
+            self._module_at(site)
         return max((self._place(site.path) for site in sites), default=(-1,))
 
     def _read_for(self, sites: Sequence[Site]) -> Any:

@@ -15,7 +15,8 @@ from undertow.backbones.reading.capture import capture
 from undertow.backbones.reading.prefix import ConditionedObserver
 from undertow.backbones.reading.suffix import Trace
 from undertow.backbones.sampling.schedule import NoiseSchedule
-from undertow.backbones.weights.networks import Network, tokenized
+from undertow.backbones.weights.networks import Network
+from undertow.backbones.weights.tokenizers import tokenized
 from undertow.base import SettingsError
 
 # The order in which the parts of a UNet run; others come before.

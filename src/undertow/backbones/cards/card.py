@@ -6,8 +6,8 @@ from typing import Literal
 
 from undertow.base import SettingsError
 
-Family = Literal["unet-image", "unet-video", "dit"]
-Prediction = Literal["epsilon", "v_prediction", "flow"]
+Family = Literal["unet-image", "unet-video", "dit", "vit"]
+Prediction = Literal["epsilon", "v_prediction", "flow", "none"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Site:
         path: Module path inside the denoiser, such as `up_blocks.3.attentions.0.transformer_blocks.0.attn1`.
         kind: What its keys come from: the frames seen together (`self`; one frame for an image model), the text
             (`cross`), both together (`joint`), or the same place in other frames (`temporal`). A `block` is not one
-            but a block of a UNet, such as `up_blocks.2`, whose output is read as one head of all its channels.
+            but a block of a UNet, such as `up_blocks.2`, or another place in a vision transformer, whose output is read
+            as one head of all its channels.
         heads: Number of heads.
         head_dim: Dimensions per head.
         stride: Image pixels per side of one query token.
@@ -104,10 +105,11 @@ class Card:
             denoiser) is listed, then no other weights of it are ever loaded.
         licence: Of the weights.
         gated: Whether the hub asks for an account first.
-        family: What its denoiser is: an image UNet, a video UNet, or a transformer, of images if `chunk` is 1.
+        family: What its denoiser is: an image UNet, a video UNet, a transformer, of images if `chunk` is 1, or a vision
+            transformer, which denoises nothing.
         chunk: How many frames a forward sees together; 1 for image models, whose frames do not see each other.
         prediction: What the denoiser returns: the noise, the velocity v = √ᾱ·noise − √(1−ᾱ)·clean, or the flow
-            noise − clean.
+            noise − clean; a vision transformer predicts none of these.
         token_budget: Default number of tokens per frame at the tracking site.
         latent_stride: Image pixels per side of one latent cell.
         sites: Where to look, by purpose (see `PURPOSES`): "track" for masks, "features" for hidden states where that is
@@ -168,6 +170,11 @@ class Card:
         """The (repository, revision) pairs that hold the weights, best first; revision `None` is the newest."""
         parts = (hub_id.partition("@") for hub_id in self.hub_ids)
         return tuple((repository, commit or self.revision) for repository, _, commit in parts)
+
+    @property
+    def layout(self) -> Literal["diffusers", "transformers"]:
+        """How its folder is laid out."""
+        return "transformers" if self.family == "vit" else "diffusers"
 
     @property
     def memory_per_frame(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from undertow.backbones.cards.card import Card, Family, Prediction, Site
 from undertow.backbones.cards.card_file import get_card, list_cards
+from undertow.backbones.cards.features import feature_card
 from undertow.backbones.cards.known import GRID, IMAGE_GRID, transformer_card
 from undertow.base import SettingsError
 
@@ -46,6 +47,12 @@ def nearest_card(
         known = get_card("svd")
         return replace(card, family=family, noising=known.noising, chunk=known.chunk)
     return card
+
+
+def of_features(name: str, sites: Sequence[Site]) -> Card:
+    """Returns a card called `name` for a vision transformer that has none, read as the known ones are."""
+    attention = next(site for site in reversed(sites) if site.kind == "self")
+    return feature_card(name, (), attention, sites[-1], "its last block is read")
 
 
 def read_like(card: Card, name: str) -> Card:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from undertow.backbones.adapters.dit_kinds import Heads, Kind
 
 
-class _SeenAll(Exception):
-    """Leaves a forward in which nothing wanted is still to come."""
+class SeenAll(Exception):
+    """Raised by a hook to leave a forward in which nothing wanted is still to come."""
 
 
 class Capture:
@@ -55,7 +55,7 @@ def capture(
     def know(path: str) -> None:
         known.add(path)
         if len(known) == len(wanted):
-            raise _SeenAll
+            raise SeenAll
 
     with ExitStack() as stack:
         for path in blocks:
@@ -82,7 +82,7 @@ def capture(
             if features:
                 block = denoiser.get_submodule(path.rpartition(".")[0])
                 stack.callback(block.register_forward_pre_hook(keep_input).remove)
-        _run(forward, wanted, known)
+        until_seen(forward, wanted, known)
     return seen
 
 
@@ -117,25 +117,29 @@ def capture_heads(
                 told = kind.heads if rotary else _unrotated(kind)
                 heads[path] = told(module, visual, *args, **kwargs)
                 if len(awaited) == len(wanted):
-                    raise _SeenAll
+                    raise SeenAll
 
             def keep_output(output: Float[Tensor, "1 tokens c"], path: str = path) -> None:
                 outputs[path] = output[0]
                 if len(awaited) == len(wanted):
-                    raise _SeenAll
+                    raise SeenAll
 
             stack.callback(attention.register_forward_pre_hook(keep_heads, with_kwargs=True).remove)
             if features:
                 stack.callback(kind.watch(attention, keep_output, visual).remove)
-        _run(forward, wanted, heads)
+        until_seen(forward, wanted, heads)
     return heads, outputs
 
 
-def _run(forward: Callable[[], object], wanted: Iterable[str], seen: Container[str]) -> None:
-    """Runs a forward that is left as soon as all is seen; one that ends by itself lacks something."""
+def until_seen(forward: Callable[[], object], wanted: Iterable[str], seen: Container[str]) -> None:
+    """Runs a forward that is left as soon as all is seen, by `SeenAll`.
+
+    Raises:
+        SettingsError: if it ends by itself, since then something that is wanted took no part.
+    """
     try:
         forward()
-    except _SeenAll:
+    except SeenAll:
         return
     absent = next(path for path in wanted if path not in seen)
     raise SettingsError(f"site {absent} took no part in the forward; choose another site")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from undertow.base import SettingsError, WeightsUnavailable, whole
 
 # How many times something is built: layers, blocks and heads.
-_COUNTS = re.compile(r"layers|num_\w*(blocks|heads)")
+_COUNTS = re.compile(r"layers(?!cale)|num_\w*(blocks|heads)")
 # How large the layers of a text encoder are; its other numbers may be anything.
 _SIZES = re.compile(r"size|dim|positions|^d_")
 MOST_COUNT, MOST_NUMBER, MOST_LEVELS, MOST_TIMESTEPS = 256, 1 << 20, 16, 100_000
@@ -87,6 +87,7 @@ _VIDEO_FILES = (*(f"{component}/config.json" for component in _VIDEO_STEMS), "sc
 # one layout has the files of the other.
 PATTERNS = (
     "config.json",
+    "preprocessor_config.json",
     "model.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
@@ -137,6 +138,13 @@ def find_problem(folder: Path, layout: Layout = "diffusers") -> str | None:
             found = f"only the pickle {pickles[0]}" if pickles else "no weights"
             return f"{folder / component} holds {found}, not {stem}.safetensors"
     return None
+
+
+def layout_of(folder: Path) -> Layout:
+    """Returns which layout a model in `folder` has."""
+    parts = ("unet", "transformer", "vae")
+    own = (folder / "config.json").is_file() and not any((folder / each).is_dir() for each in parts)
+    return "transformers" if own else "diffusers"
 
 
 def is_transformer(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from undertow.backbones.cards.card import Card
 from undertow.backbones.cards.card_file import folder_of, get_card, list_cards, read_card_file, user_cards
 from undertow.backbones.weights import hub
 from undertow.backbones.weights.digests import ModelSource, digests_of, find_mismatch
-from undertow.backbones.weights.layout import Layout, weight_files
+from undertow.backbones.weights.layout import Layout, layout_of, weight_files
 from undertow.backbones.weights.layout import find_problem as find_problem
 from undertow.backbones.weights.layout import weight_variant as weight_variant
 from undertow.backbones.weights.single_file import find_file_problem
@@ -48,23 +48,23 @@ def locate(model: str | Path) -> Located:
     known = [card.name for card in list_cards()]
     if text in known:
         card = get_card(text)
-        return Located(resolve(card, folder_of(card)), card)
+        return Located(resolve(card, folder_of(card), layout=card.layout), card)
     path = Path(model).expanduser()
     if path.suffix == ".json":
         user = read_card_file(path)
-        return Located(resolve(user.card, user.folder), user.card)
+        return Located(resolve(user.card, user.folder, layout=user.card.layout), user.card)
     name, equals, rest = text.partition("=")
     if equals and not path.exists() and "/" not in name:
         if not rest:
             raise SettingsError(f"model '{text}' names no path; give {name}=FOLDER or {name}=FILE.safetensors")
         card = get_card(name)
-        return Located(resolve(card, rest), card)
+        return Located(resolve(card, rest, layout=card.layout), card)
     if not path.exists() and len(path.parts) == 1 and path.suffix == "":
         raise SettingsError(
             f"no model is called '{text}'; give one of {', '.join(known)}, a folder in the diffusers layout, "
             "or a safetensors file"
         )
-    _require_whole(path)
+    _require_whole(path, layout_of(path))
     return Located(path)
 
 

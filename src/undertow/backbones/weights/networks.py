@@ -1,25 +1,22 @@
 """Reading one network from files: whole, finite, and without the libraries' own noise."""
 
-import json
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import diffusers
 import torch
 from diffusers.utils import logging as diffusers_logging
-from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import CLIPTokenizerFast
+from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.utils import logging as transformers_logging
 
-from undertow.backbones.weights.layout import read_config, weight_files, weight_variant
+from undertow.backbones.weights.layout import Layout, read_config, weight_files, weight_variant
 from undertow.base import WeightsUnavailable
 
 # What the first autoencoders call the projections of their attentions.
@@ -54,48 +51,22 @@ def read_network(kind: Any, folder: Path, component: str, dtype: torch.dtype) ->
     return network
 
 
-def read_tokenizer(kind: Any, folder: Path, *, most: int | None = None) -> Any:
-    """Returns a tokenizer of transformers, for a model that reads `most` tokens; `None` leaves its own number.
-
-    Raises:
-        WeightsUnavailable: if it is absent or damaged, or makes more tokens than the model reads.
-    """
-    try:
-        with quiet():
-            tokenizer = kind.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        reason = textwrap.shorten(str(error) or type(error).__name__, 160)
-        raise WeightsUnavailable(
-            f"the tokenizer in {folder} does not load ({reason}); download the model again"
-        ) from error
-    if most is not None and not 2 <= tokenizer.model_max_length <= most:
-        raise WeightsUnavailable(
-            f"the tokenizer in {folder} makes {tokenizer.model_max_length} tokens and the model reads {most}; "
-            "download the model again"
-        )
-    return tokenizer
-
-
-def make_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], length: int) -> CLIPTokenizerFast:
-    """Returns CLIP's tokenizer with other pieces, made of files since transformers 4 knows no other way."""
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-        lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
-        (Path(folder) / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        tokenizer: CLIPTokenizerFast = CLIPTokenizerFast.from_pretrained(folder, model_max_length=length)
-    return tokenizer
-
-
 class StoredWeights:
     """Weights in safetensors files by name, read when they are asked for.
 
     Args:
         files: Where each weight is.
         stored: What a weight is called in its file, where that is another name.
+        parts: Which of how many equal parts of a stored weight's rows a weight is, where it is not all of it.
     """
 
-    def __init__(self, files: Mapping[str, Path], stored: Mapping[str, str] | None = None) -> None:
-        self._files, self._stored = files, stored or {}
+    def __init__(
+        self,
+        files: Mapping[str, Path],
+        stored: Mapping[str, str] | None = None,
+        parts: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
+        self._files, self._stored, self._parts = files, stored or {}, parts or {}
 
     @classmethod
     def of(cls, folder: Path, component: str) -> "StoredWeights":
@@ -104,14 +75,7 @@ class StoredWeights:
         Raises:
             WeightsUnavailable: if a file is damaged.
         """
-        files: dict[str, Path] = {}
-        for file in weight_files(folder):
-            if file.rpartition("/")[0] == component and folder / file not in files.values():
-                try:
-                    with safe_open(folder / file, "pt") as opened:
-                        files |= dict.fromkeys(opened.keys(), folder / file)
-                except (OSError, SafetensorError) as error:
-                    raise _unreadable(str(folder / component), error) from error
+        files = weight_names(folder, component)
         stored = {_renamed(name): name for name in files}
         return cls({new: files[name] for new, name in stored.items()}, stored)
 
@@ -123,7 +87,8 @@ class StoredWeights:
         for file, group in groupby(sorted(names, key=lambda name: self._files[name]), self._files.__getitem__):
             with safe_open(file, "pt") as opened:
                 for name in group:
-                    yield name, opened.get_tensor(self._stored.get(name, name))
+                    index, count = self._parts.get(name, (0, 1))
+                    yield name, opened.get_tensor(self._stored.get(name, name)).chunk(count)[index]
 
     def head(self, name: str, count: int) -> Tensor:
         """Returns the first numbers of a weight, without reading all of it."""
@@ -132,8 +97,48 @@ class StoredWeights:
             shape = part.get_shape()
             if not shape:
                 return opened.get_tensor(self._stored.get(name, name)).flatten()
-            rows = -(-count // max(1, math.prod(shape[1:])))
-            return part[:rows].flatten()[:count]
+            index, parts = self._parts.get(name, (0, 1))
+            rows, first = -(-count // max(1, math.prod(shape[1:]))), index * shape[0] // parts
+            return part[first : min(first + rows, (index + 1) * shape[0] // parts)].flatten()[:count]
+
+
+def weight_names(folder: Path, component: str, layout: Layout = "diffusers") -> dict[str, Path]:
+    """Returns the file of each weight of a component, in transformers' layout "", by the name it has there.
+
+    Raises:
+        WeightsUnavailable: if a file is damaged.
+    """
+    files: dict[str, Path] = {}
+    for file in weight_files(folder, layout):
+        if file.rpartition("/")[0] == component and folder / file not in files.values():
+            try:
+                with safe_open(folder / file, "pt") as opened:
+                    files |= dict.fromkeys(opened.keys(), folder / file)
+            except (OSError, SafetensorError) as error:
+                raise _unreadable(str(folder / component), error) from error
+    return files
+
+
+def converted_weights(folder: Path, module: Any) -> StoredWeights:
+    """Returns the weights in a folder in transformers' layout, as its classes name them today.
+
+    Files keep the names that they were published with; transformers knows which became which, and what was one.
+
+    Raises:
+        WeightsUnavailable: if a file is damaged.
+    """
+    files, stored, parts = weight_names(folder, "", "transformers"), dict[str, str](), dict[str, tuple[int, int]]()
+    changes = get_model_conversion_mapping(module)
+    for name in files:
+        names = [name]
+        for change in changes:
+            new, matched = change.rename_source_key(names[0])
+            if matched is not None:
+                first, targets = change.target_patterns[0], change.target_patterns
+                names = [new, *(new.replace(first, target, 1) for target in targets[1:])]
+        stored |= dict.fromkeys(names, name)
+        parts |= {each: (index, len(names)) for index, each in enumerate(names) if len(names) > 1}
+    return StoredWeights({new: files[name] for new, name in stored.items()}, stored, parts)
 
 
 class Network:
@@ -318,9 +323,3 @@ def _unreadable(where: str, error: BaseException) -> WeightsUnavailable:
         error = earlier
     reason = textwrap.shorten(str(error), 160)
     return WeightsUnavailable(f"the weights in {where} do not load ({reason}); download the model again")
-
-
-def tokenized(tokenizer: Any, text: str, **options: Any) -> tuple[Int[Tensor, "1 tokens"], tuple[tuple[int, int], ...]]:
-    """Returns the numbers of a text's tokens, and the characters (start, end) that each stands for."""
-    read = tokenizer(text, return_tensors="pt", return_offsets_mapping=True, **options)
-    return read.input_ids, tuple((int(start), int(end)) for start, end in read.offset_mapping[0])

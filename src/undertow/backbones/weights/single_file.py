@@ -157,7 +157,8 @@ def read_text(path: Path, text: TextEncoder, length: int) -> "tuple[Any, CLIPTex
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
-    from undertow.backbones.weights.networks import fill_network, quiet, read_tokenizer
+    from undertow.backbones.weights.networks import fill_network, quiet
+    from undertow.backbones.weights.tokenizers import read_tokenizer
 
     with quiet():
         encoder = CLIPTextModel(CLIPTextConfig(**text.config, max_position_embeddings=length))
