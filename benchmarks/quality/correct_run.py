@@ -1,12 +1,14 @@
-"""What a correction does to a run: J&F after the corrected frame before and after, and that earlier frames stay.
+"""What a correction gives: J of the ten frames after it, beside no correction and a fresh start at its frame.
 
-    python benchmarks/quality/correct_run.py --root DIR --sequences parkour,soapbox --at 30
+    python benchmarks/quality/correct_run.py --root DIR --sequences camel,parkour
 
-DIR holds `davis-<sequence>/frames` and `masks`; the mask given at frame `--at` is the annotation.
+DIR holds `davis-<sequence>/frames` and `masks`. The first mask is given, and when the run is complete, the annotation
+at `--at` of the clip, too. The frames before the corrected one have to stay as they are, byte by byte.
 """
 
 import argparse
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,49 +17,55 @@ import torch
 from undertow.backbones import load
 from undertow.benchmarks.core.datasets import open_dataset, select_samples
 from undertow.benchmarks.masks.sample import MaskSample
-from undertow.masks import read_written_map
-from undertow.metrics import score_objects
+from undertow.masks import LabelMap, read_written_map
+from undertow.metrics import region_similarity
 from undertow.runs import execute
-from undertow.tracking import TrackSettings
+from undertow.tracking import TrackSettings, track
 from undertow.tracking.cues import given_masks
 from undertow.tracking.task import TASK
-from undertow.video import Video
+from undertow.video import Clip
+
+SEQUENCES = "camel,parkour,soapbox,bmx-trees,dance-twirl,motocross-jump,dog,car-shadow"
+AFTER = 10
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--sequences", default="parkour,soapbox")
-    parser.add_argument("--at", type=int, default=30)
-    parser.add_argument("--tokens", type=int, default=1600)
+    parser.add_argument("--sequences", default=SEQUENCES)
+    parser.add_argument("--at", type=float, default=0.6, help="of the clip's length")
+    parser.add_argument("--tokens", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    backbone, settings = load("tiny", device="cpu"), TrackSettings(tokens=options.tokens)
-    print("| sequence | J&F after the frame, before | corrected | frames changed | earlier frames equal |")
-    print("|---|---:|---:|---:|---|")
+    backbone, settings = load("tiny", device="cpu", sites="track"), TrackSettings(tokens=options.tokens)
+    print("| sequence | frame | uncorrected | corrected | fresh start | earlier frames equal |")
+    print("|---|---:|---:|---:|---:|---|")
+    rows = []
     for sample in select_samples(open_dataset("davis-folders", options.root), options.sequences.split(",")):
         assert isinstance(sample, MaskSample)
-        with tempfile.TemporaryDirectory() as folder, Video(sample.video) as video:
-            out, first = Path(folder) / "out", sample.load_mask(0)
-            execute(TASK, out, video, given_masks(video, {0: first}), backbone, settings)
-            paths = [out / "masks" / f"{name}.png" for name in sample.frames]
-            before, bytes_before = after_frame(sample, paths, options.at), [path.read_bytes() for path in paths]
-            masks = {0: first, options.at: sample.load_mask(options.at)}
-            execute(TASK, out, video, given_masks(video, masks), backbone, settings)
-            same = [path.read_bytes() == earlier for path, earlier in zip(paths, bytes_before, strict=True)]
-            equal, changed = all(same[: options.at]), same[options.at :].count(False)
-            figures = f"{100 * before:.1f} | {100 * after_frame(sample, paths, options.at):.1f}"
-            print(f"| {sample.name} | {figures} | {changed} | {'yes' if equal else 'NO'} |", flush=True)
+        with tempfile.TemporaryDirectory() as folder, sample.open() as video:
+            at = min(len(sample.frames) - AFTER - 1, max(20, int(len(sample.frames) * options.at)))
+            clip, out, after = Clip(video, 0, at + AFTER + 1), Path(folder) / "out", range(at + 1, at + AFTER + 1)
+            paths = [out / "masks" / f"{name}.png" for name in sample.frames[: at + AFTER + 1]]
+            masks, figures, kept = {0: sample.load_mask(0)}, [], []
+            for mask in (None, sample.load_mask(at)):
+                masks |= {} if mask is None else {at: mask}
+                execute(TASK, out, clip, given_masks(clip, masks), backbone, settings)
+                kept.append([path.read_bytes() for path in paths[:at]])
+                figures.append(region(sample, after, (read_written_map(paths[number]) for number in after)))
+            fresh = track(Clip(video, at, at + AFTER + 1), masks[at], backbone, settings)
+            figures.append(region(sample, after, (result.labels for result in list(fresh)[1:])))
+            shown = " | ".join(f"{figure:.3f}" for figure in figures)
+            print(f"| {sample.name} | {at} | {shown} | {'yes' if kept[0] == kept[1] else 'NO'} |", flush=True)
+            rows.append(figures)
+    print("| mean | | " + " | ".join(f"{figure:.3f}" for figure in np.mean(rows, axis=0)) + " | |")
 
 
-def after_frame(sample, paths: list[Path], at: int) -> float:
-    """Returns the mean J&F over the frames after the corrected one."""
-    scores = []
-    for index in range(at + 1, len(paths)):
-        found = score_objects(read_written_map(paths[index]), sample.load_mask(index), sample.ids)
-        scores += [np.mean(values) for values in found.values()]
-    return float(np.mean(scores))
+def region(sample: MaskSample, numbers: Iterable[int], found: Iterable[LabelMap]) -> float:
+    """Returns the mean J of all objects on some frames."""
+    pairs = [(labels, sample.load_mask(number)) for labels, number in zip(found, numbers, strict=True)]
+    return float(np.mean([region_similarity(a == n, b == n) for a, b in pairs for n in sample.ids]))
 
 
 if __name__ == "__main__":
