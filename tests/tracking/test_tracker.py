@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import undertow.tracking
 from undertow.base import CueError, MaskError, SettingsError, VideoError
@@ -154,6 +155,29 @@ def test_generators_and_one_frame_work(clip, tiny_like):
     assert np.array_equal(only.labels, truth[0])
     stream = (image for image in images)
     assert len(list(track(Video(stream), truth[0], tiny_like, SMALL))) == FRAMES
+
+
+def test_frames_before_a_failure_of_their_source_are_tracked(clip, tiny_like):
+    images, truth = clip
+
+    def camera():
+        yield from images[:4]
+        raise OSError("unplugged")
+
+    seen = []
+    with pytest.raises(OSError, match="unplugged"):
+        for result in track(Video(camera()), truth[0], tiny_like, TrackSettings(tokens=60, batch=3)):
+            seen.append(result.index)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_masks_are_arrays_tensors_or_images(clip, tiny_like):
+    images, truth = clip
+    expected = MaskTracker(tiny_like, TrackSettings(tokens=60)).step(images[0], truth[0])
+    for mask in (torch.from_numpy(truth[0].astype(np.int64)), Image.fromarray(truth[0].astype(np.uint8))):
+        tracker = MaskTracker(tiny_like, TrackSettings(tokens=60))
+        assert (tracker.step(images[0], mask).labels == expected.labels).all()
+        tracker.teach(mask)
 
 
 def test_window_scales_with_the_grid(tiny_like):

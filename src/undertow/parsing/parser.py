@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from undertow.parsing.sharpeners import make_sharpener
 from undertow.parsing.vidseg import FramewiseLabeller, TokenLabeller
 from undertow.refinement.bilateral import refine_crf
 from undertow.video import Clip, Frame, Video
+from undertow.video.frames import batches
 
 # Bytes of clean latents kept in memory; more than that, of frames looked at ahead of their turn, goes to a file.
 LATENTS = 1 << 28
@@ -106,7 +107,7 @@ class Parser:
         ids = classes_of(anchors)
         shares = class_shares(anchors, ids) if anchors else torch.zeros(0)
         first, size = min(anchors, default=-1), self.settings.batch
-        left = iter(_left(video, self.next) if frames is None else frames)
+        left = _left(video, self.next) if frames is None else frames
         # What is looked at more than once is encoded the first time only.
         with closing(TensorStore(memory=LATENTS)) as store:
             observer = Observer(self.backbone, resolved, store=store)
@@ -116,9 +117,7 @@ class Parser:
                 self._early = {int(name): soft for name, soft in _part(self._border, "early.").items()}
             elif video.again and self.settings.direction == "both":
                 self._look_ahead(_Batches(video, size), anchors, labeller)
-            for place in count(self.next // size):
-                if not (batch := list(islice(left, size))):
-                    return
+            for place, batch in enumerate(batches(left, size), start=self.next // size):
                 given = {frame.index: anchors[frame.index] for frame in batch if frame.index in anchors}
                 if place in self._early:
                     soft = self._early.pop(place).float()
@@ -157,19 +156,19 @@ class Parser:
         early = {f"early.{place}": soft for place, soft in self._early.items()}
         return {"next": torch.tensor(self.next)} | parts | early
 
-    def _look_ahead(self, batches: "_Batches", anchors: Mapping[int, LabelMap], labeller: Labeller) -> None:
+    def _look_ahead(self, ahead: "_Batches", anchors: Mapping[int, LabelMap], labeller: Labeller) -> None:
         """Lets the labeller know all anchors, and labels what comes before the first one backwards."""
         holders: dict[int, dict[int, LabelMap]] = {}
         for index, labels in anchors.items():
-            holders.setdefault(batches.holding(index), {})[index] = labels
+            holders.setdefault(ahead.holding(index), {})[index] = labels
         for place in sorted(holders):
-            labeller.learn(batches.read(place), holders[place])
+            labeller.learn(ahead.read(place), holders[place])
         first = min(holders, default=0)
         if first:
             fresh = labeller.state()
-            labeller.label(batches.read(first), holders[first])
+            labeller.label(ahead.read(first), holders[first])
             for place in reversed(range(first)):
-                soft = labeller.label(batches.read(place), {}, backwards=True).soft
+                soft = labeller.label(ahead.read(place), {}, backwards=True).soft
                 self._early[place] = soft.half().cpu()
             labeller.restore(fresh)
 

@@ -1,7 +1,7 @@
 """One pass through a video: a tracker fed batch by batch, in whichever order the frames come."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from undertow.tracking.refining import Refiner, refined
 from undertow.tracking.results import Tracked, TrackResult
 from undertow.tracking.tracker import MaskTracker
 from undertow.video import Frame
+from undertow.video.frames import batches
 
 
 def propagate(
@@ -33,8 +34,7 @@ def propagate(
         refiner: What makes better masks of the tracker's, a batch at a time; they are propagated only if it feeds back.
         merge: Merges what the tracker gives a frame with what is known of the frame otherwise, before it is refined.
     """
-    frames = iter(frames)
-    while batch := list(islice(frames, tracker.settings.batch)):
+    for batch in batches(frames, tracker.settings.batch):
         tracked = _tracked(batch, masks, tracker)
         if merge is not None:
             tracked = map(merge, tracked)

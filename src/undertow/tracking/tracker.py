@@ -15,7 +15,7 @@ from torch import Tensor
 from undertow import backbones
 from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SettingsError
-from undertow.masks import LabelMap, check_label_map, object_ids, soft_one_hot
+from undertow.masks import LabelMap, given_label_map, object_ids, soft_one_hot
 from undertow.observing.observer import FrameFeatures
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
@@ -133,9 +133,9 @@ class MaskTracker:
 
         Args:
             image: RGB frame as uint8, or any picture that `Video` takes; all frames have the size of the first.
-            mask: Label map of this frame, needed on the first. Later, an object it names joins or is corrected:
-                its pixels are kept exactly, the frame becomes an anchor, earlier frames have no more say in the
-                object, and objects the mask does not name go on.
+            mask: Label map of this frame, as an array, a tensor or a Pillow image; needed on the first. Later, an
+                object it names joins or is corrected: its pixels are kept exactly, the frame becomes an anchor, earlier
+                frames have no more say in the object, and objects the mask does not name go on.
 
         Raises:
             CueError: if no object is tracked yet and no mask is given.
@@ -165,7 +165,7 @@ class MaskTracker:
         if mask is None and not state.memory.anchors:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         if mask is not None:
-            mask = check_label_map(mask, size=state.size, source=f"the mask of frame {frame.index}")
+            mask = given_label_map(mask, size=state.size, source=f"the mask of frame {frame.index}")
             state = self._state = self._joined(state, mask, frame.index)
         memory, ids, grid = state.memory, state.ids, state.resolved.grid
         soft, mass = carry(features, memory.references(), state.groups, state.resolved)
@@ -235,7 +235,7 @@ class MaskTracker:
         """
         if (state := self._state) is None:
             raise SettingsError("a tracker cannot be taught before its first frame; call step first")
-        labels = check_label_map(labels, size=state.size, source=f"the label map of frame {state.next - 1}")
+        labels = given_label_map(labels, size=state.size, source=f"the label map of frame {state.next - 1}")
         soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
         self._state = replace(state, memory=state.memory.relabelled(state.next - 1, soft))
 

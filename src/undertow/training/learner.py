@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from undertow.base import Progress, SettingsError, atomic_path, write_json
+from undertow.base import Progress, SettingsError, write_json, write_tensors
 
 
 class Learner:
@@ -71,8 +71,7 @@ class Learner:
             tensors[f"average.{name}"] = self.average[name]
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = value
-        with atomic_path(path) as temporary:
-            save_file({n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}, temporary)
+        write_tensors(path, {n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()})
 
     def load(self, path: Path) -> None:
         """Reads what `save` wrote.

@@ -1,9 +1,10 @@
 """What a frame is, how any picture becomes one (uint8 RGB, (h, w, 3)), and a running hash of frames."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -40,6 +41,23 @@ class Frame:
     time: Fraction
     image: RGB = field(repr=False)
     name: str
+
+
+def batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Yields frames so many at a time; if their source fails, what it gave before comes first."""
+    frames, failure = iter(frames), None
+    while failure is None:
+        batch = list[Frame]()
+        try:
+            for frame in islice(frames, size):
+                batch.append(frame)
+        except Exception as error:
+            failure = error
+        if batch:
+            yield batch
+        elif failure is None:
+            return
+    raise failure
 
 
 def as_rate(fps: Rate) -> Fraction:

@@ -19,7 +19,7 @@ import torch.nn.functional as functional
 from huggingface_hub import constants
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     CLIPTextModel,
@@ -36,7 +36,7 @@ from undertow.backbones.observation import Conditioning, Spans
 from undertow.backbones.weights.layout import read_config
 from undertow.backbones.weights.networks import read_network
 from undertow.backbones.weights.tokenizers import read_tokenizer, tokenized
-from undertow.base import SettingsError, WeightsUnavailable, atomic_path
+from undertow.base import SettingsError, WeightsUnavailable, write_tensors
 
 ReadText = Callable[[str], Conditioning]
 
@@ -90,8 +90,8 @@ def keeping_null_text(read: ReadText, null_text: str, file: Path) -> ReadText:
         tensors = {"states": states.tensor.contiguous()}
         tensors |= {} if states.pooled is None else {"pooled": states.pooled.contiguous()}
         # Where the cache cannot be written, the encoder is needed again next time, and nothing is wrong.
-        with suppress(OSError), atomic_path(file) as temporary:
-            save_file(tensors, temporary)
+        with suppress(OSError):
+            write_tensors(file, tensors)
         return states
 
     return reading
