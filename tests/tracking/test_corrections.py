@@ -121,8 +121,38 @@ def test_the_next_given_mask_has_a_say_in_the_frames_before_it(scene, moved, tin
 def test_a_mask_that_leaves_an_object_out_does_not_end_it(scene, moved, run):
     _, truth = scene
     only = np.where(truth[9] == 1, 1, 0).astype(np.uint16)
-    run({0: truth[0], 9: only})
+    out, _ = run({0: truth[0], 9: only})
     assert run({0: truth[0], 5: moved, 9: only})[1][0]["last"] == FRAMES - 1
+    # Nor is that mask overwritten.
+    assert ((read_written_map(out / "masks/00009.png") == 1) == (only == 1)).all()
+    check_tables(out)
+
+
+def test_a_correction_is_carried_back_if_asked(scene, tiny_like, tmp_path):
+    video, truth = scene
+    fixes, back = {0: truth[0], 2: truth[2], 9: truth[9]}, replace(FAST, correct_back=True)
+
+    def tracked(name, masks, settings=FAST):
+        execute(TASK, tmp_path / name, video, given_masks(video, masks), tiny_like, settings)
+        return tmp_path / name
+
+    out = tracked("out", {0: truth[0], 2: truth[2]})
+    before = maps(out)
+    tracked("out", fixes, back)
+    after = maps(out)
+    (done,) = logged(out)
+    assert (done["frame"], done["first"], done["last"]) == (9, 3, FRAMES - 1)
+    assert all(after[frame] == before[frame] for frame in (0, 1, 2)) and after[8] != before[8]
+    check_tables(out)
+    # As in a new run with all masks, but for masks in place of soft labels of the frames before.
+    new = tracked("new", fixes)
+    for frame in range(3, 9):
+        one, other = (read_written_map(each / f"masks/{frame:05d}.png") for each in (out, new))
+        assert (one != other).mean() < 0.05
+    # It is no setting of the run: without it the same run is complete.
+    assert maps(tracked("out", fixes)) == after
+    with pytest.raises(SettingsError, match="direction forward rules out"):
+        replace(back, direction="forward")
 
 
 def test_a_given_mask_can_be_corrected(scene, moved, run):

@@ -156,6 +156,19 @@ def test_the_first_frame_stands_in_for_those_that_are_not_there_yet(tiny_like):
     assert [each.index for each in tracker._state.memory.references()] == [0, 0, 0, 1, 2]
 
 
+def test_crw_begins_with_twenty_copies_of_the_first_frame(model):
+    """Its code puts them in front of the video; only the first frame itself has no window."""
+    tracker = MaskTracker(model, TrackSettings(preset="crw", published=True, size=(128, 64)))
+    scene = crossing_scene(height=64, width=96, frames=24)
+    for count in range(3):
+        picture = scene.picture(float(count))
+        tracker.step(picture.image, None if count else picture.labels)
+        found = [each.index for each in tracker._state.memory.references()]
+        assert found == [0] * (21 - count) + list(range(1, count + 1))
+    kernel = tracker.resolved.kernel
+    assert [kernel.radius_of(number) for number in range(21)] == [None] + [kernel.radius] * 20
+
+
 def test_bilinear_first_labels_are_those_of_a_stock_resize():
     labels = np.random.default_rng(1).integers(0, 3, (33, 50)).astype(np.uint16)
     ours = soft_one_hot(labels, [1, 2], (8, 13), mode="bilinear")

@@ -4,7 +4,8 @@ Tracking goes on from the corrected frame up to the next frame whose mask the us
 it and from the next given mask on stay as they are, to the last byte. The tracker starts from what a user sees: the
 given masks before the corrected frame, and the masks that the run has for the frames just before it; so a correction
 costs the same however long the run. If the run goes both ways, the next given mask is carried back to the corrected
-frame, and both are merged between them.
+frame, and both are merged between them. With `correct_back`, the same is done between the corrected frame and the given
+mask before it.
 """
 
 import csv
@@ -38,7 +39,8 @@ class Correction(TrackJob):
 
     Attributes:
         corrected: The run.
-        numbers: Of the frames that are tracked again, the one of the mask first.
+        frame: Number of the frame whose mask is new.
+        numbers: Of the frames that are tracked again.
         changed: Those of them whose masks are no longer what they were, so far.
     """
 
@@ -47,23 +49,24 @@ class Correction(TrackJob):
         fresh: TrackJob,
         run: Folder,
         clip: Clip,
+        frame: int,
         numbers: Sequence[int],
         backward: BackwardPass | None = None,
     ) -> None:
         """Takes a job before its first frame, with every given mask, the new one included."""
         super().__init__(fresh.tracker, fresh.masks, fresh.refiner, backward)
-        self.corrected, self.numbers, self.changed = run, numbers, list[int]()
+        self.corrected, self.frame, self.numbers, self.changed = run, frame, numbers, list[int]()
         self._clip = clip
 
     def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[TrackResult]:
-        """Yields the label maps from the corrected frame on."""
+        """Yields the label maps of the frames that are tracked again."""
         backward, merge = self.backward, None
         if backward is not None:
             backward.run(self.refiner, progress)
             progress.start("amend", len(self.numbers))
             merge = backward.merged
         self._catch_up()
-        masks = {self.numbers[0]: self.masks[self.numbers[0]]}
+        masks = {number: self.masks[number] for number in self.numbers if number in self.masks}
         for _, result in propagate(frames, masks, self.tracker, self.refiner, merge):
             yield result
         if backward is not None:
@@ -80,12 +83,12 @@ class Correction(TrackJob):
         first, last = self.numbers[0], self.numbers[-1]
         kept = (line for line in _table_lines(self.corrected.path) if not first <= line["frame"] <= last)
         write_tables(run, merge(kept, run.lines(), key=lambda line: int(line["frame"])))
-        run.log({"corrected": {"frame": first, "last": last, "changed": ranges(self.changed)}})
+        run.log({"corrected": {"frame": self.frame, "first": first, "last": last, "changed": ranges(self.changed)}})
         changed = f"changed: {ranges(self.changed)}" if self.changed else "none changed"
         log.info("frames %d to %d were tracked again; %s", first, last, changed)
 
     def _catch_up(self) -> None:
-        """Shows the tracker the given masks before the frame, and the run's masks of the frames just before it."""
+        """Shows the tracker the given masks before the first frame, and the run's masks of those just before it."""
         tracker, masks = self.tracker, self.masks
         before = [number for number in self._clip.numbers or () if number < self.numbers[0]]
         anchors = [number for number in before if number in masks]
@@ -118,17 +121,21 @@ def corrections(
 def _correction(run: Folder, clip: Clip, given: Given[Masks], job: TrackJob, frame: int) -> Amendment:
     masks = given.value
     named = set(object_ids(masks[frame]))
-    # Only a mask that gives all of the corrected objects ends what the correction says of them.
-    ends = [later for later in given.frames if later > frame and named <= set(object_ids(masks[later]))]
-    numbers = [n for n in clip.numbers or () if n >= frame and (not ends or n < ends[0])]
+    # Only masks that give all of the corrected objects end what the correction says of them.
+    ends = [number for number in given.frames if number != frame and named <= set(object_ids(masks[number]))]
+    before, after = [n for n in ends if n < frame], [n for n in ends if n > frame]
+    numbers = [n for n in clip.numbers or () if not after or n < after[0]]
+    back = job.tracker.settings.correct_back
+    numbers = [n for n in numbers if n >= frame or (back and (not before or n > before[-1]))]
     log = [cue for cue in given.log if cue not in run.record.cues and cue.get("frame", frame) == frame]
     backward = None
-    if ends:
-        # As in a run, the next given mask has a say in the frames before it.
-        known = {index: mask for index, mask in masks.items() if index <= ends[0]}
+    if after or numbers[0] < frame:
+        # As in a run, a given mask has a say in the frames before it.
+        last = after[0] if after else frame
+        known = {index: mask for index, mask in masks.items() if index <= last}
         tracker = MaskTracker(job.tracker.backbone, job.tracker.settings, job.tracker.tuned)
-        backward = asked_backward(tracker, known, Clip(clip.video, frame, ends[0] + 1, clip.every))
-    return Amendment(numbers, Correction(job, run, clip, numbers, backward), tuple(log))
+        backward = asked_backward(tracker, known, Clip(clip.video, numbers[0], last + 1, clip.every))
+    return Amendment(numbers, Correction(job, run, clip, frame, numbers, backward), tuple(log))
 
 
 def _table_lines(out: Path) -> Iterator[dict[str, Any]]:

@@ -49,6 +49,12 @@ class TrackSettings(FrameSettings):
         "between two masks of an object both results are merged.",
         expert=True,
     )
+    correct_back: bool = option(
+        False,
+        "A mask that corrects a complete run changes the frames before it too, back to the mask that was given before.",
+        expert=True,
+        decides=False,
+    )
     padded: bool | None = option(
         None, "Whether the first frame stands in for recent frames that are not there yet, as in CRW.", expert=True
     )
@@ -108,6 +114,8 @@ class TrackSettings(FrameSettings):
         super().__post_init__()
         if self.feed_back and self.refine != "sam":
             raise SettingsError(f"feed_back goes with refine sam, not with {self.refine}; leave it out")
+        if self.correct_back and self.direction == "forward":
+            raise SettingsError("correct_back carries a mask back, which direction forward rules out; leave one out")
 
     def of(self, card: "Card") -> "TrackSettings":
         """Returns the settings with the published numbers in them, if they are asked for; what is set stays.
