@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint slow fuzz clean
+.PHONY: demo test test-lowest lint slow fuzz clean
 
 demo: $(STAMP)
 	$(BIN)/undertow demo --out demo-out --overwrite
@@ -12,6 +12,25 @@ demo: $(STAMP)
 # Two processes, a thread each: on two cores twice as fast as one process with two threads.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+# The core with the lowest versions that pyproject.toml names, in an environment of its own: the commands of the README, and
+# fast tests. A job of its own, since it takes minutes to install. On Linux PyPI has torch with CUDA only, which is large:
+# `make test-lowest LOWEST_TORCH=torch==2.11.0+cpu` takes another from wherever pip is told to look.
+LOWEST := .venv-lowest
+LOWEST_TORCH ?= $(shell grep ^torch== constraints-lowest.txt)
+LOWEST_TESTS := tests/base tests/masks tests/video tests/affinity tests/tracking tests/points tests/runs tests/test_lowest.py
+
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/undertow demo --out demo-out --overwrite
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(LOWEST_TESTS)
+
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet $(LOWEST_TORCH)
+	grep -v ^torch== constraints-lowest.txt > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/pip install --quiet --constraint $(LOWEST)/constraints.txt $(LOWEST_TORCH) --editable ".[bench]" \
+		beartype hypothesis pytest pytest-xdist
+	@touch $@
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -34,4 +53,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) $(LOWEST) demo-out
