@@ -31,7 +31,7 @@ from undertow.backbones.weights.layout import (
     low_noise_denoiser,
     read_config,
 )  # fmt: skip
-from undertow.backbones.weights.locating import locate
+from undertow.backbones.weights.locating import locate, models_in
 from undertow.backbones.weights.networks import Network, converted_weights, read_network, stored_network
 from undertow.backbones.weights.single_file import published_names, stored_networks, text_loader
 from undertow.backbones.weights.tokenizers import read_tokenizer
@@ -96,7 +96,8 @@ def load(
         model: The name of a card (`tiny`, `sd-2.1`, ...), a local folder in the diffusers layout, a safetensors file
             of a whole Stable Diffusion 1 or 2 model, or NAME=PATH for a folder or file that holds the model called
             NAME. A folder without a name is given the card whose sites and prediction type its network has, and a
-            generic one if there is none.
+            generic one if there is none. Several of these, joined by "+", are compared together in tracking: the first
+            leads, and the others are its `partners`.
         device: Where to run; `None` or "auto" for the best there is.
         dtype: Number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
         sites: What it will be used for: a purpose such as "track" (see `Card.places`), a site, or several of either.
@@ -110,7 +111,8 @@ def load(
     """
     where = device if isinstance(device, torch.device) else resolve_device(device)
     kind = dtype if isinstance(dtype, torch.dtype) else resolve_dtype(dtype, where)
-    located = locate(model)
+    first, *others = models_in(model)
+    located = locate(first)
     backbone: AnyBackbone
     if located.path.is_file():
         backbone = _load_file(located.path, located.card, where, kind)
@@ -120,6 +122,8 @@ def load(
         backbone = load_transformer(located.path, located.card, where, kind)
     else:
         backbone = _load_unet(located.path, located.card, where, kind)
+    alike = {"device": where, "dtype": kind, "sites": None if sites is None else "track"}
+    backbone.partners = tuple(load(other, **alike) for other in others)  # type: ignore[arg-type]
     wanted = [sites] if isinstance(sites, str) else sites
     backbone.read(None if wanted is None else backbone.card.places(*wanted))
     return backbone

@@ -84,17 +84,21 @@ def resolve_frames(
     *purposes: str,
     level: Noising | None = None,
     shown: tuple[int, int] | None = None,
+    several: bool = False,
 ) -> ResolvedFrames:
     """Returns the numbers for frames of one size: explicit settings first, then what the card has for the purposes.
 
     The `purposes` are keys of the card's sites, such as "points", the one that suits best first; last of all comes
     "track". The noise level is `level`, if given, before that of the first purpose which has one on the card, and the
-    card's own. Frames are `shown` at that (height, width), if given, unless settings say otherwise.
+    card's own. Frames are `shown` at that (height, width), if given, unless settings say otherwise. A model with
+    partners is for tasks that compare by `several`.
 
     Raises:
         SettingsError: if the model cannot be shown frames of that size.
     """
     card = backbone.card
+    if backbone.partners and not several:
+        raise SettingsError(f"only masks are tracked with several models; give '{card.name}' alone")
     size = None if settings.size is None else (settings.size[1], settings.size[0])
     if shown is None or size is not None or settings.tokens is not None:
         shown = backbone.input_size(height, width, tokens=settings.tokens, size=size, fit=settings.fit)

@@ -40,6 +40,13 @@ class TrackSettings(FrameSettings):
     )
     topk: int | None = option(None, "Number of weights kept per token.", expert=True, least=1)
     recent: int | None = option(None, "Number of previous frames kept beside the anchors.", expert=True, least=0)
+    share: float | None = option(
+        None,
+        "Share of further models, as in --model tiny+tiny-video, in what is compared; half by default.",
+        expert=True,
+        least=0,
+        most=1,
+    )
     softmax_scope: Literal["reference", "window", "joint", "none", "survivors"] | None = option(
         None, "What the softmax runs over; window is the fast one.", expert=True
     )
@@ -148,6 +155,13 @@ class TrackSettings(FrameSettings):
 
 
 @dataclass(frozen=True)
+class ResolvedPartner(ResolvedFrames):
+    """The numbers of a further model of a fusion."""
+
+    temperature: float
+
+
+@dataclass(frozen=True)
 class ResolvedSettings(ResolvedFrames):
     """The numbers one run uses: everything that decides its result besides the frames, the cues and the weights."""
 
@@ -159,6 +173,8 @@ class ResolvedSettings(ResolvedFrames):
     first_labels: FirstLabels
     channel_norm: Literal["none", "minmax"]
     lost: Literal["empty", "keep"]
+    partners: tuple[ResolvedPartner, ...] = ()
+    share: float = 0.0
 
 
 def resolve(
@@ -187,7 +203,7 @@ def resolve(
         purposes.insert(0, preset.name)
         shown = PUBLISHED[preset.name].input_size(height, width, backbone.multiple)
         settings = replace(settings, fit="squash") if shown is None else settings
-    frames = resolve_frames(settings, backbone, height, width, *purposes, shown=shown)
+    frames = resolve_frames(settings, backbone, height, width, *purposes, shown=shown, several=True)
     if settings.ensemble is not None:
         frames = replace(frames, noising=replace(frames.noising, ensemble=settings.ensemble))
     kernel = preset.kernel
@@ -204,6 +220,8 @@ def resolve(
     kernel = replace(
         kernel, temperature=temperature, radius=radius, topk=card.topk if settings.topk is None else settings.topk
     )
+    partners = tuple(_partner(each, settings, preset, frames, purposes) for each in backbone.partners)
+    calibrated = preset.name in card.calibrated and not tuned and not partners
     return ResolvedSettings(
         **vars(frames),
         preset=preset,
@@ -213,8 +231,32 @@ def resolve(
         padded=bool(settings.padded),
         first_labels=settings.first_labels or "area",
         channel_norm=settings.channel_norm or "none",
-        lost=settings.lost or ("empty" if preset.name in card.calibrated and not tuned else "keep"),
+        lost=settings.lost or ("empty" if calibrated else "keep"),
+        partners=partners,
+        share=(0.5 if settings.share is None else settings.share) if partners else 0.0,
     )
+
+
+def _partner(
+    backbone: "Backbone",
+    settings: TrackSettings,
+    preset: Preset,
+    frames: ResolvedFrames,
+    purposes: Sequence[str],
+) -> ResolvedPartner:
+    """Returns the numbers by which a further model sees the first one's grid."""
+    if preset.source in ("pixels", "latents"):
+        raise SettingsError(f"preset '{preset.name}' compares nothing that a second model sees; give one model")
+    if settings.tuned:
+        raise SettingsError(f"what '{backbone.card.name}' sees beside another model cannot be tuned; give one model")
+    stride = resolve_frames(FrameSettings(), backbone, *frames.input_size, *purposes).sites[0].stride
+    shown = frames.grid[0] * stride, frames.grid[1] * stride
+    own = FrameSettings(size=shown[::-1], batch=frames.batch, seed=settings.seed)
+    resolved = resolve_frames(own, backbone, *shown, *purposes)
+    temperature = backbone.card.temperatures.get(preset.name, preset.kernel.temperature)
+    if preset.source == "features":
+        resolved = replace(resolved, sites=resolved.sites[-1:])
+    return ResolvedPartner(**vars(resolved), temperature=temperature)
 
 
 def observer_of(
@@ -228,4 +270,11 @@ def observer_of(
 
     source = resolved.preset.source
     sites = resolved.sites[-1:] if source == "features" else resolved.sites
+    if resolved.partners:
+        from undertow.tracking.fusion import FusedObserver
+
+        # A store knows frames by their numbers, so each model would need one of its own.
+        pairs = zip(backbone.partners, resolved.partners, strict=True)
+        partners = [Observer(each, own, source) for each, own in pairs]
+        return FusedObserver(backbone, resolved, source, sites=sites, store=store, partners=partners, fused=resolved)
     return Observer(backbone, resolved, source, sites=sites, conditionings=conditionings, store=store)

@@ -63,7 +63,9 @@ class Load:
             # Neighbourhoods of 3 x 3: three colours, or the four channels that latents have.
             return 9 * (3 if source == "pixels" else 4)
         sites = self.resolved.sites if source == "attention" else self.resolved.sites[-1:]
-        return sum(site.heads * site.head_dim for site in sites)
+        # What a further model sees stands beside every head of the first.
+        more = sum(site.heads * site.head_dim for each in self.resolved.partners for site in each.sites)
+        return sum(site.heads * (site.head_dim + more) for site in sites)
 
     @property
     def keys(self) -> int:
@@ -90,7 +92,8 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
     source = resolved.preset.source
     # Of pixels nothing is encoded: what is held is the features, and as many bytes again while they are made.
     network = 2 * batch * load.keys if source == "pixels" else network_bytes(backbone, resolved.input_size, batch)
-    passes = passes_per_frame(resolved.noising) if source in ("attention", "features") else 0
+    levels = [each.noising for each in (resolved, *resolved.partners)]
+    passes = sum(map(passes_per_frame, levels)) if source in ("attention", "features") else 0
     kept = {
         "features of a batch": batch * load.queries,
         "references": load.references * (load.keys + load.labels),

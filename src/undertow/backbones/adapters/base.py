@@ -34,6 +34,8 @@ class Backbone(StoredModel):
     For its attributes see `StoredModel`.
     """
 
+    partners: tuple["Backbone", ...] = ()
+
     def __init__(
         self, card: Card, network: "Network", autoencoder: "Autoencoder", schedule: NoiseSchedule | None
     ) -> None:

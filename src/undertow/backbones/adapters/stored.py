@@ -26,7 +26,10 @@ class StoredModel(ABC):
         device: Where the weights are.
         dtype: Number type of the weights.
         autoencoder: Of the denoiser's latents.
+        partners: Further models whose similarities are added to this one's, see `undertow.tracking.fusion`.
     """
+
+    partners: tuple["StoredModel", ...] = ()
 
     # Beginnings of the names of weights that no fingerprint looks at.
     _unprinted: tuple[str, ...] = ()
@@ -78,7 +81,8 @@ class StoredModel(ABC):
         """Returns the bytes of the weights that are loaded now, by network; of the denoiser what `sites` take."""
         last = None if sites is None else self._reach(sites)
         denoiser = self._network.nbytes(None if last is None else lambda name: self._place(name) <= last)
-        return {"denoiser": denoiser, "autoencoder": self.autoencoder.network.nbytes()}
+        partners = {f"partner {each.card.name}": sum(each.parts().values()) for each in self.partners}
+        return {"denoiser": denoiser, "autoencoder": self.autoencoder.network.nbytes(), **partners}
 
     def fingerprint(self) -> str:
         """Returns 16 hexadecimal digits that tell this model's weights from others, however much of it is loaded.
@@ -93,6 +97,8 @@ class StoredModel(ABC):
                     continue
                 digest.update(f"{name} {shape} {dtype}".encode())
                 digest.update(head.double().cpu().numpy().tobytes())
+        for partner in self.partners:
+            digest.update(partner.fingerprint().encode())
         return digest.hexdigest()[:16]
 
     def _identity(self) -> str:

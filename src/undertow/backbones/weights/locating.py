@@ -68,6 +68,14 @@ def locate(model: str | Path) -> Located:
     return Located(path)
 
 
+def models_in(model: str | Path) -> list[str]:
+    """Returns the models of a fusion, such as tiny+tiny-video, and one alone otherwise."""
+    names = [card.name for card in list_cards()]
+    parts = str(model).split("+")
+    known = all(part.partition("=")[0] in names or Path(part).expanduser().exists() for part in parts)
+    return parts if known and not Path(model).expanduser().exists() else [str(model)]
+
+
 def embedded_folder(card: ModelSource) -> Path:
     """Returns where the package keeps the weights of an embedded `card`."""
     return Path(__file__).parents[1] / "embedded" / card.embedded

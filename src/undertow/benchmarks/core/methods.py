@@ -131,8 +131,12 @@ def weights_facts(model: str | Path) -> dict[str, Any]:
     A name alone would not do: weights under one name change while a model is being trained.
     """
     from undertow.backbones import locate
+    from undertow.backbones.weights.locating import models_in
 
-    located = locate(str(model))
+    first, *others = models_in(model)
+    if others:
+        return {"fused": [weights_facts(each) for each in (first, *others)]}
+    located = locate(first)
     card, folder = located.card, located.path
     digest = hashlib.sha256()
     for path in [folder] if folder.is_file() else sorted(folder.rglob("*")):
