@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import UNet2DConditionModel, UNet2DModel
 from transformers import CLIPTextModel, CLIPTokenizerFast, CLIPVisionModelWithProjection
 
 from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
@@ -17,6 +17,7 @@ from undertow.backbones.adapters.dit_kinds import require_kind
 from undertow.backbones.adapters.dit_text import keeping_null_text, null_text_file, text_reader
 from undertow.backbones.adapters.pixels import IMAGENET, Pixels
 from undertow.backbones.adapters.unet import ImageUNet, unet_sites
+from undertow.backbones.adapters.unet_pixels import PixelUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.adapters.vit import VisionTransformer, vit_network, vit_sites
 from undertow.backbones.cards.card import Card, Site
@@ -24,7 +25,9 @@ from undertow.backbones.cards.card_file import get_card
 from undertow.backbones.cards.nearest import nearest_card, of_features, read_like
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
+from undertow.backbones.weights.guided_diffusion import GuidedShape, guided_weights
 from undertow.backbones.weights.layout import (
+    is_pixel_unet,
     is_transformer,
     is_video_unet,
     layout_of,
@@ -32,8 +35,14 @@ from undertow.backbones.weights.layout import (
     read_config,
 )  # fmt: skip
 from undertow.backbones.weights.locating import locate, models_in
-from undertow.backbones.weights.networks import Network, converted_weights, read_network, stored_network
-from undertow.backbones.weights.single_file import published_names, stored_networks, text_loader
+from undertow.backbones.weights.networks import Network, converted_weights, hollow, quiet, read_network, stored_network
+from undertow.backbones.weights.single_file import (
+    is_guided,
+    published_names,
+    shapes_in,
+    stored_networks,
+    text_loader,
+)  # fmt: skip
 from undertow.backbones.weights.tokenizers import read_tokenizer
 from undertow.base import SettingsError, resolve_device, resolve_dtype
 
@@ -118,6 +127,8 @@ def load(
         backbone = _load_file(located.path, located.card, where, kind)
     elif layout_of(located.path) == "transformers":
         backbone = _load_features(located.path, located.card, where, kind)
+    elif is_pixel_unet(located.path):
+        backbone = _load_pixels(located.path, located.card, where, kind)
     elif is_transformer(located.path):
         backbone = load_transformer(located.path, located.card, where, kind)
     else:
@@ -131,6 +142,17 @@ def load(
 
 def _load_file(path: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> ImageUNet:
     """Returns the model in one file; without a card, the one that its shapes tell."""
+    if is_guided(shapes := shapes_in(path)):
+        shape = GuidedShape()
+        with quiet(), torch.device("meta"):
+            module = UNet2DModel(**shape.arguments)
+        weights = guided_weights(path, module.state_dict().keys(), shapes, shape)
+        network = Network(hollow(module), device, dtype, weights, str(path))
+        return PixelUNet(
+            card or read_like(get_card("adm-256"), path.stem),
+            network,
+            read_schedule(ARCHITECTURES["adm-256"].scheduler),
+        )
     fitting = published_names(path)
     if card is None:
         if len(fitting) != 1:
@@ -167,6 +189,22 @@ def _load_features(folder: Path, card: Card | None, device: torch.device, dtype:
     if card is None:
         card = of_features(_name(folder), vit_sites(network.module))
     return VisionTransformer(card, network, pixels)
+
+
+def _load_pixels(folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> PixelUNet:
+    """Returns the UNet of pixels in a folder."""
+    config = read_config(folder / "unet" / "config.json")
+    if config.get("_class_name") != "UNet2DModel":
+        raise SettingsError(
+            f"{folder} holds a {config.get('_class_name')} and no autoencoder; give a whole model, or one of pixels "
+            "(UNet2DModel)"
+        )
+    network = stored_network("UNet2DModel", config, folder, "unet", device, dtype)
+    schedule = Schedule.from_config(read_config(folder / "scheduler" / "scheduler_config.json"))
+    if card is None:
+        sites, size = unet_sites(network.module, 1), network.module.config.sample_size or 256
+        card = nearest_card(_name(folder), "unet-image", schedule.prediction, 1, sites, (int(size), int(size)))
+    return PixelUNet(card, network, schedule)
 
 
 def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> ImageUNet | VideoUNet:

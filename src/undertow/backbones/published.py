@@ -23,12 +23,14 @@ from undertow.backbones.adapters.dit import VideoDiT
 from undertow.backbones.adapters.dit_image import ImageDiT
 from undertow.backbones.adapters.pixels import Pixels
 from undertow.backbones.adapters.unet import ImageUNet
+from undertow.backbones.adapters.unet_pixels import PixelUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.adapters.vit import VisionTransformer, vit_network
 from undertow.backbones.cards.card import Card
 from undertow.backbones.cards.features import SHAPES
 from undertow.backbones.observation import Conditioning
 from undertow.backbones.sampling.schedule import read_schedule
+from undertow.backbones.weights.guided_diffusion import GuidedShape
 from undertow.backbones.weights.networks import Network
 from undertow.backbones.weights.tokenizers import make_tokenizer
 from undertow.base import SettingsError
@@ -159,6 +161,12 @@ _VITS = {
 ARCHITECTURES: Mapping[str, Architecture] = {
     **{name: _vit(*shape) for name, shape in _VITS.items()},
     "dinov3-7b": _vit("dinov3_vit", "7b", 16, intermediate_size=8192, use_gated_mlp=True),
+    "adm-256": Architecture(
+        ("UNet2DModel", GuidedShape().arguments),
+        ("Pixels", {}),
+        {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "prediction_type": "epsilon"},
+        (1, 1),
+    ),
     "c-radio-v4-h": _vit("radio", "h", 16),
     "sd-2.1": _stable_diffusion("v_prediction", 96, 1024, **_SD2),
     "sd-2.1-base": _stable_diffusion("epsilon", 64, 1024, **(_SD2 | {"upcast_attention": False})),
@@ -239,7 +247,10 @@ def random_backbone(
         if card.family == "vit":
             kind, arguments = shapes.denoiser
             return VisionTransformer(card, vit_network({"model_type": kind, **arguments}, where, dtype), Pixels(where))
-        denoiser, vae = built(shapes.denoiser), built(shapes.vae)
+        denoiser = built(shapes.denoiser)
+        if shapes.vae[0] == "Pixels":
+            return PixelUNet(card, denoiser, read_schedule(shapes.scheduler))
+        vae = built(shapes.vae)
         if card.family == "unet-video":
             with where:
                 encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**shapes.image_encoder))

@@ -34,7 +34,7 @@ COMMANDS = {
     "train": "Train the embedded models.",
 }
 # Modules that are not called like their command; `app` is what the package calls the command line itself.
-_MODULES = {"app": "app_command", "demo": "explore", "inspect": "explore", "analyze": "explore"}
+_MODULES = {"app": "app_command", "demo": "explore", "inspect": "explore", "analyze": "explore", "bench": "bench_many"}
 # `--debug`; errors are shown after the command has ended.
 _shown = {"traceback": False}
 

@@ -91,7 +91,10 @@ def _origin(card: "ModelSource") -> dict[str, str]:
     """Returns where weights come from, in words."""
     sources = "\n".join(f"{hub_id} at {commit or 'its newest'}" for hub_id, commit in card.sources)
     digests = "\n".join(f"{file} {digest}" for file, digest in card.sha256.items())
-    return {"from": sources or "the package", "sha256": digests or "not pinned"}
+    return {
+        "from": sources or ("the package" if card.embedded else "no repository that is known"),
+        "sha256": digests or "not pinned",
+    }
 
 
 @models.command()

@@ -176,7 +176,9 @@ def _attentions(block: Any, prefix: str, stride: int) -> list[Site]:
     sites = []
     for path, module in block.named_modules(prefix=prefix):
         own = path.rpartition(".")[2]
-        if own in ("attn1", "attn2"):
+        # Those of models without text stand alone, without a transformer around them.
+        alone = path.rpartition(".")[0].endswith(".attentions") and hasattr(module, "to_q")
+        if own in ("attn1", "attn2") or alone:
             temporal = ".temporal_transformer_blocks." in path
             kind: Any = "temporal" if temporal else "cross" if own == "attn2" else "self"
             sites.append(Site(path, kind, module.heads, module.to_q.out_features // module.heads, stride))

@@ -75,12 +75,14 @@ def capture(
                 know(path)
 
             def keep_input(_: Any, inputs: tuple[Tensor, ...], path: str = path) -> None:
-                seen.features[path] = inputs[0]
+                seen.features[path] = inputs[0].flatten(2).mT if inputs[0].ndim == 4 else inputs[0]
 
             stack.callback(attention.to_q.register_forward_hook(keep_query).remove)
             stack.callback(attention.to_k.register_forward_hook(keep_key).remove)
             if features:
-                block = denoiser.get_submodule(path.rpartition(".")[0])
+                around: Any = denoiser.get_submodule(path.rpartition(".")[0])
+                # An attention without a transformer around it is the block itself.
+                block = attention if isinstance(around, torch.nn.ModuleList) else around
                 stack.callback(block.register_forward_pre_hook(keep_input).remove)
         until_seen(forward, wanted, known)
     return seen
@@ -168,7 +170,8 @@ def attention_at(denoiser: torch.nn.Module, site: Site) -> Any:
 def _block_at(denoiser: torch.nn.Module, site: Site) -> Any:
     try:
         block: Any = denoiser.get_submodule(site.path)
-        channels = block.resnets[-1].out_channels
+        resnets = getattr(block, "resnets", None)
+        channels = resnets[-1].out_channels if resnets else block.to_out[0].out_features
     except AttributeError:
         raise SettingsError(f"the model has no block called '{site.path}'; check the site") from None
     if (1, channels) != (site.heads, site.head_dim):

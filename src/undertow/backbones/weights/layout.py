@@ -54,7 +54,7 @@ def _check(name: str, value: Any, path: Path, text: bool) -> None:
             raise SettingsError(f"{path} has {len(value)} levels in {name}; give a model with {MOST_LEVELS} or fewer")
         for each in value:
             _check(name, each, path, text)
-    elif name == "num_train_timesteps":
+    elif name == "num_train_timesteps" and value is not None:
         whole(value, name, least=1, most=MOST_TIMESTEPS, source=path)
     elif value is not None and _COUNTS.search(name):
         whole(value, name, most=MOST_COUNT, source=path)
@@ -82,6 +82,8 @@ _PLAIN_FILES = (
 # Those of a UNet that continues an image.
 _CLIP_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "image_encoder": "model"}
 _CLIP_FILES = tuple(f"{component}/config.json" for component in _CLIP_STEMS)
+# Those of a UNet of pixels.
+_PIXEL_FILES = ("unet/config.json", "scheduler/scheduler_config.json")
 _VIDEO_FILES = (*(f"{component}/config.json" for component in _VIDEO_STEMS), "scheduler/scheduler_config.json")
 # Only these are fetched: never pickles, nor the half-precision and non-EMA copies beside the weights. No repository of
 # one layout has the files of the other.
@@ -118,15 +120,16 @@ def find_problem(folder: Path, layout: Layout = "diffusers") -> str | None:
     if not folder.is_dir():
         return f"{folder} is not a folder"
     clip = layout == "diffusers" and is_video_unet(folder)
+    pixels = layout == "diffusers" and is_pixel_unet(folder)
     video = layout == "diffusers" and is_transformer(folder)
-    plain = _CLIP_FILES if clip else _VIDEO_FILES if video else _PLAIN_FILES
+    plain = _PIXEL_FILES if pixels else _CLIP_FILES if clip else _VIDEO_FILES if video else _PLAIN_FILES
     for name in ("config.json",) if layout == "transformers" else plain:
         if not (folder / name).is_file():
             return f"{folder} has no {name}"
     vocabulary = folder / "tokenizer"
     if (
         layout == "diffusers"
-        and not (video or clip)
+        and not (video or clip or pixels)
         and not any((vocabulary / f"{name}.json").is_file() for name in ("tokenizer", "vocab"))
     ):
         return f"{vocabulary} has neither tokenizer.json nor vocab.json"
@@ -150,6 +153,11 @@ def layout_of(folder: Path) -> Layout:
 def is_transformer(folder: Path) -> bool:
     """Returns whether `folder` holds a denoiser that is a transformer, not a UNet."""
     return (folder / "transformer").is_dir() and not (folder / "unet").is_dir()
+
+
+def is_pixel_unet(folder: Path) -> bool:
+    """Returns whether `folder` holds a UNet that denoises pixels, and so has neither autoencoder nor text."""
+    return (folder / "unet").is_dir() and not (folder / "vae").exists() and not (folder / "text_encoder").exists()
 
 
 def is_video_unet(folder: Path) -> bool:
@@ -176,7 +184,8 @@ def low_noise_denoiser(folder: Path) -> tuple[str, float] | None:
 
 
 def _unet_stems(folder: Path) -> dict[str, str]:
-    return _CLIP_STEMS if is_video_unet(folder) else WEIGHT_STEMS
+    pixels = {"unet": WEIGHT_STEMS["unet"]}
+    return pixels if is_pixel_unet(folder) else _CLIP_STEMS if is_video_unet(folder) else WEIGHT_STEMS
 
 
 def weight_variant(folder: Path, component: str) -> str | None:

@@ -57,14 +57,15 @@ class StoredWeights:
     Args:
         files: Where each weight is.
         stored: What a weight is called in its file, where that is another name.
-        parts: Which of how many equal parts of a stored weight's rows a weight is, where it is not all of it.
+        parts: Which of how many equal parts of a stored weight's rows a weight is, where it is not all of it, and into
+            how many blocks the rows were divided before.
     """
 
     def __init__(
         self,
         files: Mapping[str, Path],
         stored: Mapping[str, str] | None = None,
-        parts: Mapping[str, tuple[int, int]] | None = None,
+        parts: Mapping[str, tuple[int, int, int]] | None = None,
     ) -> None:
         self._files, self._stored, self._parts = files, stored or {}, parts or {}
 
@@ -87,19 +88,24 @@ class StoredWeights:
         for file, group in groupby(sorted(names, key=lambda name: self._files[name]), self._files.__getitem__):
             with safe_open(file, "pt") as opened:
                 for name in group:
-                    index, count = self._parts.get(name, (0, 1))
-                    yield name, opened.get_tensor(self._stored.get(name, name)).chunk(count)[index]
+                    yield name, self._part(name, opened.get_tensor(self._stored.get(name, name)))
 
     def head(self, name: str, count: int) -> Tensor:
         """Returns the first numbers of a weight, without reading all of it."""
         with safe_open(self._files[name], "pt") as opened:
             part = opened.get_slice(self._stored.get(name, name))
             shape = part.get_shape()
-            if not shape:
-                return opened.get_tensor(self._stored.get(name, name)).flatten()
-            index, parts = self._parts.get(name, (0, 1))
-            rows, first = -(-count // max(1, math.prod(shape[1:]))), index * shape[0] // parts
-            return part[first : min(first + rows, (index + 1) * shape[0] // parts)].flatten()[:count]
+            if not shape or name in self._parts:
+                return self._part(name, opened.get_tensor(self._stored.get(name, name))).flatten()[:count]
+            rows = -(-count // max(1, math.prod(shape[1:])))
+            return part[:rows].flatten()[:count]
+
+    def _part(self, name: str, stored: Tensor) -> Tensor:
+        """Returns what of a stored weight is that of a name."""
+        if name not in self._parts:
+            return stored
+        index, count, blocks = self._parts[name]
+        return stored.unflatten(0, (blocks, count, -1))[:, index].flatten(0, 1)
 
 
 def weight_names(folder: Path, component: str, layout: Layout = "diffusers") -> dict[str, Path]:
@@ -127,7 +133,7 @@ def converted_weights(folder: Path, module: Any) -> StoredWeights:
     Raises:
         WeightsUnavailable: if a file is damaged.
     """
-    files, stored, parts = weight_names(folder, "", "transformers"), dict[str, str](), dict[str, tuple[int, int]]()
+    files, stored, parts = weight_names(folder, "", "transformers"), dict[str, str](), dict[str, tuple[int, int, int]]()
     changes = get_model_conversion_mapping(module)
     for name in files:
         names = [name]
@@ -137,7 +143,7 @@ def converted_weights(folder: Path, module: Any) -> StoredWeights:
                 first, targets = change.target_patterns[0], change.target_patterns
                 names = [new, *(new.replace(first, target, 1) for target in targets[1:])]
         stored |= dict.fromkeys(names, name)
-        parts |= {each: (index, len(names)) for index, each in enumerate(names) if len(names) > 1}
+        parts |= {each: (index, len(names), 1) for index, each in enumerate(names) if len(names) > 1}
     return StoredWeights({new: files[name] for new, name in stored.items()}, stored, parts)
 
 

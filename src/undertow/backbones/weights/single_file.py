@@ -95,7 +95,9 @@ def find_file_problem(path: Path) -> str | None:
     if path.suffix != ".safetensors":
         pickled = path.suffix in (".ckpt", ".pt", ".pth", ".bin", ".pkl")
         return f"{path} is {'a pickle, which undertow never opens' if pickled else 'not a safetensors file'}"
-    shapes = _shapes(path)
+    shapes = shapes_in(path)
+    if is_guided(shapes):
+        return None
     if all(any(name.startswith(prefix) for name in shapes) for prefix in (UNET, VAE)) and _TEXT_KEYS in shapes:
         channels = shapes[_FIRST_LAYER][1] if _FIRST_LAYER in shapes else 4
         if channels != 4:
@@ -108,6 +110,11 @@ def find_file_problem(path: Path) -> str | None:
     return f"{path} seems to be {_resemblance(shapes)}"
 
 
+def is_guided(names: Iterable[str]) -> bool:
+    """Returns whether weights of such names are those of guided diffusion (ADM), which denoises pixels."""
+    return {"input_blocks.0.0.weight", "time_embed.0.weight", "out.2.weight"} <= set(names)
+
+
 def published_names(path: Path, architectures: "Mapping[str, Architecture] | None" = None) -> list[str]:
     """Returns the published models whose weights have the shapes of those in the file.
 
@@ -115,7 +122,7 @@ def published_names(path: Path, architectures: "Mapping[str, Architecture] | Non
     """
     from undertow.backbones.published import ARCHITECTURES
 
-    width = _shapes(path)[_TEXT_KEYS][1]
+    width = shapes_in(path)[_TEXT_KEYS][1]
     known = ARCHITECTURES if architectures is None else architectures
     return [name for name, each in known.items() if name in TEXT_ENCODERS and each.text[1] == width]
 
@@ -134,7 +141,7 @@ def stored_networks(
         (architecture.denoiser, convert_ldm_unet_checkpoint, UNET, "denoiser"),
         (architecture.vae, convert_ldm_vae_checkpoint, VAE, "autoencoder"),
     ):
-        names = [name for name in _shapes(path) if name.startswith(prefix)]
+        names = [name for name in shapes_in(path) if name.startswith(prefix)]
         with quiet(), torch.device("meta"):
             module = getattr(diffusers, kind)(**arguments)
         # The weights are only renamed, so that numbers in their place say which is which.
@@ -213,7 +220,8 @@ def _resemblance(names: Iterable[str]) -> str:
     return f"no model that is known here (its first weight is called {min(names)})" if names else "empty"
 
 
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of every weight of a file by its name."""
     with _opened(path) as file:
         names = file.keys()
         return {name: tuple(file.get_slice(name).get_shape()) for name in names}

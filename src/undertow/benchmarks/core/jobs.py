@@ -52,6 +52,12 @@ class JobPredictor(ABC):
         """
 
     @classmethod
+    def budgeted(cls, settings: Any, protocol: EvaluationProtocol) -> Any:
+        """Returns settings with the protocol's token budget, unless they name a size."""
+        sized = settings.tokens is not None or settings.size is not None
+        return settings if sized else replace(settings, tokens=protocol.tokens)
+
+    @classmethod
     def described(cls, settings: Any, device: str | None) -> tuple[Sequence[str | None], Mapping[str, Any]]:
         """Returns what of settings is part of a method's name, and what decides its results besides them."""
         return (), {}
@@ -75,7 +81,7 @@ class MakeJob:
     Attributes:
         kind: Class of the predictor.
         model: Name or folder of a model.
-        settings: Options; the protocol's token budget applies unless they name a size.
+        settings: Options, see `JobPredictor.budgeted`.
         device: Where the model runs.
         dtype: Number type of the model.
     """
@@ -88,9 +94,7 @@ class MakeJob:
 
     def __call__(self, protocol: EvaluationProtocol) -> JobPredictor:
         """Returns the predictor."""
-        settings = self.settings
-        if settings.tokens is None and settings.size is None:
-            settings = replace(settings, tokens=protocol.tokens)
+        settings = self.kind.budgeted(self.settings, protocol)
         backbone = load(self.model, device=self.device, dtype=self.dtype, sites=self.kind.sites)
         return self.kind(backbone, settings)
 

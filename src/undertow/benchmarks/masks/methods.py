@@ -285,6 +285,12 @@ class MaskPredictor(JobPredictor):
         return chosen if preset is None else replace(chosen, preset=get_preset(preset).name)
 
     @classmethod
+    def budgeted(cls, settings: TrackSettings, protocol: EvaluationProtocol) -> TrackSettings:
+        """Returns settings with the protocol's token budget, unless they name a size, as published numbers do."""
+        budgeted: TrackSettings = settings if settings.published else super().budgeted(settings, protocol)
+        return budgeted
+
+    @classmethod
     def described(cls, settings: TrackSettings, device: str | None) -> tuple[Sequence[str | None], Mapping[str, Any]]:
         """Returns what becomes of lost objects and how masks are refined, as both are part of what is measured."""
         segmenter = settings.segmenter or "sam-vit-h"

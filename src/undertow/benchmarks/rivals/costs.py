@@ -7,8 +7,9 @@ is not.
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def costs_of(card: Card) -> list[Cost]:
     whole = _empty(card)
     rows = []
     for preset, published in ways(card):
-        settings = TrackSettings(preset=preset, published=published, share=None)
+        settings = TrackSettings(preset=preset, published=published)
         resolved = resolve(settings, whole, *FRAME)
         sites = resolved.sites[-1:] if resolved.preset.source == "features" else resolved.sites
         keys = sum(site.heads * site.head_dim for site in sites)
@@ -121,8 +122,9 @@ def costs_csv(costs: Iterable[Cost]) -> str:
 
 def shipped_costs() -> list[Cost]:
     """Returns the costs that `benchmarks/speed/rival_costs.py` counted, of all models that it could build."""
-    kinds = {"model": str, "preset": str, "published": lambda text: text == "1", "width": int, "height": int, "tokens": int}
+    kinds: dict[str, Callable[[str], Any]] = {"model": str, "preset": str, "published": lambda text: text == "1"}
+    kinds |= dict.fromkeys(("width", "height", "tokens"), int)
     return [
-        Cost(**{name: kinds.get(name, float)(text) for name, text in row.items()})  # type: ignore[arg-type]
+        Cost(**{name: kinds.get(name, float)(text) for name, text in row.items()})
         for row in shipped_rows("undertow.benchmarks.rivals", "costs.csv")
     ]

@@ -1,0 +1,154 @@
+"""One command for the table of all models: what would be downloaded, then scores of those whose weights are here."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undertow.backbones import Card, get_card, list_cards, weights_state
+from undertow.base import Progress, write_text
+from undertow.benchmarks.core.methods import Method
+from undertow.benchmarks.core.outcomes import Outcome, by_method
+from undertow.benchmarks.core.runner import run_benchmark
+from undertow.benchmarks.core.sample import Sample
+from undertow.benchmarks.core.task import get_task
+from undertow.benchmarks.masks.methods import model_method
+from undertow.benchmarks.report.tables import Table, difference_table, percent
+from undertow.benchmarks.rivals.costs import Cost, shipped_costs, ways
+from undertow.tracking import TrackSettings
+
+REPORT = "rivals.md"
+# J&F on DAVIS-2017 val, without a segmenter, as papers print it.
+PRINTED = {
+    ("sd-2.1", "drift"): "71.8",
+    ("sd-1.5", "drift"): "68.9 (tuned)",
+    ("sd-2.1", "dift"): "70.0",
+    ("adm-256", "adm"): "75.7",
+    ("dino-vits16", "dino"): "61.8",
+    ("dino-vits8", "dino"): "69.9",
+    ("dino-vitb16", "dino"): "62.3",
+    ("dino-vitb8", "dino"): "71.4",
+    ("dinov3-b", "dinov3"): "77.2",
+    ("dinov3-l", "dinov3"): "79.9",
+    ("dinov3-7b", "dinov3"): "83.3 (1440 pixels)",
+}
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One model and one way to track with it.
+
+    Attributes:
+        card: Of the model.
+        preset: Way to propagate.
+        published: Whether by the numbers of the preset's paper, or else by the card's.
+        state: Where its weights are, see `weights_state`.
+        cost: What a frame takes, `None` if it was not counted.
+    """
+
+    card: Card
+    preset: str
+    published: bool
+    state: str
+    cost: Cost | None
+
+    @property
+    def here(self) -> bool:
+        """Whether its weights are on this machine."""
+        return self.state != "not here"
+
+    @property
+    def name(self) -> str:
+        """Names its folder and its rows."""
+        return "+".join((self.card.name, self.preset, *(["published"] if self.published else [])))
+
+
+def rivals(models: Sequence[str] = ()) -> list[Rival]:
+    """Returns every way to track with some models, or with all that are known.
+
+    Raises:
+        SettingsError: if no model has such a name.
+    """
+    costs = {(each.model, each.preset, each.published): each for each in shipped_costs()}
+    cards = [get_card(name) for name in models] or list_cards()
+    return [
+        Rival(card, preset, published, state, costs.get((card.name, preset, published)))
+        for card in cards
+        for state in [weights_state(card, layout=card.layout)]
+        for preset, published in ways(card)
+    ]
+
+
+def plan_table(found: Iterable[Rival]) -> Table:
+    """Returns what each model is, and what has to be downloaded for it; sizes are of float32 weights."""
+    rows = []
+    for card, own in {each.card.name: (each.card, each) for each in found}.values():
+        size = f"{4 * own.cost.weights / 1000:.2f}" if own.cost else "-"
+        gate = "to be accepted on the hub" if card.gated else "none"
+        rows.append(
+            (
+                card.name,
+                own.state,
+                (*card.hub_ids, "the package" if card.embedded else "see its notes")[0],
+                size,
+                card.licence,
+                gate,
+            )
+        )
+    return Table(("model", "weights", "from", "GB", "licence", "gate"), tuple(rows))
+
+
+def cost_table(found: Iterable[Rival]) -> Table:
+    """Returns what a frame of 854x480 takes each way."""
+    rows = []
+    for each in found:
+        if (cost := each.cost) is not None:
+            how = "published" if each.published else "ours"
+            numbers = (f"{cost.width}x{cost.height}", str(cost.tokens), f"{cost.weights:.1f}", f"{cost.read:.1f}")
+            spent = f"{cost.teraflops:.3g}", f"{cost.kilobytes / 1000:.1f}"
+            rows.append((each.card.name, each.preset, how, *numbers, *spent))
+    head = ("model", "preset", "settings", "input", "tokens", "weights, M", "read, M", "TFLOP/frame", "MB/frame kept")
+    return Table(head, tuple(rows))
+
+
+def score_table(found: Sequence[Rival], outcomes: Sequence[Outcome]) -> Table:
+    """Returns our scores beside what papers print on DAVIS-2017 val, and what a frame costs."""
+    methods = by_method(outcomes)
+    compared = {}
+    if methods:
+        compared = {row[0]: row[1:3] for row in difference_table(outcomes, next(iter(methods))).rows}
+    rows = []
+    for each in found:
+        measured = list(methods.get(each.name, {}).values())
+        score = percent(get_task(measured[0].task).summarise(measured)["J&F"]) if measured else "needs weights"
+        printed = PRINTED.get((each.card.name, each.preset), "-") if each.published else "-"
+        cost = f"{each.cost.teraflops:.3g}" if each.cost else "-"
+        how = "published" if each.published else "ours"
+        rows.append((each.card.name, each.preset, how, score, *compared.get(each.name, ("", "")), printed, cost))
+    head = ("model", "preset", "settings", "J&F", "difference", "95 % interval", "the paper, DAVIS-2017", "TFLOP/frame")
+    return Table(head, tuple(rows))
+
+
+def run_rivals(
+    samples: Sequence[Sample], found: Sequence[Rival], out: Path, protocol: str, progress: Progress, **options: Any
+) -> str:
+    """Measures every way whose weights are here, writes `rivals.md`, and returns the markdown.
+
+    Published settings bring their own size; the others have the protocol's. `options` are those of `run_benchmark`,
+    and `device` and `dtype` of the models.
+    """
+    place = {name: options.pop(name, None) for name in ("device", "dtype")}
+    methods: list[Method] = [
+        model_method(
+            each.card.name, each.preset, TrackSettings(published=each.published), label=each.name,
+            **place,
+        )
+        for each in found
+        if each.here
+    ]  # fmt: skip
+    outcomes = run_benchmark(samples, methods, out, protocol, progress, **options) if methods else []
+    parts = [f"# Every model on {samples[0].dataset}", f"Protocol {protocol}; differences are from the first measured."]
+    parts += [score_table(found, outcomes).markdown(), "## A frame of 854x480", cost_table(found).markdown()]
+    text = "\n\n".join([*parts, "## Weights", plan_table(found).markdown()]) + "\n"
+    write_text(out / REPORT, text)
+    return text

@@ -1,0 +1,102 @@
+"""`undertow bench sweep` and `undertow bench rivals`: many settings, and many models, in one command."""
+
+import json as jsons
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from undertow.base import set_threads
+from undertow.cli.bench import Chosen, DatasetName, Root, Split, Workers, bench
+from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads, listed
+from undertow.cli.showing import show_report, shown_progress
+
+Lab = Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")]
+
+
+@bench.command("sweep")
+def bench_sweep(
+    dataset: DatasetName,
+    root: Root,
+    over: Annotated[
+        list[str], typer.Option(metavar="NAME=VALUES", help="A setting and its values, such as tokens=900,1600,3600.")
+    ],
+    out: Out = Path("sweep"),
+    models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
+    presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
+    protocol: Lab = "lab",
+    sequences: Chosen = "",
+    split: Split = None,
+    workers: Workers = 1,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Measure every combination of settings of mask tracking; writes a table, a chart and the best as a card.
+
+    Finished sequences are kept, so a stopped sweep goes on, and a wider one measures only what is new.
+    """
+    from undertow.benchmarks.core.datasets import open_dataset, select_samples
+    from undertow.benchmarks.sweep import REPORT, parse_axes, points, run_sweep
+
+    set_threads(threads)
+    swept = points(listed(models), listed(presets) or [None], parse_axes(over), device=device, dtype=dtype)
+    with shown_progress(json) as progress:
+        samples = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
+        report = run_sweep(
+            samples, swept, out, protocol, progress, overwrite=overwrite, workers=workers, threads=threads,
+            root=root, split=split,
+        )  # fmt: skip
+    _show(report, out / REPORT, json)
+
+
+@bench.command("rivals")
+def bench_rivals(
+    dataset: DatasetName,
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder; not needed with --dry-run.")] = None,
+    out: Out = Path("rivals"),
+    models: Annotated[str, typer.Option(help="Only these models, separated by commas.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure nothing; list downloads, sizes, licences, gates and costs.")
+    ] = False,
+    protocol: Lab = "full",
+    sequences: Chosen = "",
+    split: Split = None,
+    workers: Workers = 1,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Measure every model whose weights are here, by its own settings and as published, beside what papers print.
+
+    Nothing is downloaded: `undertow models fetch NAME` does that. Finished sequences are kept.
+    """
+    from undertow.base import SettingsError
+    from undertow.benchmarks.core.datasets import open_dataset, select_samples
+    from undertow.benchmarks.rivals.running import REPORT, cost_table, plan_table, rivals, run_rivals
+
+    set_threads(threads)
+    found = rivals(listed(models))
+    if dry_run:
+        show_report(f"{plan_table(found).markdown()}\n\n{cost_table(found).markdown()}")
+        return
+    if root is None:
+        raise SettingsError("--root is missing; give the dataset's folder, or --dry-run")
+    with shown_progress(json) as progress:
+        samples = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
+        report = run_rivals(
+            samples, found, out, protocol, progress, overwrite=overwrite, workers=workers, threads=threads,
+            root=root, split=split, device=device, dtype=dtype,
+        )  # fmt: skip
+    _show(report, out / REPORT, json)
+
+
+def _show(report: str, path: Path, json: bool) -> None:
+    if json:
+        typer.echo(jsons.dumps({"event": "report", "path": str(path)}))
+    else:
+        show_report(report)
