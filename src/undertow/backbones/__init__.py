@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from undertow.backbones.adapters.base import Backbone
     from undertow.backbones.adapters.dit import VideoDiT
     from undertow.backbones.adapters.unet import ImageUNet
+    from undertow.backbones.adapters.unet_clip import ClipUNet
     from undertow.backbones.adapters.unet_video import VideoUNet
     from undertow.backbones.cards.card import Card, Noising, Site, inversion_steps
     from undertow.backbones.cards.card_file import get_card, list_cards, register_card
@@ -23,6 +24,7 @@ __getattr__, __dir__ = on_demand(__name__)
 __all__ = [
     "Backbone",
     "Card",
+    "ClipUNet",
     "Conditioning",
     "FlowSchedule",
     "ImageUNet",

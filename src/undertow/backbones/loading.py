@@ -17,12 +17,14 @@ from undertow.backbones.adapters.dit_kinds import require_kind
 from undertow.backbones.adapters.dit_text import keeping_null_text, null_text_file, text_reader
 from undertow.backbones.adapters.pixels import IMAGENET, Pixels
 from undertow.backbones.adapters.unet import ImageUNet, unet_sites
+from undertow.backbones.adapters.unet_clip import ClipUNet
 from undertow.backbones.adapters.unet_pixels import PixelUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.adapters.vit import VisionTransformer, vit_network, vit_sites
-from undertow.backbones.cards.card import Card, Site
+from undertow.backbones.cards.card import Card, Family, Site
 from undertow.backbones.cards.card_file import get_card
 from undertow.backbones.cards.nearest import nearest_card, of_features, read_like
+from undertow.backbones.fine_tuning import fine_tuned, is_fine_tuning, read_fine_tuning
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
 from undertow.backbones.weights.guided_diffusion import GuidedShape, guided_weights
@@ -86,6 +88,7 @@ BLOCKS = {
         *("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
         *("CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"),
     ),
+    "UNet3DConditionModel": ("CrossAttnDownBlock3D", "DownBlock3D", "CrossAttnUpBlock3D", "UpBlock3D"),
 }
 
 
@@ -104,9 +107,9 @@ def load(
     Args:
         model: The name of a card (`tiny`, `sd-2.1`, ...), a local folder in the diffusers layout, a safetensors file
             of a whole Stable Diffusion 1 or 2 model, or NAME=PATH for a folder or file that holds the model called
-            NAME. A folder without a name is given the card whose sites and prediction type its network has, and a
-            generic one if there is none. Several of these, joined by "+", are compared together in tracking: the first
-            leads, and the others are its `partners`.
+            NAME; or a folder that `undertow train rem` made. A folder without a name is given the card whose sites
+            and prediction type its network has, and a generic one if there is none. Several of these, joined by "+",
+            are compared together in tracking: the first leads, and the others are its `partners`.
         device: Where to run; `None` or "auto" for the best there is.
         dtype: Number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
         sites: What it will be used for: a purpose such as "track" (see `Card.places`), a site, or several of either.
@@ -121,7 +124,9 @@ def load(
     where = device if isinstance(device, torch.device) else resolve_device(device)
     kind = dtype if isinstance(dtype, torch.dtype) else resolve_dtype(dtype, where)
     first, *others = models_in(model)
-    located = locate(first)
+    folder = Path(first).expanduser()
+    learned = read_fine_tuning(folder) if is_fine_tuning(folder) else None
+    located = locate(first if learned is None else learned.backbone)
     backbone: AnyBackbone
     if located.path.is_file():
         backbone = _load_file(located.path, located.card, where, kind)
@@ -133,6 +138,8 @@ def load(
         backbone = load_transformer(located.path, located.card, where, kind)
     else:
         backbone = _load_unet(located.path, located.card, where, kind)
+    if learned is not None:
+        fine_tuned(backbone, folder, learned)
     alike = {"device": where, "dtype": kind, "sites": None if sites is None else "track"}
     backbone.partners = tuple(load(other, **alike) for other in others)  # type: ignore[arg-type]
     wanted = [sites] if isinstance(sites, str) else sites
@@ -216,6 +223,8 @@ def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: tor
         else ("UNet2DConditionModel", "AutoencoderKL")
     )
     config, vae_config = (read_config(folder / component / "config.json") for component in ("unet", "vae"))
+    worded = not clips and config.get("_class_name") == "UNet3DConditionModel"
+    kind = "UNet3DConditionModel" if worded else kind
     _check_family(folder, config, vae_config, kind, vae_kind)
     if card is not None and card.untrained:
         network = Network(untrained_denoiser(config), device, dtype)
@@ -240,7 +249,8 @@ def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: tor
         return VideoUNet(card, network, autoencoder, load_image_encoder)
     schedule = Schedule.from_config(read_config(folder / "scheduler" / "scheduler_config.json"))
     if card is None:
-        card = nearest_card(_name(folder), "unet-image", schedule.prediction, autoencoder.stride, sites, size)
+        family: Family = "unet-clip" if worded else "unet-image"
+        card = nearest_card(_name(folder), family, schedule.prediction, autoencoder.stride, sites, size)
     _check_card(folder, card, schedule, autoencoder)
 
     def load_text() -> tuple[Any, Any]:
@@ -248,7 +258,7 @@ def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: tor
         most = encoder.config.max_position_embeddings
         return read_tokenizer(CLIPTokenizerFast, folder / "tokenizer", most=most), encoder
 
-    return ImageUNet(card, network, autoencoder, schedule, load_text)
+    return (ClipUNet if worded else ImageUNet)(card, network, autoencoder, schedule, load_text)
 
 
 def load_transformer(

@@ -1,10 +1,33 @@
 """Options of referring: those of tracking, and how words are read."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from undertow.base import option
+from undertow.base import Options, option
 from undertow.grounding.settings import WordSettings
 from undertow.tracking.settings import TrackSettings
+
+
+@dataclass(frozen=True)
+class AnswerSettings(Options):
+    """How the answers of a fine-tuned generator become masks (REM, arXiv 2410.23287).
+
+    Raises:
+        SettingsError: if a value is out of range or a word is unknown.
+    """
+
+    window: int | None = option(
+        None, "Frames that are seen together; by default as in training.", expert=True, least=1, most=1000
+    )
+    overlap: int = option(
+        0, "Frames that neighbouring windows share, whose scores fade from one to the other.", expert=True,
+        least=0, most=500,
+    )  # fmt: skip
+    merge: Literal["independent", "argmax"] = option(
+        "independent", "Whether masks of several texts may overlap, or a pixel goes to the highest score.", expert=True
+    )
+    soft: bool = option(True, "Keep scores too, as pictures of 16 bits in soft/.", expert=True)
+    least: int = option(0, "A mask of so few pixels says that the thing is not there.", expert=True, least=0)
 
 
 @dataclass(frozen=True)
@@ -15,6 +38,10 @@ class ReferSettings(TrackSettings):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
+    method: Literal["refam", "rem"] = option(
+        "refam", "Find words and track them (refam), or ask a fine-tuned model (rem).", expert=True
+    )
+    answers: AnswerSettings = option(AnswerSettings, "How answers of rem become masks.")
     words: WordSettings = option(WordSettings, "How words become masks.")
     reader: str | None = option(None, "Model that reads the words, if not the one that tracks.", expert=True)
     pivots: int = option(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from undertow.base import Progress, SettingsError, write_json, write_tensors
+from undertow.base import Progress, SettingsError, write_json, write_tensors, write_text
 
 
 class Learner:
@@ -26,10 +27,19 @@ class Learner:
         rate: Peak learning rate.
         undecayed: Parts of parameter names that get no weight decay besides biases and norms.
         horizon: Number of steps over which the moving average comes to average; it warms up from nothing.
+        decay: Weight decay of the others.
+        betas: Of AdamW.
     """
 
     def __init__(
-        self, modules: Mapping[str, nn.Module], *, rate: float, undecayed: tuple[str, ...] = (), horizon: int = 500
+        self,
+        modules: Mapping[str, nn.Module],
+        *,
+        rate: float,
+        undecayed: tuple[str, ...] = (),
+        horizon: int = 500,
+        decay: float = 0.01,
+        betas: tuple[float, float] = (0.9, 0.99),
     ):
         self.modules = dict(modules)
         self.rate, self.horizon, self.step = rate, horizon, 0
@@ -37,10 +47,10 @@ class Learner:
         self.parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
         free = {n for n, p in self.parameters.items() if p.ndim < 2 or any(part in n for part in undecayed)}
         groups = [
-            {"params": [p for n, p in self.parameters.items() if n not in free], "weight_decay": 0.01},
+            {"params": [p for n, p in self.parameters.items() if n not in free], "weight_decay": decay},
             {"params": [p for n, p in self.parameters.items() if n in free], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas)
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
 
     def update(self, loss: torch.Tensor, total_steps: int, warmup: int = 100, cooldown: float = 0.25) -> float:
@@ -123,14 +133,23 @@ def run_steps(
     deadline: float | None,
     progress: Progress,
     after_step: Callable[[], None] = lambda: None,
+    *,
+    save_every: int = SAVE_EVERY,
+    log_every: int = 10,
+    writes: bool = True,
 ) -> bool:
     """Takes steps until they or the time run out, with a checkpoint every few minutes; returns whether all are done.
 
-    The checkpoint is `stem`.safetensors and the log `stem`.jsonl; each item of `steps` says what to log of a step.
+    The checkpoint is `stem`.safetensors and the log `stem`.jsonl; each item of `steps` says what to log of a step. Of
+    several processes that take the same steps, one `writes`.
     """
     checkpoint, lines_path = stem.with_suffix(".safetensors"), stem.with_suffix(".jsonl")
     if checkpoint.exists():
         learner.load(checkpoint)
+    if writes and lines_path.exists():
+        # Steps that were taken after the checkpoint are taken again.
+        known = [line for line in lines_path.read_text().splitlines(keepends=True) if _step_of(line) <= learner.step]
+        write_text(lines_path, "".join(known))
     progress.start(stem.name, total)
     progress.advance(learner.step)
     if learner.step >= total:
@@ -139,17 +158,26 @@ def run_steps(
     with lines_path.open("a") as lines:
         for facts in steps:
             progress.advance(1, **{name: round(value, 4) for name, value in facts.items()})
-            if learner.step % 10 == 0:
+            if writes and learner.step % log_every == 0:
                 row = {"step": learner.step, "seconds": round(time.monotonic() - begun, 1), **facts}
                 lines.write(json.dumps(row) + "\n")
                 lines.flush()
             after_step()
-            if learner.step % SAVE_EVERY == 0:
+            if writes and learner.step % save_every == 0:
                 learner.save(checkpoint)
-            if past(deadline):
+            if past(deadline) or learner.step >= total:
                 break
-    learner.save(checkpoint)
+    if writes:
+        learner.save(checkpoint)
     return learner.step >= total
+
+
+def _step_of(line: str) -> float:
+    """Returns the step that a line of a log is of; infinity for a line that was cut off."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return inf
 
 
 def make_missing(make: Callable[[int], None], folder: Path, last: str, shards: int, processes: int) -> Iterator[int]:

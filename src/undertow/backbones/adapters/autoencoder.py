@@ -61,13 +61,39 @@ class Autoencoder:
         """
         return torch.cat([self._encode(batch) for batch in pixels.split(BATCH)])
 
+    @property
+    def frames_per_latent(self) -> int:
+        """Frames of a clip that a latent stands for, but the first, which stands for one."""
+        if not self._video:
+            return 1
+        names = ("temporal_compression_ratio", "scale_factor_temporal")
+        return int(next((self.config[name] for name in names if self.config.get(name) is not None), 4))
+
+    def encode_clip(self, pixels: Float[Tensor, "t 3 h w"]) -> Latents:
+        """Returns the mode of the posterior of a clip: a latent of the first frame, and one for every few others.
+
+        Args:
+            pixels: RGB in [-1, 1]; of video models one frame more than a multiple of `frames_per_latent`.
+
+        Raises:
+            SettingsError: if there are so many frames that the last latent would stand for too few.
+        """
+        if not self._video:
+            return self.encode(pixels)
+        if (len(pixels) - 1) % self.frames_per_latent:
+            raise SettingsError(f"{len(pixels)} frames are no clip; give a multiple of {self.frames_per_latent} and 1")
+        clip = pixels.to(self.network.dtype).movedim(0, 1)[None]
+        mode: Tensor = self.network.module.encode(clip).latent_dist.mode()[0].movedim(1, 0).float()
+        mean, std = self._statistics(mode.device)
+        return (mode - mean) / std
+
     def decode(self, latents: Latents) -> Float[Tensor, "f 3 h w"]:
         """Returns the RGB frames of latents that stand for one frame each, float32, about [-1, 1]."""
         return torch.cat([self._decode(batch, clip=False) for batch in latents.split(BATCH)])
 
     def decode_clip(self, latents: Latents) -> Float[Tensor, "t 3 h w"]:
         """Returns the RGB frames of the latents of one clip: one of the first, several of each other."""
-        return self._decode(latents, clip=True)
+        return self._decode(latents, clip=True) if self._video else self.decode(latents)
 
     def _encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Latents:
         module = self.network.module

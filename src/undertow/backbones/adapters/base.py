@@ -284,6 +284,16 @@ class Backbone(StoredModel):
         with self._turn, edited(self.denoiser, self._fitting(edits)):
             return self._predict(latents, timestep, conditioning)
 
+    def denoise_clips(
+        self, latents: Float[Tensor, "b f c h w"], timestep: int, states: Float[Tensor, "b n d"]
+    ) -> Float[Tensor, "b f c h w"]:
+        """Returns the predictions for several clips, each with the states of a text, float32; for training too.
+
+        Raises:
+            SettingsError: if the model sees no clips, or is of a kind that is not fine-tuned here.
+        """
+        raise SettingsError(f"the frames of '{self.card.name}' do not see each other; give a video model")
+
     def _fitting(self, edits: Sequence[Edit]) -> Sequence[Edit]:
         """Returns edits as the modules of this family take them."""
         return edits

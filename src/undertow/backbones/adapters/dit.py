@@ -192,6 +192,15 @@ class VideoDiT(Backbone):
         transformer, positions = self._network.module, self.card.positions
         return self.kind.forward(transformer, clip.to(self.dtype), timestep, own, positions).float()
 
+    def denoise_clips(
+        self, latents: Float[Tensor, "b f c h w"], timestep: int, states: Float[Tensor, "b n d"]
+    ) -> Float[Tensor, "b f c h w"]:
+        """Returns the predictions for several clips, see `Backbone.denoise_clips`."""
+        if self.image_to_video or self.kind.images:
+            raise SettingsError(f"'{self.card.name}' makes no clips from text alone; give a model that does")
+        clips, texts = (each.to(self.device, self.dtype) for each in (latents, states))
+        return self.kind.forward_clips(self.denoiser, clips, timestep, texts, self.card.positions).float()
+
     def _image_condition(self, clip: Latents, first: Float[Tensor, "c h w"] | None) -> Latents:
         """Returns the clean latent of the first frame, followed by zeros, as image-to-video models were trained."""
         condition = torch.zeros_like(clip)

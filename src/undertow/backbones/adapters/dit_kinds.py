@@ -88,6 +88,21 @@ class Kind(ABC):
         if it has them; for positions see `Card`.
         """
 
+    def forward_clips(
+        self,
+        transformer: Any,
+        latents: Float[Tensor, "b f c h w"],
+        timestep: int,
+        states: Float[Tensor, "b n d"],
+        positions: str,
+    ) -> Float[Tensor, "b f c h w"]:
+        """Returns the predictions for several clips of one size, each with a text of its own, see `forward`.
+
+        Raises:
+            SettingsError: if the kind has no forward of several clips.
+        """
+        raise SettingsError("this kind of transformer is not fine-tuned here; give CogVideoX or Wan 2.1")
+
     @abstractmethod
     def heads(self, attention: Any, visual: int, /, *args: Any, **kwargs: Any) -> Heads:
         """Returns queries and keys for a call of `attention` with these arguments, over `visual` visual tokens.

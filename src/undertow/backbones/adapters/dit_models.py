@@ -42,8 +42,19 @@ class JointKind(Kind):
         self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
     ) -> Latents:
         """Returns the prediction of one stock forward over the clip."""
+        return self.forward_clips(transformer, latents[None], timestep, conditioning.tensor[None], positions)[0]
+
+    def forward_clips(
+        self,
+        transformer: Any,
+        latents: Float[Tensor, "b f c h w"],
+        timestep: int,
+        states: Float[Tensor, "b n d"],
+        positions: str,
+    ) -> Float[Tensor, "b f c h w"]:
+        """Returns the predictions of one stock forward over several clips."""
         config = transformer.config
-        frames, _, height, width = latents.shape
+        clips, frames, _, height, width = latents.shape
         rotary = None
         if config.use_rotary_positional_embeddings:
             patch = config.patch_size
@@ -53,13 +64,13 @@ class JointKind(Kind):
             rotary = (rotary[0].to(latents.device), rotary[1].to(latents.device))
         with _learned_positions(transformer, frames):
             output: Tensor = transformer(
-                hidden_states=latents[None],
-                encoder_hidden_states=conditioning.tensor[None],
-                timestep=torch.tensor([timestep], device=latents.device),
+                hidden_states=latents,
+                encoder_hidden_states=states,
+                timestep=torch.full((clips,), timestep, device=latents.device),
                 image_rotary_emb=rotary,
                 return_dict=False,
             )[0]
-        return output[0]
+        return output
 
     def heads(
         self,
@@ -271,13 +282,24 @@ class SelfKind(Kind):
         self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
     ) -> Latents:
         """Returns the prediction of one stock forward over the clip."""
+        return self.forward_clips(transformer, latents[None], timestep, conditioning.tensor[None], positions)[0]
+
+    def forward_clips(
+        self,
+        transformer: Any,
+        latents: Float[Tensor, "b f c h w"],
+        timestep: int,
+        states: Float[Tensor, "b n d"],
+        positions: str,
+    ) -> Float[Tensor, "b f c h w"]:
+        """Returns the predictions of one stock forward over several clips."""
         output: Tensor = transformer(
-            hidden_states=latents.movedim(0, 1)[None],
-            timestep=torch.tensor([timestep], device=latents.device),
-            encoder_hidden_states=conditioning.tensor[None],
+            hidden_states=latents.movedim(1, 2),
+            timestep=torch.full((len(latents),), timestep, device=latents.device),
+            encoder_hidden_states=states,
             return_dict=False,
         )[0]
-        return output[0].movedim(1, 0)
+        return output.movedim(1, 2)
 
     def heads(
         self,

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,15 @@ def null_text_file(reader: torch.nn.Module, null_text: str, cache: Path | str | 
 
 def _read_clip(folder: Path, text: str, longest: int) -> Conditioning:
     """`tiny-video`: last hidden states, padded to the tokenizer's length."""
-    encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32).eval()
+    encoder = _small_encoder(folder)
     ids, spans = _clip_ids(folder / "tokenizer", text, encoder, padding="max_length")
     return Conditioning(encoder(ids).last_hidden_state[0], "text", text, spans=spans)
+
+
+@lru_cache(maxsize=1)
+def _small_encoder(folder: Path) -> Any:
+    """Returns a text encoder that is small enough to stay: training reads thousands of texts."""
+    return read_network(CLIPTextModel, folder, "text_encoder", torch.float32).eval()
 
 
 def _read_t5(folder: Path, text: str, longest: int) -> Conditioning:

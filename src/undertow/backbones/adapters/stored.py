@@ -12,6 +12,7 @@ from undertow.backbones.reading.capture import attention_at
 
 if TYPE_CHECKING:
     from undertow.backbones.adapters.autoencoder import Autoencoder
+    from undertow.backbones.fine_tuning import FineTuning
     from undertow.backbones.weights.networks import Network
 
 # Numbers of each tensor that a fingerprint is made of.
@@ -27,9 +28,12 @@ class StoredModel(ABC):
         dtype: Number type of the weights.
         autoencoder: Of the denoiser's latents.
         partners: Further models whose similarities are added to this one's, see `undertow.tracking.fusion`.
+        fine_tuning: How it was fine-tuned to answer with masks; `None` if it was not.
     """
 
     partners: tuple["StoredModel", ...] = ()
+    fine_tuning: "FineTuning | None" = None
+    fine_tuned_digest = ""
 
     # Beginnings of the names of weights that no fingerprint looks at.
     _unprinted: tuple[str, ...] = ()
@@ -90,7 +94,8 @@ class StoredModel(ABC):
         They are of the first thousand numbers of every tensor: quick for gigabytes, and enough to notice other
         training, another precision or another model. Of tensors that are not loaded only these numbers are read.
         """
-        digest = hashlib.sha256(self._identity().encode())
+        learned = "" if self.fine_tuning is None else f"{self.fine_tuning} {self.fine_tuned_digest}"
+        digest = hashlib.sha256((self._identity() + learned).encode())
         for network in (self._network, self.autoencoder.network):
             for name, shape, dtype, head in network.heads(HEAD):
                 if name.startswith(self._unprinted):

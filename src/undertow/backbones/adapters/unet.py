@@ -20,7 +20,7 @@ from undertow.backbones.weights.tokenizers import tokenized
 from undertow.base import SettingsError
 
 # The order in which the parts of a UNet run; others come before.
-_STAGES = {"down_blocks": 1, "mid_block": 2, "up_blocks": 3, "conv_norm_out": 4, "conv_out": 4}
+STAGES = {"down_blocks": 1, "mid_block": 2, "up_blocks": 3, "conv_norm_out": 4, "conv_out": 4}
 
 
 class ImageUNet(Backbone):
@@ -125,7 +125,7 @@ class ImageUNet(Backbone):
     ) -> Trace:
         """Returns one forward remembered, see `Backbone.trace`."""
         states, latents = conditioning or self.condition(), latents.to(self.device)
-        clip = len(latents) if self.image_to_video else 1
+        clip = len(latents) if self.card.chunk > 1 else 1
 
         def forward(copies: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
             return self._predict_copies(copies, clip, timestep, states)
@@ -145,7 +145,7 @@ class ImageUNet(Backbone):
     def _place(self, name: str) -> tuple[float, ...]:
         """Returns the stage of a module, its block, and its place there: residual blocks and attentions alternate."""
         first, *rest = name.split(".")
-        stage = _STAGES.get(first, 0)
+        stage = STAGES.get(first, 0)
         if stage in (0, 4):
             return (stage,)
         block, *inner = rest if first != "mid_block" else ["0", *rest]
@@ -179,7 +179,7 @@ def _attentions(block: Any, prefix: str, stride: int) -> list[Site]:
         # Those of models without text stand alone, without a transformer around them.
         alone = path.rpartition(".")[0].endswith(".attentions") and hasattr(module, "to_q")
         if own in ("attn1", "attn2") or alone:
-            temporal = ".temporal_transformer_blocks." in path
+            temporal = ".temporal_transformer_blocks." in path or ".temp_attentions." in path
             kind: Any = "temporal" if temporal else "cross" if own == "attn2" else "self"
             sites.append(Site(path, kind, module.heads, module.to_q.out_features // module.heads, stride))
     return sites

@@ -6,7 +6,7 @@ from typing import Literal
 
 from undertow.base import SettingsError
 
-Family = Literal["unet-image", "unet-video", "dit", "vit"]
+Family = Literal["unet-image", "unet-video", "unet-clip", "dit", "vit"]
 Prediction = Literal["epsilon", "v_prediction", "flow", "none"]
 
 
@@ -105,8 +105,9 @@ class Card:
             denoiser) is listed, then no other weights of it are ever loaded.
         licence: Of the weights.
         gated: Whether the hub asks for an account first.
-        family: What its denoiser is: an image UNet, a video UNet, a transformer, of images if `chunk` is 1, or a vision
-            transformer, which denoises nothing.
+        family: What its denoiser is: an image UNet, one that continues an image (`unet-video`), one that makes clips
+            from text (`unet-clip`), a transformer, of images if `chunk` is 1, or a vision transformer, which denoises
+            nothing.
         chunk: How many frames a forward sees together; 1 for image models, whose frames do not see each other.
         prediction: What the denoiser returns: the noise, the velocity v = √ᾱ·noise − √(1−ᾱ)·clean, or the flow
             noise − clean; a vision transformer predicts none of these.

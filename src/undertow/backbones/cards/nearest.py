@@ -46,6 +46,8 @@ def nearest_card(
     if family == "unet-video":
         known = get_card("svd")
         return replace(card, family=family, noising=known.noising, chunk=known.chunk)
+    if family == "unet-clip":
+        return replace(card, family=family, chunk=72, notes="ModelScope: made for REM, see `undertow train rem`")
     return card
 
 

@@ -67,7 +67,7 @@ class StoredWeights:
         stored: Mapping[str, str] | None = None,
         parts: Mapping[str, tuple[int, int, int]] | None = None,
     ) -> None:
-        self._files, self._stored, self._parts = files, stored or {}, parts or {}
+        self.files, self.stored, self.parts = dict(files), dict(stored or {}), dict(parts or {})
 
     @classmethod
     def of(cls, folder: Path, component: str) -> "StoredWeights":
@@ -81,30 +81,30 @@ class StoredWeights:
         return cls({new: files[name] for new, name in stored.items()}, stored)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._files
+        return name in self.files
 
     def tensors(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """Yields some weights with their names, file by file."""
-        for file, group in groupby(sorted(names, key=lambda name: self._files[name]), self._files.__getitem__):
+        for file, group in groupby(sorted(names, key=lambda name: self.files[name]), self.files.__getitem__):
             with safe_open(file, "pt") as opened:
                 for name in group:
-                    yield name, self._part(name, opened.get_tensor(self._stored.get(name, name)))
+                    yield name, self._part(name, opened.get_tensor(self.stored.get(name, name)))
 
     def head(self, name: str, count: int) -> Tensor:
         """Returns the first numbers of a weight, without reading all of it."""
-        with safe_open(self._files[name], "pt") as opened:
-            part = opened.get_slice(self._stored.get(name, name))
+        with safe_open(self.files[name], "pt") as opened:
+            part = opened.get_slice(self.stored.get(name, name))
             shape = part.get_shape()
-            if not shape or name in self._parts:
-                return self._part(name, opened.get_tensor(self._stored.get(name, name))).flatten()[:count]
+            if not shape or name in self.parts:
+                return self._part(name, opened.get_tensor(self.stored.get(name, name))).flatten()[:count]
             rows = -(-count // max(1, math.prod(shape[1:])))
             return part[:rows].flatten()[:count]
 
     def _part(self, name: str, stored: Tensor) -> Tensor:
         """Returns what of a stored weight is that of a name."""
-        if name not in self._parts:
+        if name not in self.parts:
             return stored
-        index, count, blocks = self._parts[name]
+        index, count, blocks = self.parts[name]
         return stored.unflatten(0, (blocks, count, -1))[:, index].flatten(0, 1)
 
 
@@ -167,7 +167,7 @@ class Network:
         their origin `where`.
         """
         self.module = (hollow(module) if device.type == "meta" else module).eval().requires_grad_(False)
-        self.device, self.dtype, self._stored, self._where = device, dtype, stored, where
+        self.device, self.dtype, self.stored, self._where = device, dtype, stored, where
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             if stored is None or not tensor.is_meta:
                 tensor.data = self._placed(name, tensor.data)
@@ -176,7 +176,7 @@ class Network:
         """Returns the bytes of the weights that have been read, or of those with names that are `wanted`."""
         total = 0
         for name, each in self.module.state_dict().items():
-            waiting = self._stored is not None and each.is_meta
+            waiting = self.stored is not None and each.is_meta
             size = weight_dtype(self.module, name, self.dtype).itemsize if waiting else each.itemsize
             total += each.numel() * size if (not waiting if wanted is None else wanted(name)) else 0
         return total
@@ -187,13 +187,13 @@ class Network:
         Raises:
             WeightsUnavailable: if one is missing, of another shape or not finite, or a file is damaged.
         """
-        if self._stored is None:
+        if self.stored is None:
             return
         shapes = {n: each.shape for n, each in self.module.state_dict().items() if each.is_meta and wanted(n)}
-        _require_all({name for name in shapes if name not in self._stored}, self._where)
+        _require_all({name for name in shapes if name not in self.stored}, self._where)
         try:
             chosen = {}
-            for name, stored in self._stored.tensors(shapes):
+            for name, stored in self.stored.tensors(shapes):
                 # A copy, since a view of the file has another alignment in memory, and rounds otherwise.
                 weight = self._placed(name, stored, copy=True)
                 # Files of the first layout keep some matrices as convolutions of one pixel.
@@ -211,9 +211,9 @@ class Network:
         """
         for name, tensor in self.module.state_dict().items():
             dtype, head = tensor.dtype, tensor.flatten()[:count]
-            if self._stored is not None and tensor.is_meta:
+            if self.stored is not None and tensor.is_meta:
                 dtype = weight_dtype(self.module, name, self.dtype)
-                head = self._stored.head(name, count).to(dtype) if name in self._stored else torch.empty(0)
+                head = self.stored.head(name, count).to(dtype) if name in self.stored else torch.empty(0)
             yield name, tuple(tensor.shape), dtype, head
 
     def _placed(self, name: str, tensor: Tensor, copy: bool = False) -> Tensor:

@@ -1,0 +1,95 @@
+"""Asking a fine-tuned generator: frames and a text in, how surely every pixel is what the text names out.
+
+One forward of the whole denoiser, without a sampler and without guidance, says what the latents of the masks are; the
+decoder makes a picture of them (REM, arXiv 2410.23287).
+"""
+
+import logging
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.backbones import Backbone, Noising
+from undertow.backbones.fine_tuning import FineTuning
+from undertow.backbones.observation import Images, Latents
+from undertow.backbones.reading.sizes import resize
+from undertow.base import SettingsError
+
+log = logging.getLogger(__name__)
+
+
+class MaskGenerator:
+    """A fine-tuned model at work on windows of one video.
+
+    Attributes:
+        about: How the model was fine-tuned.
+        size: (height, width) in pixels that frames are shown at.
+    """
+
+    def __init__(self, backbone: Backbone, size: tuple[int, int], seed: int = 0) -> None:
+        """Takes a model that was fine-tuned to answer with masks.
+
+        Raises:
+            SettingsError: if it was not.
+        """
+        if backbone.fine_tuning is None:
+            raise SettingsError(
+                f"'{backbone.card.name}' was not fine-tuned to answer with masks; give a folder that "
+                "`undertow train rem` made, or use --method refam"
+            )
+        self.about: FineTuning = backbone.fine_tuning
+        self.size = size
+        self._backbone, self._seed = backbone, seed
+
+    @torch.no_grad()
+    def encode(self, images: Images) -> Latents:
+        """Returns the clean latents of a window; the last frame is repeated until the model reads as many.
+
+        Args:
+            images: RGB frames of one size.
+        """
+        autoencoder = self._backbone.autoencoder
+        missing = -(len(images) - 1) % autoencoder.frames_per_latent
+        shown = images if images.shape[1:3] == self.size else resize(images, self.size)
+        pixels = torch.from_numpy(np.ascontiguousarray(shown)).to(self._backbone.device).movedim(-1, 1).float()
+        pixels = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
+        return autoencoder.encode_clip(pixels / 127.5 - 1)
+
+    def read(self, text: str) -> Float[Tensor, "n d"]:
+        """Returns the states of a text as they were in training; says so where a text is too long and is cut."""
+        states, cut = self.about.fitted(self._backbone.condition(text).tensor)
+        if cut:
+            log.warning("'%s' is longer than the %d tokens that are read; the rest is cut off", text, len(states))
+        return states
+
+    @torch.no_grad()
+    def answer(self, video: Latents, states: Float[Tensor, "n d"], first: int = 0) -> Latents:
+        """Returns the latents of the masks of one text.
+
+        Args:
+            video: Latents of a window.
+            states: Of the text.
+            first: Number of the window's first frame, which the noise of the latents depends on, if they get any.
+        """
+        given = noised(self._backbone, self.about, video, range(first, first + len(video)), self._seed)
+        prediction = self._backbone.denoise_clips(given[None], self.about.timestep, states[None])[0]
+        return self.about.masks_of(prediction, video)
+
+    @torch.no_grad()
+    def scores(self, masks: Latents, frames: int) -> Float[Tensor, "t h w"]:
+        """Returns how far each pixel is from outside (0) to inside (1); a mask is where that is above 0.5.
+
+        Args:
+            masks: Latents of the masks of a window.
+            frames: Frames of the window; those that were repeated are left out.
+        """
+        return self.about.scores_of(self._backbone.autoencoder.decode_clip(masks)[:frames])
+
+
+def noised(backbone: Backbone, about: FineTuning, video: Latents, numbers: range, seed: int) -> Latents:
+    """Returns latents with the noise of timestep 0, if the model was trained with it; `numbers` are the latents'."""
+    if about.t0_noise == "none":
+        return video
+    return backbone.noise(video, Noising(kind="noise", timestep=0, steps_grid=(0,), seed=seed), list(numbers))
