@@ -1,327 +1,278 @@
 // The page: a frame on a canvas, tools that draw on it, and a timeline. All that lasts is on the server.
 
-import { About, get, Pictures, post, Scores, State } from "./server";
-import { colourOf, Timeline } from "./timeline";
+import { About, get, Job, Pictures, post, Score, State, Task, upload } from "./server";
+import { $, address, app, calls, edit, things } from "./store";
+import { canvas, fit, paint, shown } from "./paint";
+import { choose, list, queue } from "./panel";
+import { listen, pick, TOOLS } from "./tools";
+import { Timeline } from "./timeline";
 
-type Tool = "point" | "outside" | "box" | "brush" | "erase";
-const TOOLS: [Tool, string, string][] = [
-  ["point", "Point", "P"], ["outside", "Outside", "O"], ["box", "Box", "B"], ["brush", "Brush", "D"], ["erase", "Erase", "E"],
-];
+// Of each task: its name, what is pressed to run it, and what is said meanwhile.
+const TASKS: Record<Task, [string, string, string]> = {
+  track: ["Masks", "Track", "tracking"], points: ["Points", "Follow", "following"],
+  parse: ["Classes", "Parse", "parsing"], refer: ["Words", "Find", "finding"],
+};
 const KEYS: [string, string][] = [
-  ["Click, shift-click", "on the object, beside it"], ["P O B D E", "point, point outside, box, brush, eraser"],
-  ["1 to 9, N", "object, new object"], ["Delete", "take the object off this frame"], ["T, Esc", "track, stop"],
+  ["Click, shift-click", "on the object, beside it"], ["P O B D E F", "point, point outside, box, brush, eraser, fill"],
+  ["P G H X", "of points: drop, drag, hide, remove"], ["L, Esc", "look: where a pixel looks in other frames; end it"],
+  ["1 to 9, N", "object, new object"], ["Delete", "take the object off this frame"], ["T, Esc", "run, stop"],
   ["Space", "play"], ["Left, Right", "one frame; with shift ten"], ["Home, End", "first and last frame"],
-  ["Page up, Page down", "frames that were given"], ["W", "frame with the smallest margin"], ["V", "next view"],
-  ["+ - 0", "zoom, fit"], ["[ ]", "brush smaller, larger"], ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo"],
-  ["Ctrl+E", "export"], ["?", "these keys"],
+  ["Page up, Page down", "frames that were given"], ["W, M", "frame with the smallest margin, middle of the widest gap"],
+  ["I, U", "work from here, up to here"], ["V", "next view"], ["+ - 0", "zoom, fit"], ["[ ]", "brush smaller, larger"],
+  ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo; runs too"], ["Ctrl+E", "export"], ["?", "these keys"],
 ];
+const AWAY = "the server does not answer; nothing is lost, start it again";
 
-const $ = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
-const canvas = $<HTMLCanvasElement>("canvas"), pen = canvas.getContext("2d", { willReadFrequently: true })!;
 const radius = $<HTMLInputElement>("radius"), view = $<HTMLSelectElement>("view"), zoom = $<HTMLInputElement>("zoom");
-const pictures = new Pictures(), scores: Scores = new Map();
-let about: About, state: State, timeline: Timeline;
-let frame = 0, object = 1, tool: Tool = "point", playing = 0, busy = "", trouble = "";
-let stroke: number[] = [], start: [number, number] | null = null;
-let images: [ImageBitmap | null, ImageBitmap | null] = [null, null];
-const hidden = new Set<number>();
+let timeline: Timeline;
 
 // The frame asked for last is the one that is drawn, whatever order pictures come in.
 async function show(number: number, ahead = 1): Promise<void> {
-  frame = Math.min(about.count - 1, Math.max(0, number));
-  const wanted = frame;
+  app.frame = Math.min(app.about.count - 1, Math.max(0, number));
+  const wanted = app.frame, { pictures, layer } = app, points = app.task === "points";
   mark();
   try {
-    const both = await Promise.all([pictures.frame(wanted), pictures.mask(wanted)]);
-    if (wanted !== frame) return;
-    images = both;
+    const [image, mask, followed, soft] = await Promise.all([
+      pictures.frame(wanted), points ? null : pictures.mask(wanted), points ? pictures.points(wanted) : [],
+      view.value === "soft" && app.task !== "points" ? pictures.soft(wanted, app.object) : null,
+    ]);
+    if (wanted !== app.frame) return;
+    Object.assign(shown, { image, mask, soft, points: followed ?? [], layer: null });
     paint();
     canvas.dataset.frame = String(wanted);
+    if (layer && !app.playing) {
+      const heat = await pictures.heat(layer.path(wanted));
+      if (wanted !== app.frame || layer !== app.layer) return;
+      shown.layer = heat;
+      canvas.dataset.layer = String(wanted);
+      paint();
+    }
     for (let next = 1; next <= ahead; next++)
-      if (wanted + next < about.count) pictures.frame(wanted + next).catch(() => null);
+      if (wanted + next < app.about.count) pictures.frame(wanted + next).catch(() => null);
   } catch (error) { fail(error); }
 }
-
-function paint(): void {
-  const [image, found] = images, how = view.value;
-  const mask = found && hidden.size ? without(found) : found;
-  pen.globalCompositeOperation = "source-over";
-  pen.globalAlpha = 1;
-  pen.clearRect(0, 0, canvas.width, canvas.height);
-  if (how === "matte") {
-    pen.fillStyle = "black";
-    pen.fillRect(0, 0, canvas.width, canvas.height);
-    if (mask) pen.drawImage(mask, 0, 0);
-  } else if (how === "cutout" && mask && image) {
-    pen.drawImage(mask, 0, 0);
-    pen.globalCompositeOperation = "source-in";
-    pen.drawImage(image, 0, 0);
-    pen.globalCompositeOperation = "source-over";
-  } else if (image) {
-    pen.drawImage(image, 0, 0);
-    pen.globalAlpha = 0.5;
-    if (mask && how === "overlay") pen.drawImage(mask, 0, 0);
-    pen.globalAlpha = 1;
-  }
-  if (how !== "plain") prompts();
-  if (stroke.length) {
-    pen.strokeStyle = tool === "erase" ? "#fff" : colourOf(object);
-    pen.globalAlpha = 0.7;
-    pen.lineWidth = 2 * Number(radius.value);
-    pen.lineCap = pen.lineJoin = "round";
-    pen.beginPath();
-    pen.moveTo(stroke[0], stroke[1]);
-    for (let i = 0; i < stroke.length; i += 2) pen.lineTo(stroke[i], stroke[i + 1] + 0.01);
-    pen.stroke();
-    pen.globalAlpha = 1;
-  }
-}
-
-// A mask without the objects whose eye is closed, by their colours.
-function without(mask: ImageBitmap): HTMLCanvasElement {
-  const copy = Object.assign(document.createElement("canvas"), { width: mask.width, height: mask.height });
-  const brush = copy.getContext("2d")!;
-  brush.drawImage(mask, 0, 0);
-  const pixels = brush.getImageData(0, 0, mask.width, mask.height);
-  const closed = new Set([...hidden].map(colourOf));
-  for (let i = 0; i < pixels.data.length; i += 4)
-    if (pixels.data[i + 3] && closed.has(`rgb(${pixels.data[i]} ${pixels.data[i + 1]} ${pixels.data[i + 2]})`))
-      pixels.data[i + 3] = 0;
-  brush.putImageData(pixels, 0, 0);
-  return copy;
-}
-
-function prompts(): void {
-  const scale = canvas.width / Math.max(1, canvas.clientWidth);
-  for (const each of state.prompts.filter((one) => one.frame === frame && !hidden.has(one.object))) {
-    const [x, y, more, last] = each.values;
-    pen.lineWidth = 1.5 * scale;
-    pen.strokeStyle = "#fff";
-    if (each.kind === "box") {
-      pen.strokeRect(x, y, more - x, last - y);
-      pen.strokeStyle = colourOf(each.object);
-      pen.setLineDash([4 * scale, 3 * scale]);
-      pen.strokeRect(x, y, more - x, last - y);
-      pen.setLineDash([]);
-      continue;
-    }
-    pen.fillStyle = more ? colourOf(each.object) : "#d00";
-    pen.beginPath();
-    pen.arc(x, y, 4.5 * scale, 0, 7);
-    pen.fill();
-    pen.stroke();
-  }
-  if (start && stroke.length === 0 && corner) {
-    pen.lineWidth = 1.5 * scale;
-    pen.strokeStyle = colourOf(object);
-    pen.strokeRect(start[0], start[1], corner[0] - start[0], corner[1] - start[1]);
-  }
-}
-let corner: [number, number] | null = null;
 
 // Everything around the canvas, from the state.
 function mark(): void {
-  const seconds = about.times[frame];
+  const { about, state, frame } = app, seconds = about.times[frame];
   $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === undefined ? "" : `  ${seconds.toFixed(3)} s`);
   canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
-  const doing = state.doing || busy, status = $("status");
-  status.textContent = trouble || (state.doing === "track" ? `tracking: ${scores.size} of ${about.count} frames`
-    : doing ? `${doing} ...` : state.message || (state.stale ? "edited since it was tracked" : ""));
-  status.classList.toggle("busy", Boolean(doing) && !trouble);
-  const locked = Boolean(doing) || !about.editable;
+  const doing = state.doing || app.busy, status = $("status"), [, run, running] = TASKS[app.task];
+  const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}`
+    : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : ""));
+  if (status.textContent !== text) status.textContent = text;
+  status.classList.toggle("busy", Boolean(doing) && !app.trouble);
+  const locked = Boolean(doing) || !about.editable, given = Object.keys(state.given).length > 0;
+  const asked = app.task === "refer" ? state.objects.length > 0 : given || app.task === "parse";
   const disable = (id: string, off: boolean) => { $<HTMLButtonElement>(id).disabled = off; };
   disable("undo", locked || !state.undo);
   disable("redo", locked || !state.redo);
-  disable("track", locked || !Object.keys(state.given).length || (state.complete && !state.stale));
+  disable("run", locked || !asked || (state.complete && !state.stale));
+  disable("estimate", locked || !asked);
   disable("export", Boolean(doing) || !state.complete);
-  disable("worst", !scores.size);
+  disable("worst", !app.scores.size);
   disable("clear", locked);
   disable("copy", !state.command);
-  $("stop").hidden = state.doing !== "track";
-  $("play").textContent = playing ? "Pause" : "Play";
-  for (const each of $("tools").children)
-    each.setAttribute("aria-checked", String((each as HTMLElement).dataset.tool === tool));
-  timeline.draw(frame, objects(), state, scores);
+  $("run").textContent = run;
+  $("stop").hidden = !state.doing || state.doing === "mask";
+  $("play").textContent = app.playing ? "Pause" : "Play";
+  for (const each of $("tools").children) each.setAttribute("aria-checked", String((each as HTMLElement).dataset.tool === app.tool));
+  timeline.draw(app.task === "points" ? state.objects.filter((each) => each.id < 10000) : things());
 }
 
-const objects = (): number[] => [...new Set([...state.objects, object])].sort((a, b) => a - b);
-
-function list(): void {
-  $("objects").replaceChildren(...objects().map((id) => {
-    const row = document.createElement("li"), name = document.createElement("button"), eye = document.createElement("button");
-    const colour = document.createElement("i");
-    colour.style.background = colourOf(id);
-    name.append(colour, `Object ${id}`);
-    name.setAttribute("role", "radio");
-    name.setAttribute("aria-checked", String(id === object));
-    name.onclick = () => choose(id);
-    eye.textContent = hidden.has(id) ? "Show" : "Hide";
-    eye.setAttribute("aria-label", `${eye.textContent} object ${id}`);
-    eye.onclick = () => { if (!hidden.delete(id)) hidden.add(id); list(); paint(); };
-    row.append(name, eye);
-    return row;
-  }));
-}
-
-function choose(id: number): void { object = id; list(); mark(); }
-function take(next: State): void { state = next; list(); mark(); }
-function fail(error: unknown): void { trouble = error instanceof Error ? error.message : String(error); mark(); }
+function take(next: State): void { app.state = next; list(); mark(); }
+function fail(error: unknown): void { app.trouble = error instanceof Error ? error.message : String(error); mark(); }
 
 async function ask(path: string, body: unknown = {}, what = ""): Promise<void> {
-  busy = what;
-  trouble = "";
+  Object.assign(app, { busy: what, trouble: "" });
   mark();
   try {
     take(await post(path, body));
-    pictures.forget(null);
+    app.pictures.forget(null);
   } catch (error) { fail(error); }
-  busy = "";
-  await show(frame);
-}
-const draw = (kind: Exclude<Tool, "outside"> | "clear", values: number[]): Promise<void> =>
-  ask("/api/edits", { kind, frame, object, values }, kind === "clear" ? "clearing" : "making a mask");
-
-function place(event: PointerEvent): [number, number] {
-  const box = canvas.getBoundingClientRect();
-  const x = (event.clientX - box.left) / box.width * canvas.width, y = (event.clientY - box.top) / box.height * canvas.height;
-  return [Math.min(canvas.width - 0.01, Math.max(0, x)), Math.min(canvas.height - 0.01, Math.max(0, y))];
+  app.busy = "";
+  await show(app.frame);
 }
 
-function listen(): void {
-  canvas.onpointerdown = (event) => {
-    if (busy || state.doing || !about.editable || event.button) return;
-    canvas.setPointerCapture(event.pointerId);
-    start = place(event);
-    pause();
-    if (tool === "brush" || tool === "erase") { stroke = [...start]; paint(); }
+function go(clip: number, task: Task): void {
+  location.hash = `${clip}/${task}`;
+  location.reload();
+}
+
+const given = (direction: number): void => {
+  const frames = Object.keys(app.state.given).map(Number).sort((a, b) => (a - b) * direction);
+  const next = frames.find((each) => (each - app.frame) * direction > 0);
+  if (next !== undefined) show(next);
+};
+
+function worst(): void {
+  const margins = [...app.scores].filter(([, row]) => Object.keys(row).length)
+    .map(([number, row]) => [Math.min(...Object.values(row).map((each) => each[4] ? -1 : each[1])), number]);
+  if (margins.length) show(margins.reduce((least, each) => each[0] < least[0] ? each : least)[1]);
+}
+
+// Where the next mask helps most, if nothing says where it is wrong.
+function gap(): void {
+  const [first, last] = app.state.range, frames = [first, ...Object.keys(app.state.given).map(Number), last];
+  const gaps = frames.slice(1).map((each, place) => [each - frames[place], Math.floor((each + frames[place]) / 2)]);
+  if (gaps.length) show(gaps.reduce((widest, each) => each[0] > widest[0] ? each : widest)[1]);
+}
+
+const pause = (): void => { if (app.playing) { clearTimeout(app.playing); app.playing = 0; show(app.frame); } };
+function play(): void {
+  if (app.playing) return pause();
+  const { about } = app;
+  const step = async () => {
+    const began = performance.now(), next = app.frame + 1 < about.count ? app.frame + 1 : 0;
+    const wait = next && about.times.length ? (about.times[next] - about.times[app.frame]) * 1000 : 40;
+    await show(next, 4);
+    if (app.playing) app.playing = setTimeout(step, Math.max(0, wait - (performance.now() - began)));
   };
-  canvas.onpointermove = (event) => {
-    if (!start) return;
-    const at = place(event);
-    if (stroke.length) stroke.push(...at); else if (tool === "box") corner = at;
-    paint();
+  app.playing = setTimeout(step, 0);
+  mark();
+}
+
+function end(): void {
+  if (app.layer) { app.layer = null; list(); show(app.frame); }
+  else if (!$("stop").hidden) ask(address("stop"));
+}
+
+function bind(): void {
+  const step = (input: HTMLInputElement, by: number) => { input.value = String(Number(input.value) + by); };
+  const part = (place: 0 | 1) => {
+    const range: [number, number] = [...app.state.range];
+    range[place] = app.frame;
+    if (range[0] <= range[1]) edit("range", range, { object: 1 });
   };
-  canvas.onpointerup = async (event) => {
-    if (!start) return;
-    const from = start, to = place(event), values = [Number(radius.value), ...stroke];
-    start = corner = null;
-    if (tool === "point" || tool === "outside")
-      await draw("point", [...to, tool === "outside" || event.shiftKey || event.altKey ? 0 : 1]);
-    else if (tool === "box") { if (Math.abs(to[0] - from[0]) > 2 && Math.abs(to[1] - from[1]) > 2) await draw("box", [...from, ...to]); }
-    else await draw(tool, values);
-    stroke = [];
-    paint();
-  };
-  canvas.onpointercancel = () => { start = corner = null; stroke = []; paint(); };
   const press: Record<string, () => unknown> = {
-    undo: () => ask("/api/undo"), redo: () => ask("/api/redo"), track: () => ask("/api/track"),
-    stop: () => ask("/api/stop"), export: () => ask("/api/exports", { format: $<HTMLSelectElement>("format").value }),
-    play, back: () => show(frame - 1), forth: () => show(frame + 1), worst, clear: () => draw("clear", []),
-    add: () => choose(Math.max(0, ...objects()) + 1), help: () => $<HTMLDialogElement>("keys").showModal(),
-    copy: () => navigator.clipboard.writeText(state.command).then(() => { trouble = "the command is copied"; mark(); }, fail),
+    undo: () => ask(address("undo")), redo: () => ask(address("redo")), run: () => ask(address("run")), stop: () => ask(address("stop")),
+    estimate: () => ask(address("estimate")), play, back: () => show(app.frame - 1), forth: () => show(app.frame + 1), worst, gap,
+    export: () => ask(address("exports"), { format: $<HTMLSelectElement>("format").value, template: $<HTMLInputElement>("template").value }),
+    clear: () => edit("clear"), help: () => $<HTMLDialogElement>("keys").showModal(), from: () => part(0), upto: () => part(1),
+    add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
+    grid: () => edit("grid", [Number($<HTMLInputElement>("across").value)], { object: 1 }),
+    copy: () => navigator.clipboard.writeText(app.state.command).then(() => { app.trouble = "the command is copied"; mark(); }, fail),
+    open: () => $("file").click(),
   };
   for (const [id, action] of Object.entries(press)) $(id).onclick = () => { action(); };
-  view.onchange = paint;
+  $("say").onsubmit = (event) => {
+    event.preventDefault();
+    const input = $<HTMLInputElement>("text"), object = 1 + Math.max(0, ...app.state.objects.map((each) => each.id));
+    if (!input.value.trim()) return;
+    app.object = object;
+    edit("word", [], { object, text: input.value.trim() });
+    input.value = "";
+  };
+  view.onchange = () => { show(app.frame); };
   zoom.oninput = fit;
   new ResizeObserver(() => { fit(); mark(); }).observe($("stage"));
   matchMedia("(prefers-color-scheme: dark)").onchange = mark;
+  addEventListener("pagehide", () => { sessionStorage.setItem(`frame ${app.clip}`, String(app.frame)); });
   const keys: Record<string, () => unknown> = {
-    " ": press.play, n: press.add, t: press.track, Escape: press.stop, w: worst, "?": press.help, Delete: press.clear,
-    ArrowLeft: press.back, ArrowRight: press.forth, Home: () => show(0), End: () => show(about.count - 1),
-    "shift ArrowLeft": () => show(frame - 10), "shift ArrowRight": () => show(frame + 10),
+    " ": press.play, n: press.add, t: press.run, Escape: end, w: worst, m: gap, "?": press.help, Delete: press.clear,
+    i: press.from, u: press.upto,
+    ArrowLeft: press.back, ArrowRight: press.forth, Home: () => show(0), End: () => show(app.about.count - 1),
+    "shift ArrowLeft": () => show(app.frame - 10), "shift ArrowRight": () => show(app.frame + 10),
     PageUp: () => given(-1), PageDown: () => given(1), "ctrl z": press.undo, "ctrl shift z": press.redo,
-    "ctrl y": press.redo, "ctrl e": press.export, "[": () => size(-1), "]": () => size(1),
-    v: () => { view.selectedIndex = (view.selectedIndex + 1) % view.length; paint(); },
-    "+": () => scale(0.5), "-": () => scale(-0.5), "0": () => scale(-9),
+    "ctrl y": press.redo, "ctrl e": press.export, "[": () => step(radius, -1), "]": () => step(radius, 1),
+    v: () => { view.selectedIndex = (view.selectedIndex + 1) % view.length; show(app.frame); },
+    "+": () => { step(zoom, 0.5); fit(); }, "-": () => { step(zoom, -0.5); fit(); }, "0": () => { step(zoom, -9); fit(); },
   };
-  for (const [name, , key] of TOOLS) keys[key.toLowerCase()] = () => pick(name);
+  for (const [name, , key] of TOOLS[app.task]) keys[key.toLowerCase()] = () => pick(name);
   for (let id = 1; id <= 9; id++) keys[id] = () => choose(id);
   document.onkeydown = (event) => {
     const target = event.target as HTMLElement, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if ($<HTMLDialogElement>("keys").open || target.closest("select, input") || (target.closest("button") && key === " ")) return;
+    if ($<HTMLDialogElement>("keys").open || target.closest("select, input") || (target.closest("button, summary") && key === " ")) return;
     const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
     const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
     const button = Object.entries(press).find(([, each]) => each === action)?.[0];
-    if (!action || (button && $<HTMLButtonElement>(button).disabled) || (button === "stop" && $("stop").hidden)) return;
+    if (!action || (button && ($<HTMLButtonElement>(button).disabled || $(button).closest("[hidden]")))) return;
     event.preventDefault();
     action();
   };
 }
 
-function pick(name: Tool): void { tool = name; mark(); }
-function size(step: number): void { radius.value = String(Number(radius.value) + step); }
-function scale(step: number): void { zoom.value = String(Number(zoom.value) + step); fit(); }
-
-function given(direction: number): void {
-  const frames = Object.keys(state.given).map(Number).sort((a, b) => (a - b) * direction);
-  const next = frames.find((each) => (each - frame) * direction > 0);
-  if (next !== undefined) show(next);
-}
-
-function worst(): void {
-  const margins = [...scores].map(([number, row]) => [Math.min(...Object.values(row).map((each) => each[1])), number]);
-  if (margins.length) show(margins.reduce((least, each) => each[0] < least[0] ? each : least)[1]);
-}
-
-function pause(): void { if (playing) { clearTimeout(playing); playing = 0; mark(); } }
-function play(): void {
-  if (playing) return pause();
-  const step = async () => {
-    const began = performance.now(), next = frame + 1 < about.count ? frame + 1 : 0;
-    const wait = next && about.times.length ? (about.times[next] - about.times[frame]) * 1000 : 40;
-    await show(next, 4);
-    if (playing) playing = setTimeout(step, Math.max(0, wait - (performance.now() - began)));
+// Clips come from the disk of whoever looks at the page, by a drop or a choice.
+function uploads(): void {
+  const send = async (files: FileList | null) => {
+    for (const file of files ?? []) {
+      try {
+        const clip = await upload(file, (share) => { Object.assign(app, { busy: "copying", progress: `${Math.round(100 * share)}%` }); mark(); });
+        go(clip, app.task);
+      } catch (error) { fail(error); }
+      Object.assign(app, { busy: "", progress: "" });
+    }
   };
-  playing = setTimeout(step, 0);
-  mark();
+  $<HTMLInputElement>("file").onchange = (event) => send((event.target as HTMLInputElement).files);
+  document.ondragover = (event) => { event.preventDefault(); };
+  document.ondrop = (event) => { event.preventDefault(); send(event.dataTransfer?.files ?? null); };
 }
 
-function fit(): void {
-  const stage = $("stage"), room = [stage.clientWidth - 18, stage.clientHeight - 18];
-  const share = Math.max(0.02, Math.min(room[0] / about.width, room[1] / about.height)) * Number(zoom.value);
-  canvas.style.width = `${Math.floor(about.width * share)}px`;
-  canvas.style.height = `${Math.floor(about.height * share)}px`;
-  canvas.style.imageRendering = share >= 3 ? "pixelated" : "auto";
-  if (state) paint();
-}
+type News = { clip: number; task: Task; frame: number | null; scores: Record<string, Score>; done: number; total: number | null };
 
 function follow(): void {
   const source = new EventSource("/api/events");
-  source.addEventListener("state", (event) => {
-    if (trouble === AWAY) trouble = "";
-    take(JSON.parse(event.data));
+  const all = async () => { take(await get(address("state"))); await reload(); app.pictures.forget(null); await show(app.frame); };
+  const heard = (name: string, does: (news: News) => void) => source.addEventListener(name, (event) => {
+    const news: News = JSON.parse(event.data);
+    if (news.clip === app.clip && news.task === app.task) does(news);
+    if (name === "edit" || name === "done") get<Job[]>("/api/jobs").then(queue, fail);
   });
-  source.addEventListener("edit", (event) => { pictures.forget(JSON.parse(event.data).frame); show(frame); });
-  source.addEventListener("frame", (event) => {
-    const made = JSON.parse(event.data);
-    scores.set(made.frame, made.scores);
-    pictures.forget(made.frame);
-    if (made.frame === frame) show(frame); else mark();
+  heard("edit", (news) => {
+    get<State>(address("state")).then((state) => {
+      if (state.doing === app.task && !app.state.doing) app.progress = "";
+      take(state);
+      app.pictures.forget(news.frame);
+      show(app.frame);
+    }, fail);
   });
-  source.addEventListener("done", async () => { await reload(); pictures.forget(null); show(frame); });
-  source.onopen = () => { reload().then(mark, fail); };
+  heard("frame", (news) => {
+    app.scores.set(news.frame!, news.scores);
+    app.pictures.forget(news.frame);
+    if (news.frame === app.frame) show(app.frame); else mark();
+  });
+  heard("progress", (news) => { app.progress = `${news.done}${news.total ? ` of ${news.total}` : ""} frames`; mark(); });
+  heard("done", () => { app.progress = ""; all().catch(fail); });
+  source.addEventListener("missed", () => { all().catch(fail); });
+  source.addEventListener("hello", () => {
+    if (app.trouble === AWAY) app.trouble = "";
+    all().catch(fail);
+    get<Job[]>("/api/jobs").then(queue, fail);
+  });
   source.onerror = () => { fail(new Error(AWAY)); };
 }
-const AWAY = "the server does not answer; nothing is lost, start it again";
 
 async function reload(): Promise<void> {
-  const rows = await get<Record<string, Record<string, [number, number, number, number, boolean]>>>("/api/scores");
-  scores.clear();
-  for (const [number, row] of Object.entries(rows)) scores.set(Number(number), row);
+  const rows = await get<Record<string, Record<string, Score>>>(address("scores"));
+  app.scores.clear();
+  for (const [number, row] of Object.entries(rows)) app.scores.set(Number(number), row);
 }
 
-async function begin(): Promise<void> {
-  [about, state] = await Promise.all([get<About>("/api/clip"), get<State>("/api/state")]);
+const option = (value: string, text: string, title = ""): HTMLOptionElement =>
+  Object.assign(document.createElement("option"), { value, textContent: text, title });
+
+function build(clips: string[]): void {
+  const { about, task } = app;
   document.title = `${about.label} - undertow`;
   $("label").textContent = about.label;
-  [canvas.width, canvas.height] = [about.width, about.height];
-  $("format").append(...Object.entries(about.formats).map(([name, line]) => {
-    const option = document.createElement("option");
-    option.value = option.textContent = name;
-    option.title = line;
-    return option;
+  const chooser = $<HTMLSelectElement>("clip");
+  chooser.hidden = clips.length < 2;
+  $("label").hidden = !chooser.hidden;
+  chooser.append(...clips.map((label, place) => option(String(place), label)));
+  chooser.value = String(app.clip);
+  chooser.onchange = () => { go(Number(chooser.value), task); };
+  $("open").hidden = !about.uploads;
+  $("tasks").append(...(Object.keys(TASKS) as Task[]).map((each) => {
+    const tab = document.createElement("button");
+    tab.textContent = TASKS[each][0];
+    tab.setAttribute("aria-current", String(each === task));
+    tab.onclick = () => { if (each !== task) go(app.clip, each); };
+    return tab;
   }));
-  $("tools").append(...TOOLS.map(([name, text, key]) => {
+  $("format").append(...Object.entries(about.tasks[task]).map(([name, line]) => option(name, name, line)));
+  for (const each of document.querySelectorAll<HTMLElement>("[data-for]")) each.hidden = !each.dataset.for!.split(" ").includes(task);
+  app.tool = TOOLS[task][0][0];
+  $("tools").append(...TOOLS[task].map(([name, text, key]) => {
     const button = document.createElement("button");
     button.dataset.tool = name;
     button.textContent = text;
@@ -331,18 +282,30 @@ async function begin(): Promise<void> {
     button.onclick = () => pick(name);
     return button;
   }));
-  $("keys").querySelector("dl")!.append(...KEYS.flatMap(([key, text]) => {
-    const term = document.createElement("dt"), what = document.createElement("dd");
-    term.textContent = key;
-    what.textContent = text;
-    return [term, what];
-  }));
-  timeline = new Timeline($("timeline"), about.count, show);
-  listen();
+  $("keys").querySelector("dl")!.append(...KEYS.flatMap(([key, text]) => [
+    Object.assign(document.createElement("dt"), { textContent: key }), Object.assign(document.createElement("dd"), { textContent: text }),
+  ]));
+}
+
+async function begin(): Promise<void> {
+  const clips = await get<string[]>("/api/clips");
+  if (app.clip >= clips.length) app.clip = 0;
+  app.about = await get<About>(`/api/${app.clip}/about`);
+  if (!(app.task in TASKS)) app.task = app.about.opened;
+  app.pictures = new Pictures(app.clip, app.task);
+  app.state = await get<State>(address("state"));
+  [canvas.width, canvas.height] = [app.about.width, app.about.height];
+  app.object = app.state.objects[0]?.id ?? (app.task === "parse" ? 0 : 1);
+  build(clips);
+  timeline = new Timeline($("timeline"), show);
+  Object.assign(calls, { show, mark, paint, ask, fail, list: () => { timeline.reveal(things()); list(); } });
+  listen(pause);
+  bind();
+  if (app.about.uploads) uploads();
   list();
   await reload();
   fit();
-  await show(0);
+  await show(Number(sessionStorage.getItem(`frame ${app.clip}`)) || 0);
   fit();
   follow();
 }

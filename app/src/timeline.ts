@@ -1,64 +1,66 @@
-// A row for each object: where it was given, how sure the tracker is of it, and where it is lost.
+// A row for each object: where it was given, how sure the model is of it, where it is lost or old; thumbnails above.
 
-import type { Scores, State } from "./server";
+import { Thing } from "./server";
+import { $, app, calls } from "./store";
 
-export const colourOf = (id: number): string => {
-  // The colours of DAVIS: the bits of the number, dealt out to red, green and blue.
-  const parts = [0, 0, 0];
-  for (let bit = 7, rest = id; bit >= 0; bit--, rest >>= 3)
-    for (let channel = 0; channel < 3; channel++) parts[channel] |= ((rest >> channel) & 1) << bit;
-  return `rgb(${parts.join(" ")})`;
-};
-
-const ROW = 16, HEAD = 12, LEFT = 30;
+const ROW = 16, HEAD = 12, LEFT = 70, MOST = 7;
 
 export class Timeline {
-  constructor(private canvas: HTMLCanvasElement, private count: number, seek: (frame: number) => void) {
+  private first = 0;
+  private strip = "";
+
+  constructor(private canvas: HTMLCanvasElement, seek: (frame: number) => void) {
     const at = (event: PointerEvent) => {
       const box = canvas.getBoundingClientRect();
       const share = (event.clientX - box.left - LEFT) / Math.max(1, box.width - LEFT);
-      seek(Math.floor(Math.min(1, Math.max(0, share)) * count));
+      seek(Math.floor(Math.min(1, Math.max(0, share)) * app.about.count));
     };
     canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); at(event); });
     canvas.addEventListener("pointermove", (event) => { if (event.buttons) at(event); });
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.first += Math.sign(event.deltaY);
+      calls.mark();
+    }, { passive: false });
   }
 
-  draw(frame: number, objects: number[], state: State, scores: Scores): void {
-    const { canvas, count } = this, style = getComputedStyle(canvas);
-    const shown = objects.slice(0, 8), ratio = window.devicePixelRatio || 1;
-    const width = canvas.clientWidth, height = HEAD + ROW * Math.max(1, shown.length);
+  // Rows are few whatever the number of objects; the one that is worked on is among them when it is chosen.
+  reveal(all: Thing[]): void {
+    const place = all.findIndex((each) => each.id === app.object);
+    if (place >= 0) this.first = Math.min(place, Math.max(this.first, place - MOST + 1));
+  }
+
+  draw(all: Thing[]): void {
+    const { canvas } = this, { count } = app.about, style = getComputedStyle(canvas), ratio = window.devicePixelRatio || 1;
+    this.first = Math.max(0, Math.min(this.first, all.length - MOST));
+    const rows = all.slice(this.first, this.first + MOST);
+    const width = canvas.clientWidth, height = HEAD + ROW * Math.max(1, rows.length), line = style.getPropertyValue("--line");
     canvas.style.height = `${height}px`;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     canvas.setAttribute("aria-valuemax", String(count - 1));
-    canvas.setAttribute("aria-valuenow", String(frame));
-    canvas.setAttribute("aria-valuetext", `frame ${frame} of ${count}`);
-    const pen = canvas.getContext("2d")!, step = (width - LEFT) / count;
-    const place = (number: number) => LEFT + number * step;
+    canvas.setAttribute("aria-valuenow", String(app.frame));
+    canvas.setAttribute("aria-valuetext", `frame ${app.frame} of ${count}`);
+    const pen = canvas.getContext("2d")!, step = (width - LEFT) / count, place = (number: number) => LEFT + number * step;
     pen.scale(ratio, ratio);
-    pen.fillStyle = style.getPropertyValue("--line");
+    pen.fillStyle = line;
     pen.fillRect(LEFT, HEAD / 2, width - LEFT, 1);
+    const [first, last] = app.state.range;
+    pen.fillRect(LEFT, 0, place(first) - LEFT, height);
+    pen.fillRect(place(last + 1), 0, width - place(last + 1), height);
     pen.font = "11px system-ui, sans-serif";
     pen.textBaseline = "middle";
-    shown.forEach((id, row) => {
+    rows.forEach((each, row) => {
       const top = HEAD + row * ROW, middle = top + ROW / 2;
       pen.fillStyle = style.color;
-      pen.fillText(String(id), 2, middle);
-      pen.fillStyle = style.getPropertyValue("--line");
+      pen.fillText(short(each.name || `Point ${each.id % 10000}`), 2, middle, LEFT - 6);
+      pen.fillStyle = line;
       pen.fillRect(LEFT, top + ROW - 2, width - LEFT, 1);
-      for (const [number, row] of scores) {
-        const score = row[id];
-        if (!score) continue;
-        const lost = Boolean(score[4]), tall = lost ? 3 : 2 + Math.min(1, Math.max(0, score[1])) * (ROW - 6);
-        // Dark colours are to be seen on a dark ground, too.
-        pen.fillStyle = lost ? style.getPropertyValue("--lost") : `color-mix(in srgb, ${colourOf(id)} 75%, ${style.color})`;
-        pen.globalAlpha = state.stale ? 0.45 : 1;
-        pen.fillRect(place(number), top + ROW - 3 - tall, Math.max(1, step - (step > 4 ? 1 : 0)), tall);
-      }
+      this.bars(pen, each, top, step, place, style);
       pen.globalAlpha = 1;
       pen.fillStyle = style.color;
-      for (const [number, ids] of Object.entries(state.given)) {
-        if (!ids.includes(id)) continue;
+      for (const [number, ids] of Object.entries(app.state.given)) {
+        if (!ids.includes(each.id)) continue;
         const x = place(Number(number)) + step / 2;
         pen.beginPath();
         pen.moveTo(x, middle - 5); pen.lineTo(x + 5, middle); pen.lineTo(x, middle + 5); pen.lineTo(x - 5, middle);
@@ -68,7 +70,45 @@ export class Timeline {
       }
     });
     pen.fillStyle = style.getPropertyValue("--accent");
-    pen.fillRect(place(frame) + step / 2 - 1, 0, 2, height);
-    pen.fillRect(place(frame) + step / 2 - 4, 0, 8, 6);
+    pen.fillRect(place(app.frame) + step / 2 - 1, 0, 2, height);
+    pen.fillRect(place(app.frame) + step / 2 - 4, 0, 8, 6);
+    this.thumbs(width);
+  }
+
+  // One bar for each column of the screen, of its worst frame.
+  private bars(
+    pen: CanvasRenderingContext2D, each: Thing, top: number, step: number, place: (n: number) => number, style: CSSStyleDeclaration,
+  ): void {
+    const columns = new Map<number, [number, boolean]>();
+    for (const [number, row] of app.scores) {
+      const score = row[each.id];
+      if (!score) continue;
+      const column = step >= 1 ? place(number) : Math.floor(place(number)), known = columns.get(column);
+      columns.set(column, [Math.min(score[1], known?.[0] ?? 1), Boolean(score[4]) || Boolean(known?.[1])]);
+    }
+    const colour = `color-mix(in srgb, ${each.colour} 75%, ${style.color})`, lost = style.getPropertyValue("--lost");
+    pen.globalAlpha = app.state.stale ? 0.45 : 1;
+    for (const [x, [margin, gone]] of columns) {
+      const tall = gone ? 3 : 2 + Math.min(1, Math.max(0, margin)) * (ROW - 6);
+      // Dark colours are to be seen on a dark ground, too.
+      pen.fillStyle = gone ? lost : colour;
+      pen.fillRect(x, top + ROW - 3 - tall, Math.max(1, step - (step > 4 ? 1 : 0)), tall);
+    }
+  }
+
+  private thumbs(width: number): void {
+    const { count, width: across, height: down } = app.about, each = Math.max(24, 40 * across / down);
+    const shown = Math.max(1, Math.min(count, Math.floor((width - LEFT) / each))), key = `${app.clip}/${shown}`;
+    if (key === this.strip || !app.about.editable) return;
+    this.strip = key;
+    $("thumbs").replaceChildren(...Array.from({ length: shown }, (_, place) => {
+      const image = document.createElement("img");
+      image.alt = "";
+      image.loading = "lazy";
+      image.src = `/api/${app.clip}/thumbs/${Math.floor((place + 0.5) * count / shown)}.jpg`;
+      return image;
+    }));
   }
 }
+
+const short = (name: string): string => name.length > 12 ? `${name.slice(0, 11)}…` : name;

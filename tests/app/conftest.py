@@ -27,11 +27,26 @@ def clip(tmp_path):
 
 
 @pytest.fixture
-def session(clip, tmp_path, tiny_like):
+def workspace(clip, tmp_path, tiny_like):
+    """A clip that is open, with settings at which everything is fast."""
     pytest.importorskip("fastapi", reason="needs the extra app")
-    from undertow.app import Session
+    from undertow.app import Workspace
+    from undertow.parsing import ParseSettings
+    from undertow.points import PointSettings
     from undertow.tracking import TrackSettings
 
-    made = Session(clip, tmp_path / "run", lambda: tiny_like, TrackSettings(size=(64, 96)))
+    settings = {
+        "track": TrackSettings(size=(64, 96)),
+        "points": PointSettings(size=(96, 64)),
+        "parse": ParseSettings(size=(96, 64), clusters=3),
+    }
+    made = Workspace(lambda task: tiny_like, settings, tmp_path / "uploads")
+    made.open(clip, tmp_path / "run")
     yield made
     made.close()
+
+
+@pytest.fixture
+def session(workspace):
+    """The masks of the clip."""
+    return workspace.projects[0].sessions["track"]

@@ -43,30 +43,30 @@ def news(client):
 
 def tracked(client):
     """Tracks to the end and returns the frames that came."""
-    client.post("/api/track", json={}).raise_for_status()
+    client.post("/api/0/track/run", json={}).raise_for_status()
     frames = []
     for name, facts in news(client):
         if name == "frame":
             frames.append(facts["frame"])
-        if name == "state" and not facts["doing"]:
-            assert facts["complete"], facts
+        if name == "done":
+            assert client.get("/api/0/track/state").json()["complete"], facts
             return frames
 
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_goes_on(clip, tmp_path):
     with started(clip, tmp_path / "whole") as (_, client):
-        client.post("/api/edits", json=BOX).raise_for_status()
+        client.post("/api/0/track/edits", json=BOX).raise_for_status()
         assert tracked(client)[-1] == 5
     with started(clip, tmp_path / "killed") as (process, client):
-        client.post("/api/edits", json=BOX).raise_for_status()
-        client.post("/api/track", json={}).raise_for_status()
-        while not client.get("/api/state").json()["done"]:
+        client.post("/api/0/track/edits", json=BOX).raise_for_status()
+        client.post("/api/0/track/run", json={}).raise_for_status()
+        while not client.get("/api/0/track/state").json()["done"]:
             time.sleep(0.01)
         process.kill()
     with started(clip, tmp_path / "killed") as (_, client):
-        assert client.get("/api/state").json()["undo"] == 1
-        if not client.get("/api/state").json()["complete"]:
+        assert client.get("/api/0/track/state").json()["undo"] == 1
+        if not client.get("/api/0/track/state").json()["complete"]:
             tracked(client)
     whole, killed = ([*map(read_written_map, sorted((tmp_path / name / "masks").iterdir()))]
                      for name in ("whole", "killed"))  # fmt: skip

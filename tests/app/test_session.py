@@ -29,23 +29,24 @@ def foreign(clip, tmp_path, tiny_like):
 @pytest.fixture
 def opened(tiny_like):
     pytest.importorskip("fastapi", reason="needs the extra app")
-    from undertow.app import Session
+    from undertow.app import Workspace
 
     made = []
 
     def make(video, out):
-        made.append(Session(video, out, lambda: tiny_like, SETTINGS))
-        return made[-1]
+        made.append(Workspace(lambda task: tiny_like, {"track": SETTINGS}))
+        return made[-1].open(video, out).sessions["track"]
 
     yield make
-    for session in made:
-        session.close()
+    for workspace in made:
+        workspace.close()
 
 
 def test_a_run_is_looked_at_without_its_video(foreign, opened):
     session = opened(None, foreign)
-    assert session.state()["complete"] and session.state()["objects"] == [3] and session.count == 6
-    assert session.labels(0)[30, 30] == 3 and session.frames.png(0)[:4] == b"\x89PNG"
+    assert session.state()["complete"] and [each["id"] for each in session.state()["objects"]] == [3]
+    assert session.project.count == 6
+    assert session.labels(0)[30, 30] == 3 and session.project.frames.png(0)[:4] == b"\x89PNG"
     with pytest.raises(Exception, match="--video"):
         session.edit("brush", 0, 3, [2, 5, 5])
     assert sorted(path.name for path in foreign.parent.iterdir() if path.is_dir() and "clip" not in path.name) == [
@@ -58,14 +59,20 @@ def test_a_run_of_the_command_line_is_corrected_and_never_replaced(foreign, clip
     state = session.state()
     assert state["given"] == {0: [3]} and not state["stale"]
     session.edit("brush", 4, 3, [3, 80, 40])
-    session.track()
+    session.run()
     session.wait()
     assert session.state()["complete"] and session.labels(4)[40, 80] == 3, session.state()["message"]
-    before = (foreign / "run.json").read_bytes()
+    assert session.state()["undo"] == 4
     for _ in range(2):
         session.move(-1)
+    # The run as it was made elsewhere is back, and stays.
+    assert session.state()["complete"] and session.labels(4)[40, 80] == 0
+    before = (foreign / "run.json").read_bytes()
+    with pytest.raises(SettingsError, match="made elsewhere"):
+        session.move(-1)
+    session.edit("delete", 0, 3)
     session.edit("brush", 2, 1, [3, 80, 40])
-    session.track()
+    session.run()
     session.wait()
     # Its first mask is gone, so that this would be another run.
     assert "another --out" in session.state()["message"]

@@ -48,5 +48,5 @@ def test_mattes_of_classes(tmp_path, video, edges):
 
 def test_classes_are_no_objects(tmp_path):
     run = write_parse(tmp_path / "run", maps(), {})
-    with pytest.raises(SettingsError, match="is for runs of track, not of parse"):
+    with pytest.raises(SettingsError, match="is for runs of track or refer, not of parse"):
         export(run, "coco", tmp_path / "out")

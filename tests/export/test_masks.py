@@ -177,5 +177,5 @@ def test_runs_that_cannot_be_exported(hard, tmp_path):
     with pytest.raises(SettingsError, match="is not finished"):
         export(hard.path, "davis", tmp_path / "out")
     (hard.path / "run.json").write_text(json.dumps(record | {"task": "points", "complete": {}}))
-    with pytest.raises(SettingsError, match="is for runs of track, not of points"):
+    with pytest.raises(SettingsError, match="is for runs of track or refer, not of points"):
         export(hard.path, "davis", tmp_path / "out")

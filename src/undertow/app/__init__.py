@@ -4,7 +4,7 @@ Everything done in it is a run folder: the app writes down what a person draws, 
 shows what comes. Nothing of a method is here.
 """
 
+from undertow.app.project import Project, Workspace
 from undertow.app.server import create_app, serve
-from undertow.app.session import Session
 
-__all__ = ["Session", "create_app", "serve"]
+__all__ = ["Project", "Workspace", "create_app", "serve"]

@@ -1,27 +1,32 @@
 """What a person did, in order, on disk after each step: every edit can be taken back and done again.
 
-    edits.json        the video, the edits, and how many of them count
-    maps/000012.png   the label map of a frame after edit 12
+    edits.json           the video, the edits, and how many of them count
+    maps/000012-3.png    the label map that edit 12 made of frame 3
+    runs/000013/         the run as it was after edit 13, which made it (see `undertow.app.history`)
 
 An edit keeps the whole label map that came of it: taking one back asks no model, and what is on the page is what the
-tracker is given.
+model is given.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-from PIL import Image, ImageDraw
-
-from undertow.base import SettingsError, inside, whole, write_json
-from undertow.masks import VOID, LabelMap, read_written_map, write_label_map
+from undertow.base import SettingsError, exclusive, inside, whole, write_json
+from undertow.masks import VOID, LabelMap, object_ids, read_written_map, write_label_map
 from undertow.runs import Cue
+from undertow.runs.cues import described
 
-Kind = Literal["point", "box", "brush", "erase", "clear"]
+Kind = Literal[
+    "point", "box", "brush", "erase", "fill", "clear", "delete", "name", "range", "run",
+    "drop", "drag", "grid", "hide", "remove", "colour", "merge", "word",
+]  # fmt: skip
 LOG = "edits.json"
+MOST_LETTERS = 200
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,15 @@ class Edit:
     """One step.
 
     Attributes:
-        number: Names its label map; never used twice.
+        number: Names its label maps; never used twice.
         kind: What was done.
         frame: Number of the frame.
-        object_id: The object it was done to.
-        values: (x, y, inside) of a point, (x0, y0, x1, y1) of a box, and of a stroke its radius and then x and y of
-            each place, in pixels.
+        object_id: The object, class, point or expression it was done to.
+        values: (x, y, inside) of a point, (x0, y0, x1, y1) of a box, radius and then x and y of each place of a stroke
+            (which are not kept), (x, y) of a place, (points across) of a grid, (first, last) of a range, the id merged
+            into; in pixels.
+        text: A name, a colour or an expression.
+        frames: The frames that it made label maps of.
     """
 
     number: int
@@ -42,6 +50,8 @@ class Edit:
     frame: int
     object_id: int
     values: tuple[float, ...] = ()
+    text: str = ""
+    frames: tuple[int, ...] = ()
 
     @property
     def cue(self) -> Cue:
@@ -53,23 +63,47 @@ class Edit:
         return Cue("point", (x, y, bool(inside)), self.frame, self.object_id)
 
 
+@dataclass(frozen=True)
+class Described:
+    """What is on a label map.
+
+    Attributes:
+        ids: Its ids, without 0 and void.
+        zero: Whether 0 is on it.
+        log: What run.json keeps of it.
+    """
+
+    ids: Sequence[int]
+    zero: bool
+    log: Mapping[str, Any]
+
+
 class Edits:
-    """The edits of a session in a folder.
+    """The edits of a session in a folder, which this process has to itself until `close`.
 
     Attributes:
         folder: Where they are kept.
-        video: What the video is called in it.
+        video: Path of the video.
+        own: Whether the run beside them was made by the app, so that it may be replaced.
     """
 
-    def __init__(self, folder: Path, video: str = "") -> None:
+    def __init__(self, folder: Path, video: str = "", own: bool = True) -> None:
         """Reads the edits that are there.
 
+        Args:
+            folder: Where they are kept; made with the first edit.
+            video: Path of the video, if it is known.
+            own: What `own` becomes if there are no edits yet.
+
         Raises:
-            SettingsError: if they are damaged.
+            SettingsError: if they are damaged, or another process has them.
         """
-        self.folder, self.video = folder, video
+        self.folder, self.video, self.own = folder, video, own
         self._edits: list[Edit] = []
         self._done = 0
+        # By edit and frame: maps never change, and are many.
+        self._described: dict[tuple[int, int], Described] = {}
+        self._held = ExitStack()
         path = folder / LOG
         if not path.is_file():
             return
@@ -78,8 +112,14 @@ class Edits:
             self._edits = [_edit(row) for row in found["edits"]]
             self._done = whole(found["done"], "done", most=len(self._edits))
             self.video = video or str(found["video"])
+            self.own = found.get("own") is not False
         except (OSError, ValueError, TypeError, KeyError, RecursionError, SettingsError) as error:
             raise SettingsError(f"'{path}' is damaged ({error}); move it away to start anew") from error
+        self._held.enter_context(exclusive(folder))
+
+    def close(self) -> None:
+        """Lets other processes have the folder."""
+        self._held.close()
 
     @property
     def active(self) -> Sequence[Edit]:
@@ -92,41 +132,71 @@ class Edits:
         return len(self._edits) - self._done
 
     def last(self) -> Mapping[int, Edit]:
-        """Returns the last edit of each frame that has any, in the order of frames."""
-        return dict(sorted({edit.frame: edit for edit in self.active}.items()))
+        """Returns the edit that made the label map of each frame that has one, in the order of frames."""
+        return dict(sorted({frame: edit for edit in self.active for frame in edit.frames}.items()))
 
-    def file(self, edit: Edit) -> Path:
-        """Returns the path of the label map that came of an edit."""
-        return inside(self.folder, f"maps/{edit.number:06d}", suffix=".png", links=False)
+    def of(self, *kinds: Kind) -> Iterator[Edit]:
+        """Yields the edits that count of some kinds, in order."""
+        return (edit for edit in self.active if edit.kind in kinds)
+
+    def file(self, edit: Edit, frame: int) -> Path:
+        """Returns the path of the label map that an edit made of a frame."""
+        return inside(self.folder, f"maps/{edit.number:06d}-{frame}", suffix=".png", links=False)
+
+    def snapshot(self, edit: Edit) -> Path:
+        """Returns the folder of the run as it was after an edit that made it."""
+        return inside(self.folder, f"runs/{edit.number:06d}", links=False)
 
     def labels(self, frame: int) -> LabelMap | None:
         """Returns what the edits made of a frame; `None` if there are none on it."""
         edit = self.last().get(frame)
-        return None if edit is None else read_written_map(self.file(edit))
+        return None if edit is None else read_written_map(self.file(edit, frame))
 
-    def prompts(self, frame: int, object_id: int) -> Sequence[Edit]:
-        """Returns the points and boxes of an object on a frame since it was last cleared."""
-        found: list[Edit] = []
+    def described(self, edit: Edit, frame: int) -> Described:
+        """Returns what is on the label map that an edit made of a frame."""
+        key = edit.number, frame
+        if key not in self._described:
+            labels = read_written_map(self.file(edit, frame))
+            self._described[key] = Described(object_ids(labels), bool((labels == 0).any()), described(frame, labels))
+        return self._described[key]
+
+    def prompts(self) -> Mapping[tuple[int, int], Sequence[Edit]]:
+        """Returns the points and boxes of each frame and object since it was last cleared there."""
+        found: dict[tuple[int, int], list[Edit]] = {}
         for edit in self.active:
-            if (edit.frame, edit.object_id) == (frame, object_id):
-                found = [] if edit.kind == "clear" else [*found, edit]
-        return [edit for edit in found if edit.kind in ("point", "box")]
+            if edit.kind in ("point", "box"):
+                found.setdefault((edit.frame, edit.object_id), []).append(edit)
+            elif edit.kind == "clear":
+                found.pop((edit.frame, edit.object_id), None)
+            elif edit.kind == "delete":
+                found = {key: prompts for key, prompts in found.items() if key[1] != edit.object_id}
+        return found
 
-    def next(self, kind: Kind, frame: int, object_id: int, values: Sequence[float] = ()) -> Edit:
+    def next(self, kind: Kind, frame: int, object_id: int, values: Sequence[float] = (), text: str = "") -> Edit:
         """Returns an edit that is not added yet."""
         number = 1 + max((edit.number for edit in self._edits), default=0)
-        return Edit(number, kind, frame, object_id, tuple(values))
+        return Edit(number, kind, frame, object_id, tuple(values), text)
 
-    def add(self, edit: Edit, labels: LabelMap) -> None:
-        """Adds an edit with the label map that came of it; those that were taken back are gone then."""
+    def add(self, edit: Edit, maps: Mapping[int, LabelMap] | None = None) -> None:
+        """Adds an edit with the label maps that came of it; edits that were taken back are gone then."""
+        if not self._edits:
+            (self.folder / "maps").mkdir(parents=True, exist_ok=True)
+            self._held.close()
+            self._held.enter_context(exclusive(self.folder))
         gone = self._edits[self._done :]
-        self.file(edit).parent.mkdir(parents=True, exist_ok=True)
-        write_label_map(self.file(edit), labels)
+        # A stroke has many numbers, and its label map says all of it.
+        values = () if edit.kind in ("brush", "erase") else edit.values
+        edit = replace(edit, frames=tuple(sorted(maps or ())), values=values)
+        for frame, labels in (maps or {}).items():
+            write_label_map(self.file(edit, frame), labels)
         self._edits = [*self.active, edit]
         self._done += 1
         self._save()
         for old in gone:
-            self.file(old).unlink(missing_ok=True)
+            for frame in old.frames:
+                self.file(old, frame).unlink(missing_ok=True)
+            if old.kind == "run":
+                shutil.rmtree(self.snapshot(old), ignore_errors=True)
 
     def move(self, steps: int) -> Edit | None:
         """Takes an edit back (-1) or does it again (1), and returns it; `None` if there is none."""
@@ -139,35 +209,14 @@ class Edits:
 
     def _save(self) -> None:
         rows = [asdict(edit) for edit in self._edits]
-        write_json(self.folder / LOG, {"video": self.video, "done": self._done, "edits": rows})
+        write_json(self.folder / LOG, {"video": self.video, "own": self.own, "done": self._done, "edits": rows})
 
 
 def _edit(row: Mapping[str, Any]) -> Edit:
     if row["kind"] not in get_args(Kind):
         raise ValueError(f"{row['kind']!r} is no kind of edit")
     number, frame = (whole(row[name], name, most=10**9) for name in ("number", "frame"))
-    object_id = whole(row["object_id"], "object_id", least=1, most=VOID - 1)
-    return Edit(number, row["kind"], frame, object_id, tuple(map(float, row["values"])))
-
-
-def painted(labels: LabelMap, object_id: int, values: Sequence[float], *, erase: bool) -> LabelMap:
-    """Returns a label map after a stroke.
-
-    Args:
-        labels: The map before.
-        object_id: The object painted, or the one erased.
-        values: Radius, and x and y of each place, in pixels.
-        erase: Whether the object is taken away where the stroke is.
-    """
-    radius, places = values[0], [(values[i], values[i + 1]) for i in range(1, len(values) - 1, 2)]
-    height, width = labels.shape
-    stroke = Image.new("1", (width, height))
-    draw = ImageDraw.Draw(stroke)
-    # Pillow counts from the centre of the first pixel, undertow from its corner.
-    for x, y in places:
-        draw.ellipse((x - 0.5 - radius, y - 0.5 - radius, x - 0.5 + radius, y - 0.5 + radius), fill=1)
-    draw.line([(x - 0.5, y - 0.5) for x, y in places], fill=1, width=max(1, round(2 * radius)))
-    inside_stroke = np.asarray(stroke, bool)
-    if erase:
-        return np.where(inside_stroke & (labels == object_id), 0, labels).astype(np.uint16)
-    return np.where(inside_stroke, object_id, labels).astype(np.uint16)
+    object_id = whole(row["object_id"], "object_id", most=VOID - 1)
+    frames = tuple(whole(each, "a frame", most=10**9) for each in row.get("frames", ()))
+    text = str(row.get("text", ""))[:MOST_LETTERS]
+    return Edit(number, row["kind"], frame, object_id, tuple(map(float, row["values"])), text, frames)

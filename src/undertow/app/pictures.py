@@ -6,7 +6,7 @@ from hashlib import sha256
 from threading import Lock
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from undertow.masks import VOID, LabelMap
@@ -15,6 +15,8 @@ from undertow.video import Video
 
 # Encoded frames that are kept; at 1080p about a hundred.
 ROOM = 256 * 2**20
+# Height of a thumbnail, and how many are kept.
+THUMB, THUMBS = 40, 400
 
 
 def frame_png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
@@ -22,12 +24,38 @@ def frame_png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return _encoded(Image.fromarray(image))
 
 
-def mask_png(labels: LabelMap) -> bytes:
-    """Returns a label map as palette PNG with a transparent background; ids above 254 share the colours of others."""
+def mask_png(labels: LabelMap, colours: UInt8[np.ndarray, "256 3"] | None = None, clear: int = 0) -> bytes:
+    """Returns a label map as palette PNG; ids above 254 share the colours of others.
+
+    Args:
+        labels: The label map; void is entry 255.
+        colours: The palette; that of DAVIS if not given.
+        clear: The entry that is transparent.
+    """
     shown = np.where(labels == VOID, 255, np.where(labels > 254, labels % 254 + 1, labels)).astype(np.uint8)
     image = Image.fromarray(shown)
-    image.putpalette(palette().tobytes())
-    return _encoded(image, transparency=0)
+    image.putpalette((palette() if colours is None else colours).tobytes())
+    return _encoded(image, transparency=clear)
+
+
+def alpha_png(alpha: Float[np.ndarray, "h w"]) -> bytes:
+    """Returns alpha in [0, 1] as PNG: white, and so opaque."""
+    levels = np.round(255 * alpha).astype(np.uint8)
+    return _encoded(Image.merge("LA", (Image.new("L", levels.shape[::-1], 255), Image.fromarray(levels))))
+
+
+def heat_png(heat: Float[np.ndarray, "h w"]) -> bytes:
+    """Returns a map in [0, 1] as PNG: the higher, the yellower and the less transparent."""
+    red, green, blue = heat_colours(heat)
+    alpha = np.round(230 * np.sqrt(heat)).astype(np.uint8)
+    return _encoded(Image.fromarray(np.stack([red, green, blue, alpha], axis=-1)))
+
+
+def heat_colours(heat: Float[np.ndarray, "h w"]) -> tuple[UInt8[np.ndarray, "h w"], ...]:
+    """Returns red, green and blue of a map in [0, 1], from purple over red to yellow."""
+    stops = np.array([[68, 1, 84], [187, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
+    place = np.clip(heat, 0, 1) * (len(stops) - 1)
+    return tuple(np.interp(place, range(len(stops)), stops[:, channel]).astype(np.uint8) for channel in range(3))
 
 
 def etag(content: bytes | str) -> str:
@@ -46,6 +74,7 @@ class Frames:
         self._video, self._size, self._room = video, size, room
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0
+        self._thumbs: OrderedDict[int, bytes] = OrderedDict()
         self._lock = Lock()
 
     def png(self, number: int) -> bytes:
@@ -68,6 +97,26 @@ class Frames:
             while self._bytes > self._room and len(self._kept) > 1:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
         return content
+
+    def thumb(self, number: int) -> bytes:
+        """Returns a frame in small, as JPEG.
+
+        Raises:
+            VideoError: if there is none.
+        """
+        with self._lock:
+            if number in self._thumbs:
+                return self._thumbs[number]
+        height, width = self._size
+        with Image.open(io.BytesIO(self.png(number))) as image:
+            small = image.convert("RGB").resize((max(1, round(width * THUMB / height)), THUMB))
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=70)
+        with self._lock:
+            self._thumbs[number] = buffer.getvalue()
+            if len(self._thumbs) > THUMBS:
+                self._thumbs.popitem(last=False)
+        return buffer.getvalue()
 
 
 def _encoded(image: Image.Image, **more: int) -> bytes:

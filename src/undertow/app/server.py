@@ -1,4 +1,4 @@
-"""The server of the page: this machine only, one session, a token on every request."""
+"""The server of the page: this machine only, a token on every request, everything by number."""
 
 import asyncio
 import secrets
@@ -12,30 +12,22 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from undertow.app.edits import Kind
-from undertow.app.pictures import etag, mask_png
+from undertow.app import uploads
+from undertow.app.edits import MOST_LETTERS, Kind
+from undertow.app.guard import HEADERS, UPLOADS, Guard, cookie_of
+from undertow.app.looking import looks
+from undertow.app.masks import MaskSession
+from undertow.app.pictures import alpha_png, etag, heat_png
+from undertow.app.project import Project, Workspace
 from undertow.app.session import Session
+from undertow.app.words import WordSession
 from undertow.base import UndertowError
 from undertow.masks import VOID
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {"index.html": "text/html; charset=utf-8", "app.js": "text/javascript", "app.css": "text/css"}
-# Of what a page sends; a long stroke has some thousand numbers.
-MOST_BYTES = 2**20
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 
 class Drawn(BaseModel):
@@ -43,61 +35,21 @@ class Drawn(BaseModel):
 
     kind: Kind
     frame: int = Field(ge=0, le=10**9)
-    object: int = Field(ge=1, lt=VOID)
+    object: int = Field(ge=0, lt=VOID)
     values: list[float] = Field(default=[], max_length=20000)
+    text: str = Field(default="", max_length=MOST_LETTERS)
+    locked: list[int] = Field(default=[], max_length=1000)
 
 
 class Wanted(BaseModel):
-    """A format of export."""
+    """A format of export, and what its files are called."""
 
     format: str = Field(max_length=40)
+    template: str = Field(default="", max_length=200)
 
 
-class Guard:
-    """Refuses what does not come from the page: other hosts, other origins, no token, or too large."""
-
-    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
-        """Takes the application, its token and its port."""
-        self._app, self._token, self._cookie = app, token, cookie_of(port)
-        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or refuses it."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        refused = (403, "only the page is answered") if scope["type"] != "http" else self._refusal(Request(scope))
-        if refused is not None:
-            await JSONResponse({"detail": refused[1]}, refused[0], HEADERS)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _refusal(self, request: Request) -> tuple[int, str] | None:
-        headers = request.headers
-        if _host(headers) not in self._hosts:
-            return 403, "another host was asked for; use the address that undertow printed"
-        origin = headers.get("origin")
-        if origin is not None and origin != f"http://{_host(headers)}":
-            return 403, "another page asked"
-        given = headers.get("x-undertow-token") or request.cookies.get(self._cookie) or ""
-        if request.url.path == "/" and request.method == "GET":
-            given = request.query_params.get("token") or given
-        if not secrets.compare_digest(given.encode(), self._token.encode()):
-            return 401, "open the address that undertow printed, with its token"
-        if request.method not in ("GET", "HEAD"):
-            length = headers.get("content-length", "")
-            if not length.isdigit() or int(length) > MOST_BYTES:
-                return 413, "that is too large"
-        return None
-
-
-def cookie_of(port: int) -> str:
-    """Returns what the cookie of a server is called; cookies do not know ports."""
-    return f"undertow-{port}"
-
-
-def create_app(session: Session, token: str, port: int) -> ASGIApp:
-    """Returns the application of a session, which answers at 127.0.0.1:PORT with the token alone."""
+def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
+    """Returns the application of a workspace, which answers at 127.0.0.1:PORT with the token alone."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(UndertowError)
@@ -109,6 +61,17 @@ def create_app(session: Session, token: str, port: int) -> ASGIApp:
         response: Response = await call(request)
         response.headers.update(HEADERS)
         return response
+
+    def project_of(clip: int) -> Project:
+        if not 0 <= clip < len(workspace.projects):
+            raise HTTPException(404, f"there is no clip {clip}")
+        return workspace.projects[clip]
+
+    def session_of(clip: int, task: str, number: int = 0) -> Session:
+        project = project_of(clip)
+        if task not in project.sessions or not 0 <= number < max(1, project.count):
+            raise HTTPException(404, f"there is no frame {number} of {task}")
+        return project.sessions[task]
 
     @app.get("/")
     def page(token: str = "") -> Response:
@@ -125,60 +88,115 @@ def create_app(session: Session, token: str, port: int) -> ASGIApp:
             raise HTTPException(404)
         return Response((STATIC / name).read_bytes(), media_type=TYPES[name], headers={"Cache-Control": "no-cache"})
 
-    @app.get("/api/clip")
-    def clip() -> dict[str, Any]:
-        return session.about()
+    @app.get(UPLOADS)
+    def clips() -> list[str]:
+        return [project.label for project in workspace.projects]
 
-    @app.get("/api/state")
-    def state() -> dict[str, Any]:
-        return session.state()
+    @app.post(UPLOADS)
+    async def upload(request: Request, name: str) -> dict[str, int]:
+        if workspace.uploads is None:
+            raise HTTPException(404, "clips are not taken here; name them when undertow is started")
+        length = int(request.headers["content-length"])
+        path = await uploads.receive(request.stream(), name[:200], length, workspace.uploads)
+        try:
+            project = await asyncio.to_thread(workspace.open, path, path.with_name(f"{path.stem}.run"))
+        except UndertowError:
+            path.unlink()
+            raise
+        return {"clip": project.number}
 
-    @app.get("/api/scores")
-    def scores() -> dict[int, Any]:
-        return session.scores()
+    @app.get("/api/jobs")
+    def jobs() -> list[dict[str, Any]]:
+        return workspace.jobs.list()
 
-    @app.get("/api/frames/{number}.png")
-    def frame(number: int, request: Request) -> Response:
-        if not 0 <= number < session.count:
-            raise HTTPException(404, f"there is no frame {number}")
-        return _tagged(session.frames.png(number), request)
-
-    @app.get("/api/masks/{number}.png")
-    def mask(number: int, request: Request) -> Response:
-        labels = session.labels(number)
-        if labels is None:
-            return Response(status_code=204)
-        return _tagged(mask_png(labels), request)
+    @app.post("/api/jobs/{number}/stop")
+    def stop_job(number: int) -> list[dict[str, Any]]:
+        workspace.jobs.stop(number)
+        return workspace.jobs.list()
 
     @app.get("/api/events", response_class=EventSourceResponse)
     async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
-        place = len(session.events)
-        yield ServerSentEvent(event="state", data=await asyncio.to_thread(session.state))
+        place = workspace.news.count
+        yield ServerSentEvent(event="hello", data=None)
         while not await request.is_disconnected():
-            fresh = session.events[place:]
-            place += len(fresh)
+            place, fresh = workspace.news.since(place)
             for name, facts in fresh:
                 yield ServerSentEvent(event=name, data=facts)
-            if any(name != "frame" for name, _ in fresh):
-                yield ServerSentEvent(event="state", data=await asyncio.to_thread(session.state))
             await asyncio.sleep(0.05)
 
-    @app.post("/api/edits")
-    def edit(drawn: Drawn) -> dict[str, Any]:
-        session.edit(drawn.kind, drawn.frame, drawn.object, drawn.values)
+    @app.get("/api/{clip}/about")
+    def about(clip: int) -> dict[str, Any]:
+        return project_of(clip).about()
+
+    @app.get("/api/{clip}/frames/{number}.png")
+    def frame(clip: int, number: int, request: Request) -> Response:
+        project = project_of(clip)
+        if not 0 <= number < project.count:
+            raise HTTPException(404, f"there is no frame {number}")
+        return _tagged(project.frames.png(number), request)
+
+    @app.get("/api/{clip}/thumbs/{number}.jpg")
+    def thumb(clip: int, number: int, request: Request) -> Response:
+        project = project_of(clip)
+        if not 0 <= number < project.count:
+            raise HTTPException(404, f"there is no frame {number}")
+        return _tagged(project.frames.thumb(number), request, "image/jpeg")
+
+    @app.get("/api/{clip}/look/{number}/{x}/{y}/{other}.png")
+    def look(clip: int, number: int, x: float, y: float, other: int) -> Response:
+        return _picture(heat_png(looks(project_of(clip), number, (x, y), other)))
+
+    @app.get("/api/{clip}/{task}/state")
+    def state(clip: int, task: str) -> dict[str, Any]:
+        return session_of(clip, task).state()
+
+    @app.get("/api/{clip}/{task}/scores")
+    def scores(clip: int, task: str) -> dict[int, Any]:
+        return dict(session_of(clip, task).scores())
+
+    @app.get("/api/{clip}/{task}/masks/{number}.png")
+    def mask(clip: int, task: str, number: int, request: Request) -> Response:
+        session = session_of(clip, task, number)
+        labels = session.labels(number)
+        return Response(status_code=204) if labels is None else _tagged(session.picture(labels), request)
+
+    @app.get("/api/{clip}/{task}/layers/{number}")
+    def layer(clip: int, task: str, number: int) -> Any:
+        return session_of(clip, task, number).layer(number)
+
+    @app.get("/api/{clip}/{task}/soft/{number}/{object_id}.png")
+    def soft(clip: int, task: str, number: int, object_id: int) -> Response:
+        session = session_of(clip, task, number)
+        alpha = session.soft(number, object_id) if isinstance(session, MaskSession) else None
+        return Response(status_code=204) if alpha is None else _picture(alpha_png(alpha))
+
+    @app.get("/api/{clip}/{task}/heat/{number}/{object_id}/{word}.png")
+    def heat(clip: int, task: str, number: int, object_id: int, word: int) -> Response:
+        session = session_of(clip, task, number)
+        if not isinstance(session, WordSession):
+            raise HTTPException(404)
+        return _picture(heat_png(session.heat(number, object_id, word)))
+
+    @app.post("/api/{clip}/{task}/edits")
+    def edit(clip: int, task: str, drawn: Drawn) -> dict[str, Any]:
+        session = session_of(clip, task)
+        session.edit(drawn.kind, drawn.frame, drawn.object, drawn.values, drawn.text, drawn.locked)
         return session.state()
 
-    @app.post("/api/exports")
-    def export(wanted: Wanted) -> dict[str, Any]:
-        session.export(wanted.format)
+    @app.post("/api/{clip}/{task}/exports")
+    def export(clip: int, task: str, wanted: Wanted) -> dict[str, Any]:
+        session = session_of(clip, task)
+        session.export(wanted.format, wanted.template)
         return session.state()
 
-    @app.post("/api/{what}")
-    def act(what: str) -> dict[str, Any]:
+    @app.post("/api/{clip}/{task}/{what}")
+    def act(clip: int, task: str, what: str) -> dict[str, Any]:
+        session = session_of(clip, task)
         actions: dict[str, Callable[[], None]] = {
             "undo": lambda: session.move(-1),
             "redo": lambda: session.move(1),
-            "track": session.track,
+            "run": session.run,
+            "estimate": session.estimate,
             "stop": session.stop,
         }
         if what not in actions:
@@ -189,34 +207,34 @@ def create_app(session: Session, token: str, port: int) -> ASGIApp:
     return Guard(app, token, port)
 
 
-def serve(session: Session, port: int = 0, told: Callable[[str], None] = print) -> None:
-    """Serves a session on this machine until it is interrupted.
+def serve(workspace: Workspace, port: int = 0, told: Callable[[str], None] = print) -> None:
+    """Serves a workspace on this machine until it is interrupted.
 
     Args:
-        session: The session.
+        workspace: The clips.
         port: Where; 0 for any port that is free.
         told: Called with the address of the page.
     """
     with socket.create_server(("127.0.0.1", port)) as listening:
         port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         config = uvicorn.Config(
-            create_app(session, token, port), log_level="warning", timeout_graceful_shutdown=1, server_header=False
+            create_app(workspace, token, port), log_level="warning", timeout_graceful_shutdown=1, server_header=False
         )
         told(f"http://127.0.0.1:{port}/?token={token}")
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
-            session.close()
+            workspace.close()
 
 
-def _host(headers: Headers) -> str:
-    return headers.get("host", "").lower()
-
-
-def _tagged(content: bytes, request: Request) -> Response:
+def _tagged(content: bytes, request: Request, kind: str = "image/png") -> Response:
     """Returns a picture, or that the browser has it already."""
     tag = etag(content)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type="image/png", headers=headers)
+    return Response(content, media_type=kind, headers=headers)
+
+
+def _picture(content: bytes) -> Response:
+    return Response(content, media_type="image/png", headers={"Cache-Control": "no-store"})

@@ -1,138 +1,147 @@
-"""One clip being worked on: the edits, the run made of them, and who waits for news of it."""
+"""One task on one clip: the edits, the run made of them, and what the page is shown of both.
 
-import logging
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+What a task's edits are and what cues come of them is in `masks`, `points`, `classes` and `words`; everything else is
+the same for all.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from threading import RLock, Thread
-from typing import Any
+from threading import RLock
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from undertow.app.edits import Edit, Edits, Kind, painted
-from undertow.app.pictures import Frames
-from undertow.app.results import Following, Results
-from undertow.backbones import Backbone
-from undertow.base import CueError, SettingsError, UndertowError
-from undertow.export import FORMATS, ExportSettings, check_format, export, open_run
-from undertow.masks import VOID, LabelMap, object_ids, read_written_map
-from undertow.runs import Cue, execute
-from undertow.runs.cues import described
-from undertow.runs.estimate import check_budget, estimate
+from undertow.app import work
+from undertow.app.edits import Edit, Edits, Kind
+from undertow.app.history import keep, put_back
+from undertow.app.jobs import Job
+from undertow.app.results import Results
+from undertow.base import CueError, SettingsError
+from undertow.export import FORMATS, check_format, open_run
+from undertow.masks import VOID, LabelMap
+from undertow.runs import Cue
 from undertow.runs.record import Record, digests, read_record
-from undertow.tasks import TASKS
-from undertow.tracking import TrackSettings
-from undertow.tracking.cues import prompted_masks, prompter
-from undertow.video import Clip, Video
+from undertow.runs.task import Given
 
-log = logging.getLogger(__name__)
-
-# Seconds between two states of a run: stopping keeps all but the last frames.
-STATE_SECONDS = 0.25
-
-
-class Stopped(Exception):
-    """Somebody asked to stop."""
+if TYPE_CHECKING:
+    from undertow.app.project import Project
 
 
 class Session:
-    """A clip, what a person did to it, and the run that came of it.
+    """A task on a clip.
 
     Threads may share it; one thing is worked on at a time.
 
     Attributes:
+        task: Name of the task.
+        kinds: Kinds of edit that it takes, and how many numbers each needs.
+        background: The id of what belongs to nothing, on what is painted.
+        project: The clip.
         out: The folder of the run; edits are kept beside it, in OUT.app.
-        events: What has happened, in order, for the page: (name, facts).
-        frames: The frames as pictures.
+        settings: Options of the task.
+        edits: What a person did.
         results: What the run has made so far.
+        message: What was said last.
     """
 
-    def __init__(
-        self, video: Path | None, out: Path, model: Callable[[], Backbone], settings: TrackSettings | None = None
-    ) -> None:
-        """Opens a clip, and the run and the edits that are there.
+    task: ClassVar[str]
+    kinds: ClassVar[Mapping[Kind, int]]
+    background: ClassVar[int] = 0
 
-        Args:
-            video: The video; `None` to look at a run, with the video that its edits name if they do.
-            out: The folder of the run, which need not be there.
-            model: Returns the model; called when something is to be tracked.
-            settings: Options of tracking.
+    def __init__(self, project: "Project", out: Path, settings: Any) -> None:
+        """Opens the run and the edits that are there.
 
         Raises:
-            SettingsError: if there is neither a video nor a run.
+            SettingsError: if the run is of another video, or the edits are damaged or open elsewhere.
         """
-        self.out, self.settings, self._model = out, settings or TrackSettings(), cache(model)
-        self.edits = Edits(out.with_name(f"{out.name}.app"), "" if video is None else str(video.absolute()))
-        named = Path(self.edits.video)
-        if video is None and self.edits.video and (named.is_file() or named.is_dir()):
-            video = named
-        self.path, self.video = video, None if video is None else Video(video)
+        self.project, self.out, self.settings, self.message = project, out, settings, ""
         record = self.record
-        if self.video is None and (record is None or record.task != "track" or record.size is None):
-            raise SettingsError(f"'{out}' is neither a video nor a run of track; name one of them")
-        if record is not None and self.video is not None and record.video != self.video.fingerprint():
-            raise SettingsError(f"the run in '{out}' is of another video than '{video}'; choose another --out")
-        # A run that was made elsewhere is never replaced.
-        self._own = record is None or self.edits.folder.exists()
-        size = (self.video.height, self.video.width) if self.video else (record.size if record else None) or (1, 1)
-        self.size: tuple[int, int] = size
-        self.frames = Frames(self.video, size)
-        self.events: list[tuple[str, Any]] = []
-        self.doing, self.message, self._stop = "", "", False
-        self._lock, self._thread = RLock(), Thread()
-        self._prompted = cache(lambda: prompter(self.settings, self._model))
-        self.results = Results(out)
+        if record is not None and project.video is not None and record.video != project.video.fingerprint():
+            raise SettingsError(f"the run in '{out}' is of another video than '{project.path}'; choose another --out")
+        folder = out.with_name(f"{out.name}.app")
+        self.edits = Edits(folder, "" if project.path is None else str(project.path.absolute()), own=record is None)
+        self._lock, self._at_hand = RLock(), ""
+        self.results = Results(out, self.task)
+        self._recover()
         self.results.read()
-        if record is not None and not self._own and record.complete is not None:
-            self._take_over(record)
+        if record is not None and not self.edits.own and not self.edits.active and record.complete is not None:
+            self.take_over(record)
+
+    def cues(self) -> list[Cue]:
+        """Returns what was drawn as cues of a run."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what the page shows of this task alone; "objects" at least: id, name and colour of each."""
+        raise NotImplementedError
+
+    def made_of(self, edit: Edit, locked: Collection[int]) -> Mapping[int, LabelMap]:
+        """Returns the label maps that come of an edit, by frame.
+
+        Raises:
+            CueError: if nothing can be made of it.
+        """
+        return {}
+
+    def after(self) -> None:
+        """Does what an edit that was just made or taken back calls for."""
+
+    def take_over(self, record: Record) -> None:
+        """Makes the cues of a run of the command line the first edits, where that can be done."""
+
+    def amends(self, earlier: Record, given: Given[Any]) -> bool:
+        """Returns whether a complete run can be changed into that of other cues, instead of begun again."""
+        return False
+
+    def layer(self, number: int) -> Any:
+        """Returns what is drawn over a frame besides label maps."""
+        return None
+
+    def picture(self, labels: LabelMap) -> bytes:
+        """Returns a label map as the page draws it."""
+        raise NotImplementedError
 
     @property
     def record(self) -> Record | None:
-        """What run.json says; `None` if there is no run."""
-        return read_record(self.out) if self.out.is_dir() else None
+        """What run.json says; `None` if there is no run of this task."""
+        found = read_record(self.out) if self.out.is_dir() else None
+        return found if found is not None and found.task == self.task else None
 
     @property
-    def count(self) -> int:
-        """Number of frames of the video, or up to the last of the run."""
-        if self.video is not None:
-            return self.video.frame_count or 0
-        return max(self.results.names, default=-1) + 1
+    def range(self) -> tuple[int, int]:
+        """First and last frame that are worked on."""
+        last = max(0, self.project.count - 1)
+        chosen = next((edit.values for edit in reversed(self.edits.active) if edit.kind == "range"), (0, last))
+        return int(chosen[0]), min(last, int(chosen[1]))
 
-    def about(self) -> dict[str, Any]:
-        """Returns what does not change: size, times of the frames in seconds, and formats of export."""
-        times = [] if self.video is None else [float(self.video.time_of(number)) for number in range(self.count)]
-        formats = {name: line for name, (_, _, line) in FORMATS.items() if _takes_masks(name)}
-        label = self.path.name if self.path is not None else self.out.name
-        height, width = self.size
-        return {
-            "label": label, "width": width, "height": height, "count": self.count, "times": times, "formats": formats,
-            "editable": self.video is not None, "out": str(self.out),
-        }  # fmt: skip
+    @property
+    def doing(self) -> str:
+        """What is being done or waits to be; empty if nothing is."""
+        job = self.project.jobs.current(self)
+        return self._at_hand or ("" if job is None else job.what)
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """The formats that runs of the task can be exported in, with a line about each."""
+        return {name: line for name, (_, _, line) in FORMATS.items() if self._takes(name)}
 
     def state(self) -> dict[str, Any]:
         """Returns what the page shows besides frames, masks and scores."""
         with self._lock:
-            last, record, active = self.edits.last(), self.record, self.edits.active
-            ids = {edit.object_id for edit in active}
-            ids |= {int(number) for row in self.results.scores.values() for number in row}
+            record = self.record
             return {
-                "given": {frame: object_ids(read_written_map(self.edits.file(edit))) for frame, edit in last.items()},
-                "prompts": [
-                    {"kind": edit.kind, "frame": edit.frame, "object": edit.object_id, "values": edit.values}
-                    for frame, object_id in dict.fromkeys((edit.frame, edit.object_id) for edit in active)
-                    for edit in self.edits.prompts(frame, object_id)
-                ],
-                "objects": sorted(ids),
-                "undo": len(active),
+                "given": {frame: self.edits.described(edit, frame).ids for frame, edit in self.edits.last().items()},
+                "undo": len(self.edits.active),
                 "redo": self.edits.undone,
                 "done": len(self.results.names),
                 "complete": record is not None and record.complete is not None,
-                "stale": record is not None and digests(record.cues) != self._digests(),
+                "stale": record is not None and self.stale(record),
                 "doing": self.doing,
                 "message": self.message,
-                "command": self._command(),
+                "command": work.command(self),
+                "range": self.range,
+                **self.facts(),
             }
 
     def scores(self) -> dict[int, Mapping[str, Any]]:
@@ -146,203 +155,180 @@ class Session:
             drawn = self.edits.labels(number)
             return self.results.labels(number) if drawn is None else drawn
 
-    def edit(self, kind: Kind, number: int, object_id: int, values: Sequence[float]) -> None:
+    def edit(
+        self, kind: Kind, number: int, object_id: int, values: Sequence[float] = (), text: str = "",
+        locked: Collection[int] = (),
+    ) -> None:  # fmt: skip
         """Does what a person did with a tool, and notes it.
+
+        Args:
+            kind: What was done.
+            number: Number of the frame.
+            object_id: The object, class, point or expression it was done to.
+            values: See `Edit`.
+            text: A name, a colour or an expression.
+            locked: Objects that painting leaves as they are.
 
         Raises:
             CueError: if nothing can be made of it.
         """
-        if self.video is None:
+        if self.project.video is None:
             raise CueError("the video of this run is not known; start the app with --video to change anything")
-        if not 0 <= number < self.count or not 0 < object_id < VOID:
+        if kind not in self.kinds:
+            raise CueError(f"{self.task} has no {kind}; choose another tool")
+        if not 0 <= number < self.project.count or not 0 <= object_id < VOID or object_id == self.background:
             raise CueError(f"there is no frame {number} or object {object_id}; give others")
-        if not np.isfinite(values).all() or len(values) < {"point": 3, "box": 4, "clear": 0}.get(kind, 3):
+        if not np.isfinite(values).all() or len(values) < self.kinds[kind] or not text.isprintable():
             raise CueError(f"a {kind} cannot be made of {len(values)} numbers; draw it again")
+        if kind == "range" and not 0 <= values[0] <= values[1] < self.project.count:
+            raise CueError("the first frame comes after the last; choose others")
         with self._busy("mask"):
-            before = self.labels(number)
-            labels = np.zeros(self.size, np.uint16) if before is None else before
-            edit = self.edits.next(kind, number, object_id, values)
-            if kind in ("brush", "erase"):
-                labels = painted(labels, object_id, values, erase=kind == "erase")
-            else:
-                found = None if kind == "clear" else self._found(edit)
-                labels = np.where(labels == object_id, 0, labels).astype(np.uint16)
-                if found is not None:
-                    labels[found == object_id] = object_id
+            edit = self.edits.next(kind, number, object_id, values, text.strip())
+            maps = self.made_of(edit, locked)
             with self._lock:
-                self.edits.add(edit, labels)
-        self._tell("edit", {"frame": number})
+                self.edits.add(edit, maps)
+        self.after()
+        self.tell("edit", {"frame": number if kind not in ("delete", "merge", "range") else None})
 
     def move(self, steps: int) -> None:
-        """Takes the last edit back (-1) or does it again (1)."""
+        """Takes the last edit back (-1) or does it again (1); if it was a run, the run before it is put back."""
         with self._busy("edit"), self._lock:
+            taken = self.edits.active[-1:] if steps < 0 else ()
+            if any(edit.kind == "run" for edit in taken) and self._snapshot(skip=1) is None and not self.edits.own:
+                raise SettingsError("the run was made elsewhere, and stays")
             edit = self.edits.move(steps)
+            if edit is not None and edit.kind == "run":
+                put_back(self._snapshot(), self.out)
+                self.results.read()
         if edit is not None:
-            self._tell("edit", {"frame": edit.frame})
+            self.after()
+            whole = edit.kind == "run" or len(edit.frames) != 1
+            self.tell("done" if edit.kind == "run" else "edit", {"frame": None if whole else edit.frame})
 
-    def track(self) -> None:
-        """Begins to track, in a thread: what is left of a stopped run, what a correction changes, or all of it.
+    def run(self) -> None:
+        """Queues a run: what is left of a stopped one, what a correction changes, or all of it.
 
         Raises:
-            CueError: if nothing was drawn.
+            CueError: if it needs cues, and there are none.
         """
-        cues = self._cues()
-        if not cues:
-            raise CueError("no object is marked yet; click on one, or draw a box around it")
-        self._begin("track", lambda: self._track(cues))
+        if self.project.video is None:
+            raise CueError("the video of this run is not known; start the app with --video to change anything")
+        cues = self.cues()
+        self._begin(self.task, lambda job: work.ran(self, job, cues))
 
-    def export(self, name: str) -> None:
-        """Begins to export the run into OUT.FORMAT, in a thread, and reads the files back.
+    def estimate(self) -> None:
+        """Queues an estimate of what a run would take, for which a small part of it is run."""
+        cues = self.cues()
+        self._begin("estimate", lambda job: work.estimated(self, cues))
+
+    def export(self, name: str, template: str = "") -> None:
+        """Queues an export of the run into OUT.FORMAT, whose files are read back.
+
+        Args:
+            name: The format.
+            template: What files are called, such as "{clip}_{object}_{frame:05d}"; the format's own way if empty.
 
         Raises:
             SettingsError: if the run is not complete, or there is no such format.
         """
-        check_format(name, "track")
+        check_format(name, self.task)
         open_run(self.out)
-        target = self.out.with_name(f"{self.out.name}.{name}")
-        asked = ExportSettings(edges="hard") if self.path is None else ExportSettings(video=self.path)
+        self._begin("export", lambda job: work.exported(self, job, name, template))
 
-        def work() -> None:
-            done = export(self.out, name, target, asked, check=True)
-            checked = "" if done.differences is None else f"; read back, {done.differences} pixels differ"
-            self.message = f"{done.frames} frames are in {target}{checked}"
+    def called(self) -> str | None:
+        """Returns what objects are called, as exports take it."""
+        return None
 
-        self._begin("export", work)
+    def prepare(self) -> None:
+        """Puts edits into effect that the run's files do not show yet, before they are exported."""
 
     def stop(self) -> None:
         """Asks what is being done to stop; what is finished is kept."""
-        self._stop = True
+        self.project.jobs.stop(owner=self)
 
     def wait(self, seconds: float | None = None) -> None:
         """Returns when nothing is being done, or after some seconds."""
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
+        self.project.jobs.wait(self, seconds)
 
     def close(self) -> None:
-        """Stops, and lets go of the video."""
+        """Stops, and lets go of the edits."""
         self.stop()
         self.wait()
-        if self.video is not None:
-            self.video.close()
+        self.edits.close()
 
-    def _found(self, edit: Edit) -> LabelMap:
-        """Returns the mask that points and boxes of an object make, the last of which is an edit to come."""
-        assert self.video is not None
-        earlier = self.edits.prompts(edit.frame, edit.object_id)
-        kept = [each for each in earlier if not each.kind == edit.kind == "box"]
-        cues = [each.cue for each in (*kept, edit)]
-        return prompted_masks(cues, self.video, self._prompted)[edit.frame]
+    def kept(self) -> None:
+        """Notes the run as it is now, so that it can be put back."""
+        edit = self.edits.next("run", 0, 0)
+        (self.edits.folder / "runs").mkdir(parents=True, exist_ok=True)
+        keep(self.out, self.edits.snapshot(edit))
+        self.edits.add(edit)
 
-    def _track(self, cues: Sequence[Cue]) -> None:
-        assert self.path is not None
-        task, backbone, earlier = TASKS["track"], self._model(), self.record
-        # A reader of its own: frames for the page are read elsewhere in the video at the same time.
-        with Video(self.path) as video:
-            clip = Clip(video)
-            given = task.gather(cues, clip, lambda: backbone, self.settings)
-            check_budget(estimate(task, clip, given, backbone, self.settings, trial=False), None)
-            before, now = digests(() if earlier is None else earlier.cues), digests(given.log)
-            # What is complete is changed where cues are new; what is not, or had cues that are gone, begins again.
-            again = (
-                earlier is not None and before != now and (earlier.complete is None or not before.keys() <= now.keys())
-            )
-            if again and not self._own:
-                raise SettingsError(f"the run in '{self.out}' cannot be changed so; start the app with another --out")
-            if again:
-                with self._lock:
-                    self.results.forget()
-            execute(
-                task, self.out, clip, given, backbone, self.settings,
-                overwrite=again, progress=Following(self.out, self.made), state_seconds=STATE_SECONDS,
-            )  # fmt: skip
-        self.message = "the whole clip is tracked"
+    def stale(self, record: Record) -> bool:
+        """Returns whether the run is of other cues than those that were drawn."""
+        return digests(record.cues) != self.digests() or work.part_of(self, record) != self.range
+
+    def digests(self) -> Mapping[str, str]:
+        """Returns what run.json would keep of the cues, as far as they are label maps."""
+        found = self.edits.last().items()
+        return digests(self.edits.described(edit, frame).log for frame, edit in found if self.counts(edit, frame))
+
+    def counts(self, edit: Edit, frame: int) -> bool:
+        """Returns whether the label map that an edit made of a frame is a cue."""
+        return bool(self.edits.described(edit, frame).ids)
 
     def made(self, line: Mapping[str, Any]) -> None:
-        """Notes a frame that was just made, from its line of the journal; stops if that was asked for.
-
-        Raises:
-            Stopped: if it was.
-        """
+        """Notes a frame that was just made, from its line of the journal."""
         with self._lock:
-            self.results.add(line)
-        self._tell("frame", {"frame": line["frame"], "scores": line["scores"]})
-        if self._stop:
-            raise Stopped
+            scores = self.results.add(line)
+        self.tell("frame", {"frame": line["frame"], "scores": scores})
 
-    def _begin(self, doing: str, work: Callable[[], None]) -> None:
-        """Starts a thread."""
+    def tell(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Tells pages that something happened."""
+        self.project.tell(name, {"task": self.task, **facts})
 
-        def run() -> None:
+    def _begin(self, what: str, does: Callable[[Job], str]) -> None:
+        """Queues a job of this session, of which there is one at a time."""
+
+        def whole(job: Job) -> str:
             try:
-                work()
-            except Stopped:
-                self.message = "stopped; what was finished is kept"
-            except UndertowError as error:
-                self.message = str(error)
-            except Exception as error:
-                log.exception("%s failed", doing)
-                self.message = f"{doing} failed: {error}"
+                return does(job)
             finally:
                 with self._lock:
-                    self.doing = ""
                     self.results.read()
-                self._tell("done", {"what": doing})
 
-        with self._lock:
-            self._take(doing)
-            self._stop = False
-            self._thread = Thread(target=run, daemon=True)
-            self._thread.start()
-        self._tell("edit", {"frame": None})
-
-    def _take(self, doing: str) -> None:
-        """Notes what is being done; there is one thing at a time."""
         with self._lock:
             if self.doing:
                 raise SettingsError(f"wait for the {self.doing} to end, or stop it")
-            self.doing, self.message = doing, ""
+            self.message = ""
+            self.project.jobs.add(self, what, f"{what} {self.project.label}", whole)
+        self.tell("edit", {"frame": None})
 
     @contextmanager
     def _busy(self, doing: str) -> Iterator[None]:
         """Does something at once; the page is answered meanwhile."""
-        self._take(doing)
+        with self._lock:
+            if self.doing:
+                raise SettingsError(f"wait for the {self.doing} to end, or stop it")
+            self._at_hand, self.message = doing, ""
         try:
             yield
         finally:
-            self.doing = ""
+            self._at_hand = ""
 
-    def _tell(self, name: str, facts: Any) -> None:
-        self.events.append((name, facts))
+    def _snapshot(self, skip: int = 0) -> Path | None:
+        """Returns the run that was kept last, or before that."""
+        runs = [self.edits.snapshot(edit) for edit in self.edits.of("run")]
+        return runs[-1 - skip] if len(runs) > skip else None
 
-    def _take_over(self, record: Record) -> None:
-        """Makes the masks that a run of the command line was given the first edits, so that it can be corrected."""
-        run = open_run(self.out)
-        given = [int(cue["frame"]) for cue in record.cues if "sha256" in cue and "frame" in cue]
-        for number in sorted({*given} & self.results.names.keys()) if self.video is not None else ():
-            labels = run.masks(number)
-            if described(number, labels)["sha256"] == digests(record.cues).get(f"frame {number}"):
-                self.edits.add(self.edits.next("brush", number, min(object_ids(labels), default=1)), labels)
+    def _recover(self) -> None:
+        """Puts a run back that was being put back when the server was killed."""
+        kept = self._snapshot()
+        if kept is not None and kept.is_dir() and not self.out.exists():
+            put_back(kept, self.out)
 
-    def _cues(self) -> list[Cue]:
-        """Returns what was drawn as cues of a run: a mask for each frame that has something on it."""
-        files = {number: self.edits.file(edit) for number, edit in self.edits.last().items()}
-        given = {number: path for number, path in files.items() if object_ids(read_written_map(path))}
-        return [Cue("mask", path, number, None, f"{path}@{number}") for number, path in given.items()]
-
-    def _digests(self) -> Mapping[str, str]:
-        return digests(described(cue.frame, read_written_map(cue.value)) for cue in self._cues())
-
-    def _command(self) -> str:
-        """Returns the command that does the same."""
-        if self.path is None:
-            return ""
-        masks = [part for cue in self._cues() for part in ("--mask", cue.typed)]
-        return shlex.join(["undertow", "track", str(self.path), *masks, "--out", str(self.out)])
-
-
-def _takes_masks(name: str) -> bool:
-    try:
-        check_format(name, "track")
-    except (SettingsError, ImportError):
-        return False
-    return True
+    def _takes(self, name: str) -> bool:
+        try:
+            check_format(name, self.task)
+        except (SettingsError, ImportError):
+            return False
+        return True

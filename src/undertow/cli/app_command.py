@@ -11,9 +11,14 @@ from undertow.cli.showing import say
 
 
 def app(
-    source: Annotated[Path, typer.Argument(metavar="CLIP|RUN", help="A video, a folder of frames, or a run of track.")],
+    source: Annotated[
+        list[Path], typer.Argument(metavar="CLIP|RUN...", help="Videos, folders of frames, or runs of any task.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default CLIP.run, here.")] = None,
     video: Annotated[Path | None, typer.Option(help="The video that a run is of, to change it.")] = None,
+    uploads: Annotated[
+        Path | None, typer.Option(help="Folder that takes clips dropped on the page; none are taken without it.")
+    ] = None,
     model: Model = "tiny",
     size: Size = None,
     segmenter: Annotated[
@@ -23,31 +28,40 @@ def app(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Open a clip or a run of track in a page on this machine: click, track, correct, export."""
+    """Open clips or runs in a page on this machine: mark, follow, correct, export."""
     set_threads(threads)
-    if not source.exists():
-        raise SettingsError(f"'{source}' does not exist; name a video, a folder of frames or a run")
+    for each in source:
+        if not each.exists():
+            raise SettingsError(f"'{each}' does not exist; name a video, a folder of frames or a run")
     try:
-        from undertow.app import Session, serve
+        from undertow.app import Workspace, serve
     except ModuleNotFoundError as error:
         raise SettingsError(f"the app needs {error.name}; install it with: pip install 'undertow[app]'") from None
     from undertow.backbones import load
+    from undertow.parsing import ParseSettings
+    from undertow.points import PointSettings
+    from undertow.referring import ReferSettings
     from undertow.runs.record import read_record
     from undertow.tracking import TrackSettings
 
-    if source.is_dir() and read_record(source) is not None:
-        if out is not None:
+    if len(source) > 1 and (out is not None or video is not None):
+        raise SettingsError("--out and --video are for one clip or run; leave them out")
+    shown = sizes(size)
+    settings = {
+        "track": TrackSettings(segmenter=segmenter, **shown),
+        # What the network saw is kept, so that points can be added at once.
+        "points": PointSettings(keep_features=True, **shown),
+        "parse": ParseSettings(**shown),
+        "refer": ReferSettings(segmenter=segmenter, **shown),
+    }
+    workspace = Workspace(lambda task: load(model, device=device, sites=task), settings, uploads)
+    for each in source:
+        is_run = each.is_dir() and read_record(each) is not None
+        if is_run and out is not None:
             raise SettingsError("a run stays in its folder; leave --out out")
-        clip, out = video, source
-    else:
-        if video is not None:
+        if not is_run and video is not None:
             raise SettingsError("--video is for a run; leave it out")
-        clip, out = source, out or Path(f"{source.absolute().stem}.run")
-    session = Session(
-        clip,
-        out,
-        lambda: load(model, device=device, sites="track"),
-        TrackSettings(segmenter=segmenter, **sizes(size)),
-    )
-    say(f"results are kept in {out}, edits in {session.edits.folder}; Ctrl-C ends")
-    serve(session, port, lambda address: say(f"open {address}"))
+        place = each if is_run else out or Path(f"{each.absolute().stem}.run")
+        workspace.open(video if is_run else each, place)
+        say(f"results are kept in {place}, edits in {place}.app")
+    serve(workspace, port, lambda address: say(f"open {address} (Ctrl-C ends)"))

@@ -219,7 +219,7 @@ class Exporter(ABC):
         stack: What is open until the export is closed or given up, such as files under temporary names.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("track",)
+    tasks: ClassVar[tuple[str, ...]] = ("track", "refer")
     template: ClassVar[str] = "{name}"
     fields: ClassVar[tuple[str, ...]] = ("frame",)
     note: ClassVar[str] = ""

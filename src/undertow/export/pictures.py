@@ -18,7 +18,7 @@ TOGETHER = -1
 class Mattes(Exporter):
     """What formats of mattes share: one per object, or one of all together if the template has no object."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("track", "parse")
+    tasks: ClassVar[tuple[str, ...]] = ("track", "refer", "parse")
     suffix: ClassVar[str]
 
     def __init__(self, plan: Plan) -> None:

@@ -223,8 +223,10 @@ class Run:
         return annotations(self.masks(number))
 
     def _needs_masks(self) -> None:
-        if self.task not in ("track", "parse"):
-            raise SettingsError(f"the run of {self.task} in '{self.path}' has no masks; name a run of track or parse")
+        if self.task not in ("track", "refer", "parse"):
+            raise SettingsError(
+                f"the run of {self.task} in '{self.path}' has no masks; name a run of track, refer or parse"
+            )
 
     def _mask_file(self, frame: RunFrame) -> Path:
         edited = inside(self.path / "edited", frame.name, suffix=".png", source=self.path / FRAMES)

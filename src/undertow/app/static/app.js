@@ -15,6 +15,24 @@
     if (!answer.ok) throw new Error(await reason(answer));
     return answer.json();
   }
+  function upload(file, step) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", `/api/clips?name=${encodeURIComponent(file.name)}`);
+      request.responseType = "json";
+      request.upload.onprogress = (event) => {
+        step(event.loaded / event.total);
+      };
+      request.onload = () => {
+        if (request.status === 200) resolve(request.response.clip);
+        else reject(new Error(request.response?.detail ?? `the server answers ${request.status}`));
+      };
+      request.onerror = () => {
+        reject(new Error("the clip did not arrive; drop it again"));
+      };
+      request.send(file);
+    });
+  }
   async function reason(answer) {
     try {
       const detail = (await answer.json()).detail;
@@ -24,20 +42,36 @@
     }
   }
   var Pictures = class {
-    constructor(room = 48) {
+    constructor(clip2, task2, room = 48) {
+      this.clip = clip2;
+      this.task = task2;
       this.room = room;
     }
+    clip;
+    task;
     room;
     kept = /* @__PURE__ */ new Map();
     frame(number) {
-      return this.take(`/api/frames/${number}.png`);
+      return this.take(`/api/${this.clip}/frames/${number}.png`);
     }
     mask(number) {
-      return this.take(`/api/masks/${number}.png`);
+      return this.take(this.made("masks", `${number}.png`));
+    }
+    points(number) {
+      return this.take(this.made("layers", `${number}`));
+    }
+    soft(number, id) {
+      return this.take(this.made("soft", `${number}/${id}.png`));
+    }
+    heat(path) {
+      return this.take(path);
     }
     forget(number) {
       for (const path of [...this.kept.keys()])
-        if (path.includes("/masks/") && (number === null || path.endsWith(`/${number}.png`))) this.kept.delete(path);
+        if (!path.includes("/frames/") && (number === null || new RegExp(`/${number}(\\D|$)`).test(path))) this.kept.delete(path);
+    }
+    made(what, rest) {
+      return `/api/${this.clip}/${this.task}/${what}/${rest}`;
     }
     take(path) {
       const found = this.kept.get(path) ?? load(path);
@@ -52,27 +86,440 @@
     const answer = await fetch(path);
     if (answer.status === 204) return null;
     if (!answer.ok) throw new Error(await reason(answer));
+    if (answer.headers.get("Content-Type")?.startsWith("application/json")) return answer.json();
     return createImageBitmap(await answer.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   }
 
-  // src/timeline.ts
-  var colourOf = (id) => {
+  // src/store.ts
+  var $ = (id) => document.getElementById(id);
+  var [clip, task] = location.hash.slice(1).split("/");
+  var app = {
+    clip: Number(clip) || 0,
+    task: task || "",
+    about: null,
+    state: null,
+    pictures: null,
+    scores: /* @__PURE__ */ new Map(),
+    frame: 0,
+    object: 1,
+    tool: "point",
+    playing: 0,
+    busy: "",
+    trouble: "",
+    progress: "",
+    hidden: /* @__PURE__ */ new Set(),
+    locked: /* @__PURE__ */ new Set(),
+    solo: 0,
+    // A map over each frame, such as where a pixel looks, and what it is called.
+    layer: null,
+    stroke: [],
+    start: null,
+    corner: null
+  };
+  var calls = {
+    show: async (_frame) => {
+    },
+    mark: () => {
+    },
+    list: () => {
+    },
+    paint: () => {
+    },
+    ask: async (_path, _body, _busy) => {
+    },
+    fail: (_error) => {
+    }
+  };
+  var address = (path) => `/api/${app.clip}/${app.task}/${path}`;
+  var things = () => {
+    const known = app.state.objects;
+    if (app.task !== "track" && app.task !== "parse" || known.some((each) => each.id === app.object)) return known;
+    const fresh = { id: app.object, name: `${app.task === "track" ? "Object" : "class"} ${app.object}`, colour: davis(app.object) };
+    return [...known, fresh].sort((a, b) => a.id - b.id);
+  };
+  var colourOf = (id) => app.state.objects.find((each) => each.id === id)?.colour ?? davis(id);
+  var isHidden = (id) => app.solo ? id !== app.solo : app.hidden.has(id);
+  function edit(kind, values = [], more = {}) {
+    const { frame, object, locked } = app;
+    const body = { kind, frame, object, values, locked: [...locked].filter((id) => id !== object), ...more };
+    return calls.ask(address("edits"), body, kind === "point" || kind === "box" ? "making a mask" : "");
+  }
+  function davis(id) {
     const parts = [0, 0, 0];
     for (let bit = 7, rest = id; bit >= 0; bit--, rest >>= 3)
       for (let channel = 0; channel < 3; channel++) parts[channel] |= (rest >> channel & 1) << bit;
-    return `rgb(${parts.join(" ")})`;
+    return `#${parts.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  // src/paint.ts
+  var canvas = $("canvas");
+  var pen = canvas.getContext("2d", { willReadFrequently: true });
+  var radius = $("radius");
+  var view = $("view");
+  var calm = matchMedia("(prefers-reduced-motion: reduce)");
+  var shown = {
+    image: null,
+    mask: null,
+    layer: null,
+    soft: null,
+    points: []
   };
+  function paint() {
+    const { image, layer } = shown, how = view.value;
+    const mask = how === "soft" ? shown.soft : shown.mask && visible(shown.mask);
+    pen.globalCompositeOperation = "source-over";
+    pen.globalAlpha = 1;
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    if (how === "matte" || how === "soft") {
+      pen.fillStyle = "black";
+      pen.fillRect(0, 0, canvas.width, canvas.height);
+      if (mask) pen.drawImage(mask, 0, 0);
+    } else if (how === "cutout" && mask && image) {
+      pen.drawImage(mask, 0, 0);
+      pen.globalCompositeOperation = "source-in";
+      pen.drawImage(image, 0, 0);
+      pen.globalCompositeOperation = "source-over";
+    } else if (image) {
+      pen.drawImage(image, 0, 0);
+      const flash = how === "flicker" && (calm.matches || Math.floor(performance.now() / 400) % 2 === 0);
+      pen.globalAlpha = 0.5;
+      if (mask && (how === "overlay" || flash)) pen.drawImage(mask, 0, 0);
+      pen.globalAlpha = 1;
+    }
+    if (layer && app.layer) pen.drawImage(layer, 0, 0);
+    if (how !== "plain") {
+      points();
+      prompts();
+    }
+    drawing();
+  }
+  setInterval(() => {
+    if (view.value === "flicker") paint();
+  }, 400);
+  function visible(mask) {
+    const closed = new Set(app.state.objects.filter((each) => isHidden(each.id)).map((each) => each.colour));
+    if (!closed.size) return mask;
+    const copy = Object.assign(document.createElement("canvas"), { width: mask.width, height: mask.height });
+    const brush = copy.getContext("2d");
+    brush.drawImage(mask, 0, 0);
+    const pixels = brush.getImageData(0, 0, mask.width, mask.height), data = pixels.data;
+    const codes = new Set([...closed].map((colour) => parseInt(colour.slice(1), 16)));
+    for (let i = 0; i < data.length; i += 4)
+      if (data[i + 3] && codes.has(data[i] << 16 | data[i + 1] << 8 | data[i + 2])) data[i + 3] = 0;
+    brush.putImageData(pixels, 0, 0);
+    return copy;
+  }
+  var scale = () => canvas.width / Math.max(1, canvas.clientWidth);
+  function dot(x, y, size, fill, edge) {
+    pen.beginPath();
+    pen.arc(x, y, size, 0, 7);
+    if (fill) {
+      pen.fillStyle = fill;
+      pen.fill();
+    }
+    pen.strokeStyle = edge;
+    pen.stroke();
+  }
+  function points() {
+    if (app.task !== "points") return;
+    const unit = scale(), followed = new Set(shown.points.map(([id]) => id));
+    const hidden = new Set(app.state.objects.filter((each) => each.hidden).map((each) => each.id));
+    pen.lineWidth = 1.5 * unit;
+    for (const [id, x, y, seen, , tail] of shown.points) {
+      if (hidden.has(id) || isHidden(id)) continue;
+      const colour = colourOf(id);
+      pen.strokeStyle = colour;
+      pen.beginPath();
+      tail.forEach(([left, top], place2) => place2 ? pen.lineTo(left, top) : pen.moveTo(left, top));
+      if (seen) pen.stroke();
+      dot(x, y, (id === app.object ? 6 : 4) * unit, seen ? colour : null, id === app.object ? "#fff" : seen ? "#000a" : colour);
+    }
+    for (const each of app.state.objects)
+      if (each.frame === app.frame && !each.hidden && (!followed.has(each.id) || app.state.stale))
+        dot(each.x, each.y, 4.5 * unit, each.colour, each.id === app.object ? "#fff" : "#000");
+  }
+  function prompts() {
+    const unit = scale();
+    for (const each of app.state.prompts ?? []) {
+      if (each.frame !== app.frame || isHidden(each.object)) continue;
+      const [x, y, more, last] = each.values;
+      pen.lineWidth = 1.5 * unit;
+      if (each.kind === "point") {
+        dot(x, y, 4.5 * unit, more ? colourOf(each.object) : "#d00", "#fff");
+        continue;
+      }
+      pen.strokeStyle = "#fff";
+      pen.strokeRect(x, y, more - x, last - y);
+      pen.strokeStyle = colourOf(each.object);
+      pen.setLineDash([4 * unit, 3 * unit]);
+      pen.strokeRect(x, y, more - x, last - y);
+      pen.setLineDash([]);
+    }
+  }
+  function drawing() {
+    const { start, corner, stroke } = app, unit = scale();
+    if (stroke.length) {
+      pen.strokeStyle = app.tool === "erase" ? "#fff" : colourOf(app.object);
+      pen.globalAlpha = 0.7;
+      pen.lineWidth = 2 * Number(radius.value);
+      pen.lineCap = pen.lineJoin = "round";
+      pen.beginPath();
+      pen.moveTo(stroke[0], stroke[1]);
+      for (let i = 0; i < stroke.length; i += 2) pen.lineTo(stroke[i], stroke[i + 1] + 0.01);
+      pen.stroke();
+      pen.globalAlpha = 1;
+    } else if (start && corner && app.tool === "drag") {
+      pen.lineWidth = 1.5 * unit;
+      dot(...corner, 5 * unit, colourOf(app.object), "#fff");
+    } else if (start && corner) {
+      pen.lineWidth = 1.5 * unit;
+      pen.strokeStyle = colourOf(app.object);
+      pen.strokeRect(start[0], start[1], corner[0] - start[0], corner[1] - start[1]);
+    }
+  }
+  function fit() {
+    const stage = $("stage"), room = [stage.clientWidth - 18, stage.clientHeight - 18];
+    const share = Math.max(0.02, Math.min(room[0] / app.about.width, room[1] / app.about.height)) * Number($("zoom").value);
+    canvas.style.width = `${Math.floor(app.about.width * share)}px`;
+    canvas.style.height = `${Math.floor(app.about.height * share)}px`;
+    canvas.style.imageRendering = share >= 3 ? "pixelated" : "auto";
+    if (app.state) paint();
+  }
+
+  // src/panel.ts
+  var MOST = 300;
+  var ROLES = { kept: "counts", stop: "stop word", place: "a place", outside: "not of what is named" };
+  function button(text, label, press, on) {
+    const made = document.createElement("button");
+    made.textContent = text;
+    made.title = label;
+    made.setAttribute("aria-label", label);
+    if (on !== void 0) made.setAttribute("aria-pressed", String(on));
+    made.onclick = press;
+    return made;
+  }
+  function flip(set, id) {
+    if (!set.delete(id)) set.add(id);
+    calls.list();
+    calls.paint();
+  }
+  function row(each) {
+    const item = document.createElement("li"), name = document.createElement("button"), colour = document.createElement("i");
+    const called = each.name || `Point ${each.id % 1e4}`;
+    colour.style.background = each.colour;
+    name.append(colour, Object.assign(document.createElement("span"), { textContent: called }));
+    name.title = called;
+    name.setAttribute("role", "radio");
+    name.setAttribute("aria-checked", String(each.id === app.object));
+    name.onclick = () => choose(each.id);
+    item.append(name);
+    if (app.task === "points") {
+      item.append(button(each.hidden ? "\u25CB" : "\u25CF", `${each.hidden ? "Show" : "Hide"} ${called}`, () => {
+        choose(each.id);
+        edit("hide");
+      }));
+      return item;
+    }
+    item.append(
+      button(isHidden(each.id) ? "\u25CB" : "\u25CF", `${isHidden(each.id) ? "Show" : "Hide"} ${called}`, () => {
+        app.solo = 0;
+        flip(app.hidden, each.id);
+      }),
+      button("S", `Show ${called} alone`, () => {
+        app.solo = app.solo === each.id ? 0 : each.id;
+        calls.list();
+        calls.paint();
+      }, app.solo === each.id)
+    );
+    if (app.task !== "refer") item.append(button("L", `Lock ${called}`, () => flip(app.locked, each.id), app.locked.has(each.id)));
+    return item;
+  }
+  function choose(id) {
+    app.object = id;
+    if (app.layer?.path(0).includes("/heat/")) app.layer = null;
+    calls.list();
+    calls.mark();
+  }
+  function list() {
+    const all = things();
+    $("objects").replaceChildren(...all.slice(0, MOST).map(row));
+    const chosen = all.find((each) => each.id === app.object);
+    if (!$("chosen").contains(document.activeElement)) $("chosen").replaceChildren(...chosen ? details(chosen) : []);
+  }
+  function details(each) {
+    const locked = !app.about.editable, parts = [];
+    if (app.task === "track" || app.task === "parse") {
+      const name = Object.assign(document.createElement("input"), { value: each.name, maxLength: 100, disabled: locked });
+      name.setAttribute("aria-label", "Name");
+      name.onchange = () => {
+        name.blur();
+        edit("name", [], { text: name.value });
+      };
+      parts.push(name);
+    }
+    if (app.task === "parse") {
+      const colour = Object.assign(document.createElement("input"), { type: "color", value: each.colour, disabled: locked });
+      colour.setAttribute("aria-label", "Colour");
+      colour.onchange = () => {
+        colour.blur();
+        edit("colour", [], { text: colour.value });
+      };
+      const into = document.createElement("select");
+      into.setAttribute("aria-label", "Merge into");
+      into.append(...app.state.objects.map((other) => {
+        const text = other.id === each.id ? "its own" : `into ${other.name}`;
+        return Object.assign(document.createElement("option"), { value: String(other.id), textContent: text, selected: other.id === (each.merge ?? each.id) });
+      }));
+      into.disabled = locked || !app.state.complete;
+      into.onchange = () => {
+        into.blur();
+        edit("merge", [Number(into.value)]);
+      };
+      parts.push(colour, into);
+    }
+    if (app.task === "refer") parts.push(...words(each));
+    const gone = { track: "delete", points: "remove", refer: "delete", parse: "" }[app.task];
+    if (gone) parts.push(Object.assign(button("Delete", `Delete ${each.name}`, () => edit(gone)), { disabled: locked }));
+    return parts;
+  }
+  function words(each) {
+    const line = document.createElement("p"), found = each.finding;
+    const said = found ? found.words : each.name.split(/\s+/).map((word) => ({ word, role: "" }));
+    line.className = "words";
+    const chip = (text, place2, role) => {
+      const path = address(`heat/FRAME/${each.id}/${place2}.png`), on = app.layer?.path(0) === path.replace("FRAME", "0");
+      const made = button(text, `Where "${text}" looks${role ? ` (${ROLES[role] ?? role})` : ""}`, () => {
+        app.layer = on ? null : { title: `where "${text}" looks; Esc ends it`, path: (frame) => path.replace("FRAME", String(frame)) };
+        calls.list();
+        calls.show(app.frame);
+      }, on);
+      if (role && role !== "kept") made.className = "left";
+      return made;
+    };
+    line.append(...said.map((one, place2) => chip(one.word, place2, one.role)), chip("all", -1, ""));
+    const verdict = document.createElement("p");
+    if (found) verdict.textContent = found.present ? `seen best on frame ${found.frame}, contrast ${found.contrast.toFixed(2)}` : "not found";
+    return [line, verdict];
+  }
+  function queue(jobs) {
+    const open = jobs.filter((job) => job.state === "waiting" || job.state === "running");
+    $("queue-count").textContent = open.length ? String(open.length) : "";
+    $("jobs").replaceChildren(...jobs.slice(-12).reverse().map((job) => {
+      const item = document.createElement("li"), text = document.createElement("span");
+      text.textContent = `${job.title}: ${job.state}`;
+      text.title = job.message;
+      item.append(text);
+      if (open.includes(job))
+        item.append(button("\xD7", `Cancel ${job.title}`, () => {
+          post(`/api/jobs/${job.number}/stop`).then(queue, calls.fail);
+        }));
+      return item;
+    }));
+  }
+
+  // src/tools.ts
+  var LOOK = ["look", "Look", "L"];
+  var PAINT = [["brush", "Brush", "D"], ["erase", "Erase", "E"], ["fill", "Fill", "F"]];
+  var TOOLS = {
+    track: [["point", "Point", "P"], ["outside", "Outside", "O"], ["box", "Box", "B"], ...PAINT, LOOK],
+    points: [["drop", "Drop", "P"], ["drag", "Drag", "G"], ["hide", "Hide", "H"], ["remove", "Remove", "X"], LOOK],
+    parse: [...PAINT, LOOK],
+    refer: [LOOK]
+  };
+  var NEAR = 14;
+  function pick(name) {
+    app.tool = name;
+    if (name !== "look" && app.layer?.path(0).includes("/look/")) {
+      app.layer = null;
+      paint();
+    }
+    calls.mark();
+  }
+  function place(event) {
+    const box = canvas.getBoundingClientRect();
+    const x = (event.clientX - box.left) / box.width * canvas.width, y = (event.clientY - box.top) / box.height * canvas.height;
+    return [Math.min(canvas.width - 0.01, Math.max(0, x)), Math.min(canvas.height - 0.01, Math.max(0, y))];
+  }
+  function nearest([x, y]) {
+    const found = shown.points.map(([id, left, top]) => [Math.hypot(left - x, top - y), id]);
+    for (const each of app.state.objects)
+      if (each.frame === app.frame) found.push([Math.hypot(each.x - x, each.y - y), each.id]);
+    const best = found.reduce((least, each) => each[0] < least[0] ? each : least, [Infinity, 0]);
+    return best[0] <= NEAR * scale() ? best[1] : null;
+  }
+  function listen(pause2) {
+    const radius3 = $("radius");
+    canvas.onpointerdown = (event) => {
+      const reads = app.tool === "look";
+      if (event.button || !app.about.editable || !reads && (app.busy || app.state.doing)) return;
+      const at = place(event);
+      if (app.tool === "drag" || app.tool === "hide" || app.tool === "remove") {
+        const id = nearest(at);
+        if (id === null) return;
+        app.object = id;
+        calls.list();
+      }
+      canvas.setPointerCapture(event.pointerId);
+      app.start = at;
+      pause2();
+      if (app.tool === "brush" || app.tool === "erase") {
+        app.stroke = [...at];
+        paint();
+      }
+    };
+    canvas.onpointermove = (event) => {
+      if (!app.start) return;
+      const at = place(event);
+      if (app.stroke.length) app.stroke.push(...at);
+      else if (app.tool === "box" || app.tool === "drag") app.corner = at;
+      paint();
+    };
+    canvas.onpointerup = async (event) => {
+      if (!app.start) return;
+      const from = app.start, to = place(event), values = [Number(radius3.value), ...app.stroke], { tool } = app;
+      app.start = app.corner = null;
+      if (tool === "point" || tool === "outside")
+        await edit("point", [...to, tool === "outside" || event.shiftKey || event.altKey ? 0 : 1]);
+      else if (tool === "box") {
+        if (Math.abs(to[0] - from[0]) > 2 && Math.abs(to[1] - from[1]) > 2) await edit("box", [...from, ...to]);
+      } else if (tool === "drop") {
+        app.object = 1 + Math.max(0, ...app.state.objects.map((each) => each.id).filter((id) => id < 1e4));
+        await edit("drop", to);
+      } else if (tool === "drag") await edit("drag", to);
+      else if (tool === "hide" || tool === "remove") await edit(tool);
+      else if (tool === "fill") await edit("fill", to);
+      else if (tool === "look") look(to);
+      else await edit(tool, values);
+      app.stroke = [];
+      paint();
+    };
+    canvas.onpointercancel = () => {
+      app.start = app.corner = null;
+      app.stroke = [];
+      paint();
+    };
+  }
+  function look([x, y]) {
+    const { clip: clip2, frame } = app, where = `${x.toFixed(1)}/${y.toFixed(1)}`;
+    app.layer = {
+      title: `where ${x.toFixed(0)}, ${y.toFixed(0)} of frame ${frame} looks; step to other frames, Esc ends it`,
+      path: (other) => `/api/${clip2}/look/${frame}/${where}/${other}.png`
+    };
+    calls.show(frame);
+  }
+
+  // src/timeline.ts
   var ROW = 16;
   var HEAD = 12;
-  var LEFT = 30;
+  var LEFT = 70;
+  var MOST2 = 7;
   var Timeline = class {
-    constructor(canvas2, count, seek) {
+    constructor(canvas2, seek) {
       this.canvas = canvas2;
-      this.count = count;
       const at = (event) => {
         const box = canvas2.getBoundingClientRect();
         const share = (event.clientX - box.left - LEFT) / Math.max(1, box.width - LEFT);
-        seek(Math.floor(Math.min(1, Math.max(0, share)) * count));
+        seek(Math.floor(Math.min(1, Math.max(0, share)) * app.about.count));
       };
       canvas2.addEventListener("pointerdown", (event) => {
         canvas2.setPointerCapture(event.pointerId);
@@ -81,44 +528,51 @@
       canvas2.addEventListener("pointermove", (event) => {
         if (event.buttons) at(event);
       });
+      canvas2.addEventListener("wheel", (event) => {
+        event.preventDefault();
+        this.first += Math.sign(event.deltaY);
+        calls.mark();
+      }, { passive: false });
     }
     canvas;
-    count;
-    draw(frame2, objects2, state2, scores2) {
-      const { canvas: canvas2, count } = this, style = getComputedStyle(canvas2);
-      const shown = objects2.slice(0, 8), ratio = window.devicePixelRatio || 1;
-      const width = canvas2.clientWidth, height = HEAD + ROW * Math.max(1, shown.length);
+    first = 0;
+    strip = "";
+    // Rows are few whatever the number of objects; the one that is worked on is among them when it is chosen.
+    reveal(all) {
+      const place2 = all.findIndex((each) => each.id === app.object);
+      if (place2 >= 0) this.first = Math.min(place2, Math.max(this.first, place2 - MOST2 + 1));
+    }
+    draw(all) {
+      const { canvas: canvas2 } = this, { count } = app.about, style = getComputedStyle(canvas2), ratio = window.devicePixelRatio || 1;
+      this.first = Math.max(0, Math.min(this.first, all.length - MOST2));
+      const rows = all.slice(this.first, this.first + MOST2);
+      const width = canvas2.clientWidth, height = HEAD + ROW * Math.max(1, rows.length), line = style.getPropertyValue("--line");
       canvas2.style.height = `${height}px`;
       canvas2.width = Math.round(width * ratio);
       canvas2.height = Math.round(height * ratio);
       canvas2.setAttribute("aria-valuemax", String(count - 1));
-      canvas2.setAttribute("aria-valuenow", String(frame2));
-      canvas2.setAttribute("aria-valuetext", `frame ${frame2} of ${count}`);
-      const pen2 = canvas2.getContext("2d"), step = (width - LEFT) / count;
-      const place2 = (number) => LEFT + number * step;
+      canvas2.setAttribute("aria-valuenow", String(app.frame));
+      canvas2.setAttribute("aria-valuetext", `frame ${app.frame} of ${count}`);
+      const pen2 = canvas2.getContext("2d"), step = (width - LEFT) / count, place2 = (number) => LEFT + number * step;
       pen2.scale(ratio, ratio);
-      pen2.fillStyle = style.getPropertyValue("--line");
+      pen2.fillStyle = line;
       pen2.fillRect(LEFT, HEAD / 2, width - LEFT, 1);
+      const [first, last] = app.state.range;
+      pen2.fillRect(LEFT, 0, place2(first) - LEFT, height);
+      pen2.fillRect(place2(last + 1), 0, width - place2(last + 1), height);
       pen2.font = "11px system-ui, sans-serif";
       pen2.textBaseline = "middle";
-      shown.forEach((id, row) => {
-        const top = HEAD + row * ROW, middle = top + ROW / 2;
+      rows.forEach((each, row2) => {
+        const top = HEAD + row2 * ROW, middle = top + ROW / 2;
         pen2.fillStyle = style.color;
-        pen2.fillText(String(id), 2, middle);
-        pen2.fillStyle = style.getPropertyValue("--line");
+        pen2.fillText(short(each.name || `Point ${each.id % 1e4}`), 2, middle, LEFT - 6);
+        pen2.fillStyle = line;
         pen2.fillRect(LEFT, top + ROW - 2, width - LEFT, 1);
-        for (const [number, row2] of scores2) {
-          const score = row2[id];
-          if (!score) continue;
-          const lost = Boolean(score[4]), tall = lost ? 3 : 2 + Math.min(1, Math.max(0, score[1])) * (ROW - 6);
-          pen2.fillStyle = lost ? style.getPropertyValue("--lost") : `color-mix(in srgb, ${colourOf(id)} 75%, ${style.color})`;
-          pen2.globalAlpha = state2.stale ? 0.45 : 1;
-          pen2.fillRect(place2(number), top + ROW - 3 - tall, Math.max(1, step - (step > 4 ? 1 : 0)), tall);
-        }
+        this.bars(pen2, each, top, step, place2, style);
         pen2.globalAlpha = 1;
         pen2.fillStyle = style.color;
-        for (const [number, ids] of Object.entries(state2.given)) {
-          if (!ids.includes(id)) continue;
+        for (const [number, ids] of Object.entries(app.state.given)) {
+          if (!ids.includes(each.id)) continue;
           const x = place2(Number(number)) + step / 2;
           pen2.beginPath();
           pen2.moveTo(x, middle - 5);
@@ -131,445 +585,446 @@
         }
       });
       pen2.fillStyle = style.getPropertyValue("--accent");
-      pen2.fillRect(place2(frame2) + step / 2 - 1, 0, 2, height);
-      pen2.fillRect(place2(frame2) + step / 2 - 4, 0, 8, 6);
+      pen2.fillRect(place2(app.frame) + step / 2 - 1, 0, 2, height);
+      pen2.fillRect(place2(app.frame) + step / 2 - 4, 0, 8, 6);
+      this.thumbs(width);
+    }
+    // One bar for each column of the screen, of its worst frame.
+    bars(pen2, each, top, step, place2, style) {
+      const columns = /* @__PURE__ */ new Map();
+      for (const [number, row2] of app.scores) {
+        const score = row2[each.id];
+        if (!score) continue;
+        const column = step >= 1 ? place2(number) : Math.floor(place2(number)), known = columns.get(column);
+        columns.set(column, [Math.min(score[1], known?.[0] ?? 1), Boolean(score[4]) || Boolean(known?.[1])]);
+      }
+      const colour = `color-mix(in srgb, ${each.colour} 75%, ${style.color})`, lost = style.getPropertyValue("--lost");
+      pen2.globalAlpha = app.state.stale ? 0.45 : 1;
+      for (const [x, [margin, gone]] of columns) {
+        const tall = gone ? 3 : 2 + Math.min(1, Math.max(0, margin)) * (ROW - 6);
+        pen2.fillStyle = gone ? lost : colour;
+        pen2.fillRect(x, top + ROW - 3 - tall, Math.max(1, step - (step > 4 ? 1 : 0)), tall);
+      }
+    }
+    thumbs(width) {
+      const { count, width: across, height: down } = app.about, each = Math.max(24, 40 * across / down);
+      const shown2 = Math.max(1, Math.min(count, Math.floor((width - LEFT) / each))), key = `${app.clip}/${shown2}`;
+      if (key === this.strip || !app.about.editable) return;
+      this.strip = key;
+      $("thumbs").replaceChildren(...Array.from({ length: shown2 }, (_, place2) => {
+        const image = document.createElement("img");
+        image.alt = "";
+        image.loading = "lazy";
+        image.src = `/api/${app.clip}/thumbs/${Math.floor((place2 + 0.5) * count / shown2)}.jpg`;
+        return image;
+      }));
     }
   };
+  var short = (name) => name.length > 12 ? `${name.slice(0, 11)}\u2026` : name;
 
   // src/app.ts
-  var TOOLS = [
-    ["point", "Point", "P"],
-    ["outside", "Outside", "O"],
-    ["box", "Box", "B"],
-    ["brush", "Brush", "D"],
-    ["erase", "Erase", "E"]
-  ];
+  var TASKS = {
+    track: ["Masks", "Track", "tracking"],
+    points: ["Points", "Follow", "following"],
+    parse: ["Classes", "Parse", "parsing"],
+    refer: ["Words", "Find", "finding"]
+  };
   var KEYS = [
     ["Click, shift-click", "on the object, beside it"],
-    ["P O B D E", "point, point outside, box, brush, eraser"],
+    ["P O B D E F", "point, point outside, box, brush, eraser, fill"],
+    ["P G H X", "of points: drop, drag, hide, remove"],
+    ["L, Esc", "look: where a pixel looks in other frames; end it"],
     ["1 to 9, N", "object, new object"],
     ["Delete", "take the object off this frame"],
-    ["T, Esc", "track, stop"],
+    ["T, Esc", "run, stop"],
     ["Space", "play"],
     ["Left, Right", "one frame; with shift ten"],
     ["Home, End", "first and last frame"],
     ["Page up, Page down", "frames that were given"],
-    ["W", "frame with the smallest margin"],
+    ["W, M", "frame with the smallest margin, middle of the widest gap"],
+    ["I, U", "work from here, up to here"],
     ["V", "next view"],
     ["+ - 0", "zoom, fit"],
     ["[ ]", "brush smaller, larger"],
-    ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo"],
+    ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo; runs too"],
     ["Ctrl+E", "export"],
     ["?", "these keys"]
   ];
-  var $ = (id) => document.getElementById(id);
-  var canvas = $("canvas");
-  var pen = canvas.getContext("2d", { willReadFrequently: true });
-  var radius = $("radius");
-  var view = $("view");
+  var AWAY = "the server does not answer; nothing is lost, start it again";
+  var radius2 = $("radius");
+  var view2 = $("view");
   var zoom = $("zoom");
-  var pictures = new Pictures();
-  var scores = /* @__PURE__ */ new Map();
-  var about;
-  var state;
   var timeline;
-  var frame = 0;
-  var object = 1;
-  var tool = "point";
-  var playing = 0;
-  var busy = "";
-  var trouble = "";
-  var stroke = [];
-  var start = null;
-  var images = [null, null];
-  var hidden = /* @__PURE__ */ new Set();
   async function show(number, ahead = 1) {
-    frame = Math.min(about.count - 1, Math.max(0, number));
-    const wanted = frame;
+    app.frame = Math.min(app.about.count - 1, Math.max(0, number));
+    const wanted = app.frame, { pictures, layer } = app, points2 = app.task === "points";
     mark();
     try {
-      const both = await Promise.all([pictures.frame(wanted), pictures.mask(wanted)]);
-      if (wanted !== frame) return;
-      images = both;
+      const [image, mask, followed, soft] = await Promise.all([
+        pictures.frame(wanted),
+        points2 ? null : pictures.mask(wanted),
+        points2 ? pictures.points(wanted) : [],
+        view2.value === "soft" && app.task !== "points" ? pictures.soft(wanted, app.object) : null
+      ]);
+      if (wanted !== app.frame) return;
+      Object.assign(shown, { image, mask, soft, points: followed ?? [], layer: null });
       paint();
       canvas.dataset.frame = String(wanted);
+      if (layer && !app.playing) {
+        const heat = await pictures.heat(layer.path(wanted));
+        if (wanted !== app.frame || layer !== app.layer) return;
+        shown.layer = heat;
+        canvas.dataset.layer = String(wanted);
+        paint();
+      }
       for (let next = 1; next <= ahead; next++)
-        if (wanted + next < about.count) pictures.frame(wanted + next).catch(() => null);
+        if (wanted + next < app.about.count) pictures.frame(wanted + next).catch(() => null);
     } catch (error) {
       fail(error);
     }
   }
-  function paint() {
-    const [image, found] = images, how = view.value;
-    const mask = found && hidden.size ? without(found) : found;
-    pen.globalCompositeOperation = "source-over";
-    pen.globalAlpha = 1;
-    pen.clearRect(0, 0, canvas.width, canvas.height);
-    if (how === "matte") {
-      pen.fillStyle = "black";
-      pen.fillRect(0, 0, canvas.width, canvas.height);
-      if (mask) pen.drawImage(mask, 0, 0);
-    } else if (how === "cutout" && mask && image) {
-      pen.drawImage(mask, 0, 0);
-      pen.globalCompositeOperation = "source-in";
-      pen.drawImage(image, 0, 0);
-      pen.globalCompositeOperation = "source-over";
-    } else if (image) {
-      pen.drawImage(image, 0, 0);
-      pen.globalAlpha = 0.5;
-      if (mask && how === "overlay") pen.drawImage(mask, 0, 0);
-      pen.globalAlpha = 1;
-    }
-    if (how !== "plain") prompts();
-    if (stroke.length) {
-      pen.strokeStyle = tool === "erase" ? "#fff" : colourOf(object);
-      pen.globalAlpha = 0.7;
-      pen.lineWidth = 2 * Number(radius.value);
-      pen.lineCap = pen.lineJoin = "round";
-      pen.beginPath();
-      pen.moveTo(stroke[0], stroke[1]);
-      for (let i = 0; i < stroke.length; i += 2) pen.lineTo(stroke[i], stroke[i + 1] + 0.01);
-      pen.stroke();
-      pen.globalAlpha = 1;
-    }
-  }
-  function without(mask) {
-    const copy = Object.assign(document.createElement("canvas"), { width: mask.width, height: mask.height });
-    const brush = copy.getContext("2d");
-    brush.drawImage(mask, 0, 0);
-    const pixels = brush.getImageData(0, 0, mask.width, mask.height);
-    const closed = new Set([...hidden].map(colourOf));
-    for (let i = 0; i < pixels.data.length; i += 4)
-      if (pixels.data[i + 3] && closed.has(`rgb(${pixels.data[i]} ${pixels.data[i + 1]} ${pixels.data[i + 2]})`))
-        pixels.data[i + 3] = 0;
-    brush.putImageData(pixels, 0, 0);
-    return copy;
-  }
-  function prompts() {
-    const scale2 = canvas.width / Math.max(1, canvas.clientWidth);
-    for (const each of state.prompts.filter((one) => one.frame === frame && !hidden.has(one.object))) {
-      const [x, y, more, last] = each.values;
-      pen.lineWidth = 1.5 * scale2;
-      pen.strokeStyle = "#fff";
-      if (each.kind === "box") {
-        pen.strokeRect(x, y, more - x, last - y);
-        pen.strokeStyle = colourOf(each.object);
-        pen.setLineDash([4 * scale2, 3 * scale2]);
-        pen.strokeRect(x, y, more - x, last - y);
-        pen.setLineDash([]);
-        continue;
-      }
-      pen.fillStyle = more ? colourOf(each.object) : "#d00";
-      pen.beginPath();
-      pen.arc(x, y, 4.5 * scale2, 0, 7);
-      pen.fill();
-      pen.stroke();
-    }
-    if (start && stroke.length === 0 && corner) {
-      pen.lineWidth = 1.5 * scale2;
-      pen.strokeStyle = colourOf(object);
-      pen.strokeRect(start[0], start[1], corner[0] - start[0], corner[1] - start[1]);
-    }
-  }
-  var corner = null;
   function mark() {
-    const seconds = about.times[frame];
+    const { about, state, frame } = app, seconds = about.times[frame];
     $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === void 0 ? "" : `  ${seconds.toFixed(3)} s`);
     canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
-    const doing = state.doing || busy, status = $("status");
-    status.textContent = trouble || (state.doing === "track" ? `tracking: ${scores.size} of ${about.count} frames` : doing ? `${doing} ...` : state.message || (state.stale ? "edited since it was tracked" : ""));
-    status.classList.toggle("busy", Boolean(doing) && !trouble);
-    const locked = Boolean(doing) || !about.editable;
+    const doing = state.doing || app.busy, status = $("status"), [, run, running] = TASKS[app.task];
+    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : ""));
+    if (status.textContent !== text) status.textContent = text;
+    status.classList.toggle("busy", Boolean(doing) && !app.trouble);
+    const locked = Boolean(doing) || !about.editable, given2 = Object.keys(state.given).length > 0;
+    const asked = app.task === "refer" ? state.objects.length > 0 : given2 || app.task === "parse";
     const disable = (id, off) => {
       $(id).disabled = off;
     };
     disable("undo", locked || !state.undo);
     disable("redo", locked || !state.redo);
-    disable("track", locked || !Object.keys(state.given).length || state.complete && !state.stale);
+    disable("run", locked || !asked || state.complete && !state.stale);
+    disable("estimate", locked || !asked);
     disable("export", Boolean(doing) || !state.complete);
-    disable("worst", !scores.size);
+    disable("worst", !app.scores.size);
     disable("clear", locked);
     disable("copy", !state.command);
-    $("stop").hidden = state.doing !== "track";
-    $("play").textContent = playing ? "Pause" : "Play";
-    for (const each of $("tools").children)
-      each.setAttribute("aria-checked", String(each.dataset.tool === tool));
-    timeline.draw(frame, objects(), state, scores);
-  }
-  var objects = () => [.../* @__PURE__ */ new Set([...state.objects, object])].sort((a, b) => a - b);
-  function list() {
-    $("objects").replaceChildren(...objects().map((id) => {
-      const row = document.createElement("li"), name = document.createElement("button"), eye = document.createElement("button");
-      const colour = document.createElement("i");
-      colour.style.background = colourOf(id);
-      name.append(colour, `Object ${id}`);
-      name.setAttribute("role", "radio");
-      name.setAttribute("aria-checked", String(id === object));
-      name.onclick = () => choose(id);
-      eye.textContent = hidden.has(id) ? "Show" : "Hide";
-      eye.setAttribute("aria-label", `${eye.textContent} object ${id}`);
-      eye.onclick = () => {
-        if (!hidden.delete(id)) hidden.add(id);
-        list();
-        paint();
-      };
-      row.append(name, eye);
-      return row;
-    }));
-  }
-  function choose(id) {
-    object = id;
-    list();
-    mark();
+    $("run").textContent = run;
+    $("stop").hidden = !state.doing || state.doing === "mask";
+    $("play").textContent = app.playing ? "Pause" : "Play";
+    for (const each of $("tools").children) each.setAttribute("aria-checked", String(each.dataset.tool === app.tool));
+    timeline.draw(app.task === "points" ? state.objects.filter((each) => each.id < 1e4) : things());
   }
   function take(next) {
-    state = next;
+    app.state = next;
     list();
     mark();
   }
   function fail(error) {
-    trouble = error instanceof Error ? error.message : String(error);
+    app.trouble = error instanceof Error ? error.message : String(error);
     mark();
   }
   async function ask(path, body = {}, what = "") {
-    busy = what;
-    trouble = "";
+    Object.assign(app, { busy: what, trouble: "" });
     mark();
     try {
       take(await post(path, body));
-      pictures.forget(null);
+      app.pictures.forget(null);
     } catch (error) {
       fail(error);
     }
-    busy = "";
-    await show(frame);
+    app.busy = "";
+    await show(app.frame);
   }
-  var draw = (kind, values) => ask("/api/edits", { kind, frame, object, values }, kind === "clear" ? "clearing" : "making a mask");
-  function place(event) {
-    const box = canvas.getBoundingClientRect();
-    const x = (event.clientX - box.left) / box.width * canvas.width, y = (event.clientY - box.top) / box.height * canvas.height;
-    return [Math.min(canvas.width - 0.01, Math.max(0, x)), Math.min(canvas.height - 0.01, Math.max(0, y))];
+  function go(clip2, task2) {
+    location.hash = `${clip2}/${task2}`;
+    location.reload();
   }
-  function listen() {
-    canvas.onpointerdown = (event) => {
-      if (busy || state.doing || !about.editable || event.button) return;
-      canvas.setPointerCapture(event.pointerId);
-      start = place(event);
-      pause();
-      if (tool === "brush" || tool === "erase") {
-        stroke = [...start];
-        paint();
-      }
+  var given = (direction) => {
+    const frames = Object.keys(app.state.given).map(Number).sort((a, b) => (a - b) * direction);
+    const next = frames.find((each) => (each - app.frame) * direction > 0);
+    if (next !== void 0) show(next);
+  };
+  function worst() {
+    const margins = [...app.scores].filter(([, row2]) => Object.keys(row2).length).map(([number, row2]) => [Math.min(...Object.values(row2).map((each) => each[4] ? -1 : each[1])), number]);
+    if (margins.length) show(margins.reduce((least, each) => each[0] < least[0] ? each : least)[1]);
+  }
+  function gap() {
+    const [first, last] = app.state.range, frames = [first, ...Object.keys(app.state.given).map(Number), last];
+    const gaps = frames.slice(1).map((each, place2) => [each - frames[place2], Math.floor((each + frames[place2]) / 2)]);
+    if (gaps.length) show(gaps.reduce((widest, each) => each[0] > widest[0] ? each : widest)[1]);
+  }
+  var pause = () => {
+    if (app.playing) {
+      clearTimeout(app.playing);
+      app.playing = 0;
+      show(app.frame);
+    }
+  };
+  function play() {
+    if (app.playing) return pause();
+    const { about } = app;
+    const step = async () => {
+      const began = performance.now(), next = app.frame + 1 < about.count ? app.frame + 1 : 0;
+      const wait = next && about.times.length ? (about.times[next] - about.times[app.frame]) * 1e3 : 40;
+      await show(next, 4);
+      if (app.playing) app.playing = setTimeout(step, Math.max(0, wait - (performance.now() - began)));
     };
-    canvas.onpointermove = (event) => {
-      if (!start) return;
-      const at = place(event);
-      if (stroke.length) stroke.push(...at);
-      else if (tool === "box") corner = at;
-      paint();
+    app.playing = setTimeout(step, 0);
+    mark();
+  }
+  function end() {
+    if (app.layer) {
+      app.layer = null;
+      list();
+      show(app.frame);
+    } else if (!$("stop").hidden) ask(address("stop"));
+  }
+  function bind() {
+    const step = (input, by) => {
+      input.value = String(Number(input.value) + by);
     };
-    canvas.onpointerup = async (event) => {
-      if (!start) return;
-      const from = start, to = place(event), values = [Number(radius.value), ...stroke];
-      start = corner = null;
-      if (tool === "point" || tool === "outside")
-        await draw("point", [...to, tool === "outside" || event.shiftKey || event.altKey ? 0 : 1]);
-      else if (tool === "box") {
-        if (Math.abs(to[0] - from[0]) > 2 && Math.abs(to[1] - from[1]) > 2) await draw("box", [...from, ...to]);
-      } else await draw(tool, values);
-      stroke = [];
-      paint();
-    };
-    canvas.onpointercancel = () => {
-      start = corner = null;
-      stroke = [];
-      paint();
+    const part = (place2) => {
+      const range = [...app.state.range];
+      range[place2] = app.frame;
+      if (range[0] <= range[1]) edit("range", range, { object: 1 });
     };
     const press = {
-      undo: () => ask("/api/undo"),
-      redo: () => ask("/api/redo"),
-      track: () => ask("/api/track"),
-      stop: () => ask("/api/stop"),
-      export: () => ask("/api/exports", { format: $("format").value }),
+      undo: () => ask(address("undo")),
+      redo: () => ask(address("redo")),
+      run: () => ask(address("run")),
+      stop: () => ask(address("stop")),
+      estimate: () => ask(address("estimate")),
       play,
-      back: () => show(frame - 1),
-      forth: () => show(frame + 1),
+      back: () => show(app.frame - 1),
+      forth: () => show(app.frame + 1),
       worst,
-      clear: () => draw("clear", []),
-      add: () => choose(Math.max(0, ...objects()) + 1),
+      gap,
+      export: () => ask(address("exports"), { format: $("format").value, template: $("template").value }),
+      clear: () => edit("clear"),
       help: () => $("keys").showModal(),
-      copy: () => navigator.clipboard.writeText(state.command).then(() => {
-        trouble = "the command is copied";
+      from: () => part(0),
+      upto: () => part(1),
+      add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
+      grid: () => edit("grid", [Number($("across").value)], { object: 1 }),
+      copy: () => navigator.clipboard.writeText(app.state.command).then(() => {
+        app.trouble = "the command is copied";
         mark();
-      }, fail)
+      }, fail),
+      open: () => $("file").click()
     };
     for (const [id, action] of Object.entries(press)) $(id).onclick = () => {
       action();
     };
-    view.onchange = paint;
+    $("say").onsubmit = (event) => {
+      event.preventDefault();
+      const input = $("text"), object = 1 + Math.max(0, ...app.state.objects.map((each) => each.id));
+      if (!input.value.trim()) return;
+      app.object = object;
+      edit("word", [], { object, text: input.value.trim() });
+      input.value = "";
+    };
+    view2.onchange = () => {
+      show(app.frame);
+    };
     zoom.oninput = fit;
     new ResizeObserver(() => {
       fit();
       mark();
     }).observe($("stage"));
     matchMedia("(prefers-color-scheme: dark)").onchange = mark;
+    addEventListener("pagehide", () => {
+      sessionStorage.setItem(`frame ${app.clip}`, String(app.frame));
+    });
     const keys = {
       " ": press.play,
       n: press.add,
-      t: press.track,
-      Escape: press.stop,
+      t: press.run,
+      Escape: end,
       w: worst,
+      m: gap,
       "?": press.help,
       Delete: press.clear,
+      i: press.from,
+      u: press.upto,
       ArrowLeft: press.back,
       ArrowRight: press.forth,
       Home: () => show(0),
-      End: () => show(about.count - 1),
-      "shift ArrowLeft": () => show(frame - 10),
-      "shift ArrowRight": () => show(frame + 10),
+      End: () => show(app.about.count - 1),
+      "shift ArrowLeft": () => show(app.frame - 10),
+      "shift ArrowRight": () => show(app.frame + 10),
       PageUp: () => given(-1),
       PageDown: () => given(1),
       "ctrl z": press.undo,
       "ctrl shift z": press.redo,
       "ctrl y": press.redo,
       "ctrl e": press.export,
-      "[": () => size(-1),
-      "]": () => size(1),
+      "[": () => step(radius2, -1),
+      "]": () => step(radius2, 1),
       v: () => {
-        view.selectedIndex = (view.selectedIndex + 1) % view.length;
-        paint();
+        view2.selectedIndex = (view2.selectedIndex + 1) % view2.length;
+        show(app.frame);
       },
-      "+": () => scale(0.5),
-      "-": () => scale(-0.5),
-      "0": () => scale(-9)
+      "+": () => {
+        step(zoom, 0.5);
+        fit();
+      },
+      "-": () => {
+        step(zoom, -0.5);
+        fit();
+      },
+      "0": () => {
+        step(zoom, -9);
+        fit();
+      }
     };
-    for (const [name, , key] of TOOLS) keys[key.toLowerCase()] = () => pick(name);
+    for (const [name, , key] of TOOLS[app.task]) keys[key.toLowerCase()] = () => pick(name);
     for (let id = 1; id <= 9; id++) keys[id] = () => choose(id);
     document.onkeydown = (event) => {
       const target = event.target, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-      if ($("keys").open || target.closest("select, input") || target.closest("button") && key === " ") return;
+      if ($("keys").open || target.closest("select, input") || target.closest("button, summary") && key === " ") return;
       const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
       const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
-      const button = Object.entries(press).find(([, each]) => each === action)?.[0];
-      if (!action || button && $(button).disabled || button === "stop" && $("stop").hidden) return;
+      const button2 = Object.entries(press).find(([, each]) => each === action)?.[0];
+      if (!action || button2 && ($(button2).disabled || $(button2).closest("[hidden]"))) return;
       event.preventDefault();
       action();
     };
   }
-  function pick(name) {
-    tool = name;
-    mark();
-  }
-  function size(step) {
-    radius.value = String(Number(radius.value) + step);
-  }
-  function scale(step) {
-    zoom.value = String(Number(zoom.value) + step);
-    fit();
-  }
-  function given(direction) {
-    const frames = Object.keys(state.given).map(Number).sort((a, b) => (a - b) * direction);
-    const next = frames.find((each) => (each - frame) * direction > 0);
-    if (next !== void 0) show(next);
-  }
-  function worst() {
-    const margins = [...scores].map(([number, row]) => [Math.min(...Object.values(row).map((each) => each[1])), number]);
-    if (margins.length) show(margins.reduce((least, each) => each[0] < least[0] ? each : least)[1]);
-  }
-  function pause() {
-    if (playing) {
-      clearTimeout(playing);
-      playing = 0;
-      mark();
-    }
-  }
-  function play() {
-    if (playing) return pause();
-    const step = async () => {
-      const began = performance.now(), next = frame + 1 < about.count ? frame + 1 : 0;
-      const wait = next && about.times.length ? (about.times[next] - about.times[frame]) * 1e3 : 40;
-      await show(next, 4);
-      if (playing) playing = setTimeout(step, Math.max(0, wait - (performance.now() - began)));
+  function uploads() {
+    const send = async (files) => {
+      for (const file of files ?? []) {
+        try {
+          const clip2 = await upload(file, (share) => {
+            Object.assign(app, { busy: "copying", progress: `${Math.round(100 * share)}%` });
+            mark();
+          });
+          go(clip2, app.task);
+        } catch (error) {
+          fail(error);
+        }
+        Object.assign(app, { busy: "", progress: "" });
+      }
     };
-    playing = setTimeout(step, 0);
-    mark();
-  }
-  function fit() {
-    const stage = $("stage"), room = [stage.clientWidth - 18, stage.clientHeight - 18];
-    const share = Math.max(0.02, Math.min(room[0] / about.width, room[1] / about.height)) * Number(zoom.value);
-    canvas.style.width = `${Math.floor(about.width * share)}px`;
-    canvas.style.height = `${Math.floor(about.height * share)}px`;
-    canvas.style.imageRendering = share >= 3 ? "pixelated" : "auto";
-    if (state) paint();
+    $("file").onchange = (event) => send(event.target.files);
+    document.ondragover = (event) => {
+      event.preventDefault();
+    };
+    document.ondrop = (event) => {
+      event.preventDefault();
+      send(event.dataTransfer?.files ?? null);
+    };
   }
   function follow() {
     const source = new EventSource("/api/events");
-    source.addEventListener("state", (event) => {
-      if (trouble === AWAY) trouble = "";
-      take(JSON.parse(event.data));
+    const all = async () => {
+      take(await get(address("state")));
+      await reload();
+      app.pictures.forget(null);
+      await show(app.frame);
+    };
+    const heard = (name, does) => source.addEventListener(name, (event) => {
+      const news = JSON.parse(event.data);
+      if (news.clip === app.clip && news.task === app.task) does(news);
+      if (name === "edit" || name === "done") get("/api/jobs").then(queue, fail);
     });
-    source.addEventListener("edit", (event) => {
-      pictures.forget(JSON.parse(event.data).frame);
-      show(frame);
+    heard("edit", (news) => {
+      get(address("state")).then((state) => {
+        if (state.doing === app.task && !app.state.doing) app.progress = "";
+        take(state);
+        app.pictures.forget(news.frame);
+        show(app.frame);
+      }, fail);
     });
-    source.addEventListener("frame", (event) => {
-      const made = JSON.parse(event.data);
-      scores.set(made.frame, made.scores);
-      pictures.forget(made.frame);
-      if (made.frame === frame) show(frame);
+    heard("frame", (news) => {
+      app.scores.set(news.frame, news.scores);
+      app.pictures.forget(news.frame);
+      if (news.frame === app.frame) show(app.frame);
       else mark();
     });
-    source.addEventListener("done", async () => {
-      await reload();
-      pictures.forget(null);
-      show(frame);
+    heard("progress", (news) => {
+      app.progress = `${news.done}${news.total ? ` of ${news.total}` : ""} frames`;
+      mark();
     });
-    source.onopen = () => {
-      reload().then(mark, fail);
-    };
+    heard("done", () => {
+      app.progress = "";
+      all().catch(fail);
+    });
+    source.addEventListener("missed", () => {
+      all().catch(fail);
+    });
+    source.addEventListener("hello", () => {
+      if (app.trouble === AWAY) app.trouble = "";
+      all().catch(fail);
+      get("/api/jobs").then(queue, fail);
+    });
     source.onerror = () => {
       fail(new Error(AWAY));
     };
   }
-  var AWAY = "the server does not answer; nothing is lost, start it again";
   async function reload() {
-    const rows = await get("/api/scores");
-    scores.clear();
-    for (const [number, row] of Object.entries(rows)) scores.set(Number(number), row);
+    const rows = await get(address("scores"));
+    app.scores.clear();
+    for (const [number, row2] of Object.entries(rows)) app.scores.set(Number(number), row2);
   }
-  async function begin() {
-    [about, state] = await Promise.all([get("/api/clip"), get("/api/state")]);
+  var option = (value, text, title = "") => Object.assign(document.createElement("option"), { value, textContent: text, title });
+  function build(clips) {
+    const { about, task: task2 } = app;
     document.title = `${about.label} - undertow`;
     $("label").textContent = about.label;
-    [canvas.width, canvas.height] = [about.width, about.height];
-    $("format").append(...Object.entries(about.formats).map(([name, line]) => {
-      const option = document.createElement("option");
-      option.value = option.textContent = name;
-      option.title = line;
-      return option;
+    const chooser = $("clip");
+    chooser.hidden = clips.length < 2;
+    $("label").hidden = !chooser.hidden;
+    chooser.append(...clips.map((label, place2) => option(String(place2), label)));
+    chooser.value = String(app.clip);
+    chooser.onchange = () => {
+      go(Number(chooser.value), task2);
+    };
+    $("open").hidden = !about.uploads;
+    $("tasks").append(...Object.keys(TASKS).map((each) => {
+      const tab = document.createElement("button");
+      tab.textContent = TASKS[each][0];
+      tab.setAttribute("aria-current", String(each === task2));
+      tab.onclick = () => {
+        if (each !== task2) go(app.clip, each);
+      };
+      return tab;
     }));
-    $("tools").append(...TOOLS.map(([name, text, key]) => {
-      const button = document.createElement("button");
-      button.dataset.tool = name;
-      button.textContent = text;
-      button.title = `${text} (${key})`;
-      button.setAttribute("role", "radio");
-      button.disabled = !about.editable;
-      button.onclick = () => pick(name);
-      return button;
+    $("format").append(...Object.entries(about.tasks[task2]).map(([name, line]) => option(name, name, line)));
+    for (const each of document.querySelectorAll("[data-for]")) each.hidden = !each.dataset.for.split(" ").includes(task2);
+    app.tool = TOOLS[task2][0][0];
+    $("tools").append(...TOOLS[task2].map(([name, text, key]) => {
+      const button2 = document.createElement("button");
+      button2.dataset.tool = name;
+      button2.textContent = text;
+      button2.title = `${text} (${key})`;
+      button2.setAttribute("role", "radio");
+      button2.disabled = !about.editable;
+      button2.onclick = () => pick(name);
+      return button2;
     }));
-    $("keys").querySelector("dl").append(...KEYS.flatMap(([key, text]) => {
-      const term = document.createElement("dt"), what = document.createElement("dd");
-      term.textContent = key;
-      what.textContent = text;
-      return [term, what];
-    }));
-    timeline = new Timeline($("timeline"), about.count, show);
-    listen();
+    $("keys").querySelector("dl").append(...KEYS.flatMap(([key, text]) => [
+      Object.assign(document.createElement("dt"), { textContent: key }),
+      Object.assign(document.createElement("dd"), { textContent: text })
+    ]));
+  }
+  async function begin() {
+    const clips = await get("/api/clips");
+    if (app.clip >= clips.length) app.clip = 0;
+    app.about = await get(`/api/${app.clip}/about`);
+    if (!(app.task in TASKS)) app.task = app.about.opened;
+    app.pictures = new Pictures(app.clip, app.task);
+    app.state = await get(address("state"));
+    [canvas.width, canvas.height] = [app.about.width, app.about.height];
+    app.object = app.state.objects[0]?.id ?? (app.task === "parse" ? 0 : 1);
+    build(clips);
+    timeline = new Timeline($("timeline"), show);
+    Object.assign(calls, { show, mark, paint, ask, fail, list: () => {
+      timeline.reveal(things());
+      list();
+    } });
+    listen(pause);
+    bind();
+    if (app.about.uploads) uploads();
     list();
     await reload();
     fit();
-    await show(0);
+    await show(Number(sessionStorage.getItem(`frame ${app.clip}`)) || 0);
     fit();
     follow();
   }
