@@ -54,7 +54,17 @@ def _own(url: str) -> bool:
 
 def until(page, script: str) -> None:
     """Waits until a script gives true; `wait_for_function` is what the page's policy forbids."""
-    settled(lambda: page.evaluate(script), lambda: (script, page.locator("#status").text_content(), page.trouble))
+
+    def holds() -> bool:
+        try:
+            return bool(page.evaluate(script))
+        except Exception as error:
+            # A page that is being opened anew has nothing to say yet.
+            if "context was destroyed" in str(error):
+                return False
+            raise
+
+    settled(holds, lambda: (script, page.locator("#status").text_content(), page.trouble))
 
 
 def settled(check, what=lambda: "") -> None:

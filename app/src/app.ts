@@ -7,10 +7,12 @@ import { choose, list, queue } from "./panel";
 import { listen, pick, TOOLS } from "./tools";
 import { Timeline } from "./timeline";
 
-// Of each task: its name, what is pressed to run it, and what is said meanwhile.
-const TASKS: Record<Task, [string, string, string]> = {
-  track: ["Masks", "Track", "tracking"], points: ["Points", "Follow", "following"],
-  parse: ["Classes", "Parse", "parsing"], refer: ["Words", "Find", "finding"],
+// Of each task: its name, what is pressed to run it, and what is said meanwhile and before anything is done.
+const TASKS: Record<Task, [string, string, string, string]> = {
+  track: ["Masks", "Track", "tracking", "click on an object, or draw a box around it; then Track"],
+  points: ["Points", "Follow", "following", "click where points are to be, or add a grid; then Follow"],
+  parse: ["Classes", "Parse", "parsing", "Parse finds clusters; or paint classes on a frame first"],
+  refer: ["Words", "Find", "finding", "write what to look for, such as the red kite; then Find"],
 };
 const KEYS: [string, string][] = [
   ["Click, shift-click", "on the object, beside it"], ["P O B D E F", "point, point outside, box, brush, eraser, fill"],
@@ -57,19 +59,19 @@ function mark(): void {
   const { about, state, frame } = app, seconds = about.times[frame];
   $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === undefined ? "" : `  ${seconds.toFixed(3)} s`);
   canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
-  const doing = state.doing || app.busy, status = $("status"), [, run, running] = TASKS[app.task];
+  const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
   const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}`
-    : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : ""));
+    : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : state.undo || state.complete ? "" : hint));
   if (status.textContent !== text) status.textContent = text;
   status.classList.toggle("busy", Boolean(doing) && !app.trouble);
-  const locked = Boolean(doing) || !about.editable, given = Object.keys(state.given).length > 0;
+  const locked = Boolean(doing) || app.asking || !about.editable, given = Object.keys(state.given).length > 0;
   const asked = app.task === "refer" ? state.objects.length > 0 : given || app.task === "parse";
   const disable = (id: string, off: boolean) => { $<HTMLButtonElement>(id).disabled = off; };
   disable("undo", locked || !state.undo);
   disable("redo", locked || !state.redo);
   disable("run", locked || !asked || (state.complete && !state.stale));
   disable("estimate", locked || !asked);
-  disable("export", Boolean(doing) || !state.complete);
+  disable("export", Boolean(doing) || app.asking || !state.complete);
   disable("worst", !app.scores.size);
   disable("clear", locked);
   disable("copy", !state.command);
@@ -84,13 +86,13 @@ function take(next: State): void { app.state = next; list(); mark(); }
 function fail(error: unknown): void { app.trouble = error instanceof Error ? error.message : String(error); mark(); }
 
 async function ask(path: string, body: unknown = {}, what = ""): Promise<void> {
-  Object.assign(app, { busy: what, trouble: "" });
+  Object.assign(app, { busy: what, asking: true, trouble: "" });
   mark();
   try {
     take(await post(path, body));
     app.pictures.forget(null);
   } catch (error) { fail(error); }
-  app.busy = "";
+  Object.assign(app, { busy: "", asking: false });
   await show(app.frame);
 }
 

@@ -14,7 +14,7 @@ export const app = {
   clip: Number(clip) || 0, task: (task || "") as Task,
   about: null as unknown as About, state: null as unknown as State, pictures: null as unknown as Pictures,
   scores: new Map() as Scores,
-  frame: 0, object: 1, tool: "point" as Tool, playing: 0, busy: "", trouble: "", progress: "",
+  frame: 0, object: 1, tool: "point" as Tool, playing: 0, busy: "", asking: false, trouble: "", progress: "",
   hidden: new Set<number>(), locked: new Set<number>(), solo: 0,
   // A map over each frame, such as where a pixel looks, and what it is called.
   layer: null as null | { title: string; path: (frame: number) => string },

@@ -41,7 +41,7 @@ export function listen(pause: () => void): void {
   const radius = $<HTMLInputElement>("radius");
   canvas.onpointerdown = (event) => {
     const reads = app.tool === "look";
-    if (event.button || !app.about.editable || (!reads && (app.busy || app.state.doing))) return;
+    if (event.button || !app.about.editable || (!reads && (app.asking || app.busy || app.state.doing))) return;
     const at = place(event);
     if (app.tool === "drag" || app.tool === "hide" || app.tool === "remove") {
       const id = nearest(at);

@@ -176,7 +176,7 @@ def of_page(server: Server) -> str:
             document.body.offsetHeight;
             return (performance.now() - begun) / 20; }"""
         )
-        page.get_by_label("Clip").select_option("1")
+        page.get_by_label("Clip", exact=True).select_option("1")
         page.wait_for_selector("canvas[data-frame='0']")
         before = page.evaluate("performance.memory.usedJSHeapSize")
         for _ in range(200):

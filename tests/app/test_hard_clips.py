@@ -57,7 +57,7 @@ def test_every_frame_asked_for_is_the_frame_that_is_shown(films, tmp_path):
     with opened(workspace) as page:
         for clip, (name, (_, size, count, time, _, asked)) in enumerate(CLIPS.items()):
             if clip:
-                page.get_by_label("Clip").select_option(str(clip))
+                page.get_by_label("Clip", exact=True).select_option(str(clip))
             shows(page, 0)
             assert page.evaluate("[canvas.height, canvas.width]") == list(size), name
             for number in asked:

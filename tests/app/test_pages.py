@@ -80,8 +80,8 @@ def test_masks_are_boxed_filled_named_locked_and_looked_at(desk, world, tmp_path
         page.keyboard.press("b")
         click(page, x - near, y - near, (x + near, y + near))
         settled(lambda: session.state()["undo"] == 1 and not session.doing)
-        page.get_by_label("Name").fill("<img src=x onerror=alert(1)>")
-        page.get_by_label("Name").press("Enter")
+        page.get_by_label("Name", exact=True).fill("<img src=x onerror=alert(1)>")
+        page.get_by_label("Name", exact=True).press("Enter")
         settled(lambda: session.state()["undo"] == 2)
         until(page, "document.getElementById('objects').textContent.includes('<img')")
         assert page.locator("#objects img").count() == 0
@@ -142,8 +142,8 @@ def test_clusters_are_found_named_merged_and_coloured(desk, tmp_path):
         first, second = [each["id"] for each in session.state()["objects"]][:2]
         until(page, f"document.querySelectorAll('#objects li').length === {len(session.state()['objects'])}")
         page.locator("#objects li button").first.click()
-        page.get_by_label("Name").fill("ground")
-        page.get_by_label("Name").press("Enter")
+        page.get_by_label("Name", exact=True).fill("ground")
+        page.get_by_label("Name", exact=True).press("Enter")
         settled(lambda: session.state()["undo"] == 2)
         page.get_by_label("Merge into").select_option(str(second))
         settled(lambda: session.state()["undo"] == 3)
@@ -166,7 +166,7 @@ def test_words_are_found_and_show_their_heat(desk, tmp_path):
         settled(lambda: session.state()["undo"] == 1)
         page.keyboard.press("t")
         idle(page, "done")
-        page.get_by_role("button", name="round").click()
+        page.locator(".words button", has_text="round").click()
         until(page, "document.getElementById('canvas').dataset.layer === '0'")
         picture(page, tmp_path, "words")
         assert page.trouble == []

@@ -108,7 +108,7 @@ def test_words_are_found_and_show_where_they_look(workspace):
         session.edit("word", 0, 1, (), "  ")
     session.edit("word", 0, 1, (), "yellow square")
     heat = session.heat(2, 1, 1)
-    assert heat.shape == (64, 96) and heat.min() < heat.max() and 0 <= heat.min() and heat.max() <= 1
+    assert heat.shape == (64, 96) and heat.min() < heat.max() and heat.min() >= 0 and heat.max() <= 1
     state = ran(session)
     assert [word["word"] for word in state["objects"][0]["finding"]["words"]] == ["yellow", "square"]
     assert any(session.labels(number).any() for number in range(6))

@@ -105,6 +105,7 @@
     tool: "point",
     playing: 0,
     busy: "",
+    asking: false,
     trouble: "",
     progress: "",
     hidden: /* @__PURE__ */ new Set(),
@@ -451,7 +452,7 @@
     const radius3 = $("radius");
     canvas.onpointerdown = (event) => {
       const reads = app.tool === "look";
-      if (event.button || !app.about.editable || !reads && (app.busy || app.state.doing)) return;
+      if (event.button || !app.about.editable || !reads && (app.asking || app.busy || app.state.doing)) return;
       const at = place(event);
       if (app.tool === "drag" || app.tool === "hide" || app.tool === "remove") {
         const id = nearest(at);
@@ -624,10 +625,10 @@
 
   // src/app.ts
   var TASKS = {
-    track: ["Masks", "Track", "tracking"],
-    points: ["Points", "Follow", "following"],
-    parse: ["Classes", "Parse", "parsing"],
-    refer: ["Words", "Find", "finding"]
+    track: ["Masks", "Track", "tracking", "click on an object, or draw a box around it; then Track"],
+    points: ["Points", "Follow", "following", "click where points are to be, or add a grid; then Follow"],
+    parse: ["Classes", "Parse", "parsing", "Parse finds clusters; or paint classes on a frame first"],
+    refer: ["Words", "Find", "finding", "write what to look for, such as the red kite; then Find"]
   };
   var KEYS = [
     ["Click, shift-click", "on the object, beside it"],
@@ -687,11 +688,11 @@
     const { about, state, frame } = app, seconds = about.times[frame];
     $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === void 0 ? "" : `  ${seconds.toFixed(3)} s`);
     canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
-    const doing = state.doing || app.busy, status = $("status"), [, run, running] = TASKS[app.task];
-    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : ""));
+    const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
+    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : state.undo || state.complete ? "" : hint));
     if (status.textContent !== text) status.textContent = text;
     status.classList.toggle("busy", Boolean(doing) && !app.trouble);
-    const locked = Boolean(doing) || !about.editable, given2 = Object.keys(state.given).length > 0;
+    const locked = Boolean(doing) || app.asking || !about.editable, given2 = Object.keys(state.given).length > 0;
     const asked = app.task === "refer" ? state.objects.length > 0 : given2 || app.task === "parse";
     const disable = (id, off) => {
       $(id).disabled = off;
@@ -700,7 +701,7 @@
     disable("redo", locked || !state.redo);
     disable("run", locked || !asked || state.complete && !state.stale);
     disable("estimate", locked || !asked);
-    disable("export", Boolean(doing) || !state.complete);
+    disable("export", Boolean(doing) || app.asking || !state.complete);
     disable("worst", !app.scores.size);
     disable("clear", locked);
     disable("copy", !state.command);
@@ -720,7 +721,7 @@
     mark();
   }
   async function ask(path, body = {}, what = "") {
-    Object.assign(app, { busy: what, trouble: "" });
+    Object.assign(app, { busy: what, asking: true, trouble: "" });
     mark();
     try {
       take(await post(path, body));
@@ -728,7 +729,7 @@
     } catch (error) {
       fail(error);
     }
-    app.busy = "";
+    Object.assign(app, { busy: "", asking: false });
     await show(app.frame);
   }
   function go(clip2, task2) {
