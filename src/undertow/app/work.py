@@ -63,10 +63,7 @@ def exported(session: "Session", job: Job, name: str, template: str) -> str:
     )
     check = check_format(name, session.task).back is not Exporter.back
     done = export(session.out, name, target, asked, check=check, progress=following(session, job))
-    checked = "" if done.differences is None else f"; read back, {done.differences or 'no'} pixels differ"
-    if done.differences and done.levels is not None:
-        checked += f", by at most {done.levels} of 255 levels"
-    return f"{done.frames} frames are in {target}{checked}"
+    return done.said(target)
 
 
 @contextmanager

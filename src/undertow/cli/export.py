@@ -10,7 +10,7 @@ from undertow.base import SettingsError, options_of
 from undertow.base.options import assigned
 from undertow.cli.options import SectionedCommand, parameters
 from undertow.cli.showing import say, shown_progress
-from undertow.export import FORMATS, Exported, ExportSettings
+from undertow.export import FORMATS, ExportSettings
 from undertow.export import export as write
 
 _HELP = "Write a finished run in another tool's format.\n\nThe same command goes on after an interruption."
@@ -27,16 +27,7 @@ def _export(run: Path, to: str | None, out: Path | None, check: bool, json: bool
     settings = assigned(ExportSettings(), [], typed)
     with shown_progress(json) as progress:
         done = write(run, to, out, settings, check=check, progress=progress)
-    say(exported(done, out))
-
-
-def exported(done: Exported, out: Path) -> str:
-    """Returns what an export did, in a line or two."""
-    frames = f"{done.frames} frame{'s' * (done.frames != 1)} are in {out}".replace("1 frame are", "1 frame is", 1)
-    if done.differences is not None:
-        by = f" by up to {done.levels} of 255" if done.levels else ""
-        frames += f"; read back, {f'{done.differences} pixels differ{by}' if done.differences else 'nothing differs'}"
-    return f"{frames}\nnote: {done.note}" if done.note else frames
+    say(done.said(out))
 
 
 _RUN = Annotated[Path, typer.Argument(help="Folder of the run.", rich_help_panel="Export")]

@@ -77,7 +77,6 @@ def run(task: "Task", typed: Mapping[str, Any]) -> None:
         typed: Values of the options by name.
     """
     from undertow.backbones import load
-    from undertow.cli.export import exported
     from undertow.export import ExportSettings, check_format, export
     from undertow.runs import execute, read_cue
     from undertow.runs.budget import parse_memory
@@ -124,7 +123,7 @@ def run(task: "Task", typed: Mapping[str, Any]) -> None:
         asked = ExportSettings(video=Path(typed["video"])) if again else ExportSettings(edges="hard")
         with shown_progress(typed["json"]) as progress:
             finished = export(out, name, out.with_name(f"{out.name}.{name}"), asked, progress=progress)
-        say(exported(finished, out.with_name(f"{out.name}.{name}")))
+        say(finished.said(out.with_name(f"{out.name}.{name}")))
 
 
 def _options(task: "Task") -> list[Option]:

@@ -66,6 +66,16 @@ class Exported:
     levels: int | None = None
     note: str = ""
 
+    def said(self, out: Path) -> str:
+        """Returns what was done, and into which folder, in a line or two."""
+        frames = f"{self.frames} frame{'s' * (self.frames != 1)} are in {out}".replace("1 frame are", "1 frame is", 1)
+        if self.differences is not None:
+            by = f" by up to {self.levels} of 255" if self.levels else ""
+            frames += (
+                f"; read back, {f'{self.differences} pixels differ{by}' if self.differences else 'nothing differs'}"
+            )
+        return f"{frames}\nnote: {self.note}" if self.note else frames
+
 
 def check_format(name: str, task: str) -> type[Exporter]:
     """Returns the class of a format for the runs of a task.
