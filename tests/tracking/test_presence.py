@@ -65,6 +65,13 @@ def test_presence_rises_with_every_signal_and_is_a_probability():
     assert plain.probability(PresenceSignals(0.25, -1.0, 0.5)) == pytest.approx(1 / (1 + math.exp(-odds)))
 
 
+def test_an_object_that_changed_is_not_lost_as_long_as_it_keeps_its_size():
+    model, changed = PresenceModel(), PresenceSignals(home=0.04, area=-0.5, margin=0.1)
+    assert model.probability(changed) < model.lost_below and not model.lost(changed)
+    assert model.lost(replace(changed, area=-2.0)) and model.lost(replace(changed, home=0.0))
+    assert model.found(SURE) and not model.found(replace(SURE, area=0.5)) and not model.found(replace(SURE, home=0.5))
+
+
 def test_log_odds_saturate():
     assert log_odds(0.5) == 0 and log_odds(0.0) == log_odds(0.005) < log_odds(0.02)
     assert log_odds(1.0) == pytest.approx(-log_odds(0.0))

@@ -90,6 +90,7 @@ def best_card(analysis: Analysis, card: Card, name: str | None = None) -> Card:
         sites={**card.sites, "points": (site,), "track": (site,)},
         noising=Noising(kind, best.timestep, steps, card.noising.label),
         token_budget=card.token_budget if same else max(16, round(card.token_budget * ratio)),
+        budgets=card.budgets if same else {},
         temperatures=card.temperatures if same else {},
         calibrated=(),
         notes=f"layer {best.layer}, of {len(analysis.sites)} the best in {analysis.settings.rank}",

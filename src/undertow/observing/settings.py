@@ -7,12 +7,16 @@ from undertow.backbones import Noising, Site, inversion_steps
 from undertow.base import Options, SettingsError, option
 
 if TYPE_CHECKING:
-    from undertow.backbones import Backbone
+    from undertow.backbones import Backbone, Card
 
 LEAST_SIDE = 16
 NoisingKind = Literal["invert", "noise", "clean"]
 # What of a frame is compared: queries with keys, hidden states, or 3 x 3 patches of latents or of RGB in [0, 1].
 Source = Literal["attention", "features", "latents", "pixels"]
+# Most tokens for each square of a frame that has the side of a token: 8160 for 854x480 in squares of 8.
+PER_CELL = 1.28
+# Tokens as a share of those of `normal`, of `tiny` on 854x480: 3600, 8160 and 14400 (docs/benchmarks.md, "Tokens").
+DETAIL = {"draft": 0.44, "normal": 1.0, "fine": 1.76}
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class FrameSettings(Options):
         least=16,
     )
     size: tuple[int, int] | None = option(None, "Model input as (width, height) in pixels instead.")
+    detail: Literal["draft", "normal", "fine"] = option(
+        "normal",
+        "Draft takes half the time, fine twice; how many tokens frames are seen as, unless number or size is given. "
+        "Draft loses small things.",
+    )
     fit: Literal["aspect", "squash"] = option(
         "aspect", "Whether the model input keeps the frame's shape (aspect) or is a square (squash).", expert=True
     )
@@ -36,9 +45,9 @@ class FrameSettings(Options):
         None, "Noise level at which the model is observed, out of 1000.", expert=True, least=0, most=999
     )
     noising: NoisingKind | None = option(
-        None, "How frames get their noise; by DDIM inversion, as Gaussian noise, or not at all (clean)."
+        None, "How frames get their noise; by DDIM inversion, as Gaussian noise, or not at all (clean).", expert=True
     )
-    batch: int = option(4, "Frames observed at once; batches align to absolute frame numbers.", least=1)
+    batch: int = option(4, "Frames observed at once; batches align to absolute frame numbers.", expert=True, least=1)
     seed: int = option(0, "Seed of the noise.", expert=True, least=0)
 
     def __post_init__(self) -> None:
@@ -100,8 +109,10 @@ def resolve_frames(
     if backbone.partners and not several:
         raise SettingsError(f"only masks are tracked with several models; give '{card.name}' alone")
     size = None if settings.size is None else (settings.size[1], settings.size[0])
-    if shown is None or size is not None or settings.tokens is not None:
-        shown = backbone.input_size(height, width, tokens=settings.tokens, size=size, fit=settings.fit)
+    if shown is None or size is not None or settings.tokens is not None or settings.detail != "normal":
+        detailed = DETAIL[settings.detail] * usual_tokens(card, height, width, *purposes)
+        tokens = settings.tokens or max(1, round(detailed))
+        shown = backbone.input_size(height, width, tokens=tokens, size=size, fit=settings.fit)
     sites = card.sites[next((purpose for purpose in purposes if purpose in card.sites), "track")]
     usual = level or next((card.levels[each] for each in purposes if each in card.levels), card.noising)
     return ResolvedFrames(
@@ -113,6 +124,16 @@ def resolve_frames(
         batch=settings.batch,
         dtype=str(backbone.dtype).removeprefix("torch."),
     )
+
+
+def usual_tokens(card: "Card", height: int, width: int, *purposes: str) -> int:
+    """Returns how many tokens frames of one size are usually seen as, for the first purpose with a budget of its own.
+
+    A larger budget than the card's own is spent only as far as frames have pixels for it: small ones cost no more.
+    """
+    most = next((card.budgets[each] for each in purposes if each in card.budgets), card.token_budget)
+    side = card.sites["track"][0].stride
+    return min(most, max(card.token_budget, round(PER_CELL * height * width / side**2)))
 
 
 def noise_level(

@@ -66,7 +66,7 @@ def judge(
     best = soft.argmax(0)
     signals = {channel: anchor_tokens.signals(soft, channel, best) for channel in channels}
     presence = {channel: model.probability(seen) if seen else 0.0 for channel, seen in signals.items()}
-    lost = [channel for channel in channels if presence[channel] < model.lost_below]
+    lost = [channel for channel, seen in signals.items() if seen is None or model.lost(seen)]
     searched: dict[int, PresenceSignals | None] = {}
     found: set[int] = set()
     # All lost objects leave first: what one of them held is free for another to be found in.

@@ -53,18 +53,23 @@ class PresenceModel:
 
     The defaults are for the model `tiny` at 1600 tokens, from 60 procedural worlds that neither training nor any table
     uses, where objects leave, come back, hide, rush, or just move. The weights were fitted to them as
-    `benchmarks/quality/calibrate_presence.py` does it, which fits them anew; the three thresholds were chosen by hand.
+    `benchmarks/quality/calibrate_presence.py` does it, which fits them anew; the thresholds were chosen by hand.
 
     Attributes:
         bias: Log-odds where the terms below are zero.
         home: Weight of the log-odds of the signal `home`.
         area: Weight of the signal `area`.
         margin: Weight of the signal `margin`.
-        lost_below: An object of lower presence is lost.
+        lost_below: An object of lower presence is lost, but for one whose signals are above both of the next two: one
+            that turned or bent looks like another, but it keeps its size, and some of its parts come home.
+        lost_area: The signal `area` of that.
+        lost_home: Its signal `home`.
         found_from: A lost object that was searched for is found again from this presence on: more than it takes to go
             on, since the best of many places looks good by chance.
         found_home: The signal `home` that it must have then. What a search comes upon has won its tokens by the same
-            likeness, so size and margin say little; where there is no such object, up to two fifths come home.
+            likeness, so margin says little; where there is no such object, three fifths may come home.
+        found_area: The most that the signal `area` may be then: a background that looks like the object all over makes
+            a candidate that is larger than the object was.
     """
 
     bias: float = -1.66
@@ -72,17 +77,26 @@ class PresenceModel:
     area: float = 1.3
     margin: float = 5.64
     lost_below: float = 0.03
+    lost_area: float = -1.0
+    lost_home: float = 0.02
     found_from: float = 0.6
-    found_home: float = 0.45
+    found_home: float = 0.6
+    found_area: float = 0.3
 
     def probability(self, signals: PresenceSignals) -> float:
         """Returns the presence in [0, 1] of a mask with these signals."""
         odds = self.bias + self.home * log_odds(signals.home) + self.area * signals.area + self.margin * signals.margin
         return 1 / (1 + math.exp(-odds))
 
+    def lost(self, signals: PresenceSignals) -> bool:
+        """Returns whether a mask with these signals has lost its object."""
+        changed = signals.area >= self.lost_area and signals.home >= self.lost_home
+        return not changed and self.probability(signals) < self.lost_below
+
     def found(self, signals: PresenceSignals) -> bool:
         """Returns whether what a search came upon is the object."""
-        return self.probability(signals) >= self.found_from and signals.home >= self.found_home
+        alike = signals.home >= self.found_home and signals.area <= self.found_area
+        return alike and self.probability(signals) >= self.found_from
 
 
 def log_odds(share: float) -> float:

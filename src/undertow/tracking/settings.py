@@ -189,21 +189,22 @@ def resolve(
         backbone: The model.
         height: Of the frames.
         width: Of the frames.
-        tuned: Whether kernels are tuned: the card may name sites that the text reaches, and presence was
-            calibrated without.
+        tuned: Whether kernels are tuned: the card may name sites that the text reaches, only attention has a kernel
+            to tune, so that the usual preset is drift then, and presence was calibrated without.
 
     Raises:
         SettingsError: if the preset or model has no such option.
     """
     card = backbone.card
-    settings, preset, shown = settings.of(card), get_preset(settings.preset or card.preset), None
+    settings, shown = settings.of(card), None
+    preset = get_preset(settings.preset or ("drift" if tuned else card.preset))
     # Hidden states and attention need not be best at the same depth.
     purposes = ["tuning"] * tuned + ["features"] * (preset.source == "features")
     if settings.published:
         purposes.insert(0, preset.name)
         shown = PUBLISHED[preset.name].input_size(height, width, backbone.multiple)
         settings = replace(settings, fit="squash") if shown is None else settings
-    frames = resolve_frames(settings, backbone, height, width, *purposes, shown=shown, several=True)
+    frames = resolve_frames(settings, backbone, height, width, *purposes, "track", shown=shown, several=True)
     if settings.ensemble is not None:
         frames = replace(frames, noising=replace(frames.noising, ensemble=settings.ensemble))
     kernel = preset.kernel

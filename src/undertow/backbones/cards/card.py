@@ -112,6 +112,7 @@ class Card:
         prediction: What the denoiser returns: the noise, the velocity v = √ᾱ·noise − √(1−ᾱ)·clean, or the flow
             noise − clean; a vision transformer predicts none of these.
         token_budget: Default number of tokens per frame at the tracking site.
+        budgets: That of some purposes, by the names of `sites`, where it differs.
         latent_stride: Image pixels per side of one latent cell.
         sites: Where to look, by purpose (see `PURPOSES`): "track" for masks, "features" for hidden states where that is
             another place, "dift" for those that DIFT's code reads, "points" for points, "parse", "correspond",
@@ -149,6 +150,7 @@ class Card:
     window_grid: tuple[int, int]
     noising: Noising = Noising()
     levels: Mapping[str, Noising] = field(default_factory=dict)
+    budgets: Mapping[str, int] = field(default_factory=dict)
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     gated: bool = False
@@ -180,7 +182,8 @@ class Card:
     @property
     def memory_per_frame(self) -> int:
         """Bytes of the queries and keys of one frame at the default budget, in bfloat16."""
-        return sum(2 * 2 * self.token_budget * site.heads * site.head_dim for site in self.sites["track"])
+        tokens = self.budgets.get("track", self.token_budget)
+        return sum(2 * 2 * tokens * site.heads * site.head_dim for site in self.sites["track"])
 
     def places(self, *wanted: "str | Site") -> tuple[Site, ...]:
         """Returns the sites of some purposes (see `PURPOSES`), and sites that are given themselves.

@@ -139,6 +139,8 @@ def read_card_file(path: Path | str) -> UserCard:
         card = Card(**values)
     for name, least in _LEAST.items():
         whole(getattr(card, name), name, least=least, most=MOST, source=path)
+    for purpose, budget in card.budgets.items():
+        whole(budget, f"budget of '{purpose}'", least=1, most=MOST, source=path)
     for side in card.window_grid:
         whole(side, "window_grid", least=1, most=MOST, source=path)
     for site in (site for sites in card.sites.values() for site in sites):
@@ -202,6 +204,8 @@ def _derived(like: Card, values: Mapping[str, Any], *, weights: bool) -> Card:
     """Returns a card like another but for some values; what was pinned or measured of other weights is left out."""
     sites = {**like.sites, **values.get("sites", {})}
     changed = {**values, "sites": sites}
+    if "token_budget" in values:
+        changed = {"budgets": {}, **changed}
     if weights:
         changed = {"hub_ids": (), "sha256": {}, "embedded": "", "revision": None, "calibrated": (), **changed}
     return replace(like, **changed)

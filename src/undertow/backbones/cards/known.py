@@ -59,6 +59,8 @@ TINY = Card(
     licence="Apache-2.0",
     prediction="v_prediction",
     token_budget=80 * 45,
+    # Worth 4.7 J&F on real video (docs/benchmarks.md, "Tokens").
+    budgets={"track": 120 * 68},
     latent_stride=4,
     sites={
         "track": (_site("down_blocks.1.attentions.0", 1, 128, 8),),
@@ -72,7 +74,7 @@ TINY = Card(
     levels={"parse": _NOISELESS},
     # Given a high timestep, the network compares colours and large forms; shown none, it sees them sharp.
     noising=Noising(kind="clean", timestep=201, steps_grid=inversion_steps(201)),
-    preset="drift",
+    preset="dift",
     temperatures={
         "drift": 0.1,
         "drift, tuned": 0.05,
@@ -85,7 +87,7 @@ TINY = Card(
     },
     window_radius=10,
     window_grid=(45, 80),
-    calibrated=("drift",),
+    calibrated=("drift", "dift"),
     embedded="tiny",
     notes="trained on procedural scenes and photographs",
 )
