@@ -114,7 +114,10 @@ def analyze(
     steps: Annotated[int, typer.Option(help="Sampling steps of generated clips.")] = 50,
     text_scale: Annotated[float | None, typer.Option(help="Text guidance of generated clips.")] = None,
     save_clips: Annotated[bool, typer.Option("--save-clips", help="Write generated clips into OUT/clips.")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the new card; by default MODEL-analysed.")] = None,
+    words: Annotated[
+        bool, typer.Option("--words", help="Look for where words are grounded instead, on --worlds pictures (24).")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the new card; by default MODEL-analysed or -words.")] = None,
     out: Out = Path("analysis-out"),
     overwrite: Overwrite = False,
     size: Size = None,
@@ -124,8 +127,12 @@ def analyze(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Find the layer, head and timestep of a model that carries motion, and write a card that reads it."""
+    """Find the layer, head and timestep of a model that carries motion, or words, and write a card that reads it."""
     set_threads(threads)
+    if words and (clip is not None or prompts is not None or tracks is not None):
+        raise SettingsError(
+            "--words looks at --worlds, whose expressions are known; leave CLIP, --tracks and --prompts out"
+        )
     asked = [clip is not None, worlds is not None, prompts is not None]
     if sum(asked) > 1:
         raise SettingsError("CLIP, --worlds and --prompts are three sorts of clips; give one of them")
@@ -142,6 +149,7 @@ def analyze(
     from undertow.analysis.writing import write_analysis
     from undertow.backbones import load, locate
     from undertow.backbones.sampling.guidance import SamplingSettings
+    from undertow.observing.settings import FrameSettings
 
     settings = AnalysisSettings(
         timesteps=tuple(levels),
@@ -152,8 +160,21 @@ def analyze(
         seed=seed,
         **sizes(size),
     )
-    sampling = SamplingSettings(steps=steps, text_scale=text_scale, seed=seed)
     backbone = load(model, device=device, dtype=dtype)
+    folder = locate(model).path if backbone.card.hub_ids == () and not backbone.card.embedded else None
+    if words:
+        from undertow.analysis.word_writing import write_word_analysis
+        from undertow.analysis.words import analyze_words, word_pictures
+
+        pictures = word_pictures(24 if worlds is None else worlds)
+        frames_shown = FrameSettings(seed=seed, **sizes(size))
+        with shown_progress(json) as progress:
+            found = analyze_words(
+                backbone, pictures, levels or [300, 500, 700, 850], frames=frames_shown, progress=progress
+            )
+        _say_analysis(write_word_analysis(found, backbone, out, name=name, folder=folder), out, json)
+        return
+    sampling = SamplingSettings(steps=steps, text_scale=text_scale, seed=seed)
     chunk = backbone.card.chunk
     length = (8 if chunk == 1 else min(chunk, 8)) if frames is None else frames
     with shown_progress(json) as progress:
@@ -187,10 +208,11 @@ def analyze(
                 points=20 if points is None else points,
             )
         analysis = look_into(backbone, clips, settings, progress)
-    folder = None
-    if backbone.card.hub_ids == () and not backbone.card.embedded:
-        folder = locate(model).path
-    written = write_analysis(analysis, backbone.card, out, name=name, folder=folder)
+    _say_analysis(write_analysis(analysis, backbone.card, out, name=name, folder=folder), out, json)
+
+
+def _say_analysis(written: list[Path], out: Path, json: bool) -> None:
+    """Shows the ranking of an analysis, and says where the card is."""
     if json:
         typer.echo(jsons.dumps({"event": "report", "path": str(out / "table.md"), "card": str(out / "card.json")}))
     else:

@@ -14,12 +14,12 @@ train = typer.Typer(help="Train the embedded models.", no_args_is_help=True)
 
 @train.command("embedded")
 def train_embedded(
-    name: Annotated[Literal["tiny", "tiny-sam", "tiny-video"], typer.Argument(help="Which model.")],
+    name: Annotated[Literal["tiny", "tiny-sam", "tiny-video", "tiny-words"], typer.Argument(help="Which model.")],
     work: Annotated[Path, typer.Option(help="Folder of pictures and checkpoints; the same folder continues a run.")],
     out: Out,
     photos: Annotated[
         Path | None,
-        typer.Option(help="tiny: folder of photographs with a SOURCES.csv to learn from too."),
+        typer.Option(help="tiny, tiny-words: folder of photographs with a SOURCES.csv to learn from too."),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="tiny: train this model further (tiny, or a folder) instead of a new one.")
@@ -36,21 +36,26 @@ def train_embedded(
     from undertow.training.recipe import train_tiny
     from undertow.training.segmenter_recipe import train_tiny_sam
     from undertow.training.video_recipe import train_tiny_video
+    from undertow.training.word_recipe import train_tiny_words
 
     set_threads(threads)
     if minutes is not None and not minutes > 0:
         raise SettingsError(f"--minutes is {minutes:g}; give more than 0, or leave it out to train to the end")
     steps = numbers("--snapshots", snapshots, "steps such as 500,1000,2000")
     if steps and name == "tiny-sam":
-        raise SettingsError("--snapshots is for tiny and tiny-video, not for tiny-sam; leave it out")
-    if name != "tiny" and (photos or start):
-        raise SettingsError(f"--photos and --start are for tiny, not for {name}; leave them out")
+        raise SettingsError("--snapshots is for tiny, tiny-video and tiny-words, not for tiny-sam; leave it out")
+    if (photos and name not in ("tiny", "tiny-words")) or (start and name != "tiny"):
+        raise SettingsError(f"--photos is for tiny and tiny-words, --start for tiny; leave them out with {name}")
     further = locate(start).path if start else None
     with shown_progress(json) as progress:
         if name == "tiny-sam":
             done = train_tiny_sam(work, out, minutes=minutes, processes=processes, device=device, progress=progress)
         elif name == "tiny-video":
             done = train_tiny_video(work, out, minutes=minutes, snapshots=steps, device=device, progress=progress)
+        elif name == "tiny-words":
+            done = train_tiny_words(
+                work, out, photos=photos, minutes=minutes, snapshots=steps, device=device, progress=progress
+            )
         else:
             done = train_tiny(
                 work,

@@ -22,7 +22,7 @@ from undertow.backbones import Backbone, Conditioning, Site
 from undertow.base import CueError, SettingsError
 from undertow.grounding.heat import Candidate, Peak, Proposer, contrast, find_peaks, score_masks, spatial_bias
 from undertow.grounding.reading import TextMaps, combine, mean_maps, read_text
-from undertow.grounding.settings import MAGNETS, WordSettings, magnets_for
+from undertow.grounding.settings import MAGNETS, Reading, WordSettings, magnets_for
 from undertow.grounding.words import Expression, parse_expression
 from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
@@ -109,6 +109,7 @@ class Grounder:
         words: How words become masks.
         frames: At which size and noise level the model is shown them.
         propose: What makes masks of peaks; without it there are none.
+        sites: Where words are read, if not where `word_sites` says.
 
     Raises:
         SettingsError: if the model reads no text.
@@ -121,10 +122,14 @@ class Grounder:
         words: WordSettings | None = None,
         frames: FrameSettings | None = None,
         propose: Proposer | None = None,
+        sites: Sequence[Site] = (),
     ) -> None:
         self.backbone, self.size, self.propose = backbone, size, propose
-        self.words = words or WordSettings()
-        self.sites = word_sites(backbone)
+        words, card = words or WordSettings(), backbone.card
+        self.reading: Reading = words.reading or card.word_reading
+        self.least = card.word_contrast if words.least is None else words.least
+        self.words = words
+        self.sites = tuple(sites) or word_sites(backbone)
         resolved = resolve_frames(frames or FrameSettings(), backbone, *size, "refer")
         self.resolved: ResolvedFrames = replace(resolved, sites=self.sites)
         self._observer = Observer(backbone, self.resolved)
@@ -166,7 +171,7 @@ class Grounder:
         if all(i in dropped for word in kept for i in word):
             # Nothing else is left to go by.
             dropped = [i for i in dropped if i not in sunk]
-        renormalise = self.words.reading == "B"
+        renormalise = self.reading == "B"
         bias = spatial_bias((tokens.shape[1], tokens.shape[2]), expression.places if self.words.spatial else ())
         heat = combine(tokens, kept, dropped, renormalise=renormalise).cpu() * bias
         peaks = find_peaks(heat, self.size, self.words.peaks)
@@ -184,7 +189,7 @@ class Grounder:
                 path: combine(each.shares.view(-1, *grids[path]), kept, dropped, renormalise=renormalise).cpu()
                 for path, each in maps.items()
             },
-            found=clear >= self.words.least,
+            found=clear >= self.least,
             candidates=tuple(score_masks(heat, self.propose(image, heat, peaks)) if self.propose else ()),
         )
 
@@ -198,7 +203,7 @@ class Grounder:
             found: dict[str, TextMaps] = {}
             for sites in by_stride(self.sites):
                 seen = self._observer.observe(noisy, conditioning, sites=sites)
-                found |= {site.path: read_text(seen, site, self.words.reading) for site in sites}
+                found |= {site.path: read_text(seen, site, self.reading) for site in sites}
             every.append({path: found[path] for path in grids})
         return {
             path: TextMaps(

@@ -22,10 +22,10 @@ class WordSettings(Options):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
-    reading: Reading = option(
-        "B",
+    reading: Reading | None = option(
+        None,
         "What attention to a word is a share of: all tokens (A), the text's (B), or, of the word's own row, the "
-        "picture's (C).",
+        "picture's (C); by default what the model's card says.",
         expert=True,
     )
     magnets: int = option(
@@ -43,9 +43,9 @@ class WordSettings(Options):
     peaks: int = option(3, "Most places of the map that masks are made of.", expert=True, least=1, most=10)
     repeats: int = option(1, "Draws of noise that maps are the mean of.", expert=True, least=1, most=16)
     caption: str | None = option(None, "A sentence about the whole picture, which the model reads first.", expert=True)
-    least: float = option(
-        0.0, "A map whose highest value is fewer standard deviations above its mean has found nothing; by default "
-        "there is always an answer, as in the paper.", expert=True, least=0,
+    least: float | None = option(
+        None, "A map whose highest value is fewer standard deviations above its mean has found nothing; by default "
+        "what was measured for the model, and with 0 there is always an answer, as in the paper.", expert=True, least=0,
     )  # fmt: skip
 
 

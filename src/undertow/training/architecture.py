@@ -106,7 +106,7 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
-def build_tokenizer() -> CLIPTokenizerFast:
+def build_tokenizer(longest: int = TEXT_LENGTH) -> CLIPTokenizerFast:
     """Returns a byte-pair tokenizer in which every word that the world's captions use is one token.
 
     Stop words and punctuation are tokens of their own, as referring segmentation needs. The merges are found here and
@@ -124,7 +124,7 @@ def build_tokenizer() -> CLIPTokenizerFast:
     entries = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + end for letter in letters)]
     entries += [first + second for first, second in merges]
     vocabulary = {entry: number for number, entry in enumerate(dict.fromkeys(entries))}
-    return make_tokenizer(vocabulary, merges, TEXT_LENGTH)
+    return make_tokenizer(vocabulary, merges, longest)
 
 
 def _merged(word: list[str], first: str, second: str) -> list[str]:
@@ -255,12 +255,16 @@ def write_model(
     scheduler: Any,
     facts: dict[str, Any],
 ) -> None:
-    """Writes networks by component in the folder layout every diffusers model has, as float16 safetensors."""
+    """Writes networks by component in the folder layout every diffusers model has, as float16 safetensors.
+
+    Every text encoder gets the tokenizer.
+    """
     for name, module in modules.items():
         deepcopy(module).cpu().half().save_pretrained(out / name, safe_serialization=True)
-    tokenizer.save_pretrained(out / "tokenizer")
-    scheduler.save_pretrained(out / "scheduler")
-    every = {**modules, "tokenizer": tokenizer, "scheduler": scheduler}
+    every = {**modules, "scheduler": scheduler}
+    every |= {name.replace("text_encoder", "tokenizer"): tokenizer for name in modules if "text_encoder" in name}
+    for name in every.keys() - modules.keys():
+        every[name].save_pretrained(out / name)
     classes = {name: [type(each).__module__.split(".")[0], type(each).__name__] for name, each in every.items()}
     write_json(out / "model_index.json", {"_class_name": pipeline, **classes})
     write_json(out / "training.json", facts)

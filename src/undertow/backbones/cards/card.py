@@ -130,6 +130,9 @@ class Card:
             has sites and a level of its own), so that their numbers can be asked for.
         calibrated: Presets with which it was measured how sure the tracker is of an object; with others, and other
             models, presences are only an order.
+        word_reading: How attention to words is read, see `undertow.grounding.reading`.
+        word_contrast: How clear a map of words must be to be believed, see `WordSettings.least`; 0 where it was not
+            measured.
         null_text: Text that stands for "no text".
         embedded: Folder of this package that holds the weights; empty (false) if they are not shipped.
         untrained: Whether the denoiser is re-initialised after loading, as a control.
@@ -162,6 +165,8 @@ class Card:
     recent: int = 7
     published: tuple[str, ...] = ()
     calibrated: tuple[str, ...] = ()
+    word_reading: Literal["A", "B", "C"] = "B"
+    word_contrast: float = 0.0
     null_text: str = ""
     embedded: str = ""
     untrained: bool = False

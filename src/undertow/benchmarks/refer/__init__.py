@@ -6,4 +6,5 @@ DATASETS = {
     "davis": ("davis-expressions", "ref-davis17"),
     "expressions": ("mevis", "ref-vps", "ref-youtube-vos"),
     "refcoco": ("refcoco", "refcoco+", "refcocog"),
+    "worlds": ("world-refer", "world-refer-videos"),
 }

@@ -144,6 +144,8 @@ class ReferSample(Sample):
         category: The class that the expression names, for rules that average over classes.
         exhaustive: Whether all instances of the class are annotated.
         private: Whether the truth is kept by a server, so that there is nothing to score.
+        kinds: What the expression speaks of, such as "colour" and "position", where the dataset says so.
+        chance: How often an object chosen at random would be the right one; 0 where it is not known.
     """
 
     task: ClassVar[str] = "refer"
@@ -155,6 +157,8 @@ class ReferSample(Sample):
     category: str = ""
     exhaustive: bool = True
     private: bool = False
+    kinds: tuple[str, ...] = ()
+    chance: float = 0.0
 
     @property
     def annotated(self) -> tuple[int, ...]:
@@ -175,6 +179,8 @@ class ReferSample(Sample):
         with self.open() as video:
             digest = hashlib.sha256(video.fingerprint().encode())
         digest.update(repr((self.texts, self.objects, self.annotator, self.category, self.exhaustive)).encode())
+        if self.kinds:
+            digest.update(repr((self.kinds, self.chance)).encode())
         for name, truth in sorted(self.truth.items()):
             digest.update(name.encode() + truth.digest())
         return digest.hexdigest()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from undertow.base import MaskError, SettingsError
 from undertow.benchmarks.core.outcomes import Outcome
@@ -20,6 +21,8 @@ from undertow.metrics.statistics import mean, temporal_consistency
 EXPRESSION = "expression"
 # IoUs from which on an expression of an image is right, as LAVT's test script counts: an IoU of exactly X is.
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+# What an expression of a picture can speak of, in the order of tables.
+PICTURE_KINDS = ("colour", "texture", "shape", "size", "position", "relation", "group")
 
 
 class ExpressionEvaluator:
@@ -83,14 +86,33 @@ class ImageEvaluator:
             "intersection": shared,
             "union": union,
             "IoU": shared / union if union else 0.0,
+            "hit": int(mask.any() and truth[innermost(mask)]),
             "missing": int(prediction is None),
         }
         return {"IoU": self._counts["IoU"]}
 
     def result(self) -> Measurement:
-        """Returns intersection and union, of which the dataset's figures are made."""
+        """Returns intersection, union and whether the point was right, of which the dataset's figures are made."""
         series = {EXPRESSION: {"IoU": np.array([self._counts["IoU"]], np.float64)}}
-        return Measurement(self._sample.frames, series, self._counts, {"text": self._sample.texts[0]})
+        facts = {"text": self._sample.texts[0], "kinds": list(self._sample.kinds), "chance": self._sample.chance}
+        return Measurement(self._sample.frames, series, self._counts, facts)
+
+
+def innermost(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
+    """Returns the row and column of the pixel of a mask that is farthest from its edge, stepping along rows and columns.
+
+    Of several the one nearest to their mean. The picture's border counts as an edge.
+    """
+    inner = np.pad(mask, 1)
+    while True:
+        eroded = np.zeros_like(inner)
+        eroded[1:-1, 1:-1] = inner[1:-1, 1:-1] & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+        if not eroded.any():
+            break
+        inner = eroded
+    places = np.argwhere(inner[1:-1, 1:-1])
+    row, column = places[((places - places.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    return int(row), int(column)
 
 
 class ObjectsEvaluator:
@@ -147,6 +169,8 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
         return _annotators(outcomes)
     if rules == "images":
         return _images(outcomes)
+    if rules == "kinds":
+        return _kinds(outcomes)
     scored = [outcome.series[EXPRESSION] for outcome in outcomes if outcome.frames]
     change = temporal_consistency(series["J"] for series in scored) / 100
     if rules == "expressions":
@@ -166,7 +190,22 @@ def _images(outcomes: Sequence[Outcome]) -> dict[str, float]:
     ious = np.array([each["IoU"] for each in totals], np.float64)
     union = sum(each["union"] for each in totals)
     overall = sum(each["intersection"] for each in totals) / union if union else float("nan")
-    return {"oIoU": overall, "mIoU": mean(ious)} | {f"P@{x}": mean(ious >= x) for x in THRESHOLDS}
+    figures = {"oIoU": overall, "mIoU": mean(ious)} | {f"P@{x}": mean(ious >= x) for x in THRESHOLDS}
+    figures["PA"] = mean([each["hit"] for each in totals])
+    if any(outcome.facts["chance"] for outcome in outcomes):
+        figures["chance"] = mean([outcome.facts["chance"] for outcome in outcomes])
+    return figures
+
+
+def _kinds(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Returns point accuracy by what expressions speak of; one that speaks of several things counts for each."""
+    hits: dict[str, list[int]] = {}
+    for outcome in outcomes:
+        for kind in outcome.facts["kinds"]:
+            hits.setdefault(kind, []).append(outcome.totals["hit"])
+    return {"PA": mean([outcome.totals["hit"] for outcome in outcomes])} | {
+        f"PA {kind}": mean(hits.get(kind, [])) for kind in PICTURE_KINDS
+    }
 
 
 def _annotators(outcomes: Sequence[Outcome]) -> dict[str, float]:

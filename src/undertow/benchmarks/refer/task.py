@@ -16,7 +16,13 @@ from undertow.benchmarks.core.outcomes import Outcome
 from undertow.benchmarks.core.sample import Sample
 from undertow.benchmarks.core.task import BenchmarkTask, Evaluator, Images
 from undertow.benchmarks.refer.sample import ReferSample, read_mask, read_values
-from undertow.benchmarks.refer.scoring import ExpressionEvaluator, ImageEvaluator, ObjectsEvaluator, summarise
+from undertow.benchmarks.refer.scoring import (
+    PICTURE_KINDS,
+    ExpressionEvaluator,
+    ImageEvaluator,
+    ObjectsEvaluator,
+    summarise,
+)
 from undertow.masks import write_label_map
 from undertow.metrics.ref_davis import compete
 
@@ -40,12 +46,13 @@ class ReferTask(BenchmarkTask[ReferSample, Answer | None]):
 
     name: ClassVar[str] = "refer"
     rules: ClassVar[tuple[str, ...]] = (
-        *("expressions", "region", "class-macro", "class-macro-exhaustive", "images"),
+        *("expressions", "region", "class-macro", "class-macro-exhaustive", "images", "kinds"),
         *MATCHED,
     )
     measures: ClassVar[tuple[str, ...]] = (
         *("J&F", "J", "F", "change of J"),
-        *("oIoU", "mIoU", "P@0.5", "P@0.6", "P@0.7", "P@0.8", "P@0.9"),
+        *("oIoU", "mIoU", "P@0.5", "P@0.6", "P@0.7", "P@0.8", "P@0.9", "PA", "chance"),
+        *(f"PA {kind}" for kind in PICTURE_KINDS),
     )
 
     layout: ClassVar[str] = "<video>/<expression>/<frame>.png"
@@ -61,7 +68,7 @@ class ReferTask(BenchmarkTask[ReferSample, Answer | None]):
         asked = self.asked(sample, rules, shown)
         if rules in MATCHED:
             return ObjectsEvaluator(sample, asked, rules)
-        return ImageEvaluator(sample) if rules == "images" else ExpressionEvaluator(sample, asked, rules)
+        return ImageEvaluator(sample) if rules in ("images", "kinds") else ExpressionEvaluator(sample, asked, rules)
 
     def check_shown(self, sample: ReferSample, rules: str, shown: Sequence[int], protocol: str) -> None:
         """Raises `SettingsError` if no annotated frame is shown, unless the truth is private, for submissions."""
