@@ -76,19 +76,59 @@ def caption_of(random: Generator, mentions: Sequence[Mention], talk: float = 0.5
         return ""
     full = min(MOST, len(mentions))
     count = full if random.random() < talk else int(random.integers(1, full + 1))
-    chosen = [mentions[int(index)] for index in random.permutation(len(mentions))[:count]]
+    chosen = [int(index) for index in random.permutation(len(mentions))[:count]]
     article = "the" if random.random() < 0.5 else "a"
-    return ", ".join(_phrase(random, each, article, talk) for each in chosen)
+    return ", ".join(_phrase(random, mentions, index, article, talk) for index in chosen)
 
 
-def _phrase(random: Generator, mention: Mention, article: str, talk: float) -> str:
+# How often an object is called by what it is the most of, or by where it stands to another one, if that is clear.
+SUPERLATIVES, RELATIONS = 0.2, 0.15
+
+
+def _phrase(random: Generator, mentions: Sequence[Mention], index: int, article: str, talk: float) -> str:
+    mention = mentions[index]
     size = "small" if mention.radius < SMALL else "large" if mention.radius > LARGE else ""
     said = [(size, 0.5), (mention.texture, 0.6), (mention.colour, 0.7 + 0.3 * talk)]
     words = [article, *(word for word, chance in said if word and random.random() < chance)]
+    most = _superlatives(mentions, index)
+    if most and random.random() < SUPERLATIVES:
+        words = ["the", str(random.choice(most)), *words[2 if words[1:2] == [size] else 1 :]]
     words.append(mention.noun if random.random() < 0.85 else "object")
-    if random.random() < talk:
+    others = [each for place, each in enumerate(mentions) if place != index]
+    if others and random.random() < RELATIONS:
+        words.append(_relation(mention, others[int(random.integers(len(others)))]))
+    elif random.random() < talk:
         words.append(_place(random, mention))
     return " ".join(words).rstrip()
+
+
+def _superlatives(mentions: Sequence[Mention], index: int) -> list[str]:
+    """Returns what an object clearly is the most of among all."""
+    measures = {
+        "leftmost": [-each.x for each in mentions],
+        "rightmost": [each.x for each in mentions],
+        "highest": [-each.y for each in mentions],
+        "lowest": [each.y for each in mentions],
+        "largest": [float(np.log(each.radius)) for each in mentions],
+        "smallest": [-float(np.log(each.radius)) for each in mentions],
+    }
+    return [
+        word
+        for word, values in measures.items()
+        if len(values) > 1 and values[index] - max(values[:index] + values[index + 1 :]) > 0.07
+    ]
+
+
+def _relation(mention: Mention, other: Mention) -> str:
+    """Returns where an object stands to another one, by the axis along which they are farther apart."""
+    across, down = other.x - mention.x, other.y - mention.y
+    if max(abs(across), abs(down)) < 0.1:
+        where = "near"
+    elif abs(across) > abs(down):
+        where = "to the left of" if across > 0 else "to the right of"
+    else:
+        where = "above" if down > 0 else "below"
+    return f"{where} the {other.colour} {other.noun}".replace("  ", " ")
 
 
 def _place(random: Generator, mention: Mention) -> str:

@@ -65,9 +65,9 @@ def train_tiny_words(
     vae = load_tiny_parts().vae.to(torch_device)
 
     progress.start("scenes", sum(lot.shards for lot in recipe.lots))
-    for _ in make_word_shards(work, recipe.lots, photos, vae):
+    for made in make_word_shards(work, recipe.lots, photos, vae):
         progress.advance()
-        if past(deadline):
+        if made and past(deadline):
             return False
 
     stores = {lot.name: WordStore(work / lot.name, vae.config.scaling_factor) for lot in recipe.lots}

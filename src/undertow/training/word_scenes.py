@@ -57,15 +57,18 @@ def draw_word_scene(seed: int, lot: Lot, photographs: Sequence[Photograph]) -> S
 
 def make_word_shard(
     folder: Path, number: int, first: int, lot: Lot, photographs: Sequence[Photograph], vae: AutoencoderKL
-) -> None:
+) -> bool:
     """Draws and encodes shard `number` of a lot, whose seeds begin at `first`; what is said of it is written last.
+
+    Returns:
+        Whether there was anything to do.
 
     Raises:
         ValueError: if there are so many scenes that their seeds run into the held-out ones.
     """
     done = folder / f"{number:05d}.json"
     if done.exists():
-        return
+        return False
     images: list[np.ndarray] = []
     said: list[list[Mention]] = []
     begin = FIRST_SCENE_SEED + first + number * SCENES_PER_SHARD
@@ -74,18 +77,17 @@ def make_word_shard(
     for seed in range(begin, begin + SCENES_PER_SHARD):
         scene = draw_word_scene(seed, lot, photographs)
         image, mentions = scene.picture(0.0).image, mentions_of(scene)
-        images += [image, image[:, ::-1]]
+        images += [image, np.ascontiguousarray(image[:, ::-1])]
         said += [mentions, [each.mirrored() for each in mentions]]
     latents = encode_frames(vae, np.stack(images))
     with atomic_path(folder / f"{number:05d}.latents.npy") as path:
         np.save(path, latents, allow_pickle=False)
     write_text(done, json.dumps([[asdict(each) for each in mentions] for mentions in said]))
+    return True
 
 
-def make_word_shards(
-    work: Path, lots: Sequence[Lot], photos: Path | None, vae: AutoencoderKL
-) -> Iterator[tuple[str, int]]:
-    """Makes every missing shard of every lot, yielding its name and number."""
+def make_word_shards(work: Path, lots: Sequence[Lot], photos: Path | None, vae: AutoencoderKL) -> Iterator[bool]:
+    """Makes every missing shard of every lot, yielding after each whether there was anything to do."""
     # Photographs that are held out are those on which `tiny` is validated.
     usable = [each for each in list_photographs(photos) if not each.held_out] if photos else []
     first = 0
@@ -93,8 +95,7 @@ def make_word_shards(
         folder = work / lot.name
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(lot.shards):
-            make_word_shard(folder, number, first, lot, usable, vae)
-            yield lot.name, number
+            yield make_word_shard(folder, number, first, lot, usable, vae)
         first += lot.shards * SCENES_PER_SHARD
 
 

@@ -48,7 +48,7 @@ class WordValidation:
     families: tuple[str, ...] = ("plain", "light", "deformation")
     expressions: int = 3
     size: tuple[int, int] = (96, 160)
-    sigmas: tuple[float, ...] = (0.5, 0.8)
+    sigmas: tuple[float, ...] = (0.2, 0.4)
     kinds: tuple[str, ...] = ("shape", "texture", "colour", "size")
 
 
@@ -75,7 +75,7 @@ def validation_words(validation: WordValidation, vae: AutoencoderKL) -> list[Wor
     found = []
     for sort, scene in scenes:
         picture = scene.picture(0.0)
-        latent = torch.from_numpy(encode_frames(vae, picture.image[None])).float() * vae.config.scaling_factor
+        latent = torch.from_numpy(encode_frames(vae, np.stack([picture.image]))).float() * vae.config.scaling_factor
         named = [
             (each.text, np.isin(picture.labels, each.labels))
             for each in scene_expressions(scene, 6, frames=2)

@@ -13,9 +13,11 @@ from undertow.base import MaskError, SettingsError
 from undertow.benchmarks.core.methods import Method, baseline_method
 from undertow.benchmarks.core.outcomes import read_outcomes
 from undertow.benchmarks.core.runner import run_benchmark, score_folder
+from undertow.benchmarks.core.sample import get_protocol
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.refer.methods import everything, nothing
+from undertow.benchmarks.refer.methods import BASELINES, everything, nothing
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample
+from undertow.benchmarks.refer.scoring import innermost
 from undertow.metrics import contour_accuracy, region_similarity
 
 HEIGHT, WIDTH, LENGTH = 24, 32, 4
@@ -149,8 +151,48 @@ def test_images(sample: ReferSample, tmp_path: Path) -> None:
     # What is missing has IoU 0, and its truth is in the union.
     assert found["oIoU"] == pytest.approx(sum(shared) / (sum(union) + np.count_nonzero(true)))
     assert found["mIoU"] == pytest.approx((1 + second + 0) / 3) and 0.5 < second < 0.6
-    precision = {float(name[2:]): value for name, value in found.items() if name[0] == "P"}
+    precision = {float(name[2:]): value for name, value in found.items() if name[:2] == "P@"}
     assert precision == pytest.approx({0.5: 2 / 3, 0.6: 1 / 3, 0.7: 1 / 3, 0.8: 1 / 3, 0.9: 1 / 3})
+    # Both squares have their middle in the truth; nothing says how many objects there are.
+    assert found["PA"] == pytest.approx(2 / 3) and "chance" not in found
+
+
+def test_innermost_is_farthest_from_the_edge() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        mask = random.random((9, 11)) < 0.8
+        outside = np.argwhere(~np.pad(mask, 1)) - 1
+        steps = {tuple(place): np.abs(outside - place).sum(axis=1).min() for place in np.argwhere(mask)}
+        assert steps[innermost(mask)] == max(steps.values())
+    assert innermost(np.ones((5, 7), bool)) == (2, 3)
+
+
+def test_kinds_are_counted_for_each_that_is_spoken_of(sample: ReferSample, tmp_path: Path) -> None:
+    image = replace(sample, image=True, frames=sample.frames[:1], video=sample.video / "00000.png")
+    said = {"0": ("colour", "shape"), "1": ("shape",), "2": ("position",)}
+    samples = [replace(image, name=name, kinds=kinds, chance=0.5) for name, kinds in said.items()]
+    for each, shift in zip(samples, (0, 3, 12), strict=True):
+        TASK.write(tmp_path / "out", each, 0, square(shift)[None])
+    found = figures(tmp_path / "out", samples, "kinds")
+    assert (found["PA"], found["PA colour"], found["PA shape"], found["PA position"]) == (2 / 3, 1, 1, 0)
+    assert np.isnan(found["PA group"])
+    assert figures(tmp_path / "out", samples, "images")["chance"] == 0.5
+
+
+def test_baselines_by_colour() -> None:
+    picture = np.full((60, 80, 3), (60, 140, 60), np.uint8)
+    picture[5:20, 10:25], picture[25:50, 30:60] = (180, 40, 40), (50, 90, 180)
+    blue, red = (np.all(picture == colour, axis=2) for colour in ((50, 90, 180), (180, 40, 40)))
+
+    def answer(name: str, text: str) -> np.ndarray:
+        return next(BASELINES[name].make_predictor(get_protocol("full"))(iter([picture]), text))
+
+    def alike(one: np.ndarray, other: np.ndarray) -> bool:
+        return np.count_nonzero(one & other) / np.count_nonzero(one | other) > 0.85
+
+    assert alike(answer("colour-words", "the red square"), red) and alike(answer("colour-words", "a blue bar"), blue)
+    assert alike(answer("largest", "the red square"), blue) and alike(answer("colour-words", "the square"), blue)
+    assert alike(answer("centre", "the red square"), blue)
 
 
 def test_swapped_objects_are_forgiven_by_matching_alone(together: ReferSample, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class ImageEvaluator:
 
 
 def innermost(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
-    """Returns the row and column of the pixel of a mask that is farthest from its edge, stepping along rows and columns.
+    """Returns the row and column of the pixel of a mask that is the most steps along rows and columns from its edge.
 
     Of several the one nearest to their mean. The picture's border counts as an edge.
     """

@@ -1,0 +1,92 @@
+"""What each part of RefAM is worth: point accuracy on `world-refer` with and without it.
+
+    python benchmarks/quality/words_parts.py --root DATA --model tiny-words --out parts.csv
+
+The point is the hottest place of the map, before any mask is made. "blocks" reads every block alone.
+"""
+
+import argparse
+import csv
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from undertow.analysis.words import text_sites
+from undertow.backbones import load
+from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.refer.scoring import PICTURE_KINDS
+from undertow.grounding import Grounder, WordSettings
+from undertow.observing.settings import FrameSettings
+
+NOTHING = WordSettings(magnets=0, phrase=False, spatial=False, least=0.0)
+ALL = WordSettings(least=0.0)
+PARTS = {
+    "nothing": NOTHING,
+    "noun phrase": replace(NOTHING, phrase=True),
+    "noun phrase + magnets": replace(NOTHING, phrase=True, magnets=5),
+    "noun phrase + places": replace(NOTHING, phrase=True, spatial=True),
+    "all": ALL,
+    **{f"{count} magnets": replace(ALL, magnets=count) for count in (0, 3, 8)},
+    **{f"reading {reading}": replace(ALL, reading=reading) for reading in "ABC"},
+    **{f"sinks: {how}": replace(ALL, sinks=how) for how in ("keep", "redirect", "fallback")},
+    "4 draws of noise": replace(ALL, repeats=4),
+}
+
+
+def pictures(root, split):
+    """Returns the samples of each picture."""
+    found = defaultdict(list)
+    for sample in open_dataset("world-refer", root, split):
+        found[sample.video].append(sample)
+    return found
+
+
+def right(heat, mask):
+    """Returns whether the hottest place of a map is in a mask."""
+    row, column = divmod(int(heat.argmax()), heat.shape[1])
+    y, x = (int((at + 0.5) * of / cells) for at, of, cells in zip((row, column), mask.shape, heat.shape, strict=True))
+    return bool(mask[y, x])
+
+
+def main():
+    """Writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="folder of benchmark worlds")
+    parser.add_argument("--model", default="tiny-words", help="model that reads words")
+    parser.add_argument("--split", default="all", help="all, calm or worlds")
+    parser.add_argument("--timestep", type=int, help="noise level, if not the card's")
+    parser.add_argument("--tokens", type=int, help="tokens of a picture, if not the card's")
+    parser.add_argument("--only", default="", help="parts to look at, separated by commas; by default all")
+    parser.add_argument("--out", type=Path, required=True, help="table to write")
+    args = parser.parse_args()
+    backbone = load(args.model)
+    frames = FrameSettings(timestep=args.timestep, tokens=args.tokens)
+    wanted = args.only.split(",") if args.only else [*PARTS, "blocks"]
+    parts = {name: (settings, ()) for name, settings in PARTS.items() if name in wanted}
+    if "blocks" in wanted:
+        parts |= {f"block {number}": (ALL, (site,)) for number, site in enumerate(text_sites(backbone))}
+    hits = defaultdict(lambda: defaultdict(list))
+    for path, samples in pictures(args.root, args.split).items():
+        image = np.asarray(Image.open(path).convert("RGB"))
+        masks = [sample.load(0)[0][0] for sample in samples]
+        for name, (settings, sites) in parts.items():
+            grounder = Grounder(backbone, image.shape[:2], settings, frames, sites=sites)
+            sights = grounder.look(image, *(sample.texts[0] for sample in samples))
+            for sample, mask, sight in zip(samples, masks, sights, strict=True):
+                for kind in ("PA", *sample.kinds):
+                    hits[name][kind].append(right(sight.heat, mask))
+                hits[name]["chance"].append(sample.chance)
+    columns = ("PA", "chance", *PICTURE_KINDS)
+    with args.out.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("part", *columns))
+        for name, found in hits.items():
+            table.writerow((name, *(f"{100 * np.mean(found[each]):.1f}" if found[each] else "" for each in columns)))
+            print(name, {each: round(100 * float(np.mean(found[each])), 1) for each in columns if found[each]})
+
+
+if __name__ == "__main__":
+    main()
