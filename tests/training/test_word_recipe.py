@@ -117,7 +117,7 @@ def test_a_run_cut_into_slices_equals_one_run_and_loads_in_diffusers(work, tmp_p
     assert [line["step"] for line in lines] == [2, 3]
 
     pipeline = StableDiffusion3Pipeline.from_pretrained(
-        tmp_path / "a", text_encoder_3=None, tokenizer_3=None, torch_dtype=torch.float32
+        tmp_path / "a", text_encoder_3=None, tokenizer_3=None, dtype=torch.float32
     )
     assert isinstance(pipeline.transformer, SD3Transformer2DModel) and pipeline.vae.config.shift_factor == 0
     states, _, pooled, _ = pipeline.encode_prompt("the red disc", None, None, do_classifier_free_guidance=False)

@@ -27,7 +27,6 @@ from undertow.video import Clip
 log = logging.getLogger(__name__)
 
 WORDS, PAGE = "words.json", "explain.html"
-READER = "tiny-words"
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,9 @@ def gather(
 
 def make_grounder(model: Callable[[], Backbone], settings: ReferSettings, size: tuple[int, int]) -> Grounder:
     """Returns what finds words in frames of one size, with the reader and the segmenter of the settings."""
-    own = model()
-    # The embedded models that track ground no words, and the one that does tracks badly.
-    name = settings.reader or (READER if own.card.embedded and "refer" not in own.card.sites else None)
-    reader = own if name is None else load(name, device=str(own.device), sites="refer")
+    reader = model() if settings.reader is None else load(settings.reader, sites="refer")
     propose = make_proposer(settings.segmenter, reader.device, settings.paper)
-    same = name is None
+    same = settings.reader is None
     frames = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed) if same else FrameSettings()
     words = replace(settings.words, peaks=1, least=settings.words.least or 0.0) if settings.paper else settings.words
     return Grounder(reader, size, words, frames, propose)

@@ -37,6 +37,7 @@ class ReferModel(JobPredictor):
     def __call__(self, images: Images, text: str) -> Iterator[Bool[np.ndarray, "h w"]]:
         """Yields a mask for every image; an empty one where nothing was found."""
         from undertow.referring.job import gather
+        from undertow.tracking import track
 
         frames = list(images)
         clip = Clip(Video(frames))
@@ -48,7 +49,7 @@ class ReferModel(JobPredictor):
         if len(frames) == 1:
             yield given.value[0] == 1
             return
-        yield from (result.labels == 1 for _, result in self.results(frames, given.value))
+        yield from (result.labels == 1 for result in track(clip, given.value, self.backbone, self.settings))
 
     @classmethod
     def chosen(cls, preset: str | None, settings: ReferSettings | None) -> ReferSettings:
