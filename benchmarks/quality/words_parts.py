@@ -13,45 +13,52 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from undertow.analysis.words import text_sites
-from undertow.backbones import load
+from undertow.backbones import Site, load
 from undertow.benchmarks.core.datasets import open_dataset
+from undertow.benchmarks.refer.sample import ReferSample
 from undertow.benchmarks.refer.scoring import PICTURE_KINDS
 from undertow.grounding import Grounder, WordSettings
 from undertow.observing.settings import FrameSettings
 
 NOTHING = WordSettings(magnets=0, phrase=False, spatial=False, least=0.0)
 ALL = WordSettings(least=0.0)
-PARTS = {
+PARTS: dict[str, WordSettings] = {
     "nothing": NOTHING,
     "noun phrase": replace(NOTHING, phrase=True),
     "noun phrase + magnets": replace(NOTHING, phrase=True, magnets=5),
     "noun phrase + places": replace(NOTHING, phrase=True, spatial=True),
     "all": ALL,
     **{f"{count} magnets": replace(ALL, magnets=count) for count in (0, 3, 8)},
-    **{f"reading {reading}": replace(ALL, reading=reading) for reading in "ABC"},
-    **{f"sinks: {how}": replace(ALL, sinks=how) for how in ("keep", "redirect", "fallback")},
+    "reading A": replace(ALL, reading="A"),
+    "reading B": replace(ALL, reading="B"),
+    "reading C": replace(ALL, reading="C"),
+    "sinks: keep": replace(ALL, sinks="keep"),
+    "sinks: redirect": replace(ALL, sinks="redirect"),
+    "sinks: fallback": replace(ALL, sinks="fallback"),
     "4 draws of noise": replace(ALL, repeats=4),
 }
 
 
-def pictures(root, split):
+def pictures(root: Path, split: str) -> dict[Path, list[ReferSample]]:
     """Returns the samples of each picture."""
-    found = defaultdict(list)
+    found: dict[Path, list[ReferSample]] = defaultdict(list)
     for sample in open_dataset("world-refer", root, split):
+        assert isinstance(sample, ReferSample)
         found[sample.video].append(sample)
     return found
 
 
-def right(heat, mask):
+def right(heat: Tensor, mask: np.ndarray) -> bool:
     """Returns whether the hottest place of a map is in a mask."""
     row, column = divmod(int(heat.argmax()), heat.shape[1])
     y, x = (int((at + 0.5) * of / cells) for at, of, cells in zip((row, column), mask.shape, heat.shape, strict=True))
     return bool(mask[y, x])
 
 
-def main():
+def main() -> None:
     """Writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder of benchmark worlds")
@@ -65,10 +72,12 @@ def main():
     backbone = load(args.model)
     frames = FrameSettings(timestep=args.timestep, tokens=args.tokens)
     wanted = args.only.split(",") if args.only else [*PARTS, "blocks"]
-    parts = {name: (settings, ()) for name, settings in PARTS.items() if name in wanted}
+    parts: dict[str, tuple[WordSettings, tuple[Site, ...]]] = {
+        name: (settings, ()) for name, settings in PARTS.items() if name in wanted
+    }
     if "blocks" in wanted:
         parts |= {f"block {number}": (ALL, (site,)) for number, site in enumerate(text_sites(backbone))}
-    hits = defaultdict(lambda: defaultdict(list))
+    hits: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path, samples in pictures(args.root, args.split).items():
         image = np.asarray(Image.open(path).convert("RGB"))
         masks = [sample.load(0)[0][0] for sample in samples]

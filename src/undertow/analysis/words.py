@@ -57,7 +57,7 @@ class WordRow:
 
     site: str
     timestep: int
-    reading: str
+    reading: Reading
     accuracy: float
     presence: float
     least: float
@@ -146,9 +146,9 @@ def analyze_words(
     pictures, words, progress = list(pictures), words or WordSettings(), progress or SilentProgress()
     sites = text_sites(backbone)
     if sites[0].kind == "cross":
-        readings = [each for each in readings if each == "B"] or ["B"]
-    hits: dict[tuple[str, int, str], list[bool]] = {}
-    clear: dict[tuple[str, int, str], list[tuple[float, bool]]] = {}
+        readings = ("B",)
+    hits: dict[tuple[str, int, Reading], list[bool]] = {}
+    clear: dict[tuple[str, int, Reading], list[tuple[float, bool]]] = {}
     progress.start(f"read words with {backbone.card.name}", total=len(pictures))
     for picture in pictures:
         for timestep in timesteps:
@@ -173,10 +173,7 @@ def analyze_words(
                             x = int((column + 0.5) * mask.shape[1] / heat.shape[1])
                             hits.setdefault(key, []).append(bool(mask[y, x]))
         progress.advance(1, sequence=picture.name)
-    rows = [
-        WordRow(*key, 100 * float(np.mean(hits[key])), *_presence(clear[key]))  # type: ignore[arg-type]
-        for key in hits
-    ]
+    rows = [WordRow(*key, 100 * float(np.mean(hits[key])), *_presence(clear[key])) for key in hits]
     return WordAnalysis(
         backbone.card.name,
         backbone.fingerprint(),

@@ -126,7 +126,8 @@ def _sample(dataset: str, folder: Path, name: str, number: int, clip: WorldClip 
             f"'{folder / 'expressions.json'}' is not as it was written; remove '{folder}' and run again"
         ) from error
     if clip is None:
-        video, frames, size = folder / "picture.png", ("picture",), SIZE
+        video, size = folder / "picture.png", SIZE
+        frames: Sequence[str] = ("picture",)
         truth = {"picture": FileTruth(folder / "labels.png", (labels,))}
     else:
         video = folder / "frames"
