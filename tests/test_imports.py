@@ -33,7 +33,7 @@ TASKS = {"tracking", "parsing", "points", "referring"}
 ALLOWED["parsing"] = ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["referring"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
-ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"world", "metrics"}
+ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"benchmarks", "world", "metrics"}
 ALLOWED["benchmarks"] = ALLOWED["tracking"] | TASKS | {"tasks", "analysis", "world", "metrics"}
 ALLOWED["app"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "export"}
 ALLOWED["cli"] = ALLOWED["app"] | {"app"}

@@ -7,9 +7,9 @@ import typer
 
 from undertow.base import SettingsError, set_threads
 from undertow.cli.options import Device, Dtype, Json, Model, Out, Threads, numbers
-from undertow.cli.showing import say, shown_progress
+from undertow.cli.showing import say, show_table, shown_progress
 
-train = typer.Typer(help="Train the embedded models.", no_args_is_help=True)
+train = typer.Typer(help="Train the embedded models, and fine-tune others.", no_args_is_help=True)
 
 
 @train.command("embedded")
@@ -95,3 +95,58 @@ def train_conditioning(
     with shown_progress(json) as progress:
         fit_starting_tensor(backbone, out, StartRecipe(worlds=worlds, steps=steps), progress)
     say(f"the conditioning is in {out}")
+
+
+@train.command("rem")
+def train_rem(
+    model: Model,
+    out: Out,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME:FOLDER[@SPLIT] of a referring dataset, or world:COUNT; several times.", metavar="DATA"),
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of latents, states of texts and checkpoints; it continues a run.")
+    ] = None,
+    validate: Annotated[
+        str | None, typer.Option(help="Data that are looked at during training.", metavar="DATA")
+    ] = None,
+    pseudo: Annotated[int, typer.Option(help="Clips that are made of each dataset of images.", min=0)] = 0,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, such as train=lora.", metavar="NAME=VALUE"),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what training would hold in memory.")] = False,
+    device: Device = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune a video generator to segment what is said, for `undertow refer --method rem`."""
+    from undertow.base.options import assigned
+    from undertow.training.rem.datasets import read_sources
+    from undertow.training.rem.memory import training_memory
+    from undertow.training.rem.recipe import train_rem as fine_tune
+    from undertow.training.rem.settings import RemSettings
+
+    set_threads(threads)
+    settings = assigned(RemSettings(), assignments or ())
+    if estimate:
+        found = training_memory(model, settings)
+        rows = [(name, f"{size / 1e9:.1f} GB") for name, size in found.parts.items()]
+        fits = ", ".join(f"{size} GB" for size in found.cards) or "none of 24, 48 and 80 GB"
+        trained = (f"{found.trained / 1e6:.1f} M of {(found.trained + found.frozen) / 1e6:.0f} M",)
+        show_table([("trained", *trained), *rows, ("in all", f"{found.total / 1e9:.1f} GB"), ("fits", fits)])
+        return
+    if not data or work is None:
+        raise SettingsError("--data and --work are needed; give data such as world:2000, and a folder for checkpoints")
+    if minutes is not None and not minutes > 0:
+        raise SettingsError(f"--minutes is {minutes:g}; give more than 0, or leave it out to train to the end")
+    sources = read_sources(data, settings, pseudo)
+    looked = read_sources([validate], settings)[0] if validate else None
+    with shown_progress(json) as progress:
+        done = fine_tune(
+            model, sources, work, out, settings,
+            validation=looked, minutes=minutes, device=device, progress=progress,
+        )  # fmt: skip
+    say(f"the model is in {out}" if done else f"paused; the same command with --work {work} goes on")

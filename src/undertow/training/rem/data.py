@@ -37,17 +37,19 @@ class Item:
 
 
 class Source(Protocol):
-    """Where items come from.
+    """Where items come from."""
 
-    Attributes:
-        name: Of the source, in the names of files.
-        clips: Whether it has clips, and not only images.
-        draws: How many draws of the frames of an item there are.
-    """
+    @property
+    def name(self) -> str:
+        """What it is called in the names of files."""
 
-    name: str
-    clips: bool
-    draws: int
+    @property
+    def clips(self) -> bool:
+        """Whether it has clips, and not only images."""
+
+    @property
+    def draws(self) -> int:
+        """How many draws of the frames of an item there are."""
 
     def __len__(self) -> int:
         """Returns how many items there are."""

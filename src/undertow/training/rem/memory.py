@@ -1,0 +1,80 @@
+"""What fine-tuning a published generator holds in memory, by part, from shapes alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from undertow.backbones import get_card, random_backbone
+from undertow.training.rem.settings import RemSettings
+from undertow.training.rem.weights import choose_weights
+
+FLOAT, HALF = 4, 2
+# Of one block, in numbers per token and width: inputs of the norms, queries, keys, values, what attention and its
+# projection return, the same of the text's attention, and the feed-forward layer's two, which are wider.
+KEPT = 14
+CARDS = (24, 48, 80)
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes that training holds, by part.
+
+    Attributes:
+        parts: Bytes by what holds them.
+        trained: Number of weights that are trained.
+        frozen: Number of weights that are not.
+    """
+
+    parts: Mapping[str, int]
+    trained: int
+    frozen: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self.parts.values())
+
+    @property
+    def cards(self) -> tuple[int, ...]:
+        """Sizes of GPUs in GB that it fits, with a tenth of them left for what was not counted."""
+        return tuple(size for size in CARDS if self.total <= 0.9 * size * 10**9)
+
+
+def training_memory(model: str, settings: RemSettings, clips: int = 1) -> TrainingMemory:
+    """Returns what training a published model takes on one GPU, latents and states of texts being kept on disk.
+
+    Trained weights are float32, with gradient and two moments, and the average of them if one is kept; frozen ones are
+    bfloat16. Nothing is allocated.
+
+    Args:
+        model: Name of a card whose architecture is published, such as `wan2.1-1.3b`.
+        settings: Of the training; batch sizes do not count.
+        clips: Clips of a step on this GPU.
+
+    Raises:
+        SettingsError: if no architecture is known for it.
+    """
+    backbone = random_backbone(get_card(model), device="meta")
+    denoiser = backbone._network.module
+    choose_weights(denoiser, settings)
+    trained = sum(each.numel() for each in denoiser.parameters() if each.requires_grad)
+    frozen = sum(each.numel() for each in denoiser.parameters() if not each.requires_grad)
+    width, layers, inner = _shape(denoiser.config)
+    latents = 1 + -(-(settings.frames - 1) // backbone.autoencoder.frames_per_latent)
+    tokens = clips * latents * (settings.size[0] // backbone.multiple) * (settings.size[1] // backbone.multiple)
+    block = HALF * tokens * (KEPT * width + 2 * inner)
+    parts = {
+        "trained weights": FLOAT * trained,
+        "their gradients": FLOAT * trained,
+        "moments of AdamW": 2 * FLOAT * trained,
+        "average": FLOAT * trained if settings.average > 1 else 0,
+        "frozen weights": HALF * frozen,
+        # Recomputed block by block, only their inputs are held, and one block whole.
+        "activations": HALF * tokens * width * layers + block if settings.checkpointing else block * layers,
+    }
+    return TrainingMemory(parts, trained, frozen)
+
+
+def _shape(config: Mapping[str, int]) -> tuple[int, int, int]:
+    """Returns width, number of blocks and width inside the feed-forward layers of a transformer."""
+    width = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    return width, int(config["num_layers"]), int(config.get("ffn_dim") or 4 * width)
