@@ -42,12 +42,12 @@ def write_run(path, maps, names=None, source="café ☕ clip", rate=Fraction(300
     """Writes a finished run of `track` of label maps."""
     facts = {"video": "v", "settings": {}, "cues": (), "source": source} | record
     ids = sorted({each for labels in maps for each in object_ids(labels)})
-    files = (*TASK.files, "frames.json", "soft/*.npz")
+    files = (*TASK.files, "frames.json")
     with Folder.open(path, Record(task="track", model="m", files=files, **facts)) as run:
         for index, labels in enumerate(maps):
             scores = {n: ObjectScore(int((labels == n).sum()), 0.5, 0.5) for n in ids}
             name = names[index] if names else f"{index:05d}"
-            result = TrackResult(index, index / rate, name, labels, scores)
+            result = TrackResult(index, index / rate, name, labels, scores, soft)
             line = write_frame(run, result)
             run.note(result, line)
         write_tables(run, run.lines())

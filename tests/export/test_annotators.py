@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from exported import hard_maps
 from undertow.base import MaskError
@@ -86,6 +88,32 @@ def test_yolo_lines_are_classes_and_shares(hard, tmp_path):
     assert all(len(row) % 2 == 1 and len(row) >= 7 and max(row[1:]) <= 1 for row in values)
     assert {int(row[0]) for row in values} == {0, 1, 2, 3, 4, 5}
     assert '0: "dog"' in (tmp_path / "out" / "data.yaml").read_text()
+
+
+def test_supervision_reads_yolo(hard, tmp_path):
+    supervision = pytest.importorskip("supervision", reason="supervision is not installed; it is for checks by hand")
+    out = tmp_path / "out"
+    export(hard.path, "yolo", out, ExportSettings(objects=(1, 4, 6)))
+    (out / "images").mkdir()
+    for name in hard.names:
+        Image.fromarray(np.zeros((37, 53, 3), np.uint8)).save(out / "images" / f"{name}.png")
+    found = supervision.DetectionDataset.from_yolo(
+        str(out / "images"), str(out / "labels"), str(out / "data.yaml"), force_masks=True
+    )
+    assert found.classes == ["object_1", "object_4", "object_6"] and len(found) == 5
+    for path, _, detections in found:
+        labels = hard.maps[hard.names.index(Path(path).stem)]
+        for place, number in enumerate((1, 4, 6)):
+            mask = detections.mask[detections.class_id == place].any(0)
+            # It fills polygons with the corners' pixels, which lie right of and below the edges that YOLO-seg has.
+            inside = labels == number
+            assert not (inside & ~mask).any() and (mask & ~grown(inside)).sum() == 0
+
+
+def grown(mask):
+    """Returns a mask with the pixels beside it."""
+    padded = np.pad(mask, 1)
+    return np.any([padded[y : y + mask.shape[0], x : x + mask.shape[1]] for y in range(3) for x in range(3)], axis=0)
 
 
 def test_labelme_has_what_labelme_reads(hard, tmp_path):

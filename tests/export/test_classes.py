@@ -1,5 +1,6 @@
 """Class maps of `parse`, in which 0 is a class, as ids with a legend and as mattes."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from exported import write_parse
 from undertow.base import SettingsError
 from undertow.export import ExportSettings, export, open_run
-from undertow.masks import VOID
+from undertow.masks import VOID, decode_rle
 
 
 def maps(top=2):
@@ -44,6 +45,20 @@ def test_mattes_of_classes(tmp_path, video, edges):
         assert np.array_equal(road == 255, maps()[0] == 0)
     export(run, "png", tmp_path / "all", ExportSettings(edges="hard", name="all {frame}", objects=(0, 1)))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "all" / "all 0.png")) == 255, maps()[0] <= 1)
+
+
+def test_classes_in_python(tmp_path):
+    run = open_run(write_parse(tmp_path / "run", maps(), {0: "road", 1: "car"}))
+    rows = run.to_coco(1)
+    assert [row["category_id"] for row in rows] == [0, 1, 2] and "track_id" not in rows[0]
+    assert all(np.array_equal(decode_rle(row["segmentation"]), run.masks(1) == row["category_id"]) for row in rows)
+    if importlib.util.find_spec("supervision"):
+        found = run.to_supervision(1)
+        assert found.class_id.tolist() == [0, 1, 2] and found.tracker_id is None
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed; it is for checks by hand")
+    table = run.to_pandas()
+    assert isinstance(table, pandas.DataFrame) and table[table.name == "car"].area.tolist() == [150, 150]
+    assert list(table.columns) == ["frame", "time", "class", "name", "area", "confidence"]
 
 
 def test_classes_are_no_objects(tmp_path):

@@ -25,6 +25,7 @@ MASKS = [
     "labelme",
     "labelstudio",
     "classes",
+    "boxes",
 ]
 
 
@@ -84,6 +85,36 @@ def test_supervision_takes_a_frame(hard):
     found = open_run(hard.path).to_supervision(3)
     assert isinstance(found, supervision.Detections)
     assert same(dict(zip(found.tracker_id.tolist(), found.mask, strict=True)), hard.maps[3])
+
+
+def test_pandas_takes_the_scores(hard):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed; it is for checks by hand")
+    table = open_run(hard.path).to_pandas()
+    assert isinstance(table, pandas.DataFrame) and len(table) == 5 * 7
+    assert table[table.object == 3].area.tolist() == [2, 0, 0, 2, 2]
+
+
+def test_rerun_reads_its_recording(hard, tmp_path):
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed; it is for checks by hand")
+    from rerun.chunk import RrdReader
+
+    export(hard.path, "rerun", tmp_path / "out", ExportSettings(frame_offset=1001))
+    found = {}
+    for chunk in RrdReader(tmp_path / "out" / "café ☕ clip.rrd").stream():
+        if chunk.entity_path == "/clip/masks":
+            rows = chunk.to_record_batch().to_pydict()
+            for frame, (values,) in zip(rows["frame"], rows["SegmentationImage:buffer"], strict=True):
+                found[frame] = np.array(values, np.uint8).view(np.uint16).reshape(37, 53)
+    assert sorted(found) == [1001 + place for place in range(5)]
+    assert all(np.array_equal(found[1001 + place], labels) for place, labels in enumerate(hard.maps))
+
+
+def test_runs_of_refer_are_of_objects_too(hard, tmp_path):
+    record = json.loads((hard.path / "run.json").read_text())
+    (hard.path / "run.json").write_text(json.dumps(record | {"task": "refer"}))
+    (hard.path / "words.json").write_text(json.dumps([{"object": 2, "text": "the red kite"}]))
+    assert export(hard.path, "coco", tmp_path / "out", check=True).differences == 0
+    assert open_run(hard.path).names[2] == "the red kite"
 
 
 def test_a_result_of_a_track_converts_too():

@@ -33,6 +33,18 @@ def followed(tmp_path):
     return path, tracks, visible
 
 
+@pytest.mark.parametrize("to", ["tapvid", "csv", "nuke", "after-effects"])
+def test_nothing_differs_when_read_back(followed, tmp_path, to):
+    path, _, _ = followed
+    settings = ExportSettings(objects=(1, 2), start=11, frame_offset=991, labels="1=a")
+    assert export(path, to, tmp_path / "out", settings, check=True).differences == 0
+    # Another visibility of the frame that differs, and another place of all.
+    with np.load(path / "tracks.npz") as arrays:
+        changed = dict(arrays) | {"tracks": arrays["tracks"] + 0.5}
+    np.savez(path / "tracks.npz", **changed)
+    assert export(path, to, tmp_path / "out", settings, check=True).differences >= 2
+
+
 def test_the_run_is_read(followed):
     path, tracks, visible = followed
     run = open_run(path)

@@ -166,7 +166,7 @@ def test_what_cannot_be_drawn_anew_is_refused(scene, tiny_like, tmp_path, whole)
 
 def test_clusters_soft_maps_and_clips(scene, tiny_like, tmp_path):
     images, _ = scene
-    settings = ParseSettings(method="vidseg", tokens=240, batch=2, clusters=3, soft=True)
+    settings = ParseSettings(method="vidseg", tokens=240, batch=2, clusters=3, keep_soft=True)
     out = parse_into(tmp_path / "out", Clip(Video(images), 1, 6, 2), {}, tiny_like, settings, views=("sidebyside.mp4",))
     assert sorted(path.name for path in (out / "masks").iterdir()) == ["00001.png", "00003.png", "00005.png"]
     assert NameTable.read(out / "names.json").names[2] == "cluster 2"

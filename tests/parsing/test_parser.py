@@ -52,7 +52,7 @@ def test_every_frame_gets_the_classes_of_the_anchor(tiny_like, clip, method, dir
 @pytest.mark.parametrize("method", METHODS)
 def test_an_interrupted_run_goes_on_to_equal_results(tiny_like, clip, method):
     images, maps = clip
-    settings, anchors = replace(SETTINGS, method=method, soft=True), {4: maps[4]}
+    settings, anchors = replace(SETTINGS, method=method, keep_soft=True), {4: maps[4]}
     whole = list(parse(images, anchors, tiny_like, settings))
     first = Parser(tiny_like, anchors, settings)
     run = first.run(ut.Video(images))
@@ -165,7 +165,7 @@ def test_many_classes_keep_their_numbers(tiny_like, clip):
 @pytest.mark.parametrize("quality_of", [{"upsampling": "bilinear"}, {"crf": CrfSettings(steps=2)}])
 def test_options_change_no_shape(tiny_like, clip, quality_of):
     images, maps = clip
-    settings = replace(SETTINGS, soft=True, **quality_of)
+    settings = replace(SETTINGS, keep_soft=True, **quality_of)
     for result in parse(images[:3], {0: maps[0]}, tiny_like, settings):
         assert result.probabilities.shape == (len(result.ids), 75, 101)
         assert torch.allclose(result.probabilities.sum(0), torch.ones(75, 101), atol=1e-4)

@@ -4,8 +4,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from undertow.base import CueError
+from undertow.base import CueError, SettingsError
 from undertow.masks import write_label_map
 from undertow.refinement import SamSegmenter, segment
 from undertow.runs import Cue, read_cue
@@ -26,6 +27,18 @@ def segmenter():
     """Real classes with random weights: what it finds means nothing, the way there is the same."""
     shape = SegmenterShape(64, patch_size=8, width=16, layers=2, heads=2, everywhere=(1,), window=4, channels=16)
     return SamSegmenter(build_segmenter(0, shape).eval())
+
+
+def test_mattes_are_kept_soft(video, tmp_path):
+    alpha = np.zeros((48, 64), np.uint8)
+    alpha[10:30, 12:41] = 255
+    alpha[30, 12:41] = alpha[10:31, 41] = 90
+    Image.fromarray(alpha).save(tmp_path / "matte.png")
+    cue = read_cue("mask", f"{tmp_path / 'matte.png'}@2", Clip(video))
+    given = gather([cue], Clip(video), lambda: None, TrackSettings(soft=True))
+    assert given.frames == (2,) and np.array_equal(given.value[2].cover[1], alpha)
+    with pytest.raises(SettingsError, match="leave mask_colors and mask_threshold out"):
+        TrackSettings(soft=True, mask_threshold=128)
 
 
 def test_boxes_are_objects_of_their_own_and_points_are_of_the_first():

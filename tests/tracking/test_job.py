@@ -7,9 +7,11 @@ from itertools import count
 
 import numpy as np
 import pytest
+import torch
 
 from undertow.base import SettingsError, SilentProgress
-from undertow.masks import read_written_map
+from undertow.export import open_run
+from undertow.masks import object_ids, read_written_map, upsample_argmax
 from undertow.runs import execute
 from undertow.tracking import TrackSettings
 from undertow.tracking.cues import given_masks
@@ -93,6 +95,26 @@ def test_an_interrupted_run_becomes_what_it_would_have_been(scene, tiny_like, tm
     assert contents(out) == whole
     # With a state after every batch of two, at most the batch in work is made again.
     assert counted.frames <= FRAMES - stop + 1
+
+
+def test_soft_masks_are_kept(scene, tiny_like, tmp_path):
+    images, labels = scene
+    soft = replace(FAST, keep_soft=True)
+    out = track_into(tmp_path / "out", Video(np.stack(images), fps=24), {4: labels}, tiny_like, soft)
+    run, ids = open_run(out), object_ids(labels)
+    for frame in run.frames:
+        kept = run.soft(frame.number)
+        assert kept.ids.tolist() == [0, *ids] and kept.maps.shape[1:] == tuple(run.record.settings["grid"])
+        np.testing.assert_allclose(kept.maps.sum(0), 1, atol=1e-6)
+        # A level of 255 decides few pixels otherwise.
+        decided = upsample_argmax(torch.from_numpy(kept.maps), ids, labels.shape).labels
+        assert frame.number == 4 or (decided != run.masks(frame.number)).mean() < 0.01
+    sizes = [path.stat().st_size for path in (out / "soft").iterdir()]
+    assert len(sizes) == FRAMES and max(sizes) < 1000 + kept.maps.size
+    with pytest.raises(SettingsError, match="keep_soft was true and is false"):
+        track_into(out, Video(np.stack(images), fps=24), {4: labels}, tiny_like, FAST)
+    with pytest.raises(SettingsError, match="keep_soft keeps what refine crf replaces"):
+        replace(soft, refine="crf")
 
 
 def test_a_complete_run_is_left_as_it_is(scene, tiny_like, tmp_path, whole):

@@ -38,7 +38,7 @@ CUES: Mapping[str, tuple[str, str]] = {
     "points mask": ("FILE[@F]", "About 100 points on the objects painted on frame F."),
 }
 # Settings that say how cues are read, and those that --size stands for.
-OF_CUES, SIZES = ("mask_colors", "mask_threshold", "segmenter"), ("size", "tokens")
+OF_CUES, SIZES = ("mask_colors", "mask_threshold", "soft", "segmenter"), ("size", "tokens")
 
 
 def task_command(task: "Task", title: str, *, only_estimate: bool = False) -> typer.Typer:

@@ -8,8 +8,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from undertow.base import atomic_path
+from undertow.export.converting import annotation, bounds
 from undertow.export.exporter import Exporter, Plan, Shot
-from undertow.export.run import annotation, bounds
 from undertow.export.spool import Spool
 from undertow.masks import decode_rle, encode_rle
 

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from undertow.base import Options, SettingsError, inside, option
 from undertow.export.mattes import soft_mattes
-from undertow.export.run import Run, RunFrame
+from undertow.export.run import OF_OBJECTS, Run, RunFrame, SoftMasks
 from undertow.masks import VOID, LabelMap
 
 FIELDS = ("clip", "object", "label", "frame", "name")
@@ -91,7 +91,8 @@ class Shot:
         """
         if self.plan.settings.edges == "hard" or not self.masks:
             return {number: mask.astype(np.float32) for number, mask in self.masks.items()}
-        return soft_mattes(self.labels, list(self.masks), self.image, self.plan.grid)
+        soft = self.plan.soft(self.frame.number)
+        return soft_mattes(self.labels, list(self.masks), self.image, self.plan.grid, soft)
 
     @cached_property
     def image(self) -> UInt8[np.ndarray, "h w 3"]:
@@ -136,6 +137,11 @@ class Plan:
         found: Any = self.run.record.settings.get("grid")
         whole = isinstance(found, list) and len(found) == 2 and all(type(each) is int and each > 0 for each in found)
         return (found[0], found[1]) if whole else None
+
+    def soft(self, number: int) -> SoftMasks | None:
+        """Returns the soft masks that mattes of a frame are made of; `None` where masks were given, and of classes."""
+        given = any("sha256" in cue and cue.get("frame") == number for cue in self.run.record.cues)
+        return None if given or self.run.task not in OF_OBJECTS else self.run.soft(number)
 
     def shots(self) -> Iterator[Shot]:
         """Yields the frames."""
@@ -216,13 +222,17 @@ class Exporter(ABC):
         template: What files are called if nobody says.
         fields: What a template has to have, so that no two files get one name.
         note: What a user should know, said after the export.
+        unit: What is compared when files are read back.
+        tolerance: By how much it may differ, as the format rounds it.
         stack: What is open until the export is closed or given up, such as files under temporary names.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("track", "refer")
+    tasks: ClassVar[tuple[str, ...]] = OF_OBJECTS
     template: ClassVar[str] = "{name}"
     fields: ClassVar[tuple[str, ...]] = ("frame",)
     note: ClassVar[str] = ""
+    unit: ClassVar[str] = "pixels"
+    tolerance: ClassVar[float] = 0.0
 
     def __init__(self, plan: Plan) -> None:
         """Takes the plan and checks that the format can hold it; nothing is opened."""
@@ -250,7 +260,7 @@ class Exporter(ABC):
         self.stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
 
     def back(self) -> Iterator[Mapping[int, np.ndarray]]:
-        """Yields, for each frame, what the files say: masks (bool) or alpha (uint8) by object.
+        """Yields, for each frame, what the files say: masks (bool), alpha (uint8) or other numbers by object.
 
         Raises:
             SettingsError: if the format cannot be read back here.

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,15 @@ class Exr(Mattes):
                     if os.strerror(number) in str(error):
                         raise OSError(number, os.strerror(number), str(path)) from error
                 raise
+            self._check_whole(temporary, path)
+
+    def _check_whole(self, temporary: Path, path: Path) -> None:
+        """Raises OSError if a file is not all there: what fails as the library closes it, it does not say."""
+        try:
+            with self._library.File(str(temporary)):
+                pass
+        except Exception as error:  # whatever the library raises of a file that breaks off
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
     def expected(self, shot: Shot) -> Mapping[int, np.ndarray]:
         """Returns the alpha that should be read back, as half floats hold it."""

@@ -10,6 +10,7 @@ from PIL import Image
 from undertow.base import atomic_path
 from undertow.export.exporter import Exporter, Plan, Shot
 from undertow.export.mattes import bytes_of, rgba
+from undertow.export.run import OF_OBJECTS
 
 # In place of an object's id.
 TOGETHER = -1
@@ -18,7 +19,7 @@ TOGETHER = -1
 class Mattes(Exporter):
     """What formats of mattes share: one per object, or one of all together if the template has no object."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("track", "refer", "parse")
+    tasks: ClassVar[tuple[str, ...]] = (*OF_OBJECTS, "parse")
     suffix: ClassVar[str]
 
     def __init__(self, plan: Plan) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from undertow.base import SettingsError, atomic_path, write_json, write_text
 from undertow.export.exporter import Exporter, Plan, Shot
+from undertow.export.run import OF_OBJECTS
 from undertow.masks import VOID, read_written_map, write_label_map
 
 # MOTS writes class * 1000 + object in 16 bits.
@@ -127,7 +128,7 @@ class Objects(Exporter):
 class Classes(_Maps):
     """Grey PNGs of class ids, 8 bits up to 254 and 16 beyond, white being void, with the names in legend.json."""
 
-    tasks, folder, template = ("parse", "track"), "ids", "{name}"
+    tasks, folder, template = (*OF_OBJECTS, "parse"), "ids", "{name}"
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)

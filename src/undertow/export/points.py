@@ -1,6 +1,9 @@
 """Followed points for other tools: TAP-Vid arrays, CSV, Nuke's Tracker4 and After Effects' keyframe text."""
 
 import csv
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +27,14 @@ _COLUMNS = (
 
 
 class Points(Exporter):
-    """What formats of points share; they are small, and written at the end."""
+    """What formats of points share; they are small, and written at the end.
+
+    Attributes:
+        keyed: Whether a point is only where it is seen.
+    """
+
+    unit, tolerance = "numbers", 1e-3
+    keyed: ClassVar[bool] = False
 
     tasks: ClassVar[tuple[str, ...]] = ("points",)
     fields: ClassVar[tuple[str, ...]] = ()
@@ -42,6 +52,23 @@ class Points(Exporter):
     def frame(self, shot: Shot) -> None:
         """Takes nothing: all points of the run are known."""
 
+    def expected(self, shot: Shot) -> Mapping[int, np.ndarray]:
+        """Returns x, y and whether it is seen of each point; if it is `keyed`, of those that are seen."""
+        rows = zip(self.plan.names, self.positions[:, shot.place], self.visible[:, shot.place], strict=True)
+        return {number: np.array([*at, seen], np.float64) for number, at, seen in rows if seen or not self.keyed}
+
+    def back(self) -> Iterator[Mapping[int, np.ndarray]]:
+        """Yields the same of what is in the files."""
+        found: dict[int, dict[int, np.ndarray]] = {}
+        for number, frame, x, y, seen in self.rows():
+            found.setdefault(int(frame), {})[int(number)] = np.array([x, y, seen], np.float64)
+        for number in self.numbers:
+            yield found.get(number, {})
+
+    @abstractmethod
+    def rows(self) -> Iterator[tuple[float, ...]]:
+        """Yields point, frame, x, y and whether it is seen, as they are in the files."""
+
 
 class TapVid(Points):
     """CLIP.npz with TAP-Vid's arrays: points (q, t, 2) as shares of width and height, occluded (q, t)."""
@@ -54,6 +81,14 @@ class TapVid(Points):
             np.savez_compressed(
                 temporary, allow_pickle=False, points=points, occluded=~self.visible, frames=np.array(self.numbers)
             )
+
+    def rows(self) -> Iterator[tuple[float, ...]]:
+        """Yields what is in the arrays."""
+        height, width = self.plan.size
+        with np.load(self.plan.file(".npz")) as arrays:
+            for number, points, occluded in zip(self.plan.names, arrays["points"], arrays["occluded"], strict=True):
+                for frame, (x, y), hidden in zip(arrays["frames"], points, occluded, strict=True):
+                    yield number, frame, x * width, y * height, not hidden
 
 
 class Csv(Points):
@@ -74,9 +109,18 @@ class Csv(Points):
                     seen, sure = int(self.visible[place, at]), f"{self.confidence[place, at]:.4f}"
                     table.writerow([number, label, self.numbers[at], time, f"{x:.3f}", f"{y:.3f}", seen, sure])
 
+    def rows(self) -> Iterator[tuple[float, ...]]:
+        """Yields what is in the table."""
+        with self.plan.file(".csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                point, frame, x, y, seen = (float(row[name]) for name in ("point", "frame", "x", "y", "visible"))
+                yield point, frame, x, y, seen
+
 
 class Nuke(Points):
     """CLIP.nk, a Tracker4 node to be pasted into Nuke: y up, key frames where a point is seen."""
+
+    keyed = True
 
     def close(self) -> None:
         """Writes the file."""
@@ -102,11 +146,21 @@ class Nuke(Points):
         )
         write_text(self.plan.file(".nk"), text)
 
+    def rows(self) -> Iterator[tuple[float, ...]]:
+        """Yields the keys of the curves."""
+        height, text = self.plan.size[0], self.plan.file(".nk").read_text(encoding="utf-8")
+        curves = re.findall(r'" \{curve ([^}]*)\} \{curve ([^}]*)\}', text)
+        for number, seen, (across, up) in zip(self.plan.names, self.visible.any(1), curves, strict=True):
+            keys, ups = across.split(), up.split()
+            for frame, x, y in zip(keys[::2], keys[1::2], ups[1::2], strict=True):
+                if seen:
+                    yield number, int(frame[1:]), float(x), height - float(y), 1
+
 
 class AfterEffects(Points):
     """A text of keyframes per point, to be pasted onto a layer in After Effects; frames count from the first."""
 
-    template, fields = "{clip}_{label}", ("object",)
+    template, fields, keyed = "{clip}_{label}", ("object",), True
 
     def close(self) -> None:
         """Writes the files."""
@@ -125,3 +179,10 @@ class AfterEffects(Points):
                 if self.visible[place, at]
             )
             write_text(self.plan.file(".txt", number=number), f"{head}{keys}\n\nEnd of Keyframe Data\n")
+
+    def rows(self) -> Iterator[tuple[float, ...]]:
+        """Yields the keys of the files."""
+        for number in self.plan.names:
+            text = self.plan.file(".txt", number=number).read_text(encoding="utf-8")
+            for frame, x, y in re.findall(r"^\t(\d+)\t([-.\d]+)\t([-.\d]+)\t0$", text, re.M):
+                yield number, int(frame) + self.numbers[0], float(x), float(y), 1

@@ -17,12 +17,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt16
 from PIL import Image
 
-from undertow.base import SettingsError, inside
-from undertow.masks import VOID, LabelMap, label_map_rles, object_ids, read_written_map
+from undertow.base import SettingsError, atomic_path, inside
+from undertow.export.converting import annotations, detections
+from undertow.masks import VOID, LabelMap, read_written_map
 from undertow.runs.record import FRAMES, Record, read_record
 
 # Of a run whose frames have no times that differ.
 DEFAULT_FPS = Fraction(24)
+# Tasks whose masks are of objects.
+OF_OBJECTS = ("track", "refer")
 
 
 class RunFrame(NamedTuple):
@@ -50,6 +53,11 @@ class SoftMasks:
 
     ids: UInt16[np.ndarray, " m"]
     maps: Float32[np.ndarray, "m h w"]
+
+    def write(self, path: Path) -> None:
+        """Writes them in 256 levels: a byte for each cell and object, before they are packed."""
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, soft=np.round(self.maps * 255).astype(np.uint8), ids=self.ids)
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,10 @@ class Run:
         if self.task == "parse":
             rows = self._json("labels.json")["classes"]
             return {int(row["id"]): str(row["name"]) for row in rows if int(row["id"]) != VOID}
-        return {number: f"object_{number}" for number in sorted({int(row["object"]) for row in self.scores()})}
+        said: Any = self._json("words.json") if self.task == "refer" else ()
+        words = {each["object"]: str(each["text"]) for each in said}
+        numbers = sorted({int(row["object"]) for row in self.scores()})
+        return {number: words.get(number, f"object_{number}") for number in numbers}
 
     def frame(self, number: int) -> RunFrame:
         """Returns a frame by its number in the video.
@@ -171,9 +182,11 @@ class Run:
         arrays = self._arrays(path)
         maps = next((arrays[name] for name in ("soft", "probabilities") if name in arrays), np.zeros(0))
         ids = np.asarray(arrays.get("ids"))
-        if maps.ndim != 3 or maps.dtype.kind != "f" or ids.shape != maps.shape[:1] or ids.dtype.kind not in "iu":
+        known = maps.dtype == np.uint8 or maps.dtype.kind == "f"
+        if maps.ndim != 3 or not known or ids.shape != maps.shape[:1] or ids.dtype.kind not in "iu":
             raise SettingsError(f"'{path}' holds no soft masks; make the run again with --overwrite")
-        return SoftMasks(ids.astype(np.uint16), maps.astype(np.float32))
+        shares = maps.astype(np.float32)
+        return SoftMasks(ids.astype(np.uint16), shares / np.maximum(shares.sum(0), 1e-6))
 
     def scores(self) -> Iterator[dict[str, str]]:
         """Yields the rows of scores.csv, as text: frame, time, object, area and what the tracker says of it.
@@ -209,21 +222,59 @@ class Run:
         return self._tracks
 
     def to_pandas(self) -> Any:
-        """Returns scores (or, of points, positions) as a `pandas.DataFrame`; needs pandas."""
+        """Returns a `pandas.DataFrame`; needs pandas.
+
+        It has the rows of scores.csv, or of tracks.csv of `points`; of `parse` one for each frame and class on it, with
+        name, area and confidence.
+
+        Raises:
+            SettingsError: if the table is damaged.
+        """
         import pandas
 
-        return pandas.read_csv(self.path / ("tracks.csv" if self.task == "points" else "scores.csv"))
+        if self.task == "parse":
+            return pandas.DataFrame(self._classes())
+        table = "tracks.csv" if self.task == "points" else "scores.csv"
+        try:
+            return pandas.read_csv(self.path / table)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"'{self.path / table}' is damaged; make the run again with --overwrite") from error
 
     def to_supervision(self, number: int) -> Any:
-        """Returns the objects of a frame as `supervision.Detections`, with ids as `tracker_id`; needs supervision."""
-        return detections(self.masks(number))
+        """Returns the objects of a frame as `supervision.Detections`, with ids as `tracker_id`; needs supervision.
+
+        Classes of `parse` are `class_id` instead.
+        """
+        return detections(self.masks(number), classes=self.task == "parse")
 
     def to_coco(self, number: int) -> list[dict[str, Any]]:
-        """Returns the objects of a frame as COCO annotations with compressed run lengths."""
-        return annotations(self.masks(number))
+        """Returns the objects of a frame as COCO annotations with compressed run lengths and `track_id`.
+
+        Classes of `parse` are `category_id` instead.
+        """
+        return annotations(self.masks(number), classes=self.task == "parse")
+
+    def _classes(self) -> list[dict[str, Any]]:
+        """Returns what labels.json says of each class on each frame that it is on."""
+        rows = self._json("labels.json")["classes"]
+        try:
+            return [
+                {
+                    "frame": frame.number, "time": float(frame.time), "class": int(row["id"]),
+                    "name": str(row["name"]), "area": int(row["areas"][at]),
+                    "confidence": float(row["confidences"][at]),
+                }
+                for at, frame in enumerate(self.frames)
+                for row in rows
+                if row["areas"][at]
+            ]  # fmt: skip
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise SettingsError(
+                f"'{self.path / 'labels.json'}' is damaged; make the run again with --overwrite"
+            ) from error
 
     def _needs_masks(self) -> None:
-        if self.task not in ("track", "refer", "parse"):
+        if self.task not in (*OF_OBJECTS, "parse"):
             raise SettingsError(
                 f"the run of {self.task} in '{self.path}' has no masks; name a run of track, refer or parse"
             )
@@ -249,41 +300,6 @@ class Run:
 
     def _span(self) -> str:
         return f"{len(self._numbers)}, from {self._numbers[0]} to {self._numbers[-1]}"
-
-
-def detections(labels: LabelMap) -> Any:
-    """Returns the objects of a label map as `supervision.Detections`, with ids as `tracker_id`."""
-    import supervision
-
-    ids = object_ids(labels)
-    masks = np.array([labels == each for each in ids], bool).reshape(len(ids), *labels.shape)
-    return supervision.Detections(
-        xyxy=supervision.mask_to_xyxy(masks).astype(np.float32), mask=masks,
-        class_id=np.zeros(len(ids), int), tracker_id=np.array(ids, int),
-    )  # fmt: skip
-
-
-def annotations(labels: LabelMap) -> list[dict[str, Any]]:
-    """Returns the objects of a label map as COCO annotations with compressed run lengths."""
-    return [
-        annotation(labels == each, rle) | {"track_id": each}
-        for each, rle in label_map_rles(labels, object_ids(labels)).items()
-    ]
-
-
-def annotation(mask: Bool[np.ndarray, "h w"], rle: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what COCO says of a mask: run lengths, area, box (x, y, width, height) and that it is no crowd."""
-    left, top, right, bottom = bounds(mask)
-    return {
-        "segmentation": dict(rle), "area": int(mask.sum()), "bbox": [left, top, right - left, bottom - top],
-        "iscrowd": 0,
-    }  # fmt: skip
-
-
-def bounds(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
-    """Returns the box (left, top, right, bottom) around a mask with at least one pixel, the last two exclusive."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _frames(folder: Path) -> list[RunFrame]:

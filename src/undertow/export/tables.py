@@ -1,12 +1,14 @@
 """Boxes, areas and scores over time, as CSV."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from undertow.base import atomic_path
+from undertow.export.converting import bounds
 from undertow.export.exporter import Exporter, Shot
-from undertow.export.run import bounds
 from undertow.runs.record import decimal_seconds
 
 COLUMNS = ("frame", "time", "object", "label", "left", "top", "width", "height", "area", "presence", "lost")
@@ -14,6 +16,8 @@ COLUMNS = ("frame", "time", "object", "label", "left", "top", "width", "height",
 
 class Boxes(Exporter):
     """boxes.csv: a row for each object and frame; pixels, from the top left corner; without a box where it is not."""
+
+    unit = "numbers"
 
     def open(self) -> None:
         """Begins to write."""
@@ -43,8 +47,24 @@ class Boxes(Exporter):
             time = decimal_seconds(shot.frame.time)
             self._table.writerow([shot.number, time, number, label, *box, area, *sure])
 
+    def expected(self, shot: Shot) -> Mapping[int, np.ndarray]:
+        """Returns left, top, right, bottom and area of each object seen."""
+        return {number: np.array([*bounds(mask), mask.sum()]) for number, mask in shot.masks.items()}
 
-def _by_frame(rows: Iterator[Mapping[str, str]]) -> Iterator[tuple[int, dict[int, Mapping[str, str]]]]:
+    def back(self) -> Iterator[Mapping[int, np.ndarray]]:
+        """Yields the same of the rows with a box."""
+        with (self.plan.out / "boxes.csv").open(encoding="utf-8", newline="") as file:
+            rows = dict(_by_frame(csv.DictReader(file)))
+        for shot in self.plan.shots():
+            found = {}
+            for number, row in rows.get(shot.number, {}).items():
+                if row["left"]:
+                    left, top, width, height, area = (int(row[name]) for name in COLUMNS[4:9])
+                    found[number] = np.array([left, top, left + width, top + height, area])
+            yield found
+
+
+def _by_frame(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[int, dict[int, Mapping[str, str]]]]:
     """Yields the rows of each frame by object."""
     number, found = None, dict[int, Mapping[str, str]]()
     for row in rows:

@@ -46,6 +46,7 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
     "csv": ("points", "Csv", "CSV of points over time"),
     "nuke": ("points", "Nuke", "a Tracker4 node for Nuke"),
     "after-effects": ("points", "AfterEffects", "keyframe text for After Effects, a file per point"),
+    "rerun": ("rerun", "Rerun", "a recording for the viewer of rerun; needs the extra rerun"),
     "boxes": ("tables", "Boxes", "CSV of boxes, areas and scores over time"),
 }
 
@@ -56,24 +57,25 @@ class Exported:
 
     Attributes:
         frames: Number of frames.
-        differences: Pixels that differ from the run when read back, the most on one frame; `None` if not checked.
+        differences: What differs from the run when read back, the most on one frame; `None` if not checked.
         levels: The most by which alpha differs, of 255; `None` of masks.
         note: What the user should know.
+        unit: What differences are counted in.
     """
 
     frames: int
     differences: int | None = None
     levels: int | None = None
     note: str = ""
+    unit: str = "pixels"
 
     def said(self, out: Path) -> str:
         """Returns what was done, and into which folder, in a line or two."""
         frames = f"{self.frames} frame{'s' * (self.frames != 1)} are in {out}".replace("1 frame are", "1 frame is", 1)
         if self.differences is not None:
             by = f" by up to {self.levels} of 255" if self.levels else ""
-            frames += (
-                f"; read back, {f'{self.differences} pixels differ{by}' if self.differences else 'nothing differs'}"
-            )
+            differ = f"{self.differences} {self.unit} differ{by}" if self.differences else "nothing differs"
+            frames += f"; read back, {differ}"
         return f"{frames}\nnote: {self.note}" if self.note else frames
 
 
@@ -234,16 +236,17 @@ def _sweep(out: Path) -> None:
 
 def _checked(exporter: Exporter, progress: Progress) -> Exported:
     """Reads an export back and compares it with the run."""
-    pixels, levels = 0, None
+    differences, levels = 0, None
     progress.start("check", len(exporter.plan.frames))
     for shot, found in zip(exporter.plan.shots(), exporter.back(), strict=True):
         wanted = exporter.expected(shot)
         for number in wanted.keys() | found.keys():
             nothing = np.zeros_like(next(iter((wanted or found).values())))
-            one, other = (each.get(number, nothing).astype(np.int32) for each in (wanted, found))
+            kind = np.float64 if nothing.dtype.kind == "f" else np.int32
+            one, other = (each.get(number, nothing).astype(kind) for each in (wanted, found))
             apart = np.abs(one - other)
-            pixels = max(pixels, int(np.count_nonzero(apart)))
-            if nothing.dtype != bool:
+            differences = max(differences, int(np.count_nonzero(apart > exporter.tolerance)))
+            if nothing.dtype == np.uint8:
                 levels = max(levels or 0, int(apart.max()))
         progress.advance(frame=shot.number)
-    return Exported(len(exporter.plan.frames), pixels, levels, exporter.note)
+    return Exported(len(exporter.plan.frames), differences, levels, exporter.note, exporter.unit)

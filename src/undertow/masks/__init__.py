@@ -14,6 +14,7 @@ from undertow.masks.files import (
     write_label_map,
 )
 from undertow.masks.labels import VOID, LabelMap, check_label_map, object_ids, resize_nearest
+from undertow.masks.mattes import SoftLabelMap, read_mattes
 from undertow.masks.rle import Rle, decode_rle, encode_rle, label_map_rles
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "ColourTable",
     "LabelMap",
     "Rle",
+    "SoftLabelMap",
     "UpsampledLabels",
     "check_label_map",
     "colour_table",
@@ -40,6 +42,7 @@ __all__ = [
     "palette",
     "read_class_map",
     "read_label_map",
+    "read_mattes",
     "read_object_masks",
     "read_written_map",
     "resize_nearest",

@@ -89,8 +89,8 @@ def _labels(
     if kind == "colour":
         if mask_colors is False:
             raise MaskError(
-                f"{source} is RGB-coded; pass --mask-colors to turn its colours into ids, --mask-threshold 128 to take "
-                "what is bright for the object, or save a palette"
+                f"{source} is RGB-coded; pass --mask-colors to turn its colours into ids, --mask-threshold 128 or "
+                "--soft to take what is bright for the object, or save a palette"
             )
         table = table_of_colours({source: pixels}) if mask_colors is True else mask_colors
         return check_known(labels_from_colours(pixels, table, source), known_ids, source)
@@ -172,7 +172,7 @@ def read_object_masks(
     """
     if not paths:
         raise MaskError("no object masks were given; name one file per object")
-    ids = _ids_in_names(paths)
+    ids = numbers_in([Path(path).stem for path in paths])
     labels: LabelMap | None = None
     for path, object_id in zip(paths, ids, strict=True):
         inside = _one_object(Path(path), size, threshold)
@@ -227,10 +227,10 @@ def _one_object(path: Path, size: tuple[int, int] | None, threshold: int | None)
     return inside
 
 
-def _ids_in_names(paths: Sequence[Path | str]) -> list[int]:
-    """Returns the trailing numbers of the names if they can serve as ids, else 1, 2, 3."""
-    endings = [re.search(r"\d+$", Path(path).stem) for path in paths]
+def numbers_in(names: Sequence[str]) -> list[int]:
+    """Returns the trailing numbers of names if they can serve as ids, else 1, 2, 3."""
+    endings = [re.search(r"\d+$", name) for name in names]
     numbers = [int(ending.group()) for ending in endings if ending]
-    if len(numbers) == len(set(numbers)) == len(paths) and all(0 < number < VOID for number in numbers):
+    if len(numbers) == len(set(numbers)) == len(names) and all(0 < number < VOID for number in numbers):
         return numbers
-    return list(range(1, len(paths) + 1))
+    return list(range(1, len(names) + 1))

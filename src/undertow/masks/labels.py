@@ -94,7 +94,8 @@ def labels_from_grey(
         if (stray := soft_values(values, values[..., None], between)).size:
             raise MaskError(
                 f"{source} has soft edges: the grey values {listed(stray)} lie between others; "
-                "export it without anti-aliasing, as a PNG in which every pixel is an id, or pass --mask-threshold 128"
+                "export it without anti-aliasing, as a PNG in which every pixel is an id, or pass --soft to keep soft "
+                "edges, or --mask-threshold 128"
             )
         if white == 255 and ids[0] >= SMALL_ID and (values == white).any():
             raise MaskError(

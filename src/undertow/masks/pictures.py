@@ -65,6 +65,8 @@ def read_pixels(
         MaskError: naming the file and what is wrong with it.
     """
     source = f"mask '{path}'"
+    if path.suffix.lower() == ".exr" and path.is_file():
+        raise MaskError(f"{source} is OpenEXR, which has no ids; save the mask as PNG{_hint(written)}")
     with opened(path, size, source) as image:
         if image.format not in LOSSLESS or image.info.get("compression") in LOSSY:
             raise MaskError(f"{source} is {image.format}, which may alter ids; save the mask as PNG{_hint(written)}")
@@ -128,14 +130,14 @@ def _by_palette(
     if soft_values(indices, painted, between).size:
         raise MaskError(
             f"{source} has soft edges: many of its colours lie between others; export it without anti-aliasing, or "
-            "pass --mask-threshold 128"
+            "pass --mask-threshold 128, or --soft to keep soft edges"
         )
     return indices, "index"
 
 
 def _hint(classes: bool) -> str:
     """Returns what else helps with a mask that is not one of classes."""
-    return "" if classes else ", or pass --mask-threshold 128 if it shows one object"
+    return "" if classes else ", or pass --mask-threshold 128 or --soft if it shows one object"
 
 
 def brightness(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w"]:
@@ -144,12 +146,32 @@ def brightness(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h
     Raises:
         MaskError: naming the file and what is wrong with it.
     """
+    mattes, source = mattes_in(path, size), f"mask '{path}'"
+    if len(mattes) > 1:
+        layers = listed(list(mattes), 4)
+        raise MaskError(
+            f"{source} has {len(mattes)} layers of alpha ({layers}); save the one that is meant, or pass --soft"
+        )
+    return next(iter(mattes.values()))
+
+
+def mattes_in(path: Path, size: tuple[int, int] | None) -> dict[str, UInt8[np.ndarray, "h w"]]:
+    """Returns how bright a picture is under its name, or each layer of alpha of an OpenEXR file under the layer's.
+
+    Raises:
+        MaskError: naming the file and what is wrong with it.
+    """
     source = f"mask '{path}'"
-    if path.suffix.lower() == ".exr":
-        check_file(path, source)
-        values = _exr_matte(path, source)
+    if path.suffix.lower() != ".exr":
+        return {path.stem: _brightness(path, size, source)}
+    check_file(path, source)
+    found = _exr_mattes(path, source)
+    for values in found.values():
         check_size(values.shape, size, source)
-        return _bytes_of(values)
+    return {name: _bytes_of(values) for name, values in found.items()}
+
+
+def _brightness(path: Path, size: tuple[int, int] | None, source: str) -> UInt8[np.ndarray, "h w"]:
     with opened(path, size, source) as image:
         if image.mode.startswith("I;16"):
             return (np.asarray(image) >> 8).astype(np.uint8)
@@ -168,11 +190,11 @@ def _bytes_of(values: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     return np.round(np.clip(np.nan_to_num(values.astype(np.float32), posinf=1.0), 0, 1) * 255).astype(np.uint8)
 
 
-def _exr_matte(path: Path, source: str) -> Float[np.ndarray, "h w"]:
-    """Returns the alpha of an OpenEXR file, or its only layer or brightness if it has none.
+def _exr_mattes(path: Path, source: str) -> dict[str, Float[np.ndarray, "h w"]]:
+    """Returns the alpha of an OpenEXR file, or all layers that have alpha, or its brightness if it has none.
 
     Raises:
-        MaskError: if it cannot be read, or has several layers of alpha.
+        MaskError: if it cannot be read.
     """
     try:
         import OpenEXR
@@ -184,11 +206,10 @@ def _exr_matte(path: Path, source: str) -> Float[np.ndarray, "h w"]:
     except Exception as error:
         raise MaskError(f"{source} cannot be read ({reason(error)}); save it again as PNG") from error
     layers = sorted(name for name in channels if name.endswith(".A") and not name.startswith("Crypto"))
-    if len(layers) > 1 and "A" not in channels:
-        raise MaskError(f"{source} has {len(layers)} layers of alpha ({listed(layers, 4)}); save the one that is meant")
-    wanted = next((each for each in ("A", *layers, "Y", "R") if each in channels), next(iter(channels)))
-    matte: Float[np.ndarray, "h w"] = channels[wanted]
-    return matte
+    if layers and "A" not in channels:
+        return {name.removesuffix(".A"): channels[name] for name in layers}
+    wanted = next((each for each in ("A", "Y", "R") if each in channels), next(iter(channels)))
+    return {path.stem: channels[wanted]}
 
 
 def check_file(path: Path, source: str) -> None:

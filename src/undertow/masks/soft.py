@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undertow.base import MaskError
 from undertow.masks.labels import VOID, LabelMap, object_ids, resize_nearest
+from undertow.masks.mattes import SoftLabelMap
 
 # Soft labels held at pixel size at a time by `upsample_argmax`, and the peak below which an object counts as gone.
 BAND_VALUES = 1 << 22
@@ -40,7 +41,8 @@ def soft_one_hot(
     With "area" a value is the share of the grid cell that the object covers, exactly and for any ratio of sizes: the
     average over a rectangle is separable, so it is one matrix per axis. With "nearest" a cell has the label under its
     centre, which loses objects smaller than a cell; with "bilinear" it is between the four pixels round its centre.
-    Void, and ids not asked for, count as background, so the channels of each cell sum to 1.
+    Void, and ids not asked for, count as background, so the channels of each cell sum to 1. The soft edges of a
+    `SoftLabelMap` are averaged like that too, except with "nearest".
 
     Raises:
         MaskError: if `ids` repeat or contain 0 or void.
@@ -51,9 +53,10 @@ def soft_one_hot(
     weights = _bilinear_matrix if mode == "bilinear" else _area_matrix
     rows, columns = (weights(old, new) for old, new in zip(labels.shape, grid, strict=True))
     soft = torch.zeros(len(ids) + 1, *grid)
+    cover = labels.cover if isinstance(labels, SoftLabelMap) else {}
     for channel, object_id in enumerate(ids, start=1):
-        inside = torch.from_numpy(labels == object_id).to(torch.float64)
-        soft[channel] = rows @ inside @ columns.T
+        inside = cover[object_id] / 255 if object_id in cover else np.asarray(labels == object_id)
+        soft[channel] = rows @ torch.from_numpy(inside).to(torch.float64) @ columns.T
     soft[0] = (1 - soft[1:].sum(0)).clamp_(min=0)
     return soft
 

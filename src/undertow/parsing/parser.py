@@ -190,7 +190,7 @@ class Parser:
             maps = balanced(maps, shares, self.settings.balance)
             if self.settings.crf is not None and len(maps) > 1:
                 maps = refine_crf(maps, frame.image, self.settings.crf)
-            yield decided(frame, maps, coarse.ids, given.get(frame.index), keep=self.settings.soft)
+            yield decided(frame, maps, coarse.ids, given.get(frame.index), keep=self.settings.keep_soft)
 
 
 def decided(

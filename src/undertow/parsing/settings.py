@@ -172,7 +172,7 @@ class ParseSettings(FrameSettings):
         "Whether frames before the first anchor are labelled from it backwards (both), or left void.",
         expert=True,
     )
-    soft: bool = option(False, "Whether results hold the probabilities of every pixel.", expert=True)
+    keep_soft: bool = option(False, "Keep the probabilities of every pixel, in soft/.", expert=True)
     names: Path | None = option(None, "JSON file of what ids are called.", decides=False)
     namer: Path | None = option(None, "Folder of a CLIP model that names clusters.", decides=False)
     vocabulary: Path | None = option(None, "File of the words it chooses from, one a line.", decides=False)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from undertow.base import CueError, VideoError
-from undertow.masks import LabelMap
+from undertow.masks import LabelMap, SoftLabelMap
 from undertow.video import Clip, Video
 
 Kind = Literal["mask", "anchor", "box", "point", "text", "grid", "queries"]
@@ -134,4 +134,7 @@ def split_cue(cue: str, video: Video | Clip) -> tuple[str, int]:
 def described(index: int, labels: LabelMap) -> dict[str, Any]:
     """Returns what run.json keeps of a map: its frame and the SHA-256 of its ids, by which a run is known again."""
     height, width = labels.shape
-    return {"frame": index, "sha256": hashlib.sha256(f"{width}x{height}".encode() + labels.tobytes()).hexdigest()}
+    digest = hashlib.sha256(f"{width}x{height}".encode() + labels.tobytes())
+    for cover in labels.cover.values() if isinstance(labels, SoftLabelMap) else ():
+        digest.update(cover.tobytes())
+    return {"frame": index, "sha256": digest.hexdigest()}

@@ -112,7 +112,7 @@ def execute(
 
 def _source(clip: Clip) -> str:
     """Returns what a file or folder is called, without its suffix; nothing for a stream or an array."""
-    label = clip.label
+    label = clip.label.removeprefix("folder ")
     return Path(label.strip("'")).stem if clip.again and label.startswith("'") else ""
 
 

@@ -16,7 +16,7 @@ from undertow.base import CueError
 from undertow.export.cues import take
 from undertow.export.taking import is_annotations
 from undertow.grounding import Grounder, make_proposer
-from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_object_masks
+from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_mattes, read_object_masks
 from undertow.observing.settings import FrameSettings
 from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.refinement.prompts import check_cues
@@ -54,7 +54,8 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
         raise CueError(
             "no mask was given; add --mask FILE with objects painted on the first frame, or --box or --point"
         )
-    masks = read_masks(painted, clip, mask_colors=settings.mask_colors, threshold=settings.mask_threshold)
+    how = {"mask_colors": settings.mask_colors, "threshold": settings.mask_threshold, "soft": settings.soft}
+    masks = read_masks(painted, clip, **how)
     if both := sorted(masks.keys() & {cue.frame for cue in clicks}):
         raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
     if clicks:
@@ -99,7 +100,12 @@ def given_masks(video: Video | Clip, masks: Masks, typed: Sequence[Mapping[str, 
 
 
 def read_masks(
-    cues: Sequence[Cue], clip: Video | Clip, *, mask_colors: bool = False, threshold: int | None = None
+    cues: Sequence[Cue],
+    clip: Video | Clip,
+    *,
+    mask_colors: bool = False,
+    threshold: int | None = None,
+    soft: bool = False,
 ) -> dict[int, LabelMap]:
     """Returns the label map of each frame that masks are on; several files for one frame are one object each.
 
@@ -110,6 +116,7 @@ def read_masks(
         clip: The video.
         mask_colors: Whether colours stand for ids; which for which is logged.
         threshold: Grey level from which on a pixel belongs to the object of a file.
+        soft: Whether files are mattes, whose soft edges are kept.
 
     Raises:
         MaskError: if a file is not a label map of the video's size.
@@ -130,7 +137,9 @@ def read_masks(
     table = colour_table(*[file for group in files.values() for file in group]) if mask_colors and files else {}
     size = (clip.height, clip.width)
     for index, group in files.items():
-        if len(group) == 1:
+        if soft:
+            maps[index] = read_mattes(group, size=size)
+        elif len(group) == 1:
             maps[index] = read_label_map(group[0], size=size, mask_colors=table or False, threshold=threshold)
         else:
             maps[index] = read_object_masks(group, size=size, threshold=threshold)

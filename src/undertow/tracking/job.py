@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 FIGURES = ("margin", "mass", "presence")
 COLUMNS = "frame,time,object,area,margin,mass,presence,lost"
-MASKS, SCORES, RLES, BACKWARD = "masks", "scores.csv", "masks.json", "backward"
+MASKS, SOFT, SCORES, RLES, BACKWARD = "masks", "soft", "scores.csv", "masks.json", "backward"
 
 
 class TrackJob:
@@ -116,11 +116,16 @@ def start(
 
 
 def write_frame(run: Folder, result: TrackResult) -> dict[str, Any]:
-    """Writes the mask of a frame, and returns what the tables say of it."""
+    """Writes the mask of a frame, and its soft masks if they are kept; returns what the tables say of it."""
     path = run.file(MASKS, result.name, ".png")
     write_label_map(path, result.labels)
+    files = [f"{MASKS}/{path.name}"]
+    if result.soft is not None:
+        kept = run.file(SOFT, result.name, ".npz")
+        result.soft.write(kept)
+        files.append(f"{SOFT}/{kept.name}")
     return {
-        "files": [f"{MASKS}/{path.name}"],
+        "files": files,
         "rles": label_map_rles(result.labels, object_ids(result.labels)),
         "scores": {
             object_id: [int(score.area), *(float(getattr(score, name)) for name in FIGURES), bool(score.lost)]

@@ -1,11 +1,13 @@
 """One pass through a video: a tracker fed batch by batch, in whichever order the frames come."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import torch
 
+from undertow.export.run import SoftMasks
 from undertow.masks import LabelMap
 from undertow.refinement import SoftFrame
 from undertow.tracking.refining import Refiner, refined
@@ -38,6 +40,8 @@ def propagate(
         tracked = _tracked(batch, masks, tracker)
         if merge is not None:
             tracked = map(merge, tracked)
+        if tracker.settings.keep_soft:
+            tracked = map(_with_soft, tracked)
         if refiner is None:
             yield from ((each.frame, each.result) for each in tracked)
         elif refiner.feeds_back:
@@ -62,6 +66,14 @@ def _tracked(batch: Sequence[Frame], masks: Mapping[int, LabelMap], tracker: Mas
         result = tracker.advance(frame, features, masks.get(frame.index))
         assert tracker.soft is not None
         yield Tracked(frame, result, tracker.soft, tracker.ids)
+
+
+def _with_soft(tracked: Tracked) -> Tracked:
+    """Returns a frame whose result has its soft masks too; before the first mask there are none."""
+    if not tracked.ids:
+        return tracked
+    soft = SoftMasks(np.array([0, *tracked.ids], np.uint16), tracked.soft.float().cpu().numpy())
+    return tracked._replace(result=replace(tracked.result, soft=soft))
 
 
 def _refined(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.export.run import annotations, detections
+from undertow.export.run import SoftMasks, annotations, detections
 from undertow.masks import LabelMap
 from undertow.video import Frame
 
@@ -35,13 +35,23 @@ class ObjectScore:
 
 @dataclass(frozen=True)
 class TrackResult:
-    """One frame's answer: label map at native size, scores per object id, and which frame it is."""
+    """One frame's answer: label map at native size, scores per object id, and which frame it is.
+
+    Attributes:
+        index: 0-based number of the frame in the video.
+        time: Exact time in seconds.
+        name: Stem of the files made of it.
+        labels: The label map.
+        scores: How sure each object is, by id.
+        soft: What the map was decided from, on the token grid, if the settings' `keep_soft` asks for it.
+    """
 
     index: int
     time: Fraction
     name: str
     labels: LabelMap
     scores: Mapping[int, ObjectScore]
+    soft: SoftMasks | None = None
 
     def to_supervision(self) -> Any:
         """Returns the objects as `supervision.Detections`, with ids as `tracker_id`; needs supervision."""

@@ -94,6 +94,7 @@ class TrackSettings(FrameSettings):
         least=1,
         most=255,
     )
+    soft: bool = option(False, "Masks are mattes whose soft edges are kept.", expert=True, decides=False)
     refine: Literal["none", "guided", "crf", "sam"] = option("none", "Better masks from the frames; after propagation.")
     segmenter: str | None = option(
         None,
@@ -108,6 +109,7 @@ class TrackSettings(FrameSettings):
         least=0,
         most=1,
     )
+    keep_soft: bool = option(False, "Keep each frame's soft masks in soft/; mattes are made of them.", expert=True)
     feed_back: bool = option(False, "Go on from masks that refine sam made, instead of the tracker's.", expert=True)
     tuning: Literal["off", "paper", "fast", "amortised"] = option("off", "Learn conditioning and head weights first.")
     class_name: str | None = option(None, "What the object is: a text to be conditioned on.", expert=True)
@@ -123,6 +125,10 @@ class TrackSettings(FrameSettings):
             raise SettingsError(f"feed_back goes with refine sam, not with {self.refine}; leave it out")
         if self.correct_back and self.direction == "forward":
             raise SettingsError("correct_back carries a mask back, which direction forward rules out; leave one out")
+        if self.soft and (self.mask_colors or self.mask_threshold is not None):
+            raise SettingsError("mattes are read by soft alone; leave mask_colors and mask_threshold out")
+        if self.keep_soft and self.refine != "none":
+            raise SettingsError(f"keep_soft keeps what refine {self.refine} replaces; leave one of them out")
 
     def of(self, card: "Card") -> "TrackSettings":
         """Returns the settings with the published numbers in them, if they are asked for; what is set stays.
@@ -175,6 +181,7 @@ class ResolvedSettings(ResolvedFrames):
     lost: Literal["empty", "keep"]
     partners: tuple[ResolvedPartner, ...] = ()
     share: float = 0.0
+    keep_soft: bool = False
 
 
 def resolve(
@@ -235,6 +242,7 @@ def resolve(
         lost=settings.lost or ("empty" if calibrated else "keep"),
         partners=partners,
         share=(0.5 if settings.share is None else settings.share) if partners else 0.0,
+        keep_soft=settings.keep_soft,
     )
 
 

@@ -9,7 +9,7 @@ TASK = Task(
     title="Masks, boxes, points or words through a video",
     settings=TrackSettings,
     cues=("mask", "box", "point", "text"),
-    files=("masks/*.png", "masks.json", "scores.csv"),
+    files=("masks/*.png", "soft/*.npz", "masks.json", "scores.csv"),
     views=("overlay.mp4",),
     gather=late("undertow.tracking.cues:gather"),
     resolve=lambda settings, backbone, size, given: resolve(settings, backbone, *size, tuned=settings.tuned),

@@ -131,6 +131,17 @@ class Scene:
         """Returns `Picture.labels` at `time` without painting anything."""
         return self._labels(self.surfaces(time))
 
+    def alpha(self, time: float = 0.0) -> Float[np.ndarray, "n h w"]:
+        """Returns how much of each pixel shows each object at `time`, in [0, 1]; nothing is painted."""
+        rest, found = np.ones(self.size), []
+        for layer, own in reversed(list(zip(self.layers, self.placed(time), strict=True))):
+            cover = np.zeros(self.size)
+            if (covered := layer.cover(self.size, own)) is not None:
+                cover[covered[0]] = covered[1]
+            found.append(cover * rest)
+            rest = rest * (1 - cover)
+        return np.array(found[::-1][: len(self.things)]).reshape(-1, *self.size)
+
     def _labels(self, surfaces: UInt16[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
         """Returns which object each pixel shows, given which layer it shows."""
         return np.where(surfaces <= len(self.things), surfaces, 0).astype(np.uint16) if self.occluders else surfaces
