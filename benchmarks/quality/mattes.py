@@ -8,15 +8,17 @@ Gaussian of 1.4 pixels; Rhemann et al., 2009), all in thousandths per pixel and 
 """
 
 import argparse
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_gradient_magnitude
+from scipy.ndimage import gaussian_gradient_magnitude  # type: ignore[import-untyped, unused-ignore]
 from torch.nn.functional import interpolate
 
 from undertow.backbones import load
 from undertow.export import SoftMasks
 from undertow.export.mattes import SHARPNESS, soft_mattes
+from undertow.masks import LabelMap
 from undertow.refinement.bilateral import upsample_guided
 from undertow.tracking import MaskTracker
 from undertow.world.families import FAMILIES, make_family_scene
@@ -31,20 +33,22 @@ def errors(found: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.array([np.abs(apart).mean(), (apart**2).mean(), ((slopes[0] - slopes[1]) ** 2).mean()]) * 1000
 
 
-def mattes_of(labels, ids, image, soft) -> dict[str, np.ndarray]:
+def mattes_of(labels: LabelMap, ids: list[int], image: np.ndarray, soft: torch.Tensor) -> dict[str, np.ndarray]:
     """Returns the mattes of a frame in every way."""
     # As a run keeps them, in 256 levels.
     levels = torch.round(soft * 255) / 255
     kept = SoftMasks(np.array([0, *ids], np.uint16), levels.numpy())
     guided = upsample_guided(levels, image)
     sharp = guided**SHARPNESS
-    ways = {
+    ways: dict[str, Any] = {
         "the masks (argmax)": [labels == each for each in ids],
         "the tracker's soft masks, bilinear": interpolate(levels[None], SIZE, mode="bilinear")[0, 1:],
         "the same, by the picture": guided[1:],
         "the same, sharpened": (sharp / sharp.sum(0))[1:],
-        "the masks over cells": soft_mattes(labels, ids, image, tuple(soft.shape[1:])).values(),
-        "soft masks over cells (keep_soft)": soft_mattes(labels, ids, image, tuple(soft.shape[1:]), kept).values(),
+        "the masks over cells": soft_mattes(labels, ids, image, (soft.shape[1], soft.shape[2])).values(),
+        "soft masks over cells (keep_soft)": soft_mattes(
+            labels, ids, image, (soft.shape[1], soft.shape[2]), kept
+        ).values(),
     }
     return {name: np.stack([np.asarray(each, np.float32) for each in found]) for name, found in ways.items()}
 

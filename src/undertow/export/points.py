@@ -150,7 +150,7 @@ class Nuke(Points):
         """Yields the keys of the curves."""
         height, text = self.plan.size[0], self.plan.file(".nk").read_text(encoding="utf-8")
         curves = re.findall(r'" \{curve ([^}]*)\} \{curve ([^}]*)\}', text)
-        for number, seen, (across, up) in zip(self.plan.names, self.visible.any(1), curves, strict=True):
+        for number, seen, (across, up) in zip(self.plan.names, map(any, self.visible), curves, strict=True):
             keys, ups = across.split(), up.split()
             for frame, x, y in zip(keys[::2], keys[1::2], ups[1::2], strict=True):
                 if seen:

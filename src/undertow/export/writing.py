@@ -242,9 +242,8 @@ def _checked(exporter: Exporter, progress: Progress) -> Exported:
         wanted = exporter.expected(shot)
         for number in wanted.keys() | found.keys():
             nothing = np.zeros_like(next(iter((wanted or found).values())))
-            kind = np.float64 if nothing.dtype.kind == "f" else np.int32
-            one, other = (each.get(number, nothing).astype(kind) for each in (wanted, found))
-            apart = np.abs(one - other)
+            kind: type[Any] = np.float64 if nothing.dtype.kind == "f" else np.int32
+            apart: Any = np.abs(wanted.get(number, nothing).astype(kind) - found.get(number, nothing).astype(kind))
             differences = max(differences, int(np.count_nonzero(apart > exporter.tolerance)))
             if nothing.dtype == np.uint8:
                 levels = max(levels or 0, int(apart.max()))

@@ -82,7 +82,7 @@ class Answer(TrackResult):
     `labels` has at each pixel the object of the highest score; `masks` are those of each text, which may overlap.
     """
 
-    soft: Mapping[int, Float[Tensor, "h w"]] = field(default_factory=dict, repr=False)
+    probabilities: Mapping[int, Float[Tensor, "h w"]] = field(default_factory=dict, repr=False)
     masks: Mapping[int, Bool[np.ndarray, "h w"]] = field(default_factory=dict, repr=False)
 
 
@@ -209,7 +209,8 @@ class AnswerJob:
             object_id: _score(native[index], masks[object_id], self._resolved.answers.least)
             for index, object_id in enumerate(ids)
         }
-        return Answer(frame.index, frame.time, frame.name, labels, scored, dict(zip(ids, native, strict=True)), masks)
+        answers = dict(zip(ids, native, strict=True))
+        return Answer(frame.index, frame.time, frame.name, labels, scored, probabilities=answers, masks=masks)
 
     def state(self) -> Mapping[str, Tensor]:
         """Returns the pictures of the last window, and scores that the next is to be mixed with."""
@@ -227,7 +228,7 @@ class AnswerJob:
         path = run.file(MASKS, result.name, ".png")
         write_label_map(path, result.labels)
         files = [f"{MASKS}/{path.name}"]
-        for object_id, score in result.soft.items() if self._resolved.answers.soft else ():
+        for object_id, score in result.probabilities.items() if self._resolved.answers.soft else ():
             soft = run.file(SOFT, f"{result.name}-{object_id}", ".png")
             levels = (score.clamp(0, 1) * 65535).round().to(torch.int32).numpy().astype(np.uint16)
             with atomic_path(soft) as temporary:

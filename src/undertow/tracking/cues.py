@@ -54,8 +54,9 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
         raise CueError(
             "no mask was given; add --mask FILE with objects painted on the first frame, or --box or --point"
         )
-    how = {"mask_colors": settings.mask_colors, "threshold": settings.mask_threshold, "soft": settings.soft}
-    masks = read_masks(painted, clip, **how)
+    masks = read_masks(
+        painted, clip, mask_colors=settings.mask_colors, threshold=settings.mask_threshold, soft=settings.soft
+    )
     if both := sorted(masks.keys() & {cue.frame for cue in clicks}):
         raise CueError(f"frame {both[0]} has a mask, and boxes or points too; give one of them")
     if clicks:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.export.run import SoftMasks, annotations, detections
+from undertow.export.converting import annotations, detections
+from undertow.export.run import SoftMasks
 from undertow.masks import LabelMap
 from undertow.video import Frame
 
