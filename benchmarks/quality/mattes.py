@@ -40,15 +40,14 @@ def mattes_of(labels: LabelMap, ids: list[int], image: np.ndarray, soft: torch.T
     kept = SoftMasks(np.array([0, *ids], np.uint16), levels.numpy())
     guided = upsample_guided(levels, image)
     sharp = guided**SHARPNESS
+    grid = soft.shape[1], soft.shape[2]
     ways: dict[str, Any] = {
         "the masks (argmax)": [labels == each for each in ids],
         "the tracker's soft masks, bilinear": interpolate(levels[None], SIZE, mode="bilinear")[0, 1:],
         "the same, by the picture": guided[1:],
         "the same, sharpened": (sharp / sharp.sum(0))[1:],
-        "the masks over cells": soft_mattes(labels, ids, image, (soft.shape[1], soft.shape[2])).values(),
-        "soft masks over cells (keep_soft)": soft_mattes(
-            labels, ids, image, (soft.shape[1], soft.shape[2]), kept
-        ).values(),
+        "the masks over cells": soft_mattes(labels, ids, image, grid).values(),
+        "soft masks over cells (keep_soft)": soft_mattes(labels, ids, image, grid, kept).values(),
     }
     return {name: np.stack([np.asarray(each, np.float32) for each in found]) for name, found in ways.items()}
 
