@@ -1,55 +1,40 @@
 """One frame compared with its references: scores of each tile of queries against the halos around it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from undertow.affinity.best import Scores
 from undertow.affinity.settings import KernelSettings
-from undertow.affinity.similarity import Similarity, log2_denominators, log2_sum_exp2
-from undertow.affinity.windows import Rectangle, halo, window_bias
+from undertow.affinity.similarity import LEAST_LOGIT, Similarity, log2_denominators, log2_sum_exp2
+from undertow.affinity.windows import TILE_SIDE, Rectangle, halo, halo_cells, strips, tiles, window_bias
+
+# Bytes of logits that are worked on together; on a CPU they stay in a core's second-level cache.
+CPU_BYTES = 1 << 20
+GPU_BYTES = 1 << 28
 
 
-def keep_best(
-    scores: list[Float[Tensor, "g n m"]], window_sizes: list[int], settings: KernelSettings
-) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
-    """Returns weights, the columns they stand in when all scores are laid side by side, and the mass kept.
+class _Alike:
+    """References whose windows are of one size, and room for the scores of a tile against all of them."""
 
-    There is one array of scores per reference, as `Comparison.scores` returns them; beyond `window_sizes`, the most
-    tokens in a window on each, all is outside.
-    """
-    every = torch.cat(scores, dim=-1)
-    if settings.topk_scope == "joint":
-        values, columns = every.topk(min(settings.topk, sum(window_sizes), every.shape[-1]))
-    else:
-        found, offset = [], 0
-        for part, size in zip(scores, window_sizes, strict=True):
-            best, where = part.topk(min(settings.topk, size, part.shape[-1]))
-            found.append((best, where + offset))
-            offset += part.shape[-1]
-        values, columns = (torch.cat(each, dim=-1) for each in zip(*found, strict=True))
+    def __init__(self, radius: int | None, numbers: list[int], keys: list[Float[Tensor, "a s d"]], room: Tensor):
+        self.radius, self.numbers, self.room = radius, numbers, room
+        self._keys = keys
+        self._cut: tuple[Rectangle, Tensor] | None = None
 
-    # Heads that were kept apart so far now stand side by side in a token's row.
-    values = _side_by_side(values)
-    if settings.logarithmic:
-        mass = (log2_sum_exp2(values) - log2_sum_exp2(_side_by_side(every))).exp2_().clamp_(max=1)
-        # Less the largest, so that large logits neither overflow nor round off.
-        weights = (values - values.amax(dim=-1, keepdim=True) if settings.renormalise else values).exp2_()
-        kept = weights.sum(dim=-1)
-    else:
-        weights = values
-        kept = weights.sum(dim=-1)
-        mass = kept if settings.softmax_scope == "joint" else kept / len(scores)
-    if settings.renormalise:
-        # Where every weight is too small for float32 nothing is carried, and nothing is divided by zero.
-        weights = weights / kept.clamp(min=torch.finfo(kept.dtype).tiny)[:, None]
-    return weights, _side_by_side(columns), mass
+    def columns(self, strip: Rectangle, grid: tuple[int, int]) -> Float[Tensor, "r a cells d"]:
+        """Returns the keys of all rows that lie around a strip, which are cut out once for all of its tiles."""
+        around = halo(strip, self.radius, grid)
+        if self._cut is None or self._cut[0] != around:
+            self._cut = around, torch.stack([around.view(keys, grid) for keys in self._keys]).flatten(2, 3)
+        return self._cut[1]
 
-
-def _side_by_side(values: Tensor) -> Tensor:
-    """Returns groups beside each other: (g, n, k) as (n, g·k)."""
-    return values.transpose(0, 1).flatten(1)
+    def values(self, *shape: int) -> Tensor:
+        """Returns the room in some shape."""
+        return self.room[: torch.Size(shape).numel()].view(shape)
 
 
 class Comparison:
@@ -61,6 +46,11 @@ class Comparison:
         grid: Rows and columns of tokens.
         settings: The order of operations.
         head_weights: Weight of each head; heads of weight zero are left out.
+
+    Attributes:
+        heads: Number of heads that are ranked apart.
+        logarithmic: Whether scores are logarithms of weights to the base 2. For ranking they are as good, unless
+            weights of several heads are to be summed before.
     """
 
     def __init__(
@@ -71,63 +61,92 @@ class Comparison:
         settings: KernelSettings,
         head_weights: Float[Tensor, "a"],
     ):
-        self.grid = grid
-        self.settings = settings
+        self._grid, self._settings = grid, settings
         used = head_weights > 0
-        self.head_weights = head_weights[used]
+        self._weights = head_weights[used][:, None, None]
+        self._apart = apart = len(self._weights) == 1 or settings.topk_stage == "per_head"
+        self.heads = len(self._weights) if apart else 1
+        self.logarithmic = settings.logarithmic or apart
         # A slice cuts keys without copying them.
-        heads = slice(None) if bool(used.all()) else used
-        self._similarity = Similarity(queries[heads], settings)
-        # Made ready once for all tiles, whose halos overlap many times; float32 keys of dot products are not copied.
-        self._references = [self._similarity.keys(keys[heads]) for keys in references]
-        self._denominators: list[Tensor] = []
+        chosen = slice(None) if bool(used.all()) else used
+        similarity = Similarity(queries[chosen], settings)
+        self._queries = similarity.queries
+        keys = [similarity.keys(each[chosen]) for each in references]
+        self._denominators: Tensor | None = None
         if settings.softmax_scope == "reference":
-            self._denominators = [log2_denominators(self._similarity.queries, keys) for keys in self._references]
+            self._denominators = torch.stack([log2_denominators(self._queries, each) for each in keys])
+        radii = list(map(settings.radius_of, range(len(keys))))
+        # Room for scores and logits is taken once: memory that is asked for anew has to be cleared each time.
+        cells, new = TILE_SIDE**2 * max(halo_cells(radius, grid) for radius in set(radii)), self._queries.new_empty
+        self._alike = []
+        for radius, group in groupby(range(len(keys)), radii.__getitem__):
+            numbers = list(group)
+            room = new(len(numbers) * self.heads * TILE_SIDE**2 * halo_cells(radius, grid))
+            self._alike.append(_Alike(radius, numbers, [keys[number] for number in numbers], room))
+        limit = CPU_BYTES if queries.device.type == "cpu" else GPU_BYTES
+        self._step = max(1, limit // (self._queries.itemsize * len(self._weights) * cells))
+        self._scratch = new(min(self._step, len(keys)) * len(self._weights) * cells)
 
-    def scores(self, tile: Rectangle) -> tuple[list[Float[Tensor, "g n m"]], Int[Tensor, "c"]]:
-        """Returns the scores of a tile's n tokens, and which token of the references each column is.
+    def scores(self) -> Iterator[tuple[Rectangle, list[Scores]]]:
+        """Yields the tiles of the frame and, for each size of window, their scores, which the next overwrite."""
+        for strip in strips(self._grid):
+            for tile in tiles(strip):
+                yield tile, self._scores(tile, strip)
 
-        Scores are weights; for softmax scopes "none" and "survivors" they are log2 of weights. There is one array per
-        reference, with g = 1, or one per head if the best are chosen per head. Outside windows a weight is zero.
+    def _scores(self, tile: Rectangle, strip: Rectangle) -> list[Scores]:
+        scope, every = self._settings.softmax_scope, []
+        whole: Tensor | float = 0.0
+        if scope == "joint":
+            sums = [log2_sum_exp2(x, 2) for alike in self._alike for _, x in self._logits(tile, strip, alike)]
+            whole = log2_sum_exp2(torch.cat(sums), 0)[:, None]
+        for alike in self._alike:
+            around = halo(tile, alike.radius, self._grid)
+            values, sums = alike.values(len(alike.numbers), self.heads, around.cells, tile.cells), []
+            for some, logits in self._logits(tile, strip, alike, values if self._apart else None):
+                if scope in ("window", "joint"):
+                    logits -= whole if scope == "joint" else log2_sum_exp2(logits, 2)[:, :, None]
+                self._mix(logits, values[some])
+                if self._settings.logarithmic:
+                    sums.append(log2_sum_exp2(values[some], 2, room=self._scratch))
+            log2_sum = log2_sum_exp2(torch.cat(sums), 0) if sums else None
+            every.append(Scores(values, alike.numbers[0], around, self._grid, log2_sum))
+        return every
+
+    def _logits(
+        self, tile: Rectangle, strip: Rectangle, alike: _Alike, room: Float[Tensor, "r a m n"] | None = None
+    ) -> Iterator[tuple[slice, Float[Tensor, "some a m n"]]]:
+        """Yields some references at a time, and the logits of a tile's n queries against the m cells around it.
+
+        The cells come first, so that sums and maxima over them are made of many queries at once. Logits are in the
+        room given for them, or else overwritten by the next.
         """
-        width = self.grid[1]
-        tokens = self.grid[0] * width
-        device = self._similarity.queries.device
-        queries = tile.cut(self._similarity.queries, self.grid)
-        parts, columns = [], []
-        bias, bias_of = None, None
-        for number, reference in enumerate(self._references):
-            radius = self.settings.radius_of(number)
-            around = halo(tile, radius, self.grid)
-            if bias is None or bias_of != radius:
-                bias, bias_of = window_bias(tile, around, radius, self.settings.window, device), radius
-            start = bias
-            if self._denominators:
-                start = bias - tile.cut(self._denominators[number][..., None], self.grid)
-            keys = around.cut(reference, self.grid)
-            logits = torch.baddbmm(start, queries, keys.mT)
-            parts.append(logits if self.settings.softmax_scope == "joint" else self._mix(logits))
-            columns.append(around.tokens(width, device) + number * tokens)
-        if self.settings.softmax_scope == "joint":
-            sizes = [part.shape[-1] for part in parts]
-            parts = list(torch.split(self._mix(torch.cat(parts, dim=-1)), sizes, dim=-1))
-        return parts, torch.cat(columns)
+        around = halo(tile, alike.radius, self._grid)
+        bias = window_bias(tile, around, alike.radius, self._settings.window, self._queries.device)
+        queries = tile.cut(self._queries, self._grid).mT
+        keys = alike.columns(strip, self._grid)[:, :, around.top * around.width : around.bottom * around.width]
+        for first in range(0, len(keys), self._step):
+            some = slice(first, first + self._step)
+            shape = (len(keys[some]), len(queries), *bias.shape)
+            logits = self._scratch[: torch.Size(shape).numel()].view(shape) if room is None else room[some]
+            batch = queries.expand(len(logits), -1, -1, -1).flatten(0, 1)
+            torch.bmm(keys[some].flatten(0, 1), batch, out=logits.flatten(0, 1))
+            logits += bias
+            if self._denominators is not None:
+                logits -= tile.cut(self._denominators[alike.numbers[some]][..., None], self._grid).mT
+            yield some, logits
 
-    def _mix(self, logits: Float[Tensor, "a n m"]) -> Float[Tensor, "g n m"]:
-        """Returns scores from logits (which it uses up): the softmax of the settings, heads weighted and summed."""
-        scope, stage = self.settings.softmax_scope, self.settings.topk_stage
-        weights = self.head_weights[:, None, None]
-        if self.settings.logarithmic:
-            if scope == "survivors" and stage == "mixed":
-                return (logits * weights).sum(dim=0, keepdim=True)
-            logits += weights.log2()
-            if stage == "per_head" or len(logits) == 1:
-                return logits
+    def _mix(self, logits: Float[Tensor, "r a m n"], out: Float[Tensor, "r g m n"]) -> None:
+        """Writes the scores that logits make, which it uses up: heads are weighted and, unless ranked apart, summed."""
+        if self._apart:
+            # They are in their place already.
+            if len(self._weights) > 1:
+                logits += self._weights.log2()
+        elif self._settings.softmax_scope == "survivors":
+            torch.sum(logits.mul_(self._weights), dim=1, keepdim=True, out=out)
+        elif self.logarithmic:
             # Exponentials are summed over heads; their logarithm is kept, since they may be of any size.
-            peak = logits.amax(dim=0, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
-            return (logits - peak).exp2_().sum(dim=0, keepdim=True).log2_() + peak
-        if scope != "reference":
-            logits -= log2_sum_exp2(logits)[..., None]
-        logits += weights.log2()
-        shares = logits.exp2_()
-        return shares if stage == "per_head" else shares.sum(dim=0, keepdim=True)
+            out.copy_(log2_sum_exp2(logits.add_(self._weights.log2()), 1)[:, None])
+        else:
+            # What is outside a window, or as good as zero, becomes zero.
+            shares = logits.add_(self._weights.log2()).clamp_(min=LEAST_LOGIT).exp2_().sub_(2**LEAST_LOGIT)
+            torch.sum(shares, dim=1, keepdim=True, out=out)

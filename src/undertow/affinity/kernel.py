@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from undertow.affinity.comparison import Comparison, keep_best
+from undertow.affinity.best import keep_best
+from undertow.affinity.comparison import Comparison
 from undertow.affinity.settings import KernelSettings
 from undertow.affinity.similarity import Similarity, log2_sum_exp2
-from undertow.affinity.windows import tiles, window_size
+from undertow.affinity.windows import window_size
 from undertow.base import SettingsError
 
 
@@ -79,21 +80,18 @@ def compute_affinity(
     sizes = [window_size(settings.radius_of(number), grid) for number in range(len(references))]
     joint = settings.topk_scope == "joint"
     k = min(settings.topk, sum(sizes)) if joint else sum(min(settings.topk, size) for size in sizes)
-    if settings.topk_stage == "per_head":
-        k *= len(comparison.head_weights)
-    tokens = grid[0] * grid[1]
-    indices = torch.zeros(tokens, k, dtype=torch.long, device=queries.device)
-    kept = torch.zeros(tokens, k, device=queries.device)
-    mass = torch.zeros(tokens, device=queries.device)
-    for tile in tiles(grid):
-        scores, pointed_at = comparison.scores(tile)
-        values, columns, share = keep_best(scores, sizes, settings)
-        rows = tile.tokens(grid[1], queries.device)
+    k *= comparison.heads
+    indices = torch.zeros(*grid, k, dtype=torch.long, device=queries.device)
+    kept = torch.zeros(*grid, k, device=queries.device)
+    mass = torch.zeros(grid, device=queries.device)
+    for tile, scores in comparison.scores():
+        values, pointed_at, share = keep_best(scores, sizes, settings, logarithmic=comparison.logarithmic)
+        rows, columns, shape = *tile.slices, (-1, tile.width, values.shape[1])
         # Near the border a halo may hold fewer than k tokens; the rest of the row keeps weight zero.
-        indices[rows, : values.shape[1]] = pointed_at[columns]
-        kept[rows, : values.shape[1]] = values
-        mass[rows] = share
-    return Affinity(indices, kept, mass)
+        indices[rows, columns, : values.shape[1]] = pointed_at.view(shape)
+        kept[rows, columns, : values.shape[1]] = values.view(shape)
+        mass[rows, columns] = share.view(shape[:2])
+    return Affinity(indices.flatten(0, 1), kept.flatten(0, 1), mass.flatten())
 
 
 def checked_head_weights(
@@ -168,7 +166,7 @@ def attention_row(
         raise SettingsError(f"token {token} is not on a {grid[0]}x{grid[1]} grid; give 0 to {queries.shape[1] - 1}")
     similarity = Similarity(queries, settings)
     logits = (similarity.queries[:, token, None] @ similarity.keys(keys).mT).squeeze(1)
-    per_head = (logits - log2_sum_exp2(logits)[:, None]).exp2()
+    per_head = (logits - log2_sum_exp2(logits, 1)[:, None]).exp2()
     affinity = compute_affinity(queries, [keys], grid, replace(settings, first_frame_unrestricted=False), weights)
     kept = torch.zeros_like(per_head[0]).index_add(0, affinity.indices[token], affinity.weights[token])
     return AttentionRow(per_head, weights @ per_head, kept)

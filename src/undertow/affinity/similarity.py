@@ -6,6 +6,7 @@ rounding is then the only difference.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as functional
@@ -15,6 +16,9 @@ from torch import Tensor
 from undertow.affinity.settings import KernelSettings
 
 LOG2_E = math.log2(math.e)
+# What is raised is at least this much: below float32's normal numbers a CPU takes ten times as long, and a sum of
+# exponentials that are at most one has no use for them.
+LEAST_LOGIT = -120.0
 
 
 class Similarity:
@@ -54,10 +58,15 @@ class Similarity:
         return torch.cat([values, squares, torch.ones_like(squares)], dim=-1)
 
 
-def log2_sum_exp2(logits: Tensor) -> Tensor:
-    """Returns log2(Σ 2^logits) over the last axis, for any size of logits, as long as one is finite."""
-    peak = logits.amax(dim=-1, keepdim=True)
-    return (logits - peak).exp2_().sum(dim=-1).log2_().add_(peak.squeeze(-1))
+def log2_sum_exp2(logits: Tensor, dim: int, room: Tensor | None = None) -> Tensor:
+    """Returns log2(Σ 2^logits) over an axis, for any size of logits; very small where none is finite.
+
+    Exponentials are written into `room`, a flat tensor, if one is given.
+    """
+    peak = logits.amax(dim=dim, keepdim=True).clamp_(min=torch.finfo(logits.dtype).min)
+    out = None if room is None else room[: logits.numel()].view(logits.shape)
+    shifted = torch.sub(logits, peak, out=out).clamp_(min=LEAST_LOGIT)
+    return shifted.exp2_().sum(dim=dim).log2_().add_(peak.squeeze(dim))
 
 
 # Sides of a block: 1 MB of logits on a CPU (two cores' second-level caches), large launches on a GPU.
@@ -75,24 +84,43 @@ def log2_denominators(queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m 
     the processor's cache; only the sums leave it. PyTorch's fused attention returns the same sums, but multiplies by
     values too, which nobody needs here, and takes twice as long on a CPU.
     """
-    heads, tokens, _ = queries.shape
+    sums, shifts = torch.zeros_like(queries[..., 0]), _shifts(queries, keys)
+    for rows, block in _blocks(queries, keys):
+        if shifts is not None:
+            block.sub_(shifts[rows][:, None]).clamp_(min=LEAST_LOGIT)
+        sums[rows] += block.exp2_().sum(dim=-1)
+    return sums.log2_() if shifts is None else sums.log2_().add_(shifts)
+
+
+def _shifts(queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m e"]) -> Float[Tensor, "a s"] | None:
+    """Returns what to take off a query's logits so that their exponentials can be summed; None if nothing need be.
+
+    Then none is too large, and the largest is not too small. |q·k| ≤ |q||k| bounds logits from above; what a query
+    makes with the key at its own place, where frames are mostly alike, bounds the largest from below. Only where these
+    are too far apart are the largest logits looked for.
+    """
+    above = queries.norm(dim=-1) * keys.norm(dim=-1).amax(dim=-1, keepdim=True)
+    if bool(above.max() <= SAFE_LOGIT):
+        return None
+    shifts = above - SAFE_LOGIT
+    if queries.shape == keys.shape and bool(((queries * keys).sum(dim=-1) - shifts).min() >= LEAST_LOGIT / 2):
+        return shifts
+    peaks = torch.full_like(above, -torch.inf)
+    for rows, block in _blocks(queries, keys):
+        peaks[rows] = torch.maximum(peaks[rows], block.amax(dim=-1))
+    return peaks
+
+
+def _blocks(
+    queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m e"]
+) -> Iterator[tuple[tuple[int, slice], Float[Tensor, "n m"]]]:
+    """Yields logits of some queries, which are named, and some keys, in a buffer that is used again."""
     side = CPU_BLOCK if queries.device.type == "cpu" else GPU_BLOCK
     buffer = queries.new_empty(side * side)
-    sums = queries.new_zeros(heads, tokens)
-    # |q·k| ≤ |q||k|: with vectors this short no exponential can overflow, and a running maximum would be wasted.
-    safe = bool(queries.norm(dim=-1).max() * keys.norm(dim=-1).max() <= SAFE_LOGIT)
-    peaks = torch.zeros_like(sums) if safe else torch.full_like(sums, -torch.inf)
-    for head in range(heads):
+    for head in range(len(queries)):
         for some_keys in torch.split(keys[head], side):
-            for start in range(0, tokens, side):
-                rows = (head, slice(start, start + side))
+            for start in range(0, queries.shape[1], side):
+                rows = head, slice(start, start + side)
                 some_queries = queries[rows]
                 block = buffer[: len(some_queries) * len(some_keys)].view(len(some_queries), len(some_keys))
-                torch.mm(some_queries, some_keys.T, out=block)
-                if not safe:
-                    peak = torch.maximum(peaks[rows], block.amax(dim=-1))
-                    sums[rows] *= (peaks[rows] - peak).exp2_()
-                    peaks[rows] = peak
-                    block -= peak[:, None]
-                sums[rows] += block.exp2_().sum(dim=-1)
-    return sums.log2_().add_(peaks)
+                yield rows, torch.mm(some_queries, some_keys.T, out=block)

@@ -7,9 +7,10 @@ of minus infinity.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from undertow.affinity.settings import WindowShape
@@ -33,23 +34,40 @@ class Rectangle:
         """The number of cells."""
         return (self.bottom - self.top) * (self.right - self.left)
 
-    def cut(self, values: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Returns the tokens of this rectangle out of (a, s, d), row-major, as (a, n, d)."""
-        return values.view(len(values), *grid, -1)[:, self.top : self.bottom, self.left : self.right].flatten(1, 2)
+    def moved(self, rows: int, columns: int) -> "Rectangle":
+        """Returns this rectangle so many cells further down and to the right."""
+        return Rectangle(self.top + rows, self.bottom + rows, self.left + columns, self.right + columns)
 
-    def tokens(self, width: int, device: torch.device) -> Int[Tensor, "n"]:
-        """Returns the token numbers of this rectangle in a grid of `width` columns, row-major."""
-        rows = torch.arange(self.top, self.bottom, device=device)
-        columns = torch.arange(self.left, self.right, device=device)
-        return (rows[:, None] * width + columns).flatten()
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return self.right - self.left
+
+    def view(self, values: Float[Tensor, "*b s d"], grid: tuple[int, int]) -> Float[Tensor, "*b h w d"]:
+        """Returns the tokens of this rectangle out of those of a grid, without copying them."""
+        return values.view(*values.shape[:-2], *grid, -1)[..., *self.slices, :]
+
+    def cut(self, values: Float[Tensor, "*b s d"], grid: tuple[int, int]) -> Float[Tensor, "*b n d"]:
+        """Returns the tokens of this rectangle out of those of a grid, row by row."""
+        return self.view(values, grid).flatten(-3, -2)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns, to index a grid with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
-def tiles(grid: tuple[int, int], side: int = TILE_SIDE) -> Iterator[Rectangle]:
-    """Yields the tiles of a grid, row by row; those at the far borders may be smaller."""
+def strips(grid: tuple[int, int]) -> Iterator[Rectangle]:
+    """Yields upright strips of a grid, as wide as a tile; the last may be narrower."""
     height, width = grid
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            yield Rectangle(top, min(top + side, height), left, min(left + side, width))
+    for left in range(0, width, TILE_SIDE):
+        yield Rectangle(0, height, left, min(left + TILE_SIDE, width))
+
+
+def tiles(strip: Rectangle) -> Iterator[Rectangle]:
+    """Yields the tiles of a strip; the last may be lower."""
+    for top in range(strip.top, strip.bottom, TILE_SIDE):
+        yield Rectangle(top, min(top + TILE_SIDE, strip.bottom), strip.left, strip.right)
 
 
 def halo(tile: Rectangle, radius: int | None, grid: tuple[int, int]) -> Rectangle:
@@ -69,20 +87,31 @@ def halo(tile: Rectangle, radius: int | None, grid: tuple[int, int]) -> Rectangl
     )
 
 
-def window_bias(
+@lru_cache(maxsize=64)
+def _window_bias(
     tile: Rectangle, around: Rectangle, radius: int | None, window: WindowShape, device: torch.device
-) -> Float[Tensor, "n m"]:
+) -> Float[Tensor, "m n"]:
     """Returns 0 where the m cells of a halo lie in the windows of the n cells of its tile, minus infinity elsewhere."""
-    bias = torch.zeros(tile.cells, around.cells, device=device)
+    bias = torch.zeros(around.cells, tile.cells, device=device)
     if radius is None:
         return bias
-    dy = torch.arange(tile.top, tile.bottom)[:, None] - torch.arange(around.top, around.bottom)
-    dx = torch.arange(tile.left, tile.right)[:, None] - torch.arange(around.left, around.right)
+    dy = torch.arange(around.top, around.bottom)[:, None] - torch.arange(tile.top, tile.bottom)
+    dx = torch.arange(around.left, around.right)[:, None] - torch.arange(tile.left, tile.right)
     if window == "square":
         outside = (dy.abs() > radius)[:, None, :, None] | (dx.abs() > radius)[None, :, None, :]
     else:
         outside = (dy**2)[:, None, :, None] + (dx**2)[None, :, None, :] >= radius**2
     return bias.masked_fill_(outside.flatten(2, 3).flatten(0, 1).to(device), -torch.inf)
+
+
+def window_bias(
+    tile: Rectangle, around: Rectangle, radius: int | None, window: WindowShape, device: torch.device
+) -> Float[Tensor, "m n"]:
+    """Returns 0 where the m cells of a halo lie in the windows of the n cells of its tile, minus infinity elsewhere.
+
+    It is shared by all tiles whose halos are clipped alike, so it may not be changed.
+    """
+    return _window_bias(tile.moved(-tile.top, -tile.left), around.moved(-tile.top, -tile.left), radius, window, device)
 
 
 def window_size(radius: int | None, grid: tuple[int, int]) -> int:
@@ -95,3 +124,11 @@ def window_size(radius: int | None, grid: tuple[int, int]) -> int:
     if radius is None:
         return height * width
     return min(height, 2 * radius + 1) * min(width, 2 * radius + 1)
+
+
+def halo_cells(radius: int | None, grid: tuple[int, int]) -> int:
+    """Returns the largest number of cells that the halo of a tile can hold."""
+    height, width = grid
+    if radius is None:
+        return height * width
+    return min(height, 2 * radius + TILE_SIDE) * min(width, 2 * radius + TILE_SIDE)

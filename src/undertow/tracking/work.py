@@ -5,8 +5,9 @@ The formulas follow the code they are of, and are checked against its tensors in
 
 from dataclasses import dataclass, replace
 
+from undertow.affinity.comparison import CPU_BYTES
 from undertow.affinity.similarity import CPU_BLOCK
-from undertow.affinity.windows import TILE_SIDE
+from undertow.affinity.windows import TILE_SIDE, halo_cells
 from undertow.backbones import Backbone
 from undertow.masks import object_ids
 from undertow.masks.soft import BAND_VALUES
@@ -127,17 +128,13 @@ def kernel_bytes(load: Load) -> int:
     """
     kernel, (rows, columns) = load.resolved.kernel, load.resolved.grid
     count, tokens, heads = load.references, load.tokens, load.heads
-    cells = []
-    for reference in range(count):
-        radius = kernel.radius_of(reference)
-        side = None if radius is None else TILE_SIDE + 2 * radius
-        cells.append(tokens if side is None else min(rows, side) * min(columns, side))
+    radii = [kernel.radius_of(reference) for reference in range(count)]
+    cells = [halo_cells(radius, (rows, columns)) for radius in radii]
     groups = heads if kernel.topk_stage == "per_head" else 1
-    # Per query of a tile: logits of one reference and what they start from; all scores, laid side by side, and once
-    # more for the logarithm of their sum.
-    copies = 3 if kernel.logarithmic else 2
-    row = 2 * heads * max(cells) + (copies * groups + heads * (kernel.softmax_scope == "joint")) * sum(cells)
-    scores = FLOAT * TILE_SIDE**2 * row
+    # All scores of a tile, and the logits that are worked on together; the keys around a strip of tiles.
+    together = max(FLOAT * TILE_SIDE**2 * heads * max(cells), CPU_BYTES)
+    strip = sum(columns if radius is None else min(columns, TILE_SIDE + 2 * radius) for radius in radii) / columns
+    scores = FLOAT * TILE_SIDE**2 * groups * sum(cells) + together + int(strip * load.keys)
     prepared = load.keys * (1 if kernel.similarity == "dot" else 1 + count)
     if kernel.softmax_scope == "reference":
         prepared += FLOAT * (CPU_BLOCK**2 + count * heads * tokens)
