@@ -155,6 +155,20 @@ def test_folders_of_no_use_are_refused(clip, tmp_path):
         take(tmp_path / "a", clip)
 
 
+def test_a_folder_of_mattes_per_object_keeps_soft_edges(clip, tmp_path):
+    alpha = np.zeros(SIZE, np.uint8)
+    alpha[5:20, 5:20], alpha[20, 5:20] = 255, 90
+    for name, rows in (("dog_2", 0), ("cat_5", 12)):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        Image.fromarray(np.roll(alpha, rows, axis=0)).save(tmp_path / "all" / name / "00003.png")
+    cue = read_cue("mask", str(tmp_path / "all"), clip)
+    found = read_masks([cue], clip, soft=True)
+    assert list(found) == [3] and set(np.unique(found[3])) == {0, 2, 5}
+    assert found[3].cover[5][32, 7] == 90 and found[3].cover[2][10, 7] == 255
+    with pytest.raises(UndertowError, match="--soft"):
+        read_masks([cue], clip)
+
+
 def test_mattes_of_floats_by_a_threshold(tmp_path):
     from undertow.masks import read_label_map
 

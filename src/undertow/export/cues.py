@@ -12,7 +12,8 @@ from jaxtyping import Float64
 
 from undertow.base import CueError, VideoError, whole
 from undertow.export.taking import Shape, read_shapes
-from undertow.masks import VOID, LabelMap
+from undertow.masks import VOID, LabelMap, SoftLabelMap
+from undertow.masks.pictures import brightness
 from undertow.video import Clip, Video
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,11 @@ class Taken:
     ids: Mapping[tuple[str, int], int]
     names: Mapping[int, str]
 
-    def masks(self) -> dict[int, LabelMap]:
+    def masks(self, *, soft: bool = False) -> dict[int, LabelMap]:
         """Returns the label map of each frame; where shapes overlap, the later one lies on top.
+
+        Args:
+            soft: Whether pictures of objects are mattes, whose soft edges are kept.
 
         Raises:
             CueError: if there is nothing that covers pixels.
@@ -48,7 +52,10 @@ class Taken:
         maps, hidden = {}, 0
         for frame, shapes in self.frames.items():
             labels = np.zeros(self.size, np.uint16)
-            for shape in shapes:
+            mattes = {self.ids[_key(each)]: each.packed for each in shapes if soft and isinstance(each.packed, Path)}
+            if mattes:
+                labels = SoftLabelMap({number: brightness(path, self.size) for number, path in mattes.items()})
+            for shape in shapes if not mattes else ():
                 if shape.kind != "points":
                     number, inside = self.ids[_key(shape)], shape.mask(self.size)
                     hidden += int(np.count_nonzero(inside & (labels > 0) & (labels != number)))

@@ -219,7 +219,7 @@ def _one_object(path: Path, size: tuple[int, int] | None, threshold: int | None)
     values = np.unique(pixels[pixels != 0])
     if values.size > 1:
         soft = on_slope(pixels[..., None]).any()
-        hint = "save it without anti-aliasing" if soft else "give it as a map of several objects"
+        hint = "save it without anti-aliasing, or pass --soft" if soft else "give it as a map of several objects"
         raise MaskError(f"mask '{path}' of one object holds the values {listed(values)}; {hint}")
     if values.size == 0:
         raise MaskError(f"mask '{path}' is all black; leave it out or mark its object")

@@ -129,7 +129,7 @@ def read_masks(
         if not is_annotations(cue.value):
             files.setdefault(cue.frame, []).append(cue.value)
             continue
-        for frame, labels in take(cue.value, clip, cue.at).masks().items():
+        for frame, labels in take(cue.value, clip, cue.at).masks(soft=soft).items():
             if frame in maps:
                 raise CueError(f"frame {frame} has masks in two files of annotations; give one of them")
             maps[frame] = labels
