@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-lowest lint slow fuzz clean
+.PHONY: demo test test-lowest lint slow fuzz docs clean
 
 demo: $(STAMP)
 	$(BIN)/undertow demo --out demo-out --overwrite
@@ -40,6 +40,12 @@ FUZZ_SECONDS ?= 60
 fuzz: $(STAMP)
 	set -e; for target in fuzz/fuzz_*.py; do $(BIN)/python $$target --seconds $(FUZZ_SECONDS); done
 
+# The site, in site/: notebooks are executed, and a link that leads nowhere is an error.
+docs: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python docs/notebooks/build.py
+	$(BIN)/zensical build --clean --strict
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,4 +59,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) $(LOWEST) demo-out
+	rm -rf $(VENV) $(LOWEST) demo-out site

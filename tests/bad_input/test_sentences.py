@@ -113,7 +113,7 @@ def test_the_page_has_all_cases_and_no_others():
 
 def shortened(sentence: str) -> str:
     """Returns a sentence for a table: what repeats one letter without end is cut, and bars do not end a cell."""
-    return re.sub(r"(.)\1{19,}", r"\1\1\1...", sentence).replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(.)\1{19,}", r"\1\1\1...", sentence).replace("|", "\\|").replace("][", "]&#91;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def without_asides(row: str) -> str:

@@ -35,7 +35,7 @@ def open_stream(
     Args:
         source: "-" for standard input; camera:0, camera:/dev/video0 or /dev/video0 for a camera; or the path of a
             named pipe or of a file, which is then read from front to back and no further than asked for.
-        raw: How frames lie in raw video, WIDTHxHEIGHT[:FORMAT][@RATE] such as 640x480:bgr24@30, the formats being
+        raw: How frames lie in raw video, `WIDTHxHEIGHT[:FORMAT][@RATE]` such as 640x480:bgr24@30, the formats being
             rgb24, bgr24, rgba and gray; without it, the video is encoded (mkv, webm, mpeg-ts, mp4 with its index in
             front, y4m, mjpeg and others).
         fps: Shows frames evenly at this rate, in place of their own times; asked of a camera too.

@@ -1,0 +1,4 @@
+# %% [markdown]
+# # What a sentence names
+#
+# REPLACED
