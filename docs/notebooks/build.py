@@ -19,7 +19,9 @@ SECONDS = 600
 def build(source: Path) -> Path:
     """Returns the page that was made of a notebook; an error in a cell is raised."""
     notebook = jupytext.read(source)
-    NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": FOLDER}}).execute()
+    client = NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, kernel_name="python3")
+    client.resources = {"metadata": {"path": str(FOLDER)}}
+    client.execute()
     page, resources = MarkdownExporter().from_notebook_node(
         notebook, resources={"output_files_dir": f"{source.stem}_files", "unique_key": source.stem}
     )

@@ -1,4 +1,0 @@
-# %% [markdown]
-# # What a sentence names
-#
-# REPLACED
