@@ -49,7 +49,7 @@ def parsed(words: list[str]) -> None:
     """Raises a usage error if there is no such command or option."""
     command = typer.main.get_command(cli.app)
     context = click.Context(command, info_name="undertow")
-    while hasattr(command, "resolve_command"):
+    while words and hasattr(command, "resolve_command"):
         _, command, words = command.resolve_command(context, words)
         context = click.Context(command, info_name=command.name, parent=context)
     command.make_parser(context).parse_args(args=[word for word in words if not word.startswith("$")])

@@ -112,8 +112,9 @@ def test_the_page_has_all_cases_and_no_others():
 
 
 def shortened(sentence: str) -> str:
-    """Returns a sentence for a table: what repeats one letter without end is cut, and bars do not end a cell."""
-    return re.sub(r"(.)\1{19,}", r"\1\1\1...", sentence).replace("|", "\\|").replace("][", "]&#91;").replace("<", "&lt;").replace(">", "&gt;")
+    """Returns a sentence for a table: what repeats one letter without end is cut; bars and brackets mean themselves."""
+    cut = re.sub(r"(.)\1{19,}", r"\1\1\1...", sentence)
+    return cut.replace("|", "\\|").replace("][", "]&#91;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def without_asides(row: str) -> str:
