@@ -37,6 +37,7 @@ from undertow.backbones.adapters.vit import KINDS
 from undertow.backbones.cards.card_file import write_card_file
 from undertow.backbones.cards.nearest import nearest_card
 from undertow.backbones.published import ARCHITECTURES, Architecture
+from undertow.backbones.weights.guided_diffusion import GuidedShape
 
 TEXT = 32  # width of the states of a text, in every family
 
@@ -95,14 +96,28 @@ def write_features(name: str, folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def write_pixels(folder: Path, seed: int = 0) -> Path:
+    """Writes a small UNet that denoises pixels, as guided diffusion's are shaped, and returns its folder."""
+    shape = GuidedShape(channels=16, factors=(1, 2, 2), blocks=1, attended=(1, 2), head_dim=8, groups=4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        diffusers.UNet2DModel(**shape.arguments).save_pretrained(folder / "unet")
+    diffusers.DDPMScheduler().save_pretrained(folder / "scheduler")
+    return folder
+
+
 def write_family(name: str, folder: Path, seed: int = 0, **options: Any) -> Path:
-    """Writes the small model called `name`, a key of `FAMILIES` or `FEATURES`, into `folder`, and returns that.
+    """Writes the small model called `name` into `folder`, and returns that.
+
+    Names are keys of `FAMILIES` and `FEATURES`, and adm-256.
 
     Its `card.json` is the published model's card with the sites of this one, so that both the folder and the card file
     can be given as --model: the folder alone is read at one generic site. `options` are those of `save_pretrained`.
     """
     if name in FEATURES:
         return write_features(name, folder, seed)
+    if name == "adm-256":
+        return write_pixels(folder, seed)
     family = FAMILIES[name]
     save(small_backbone(name, seed), folder, **options)
     with torch.random.fork_rng(devices=[]):

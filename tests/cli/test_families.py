@@ -23,6 +23,7 @@ FAMILIES = (
     "flux.1-schnell",
     "sd-3-medium",
     "dinov3_vit",
+    "adm-256",
 )
 SIMILAR = (
     "sd-2.1",
@@ -91,7 +92,7 @@ def test_every_command_runs(family, command, clip, model, tmp_path, monkeypatch,
     out = tmp_path / (expected if isinstance(expected, str) else "out")
     words += ["--threads", "1", "--size", "tokens=64", *(["--out", str(out)] if expected else [])]
     monkeypatch.setattr("sys.argv", ["undertow", *words])
-    if command == "refer" and family in ("svd", *FEATURES):
+    if command == "refer" and family in ("svd", "adm-256", *FEATURES):
         with pytest.raises(SystemExit):
             cli.main()
         assert " no text" in capsys.readouterr().err

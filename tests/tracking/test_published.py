@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from families import small_backbone, write_family
-from undertow.backbones import load
+from undertow.backbones import get_card, list_cards, load, random_backbone
 from undertow.backbones.cards.card_file import read_card_file
 from undertow.base import SettingsError
 from undertow.masks import soft_one_hot
@@ -73,6 +73,28 @@ def test_drift(model):
     assert (noising.kind, noising.timestep, noising.steps_grid, noising.ensemble) == ("invert", 41, (1, 21, 41), 1)
 
 
+def test_vision_transformers():
+    """DINO's models by its code, and DINOv3's and DINOv2's by DINOv3's, in 60 rows whatever the patch."""
+    shapes = {"dino-vitb8": (480, 832), "dino-vits16": (480, 832), "dinov2-b": (840, 1484), "dinov3-l": (960, 1696)}
+    for name, shown in shapes.items():
+        model = random_backbone(get_card(name), device="meta")
+        found = published(model.card.preset, model)
+        dino = name.startswith("dino-")
+        assert common(found) == (("cosine", "none", 0.1, 12, 5, 7) if dino else ("cosine", "survivors", 0.2, 12, 5, 7))
+        assert found.kernel.window == ("square" if dino else "disc") and not found.kernel.first_frame_unrestricted
+        assert (found.input_size, found.noising.kind, found.sites[0].path) == (shown, "clean", "norm")
+        assert (found.first_labels, found.channel_norm, found.padded) == ("nearest", "minmax", False)
+
+
+def test_adm():
+    found = published("adm", random_backbone(get_card("adm-256"), device="meta"))
+    assert common(found) == ("cosine", "none", 0.1, 15, 10, 28) and found.kernel.window == "square"
+    assert (found.input_size, found.grid) == ((480, 832), (60, 104))
+    noising = found.noising
+    assert (noising.kind, noising.timestep, noising.ensemble) == ("noise", 51, 4)
+    assert (found.sites[0].path, found.sites[0].head_dim) == ("up_blocks.2.attentions.1", 512)
+
+
 def test_what_is_set_counts_more(model):
     found = published("dift", model, topk=3, recent=2, temperature=0.5, tokens=100, lost="empty", channel_norm="none")
     assert (found.kernel.topk, found.recent, found.kernel.temperature) == (3, 2, 0.5)
@@ -94,7 +116,7 @@ def test_a_model_that_nobody_published_is_refused(tiny_like):
         MaskTracker(tiny_like, TrackSettings(preset="dift", published=True))
     with pytest.raises(SettingsError, match="preset 'pixels'; it has those of drift, dift, dino, crw"):
         TrackSettings(preset="pixels", published=True).of(small_backbone("sd-1.5").card)
-    assert all(set(PUBLISHED) == set(small_backbone(name).card.published) for name in ("sd-1.5", "sd-2.1"))
+    assert set(PUBLISHED) == {preset for card in list_cards() for preset in card.published}
 
 
 @pytest.mark.parametrize("size", [(64, 128), (72, 104)])
