@@ -111,7 +111,9 @@ class TrackSettings(FrameSettings):
     )
     keep_soft: bool = option(False, "Keep each frame's soft masks in soft/; mattes are made of them.", expert=True)
     feed_back: bool = option(False, "Go on from masks that refine sam made, instead of the tracker's.", expert=True)
-    tuning: Literal["off", "paper", "fast", "amortised"] = option("off", "Learn conditioning and head weights first.")
+    tuning: Literal["off", "paper", "fast", "prompt", "amortised"] = option(
+        "off", "Learn conditioning and head weights first."
+    )
     class_name: str | None = option(None, "What the object is: a text to be conditioned on.", expert=True)
     caption: str | None = option(None, "A sentence to be conditioned on.", expert=True)
     captioner: Path | None = option(

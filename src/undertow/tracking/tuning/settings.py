@@ -69,6 +69,8 @@ TUNING: Mapping[str, TuningSettings | None] = MappingProxyType(
         "off": None,
         "paper": TuningSettings(),
         "fast": TuningSettings(steps=200, rate=5e-2, head_rate=5e-2, decay="cosine", held_out=True),
+        # The rate and length at which others learn prompts for segmentation; heads stay equal.
+        "prompt": TuningSettings(steps=100, rate=1e-2, learned="tensor"),
         # Nothing is learned per video: the start, learned once on training worlds, is what is used.
         "amortised": TuningSettings(steps=0),
     }
