@@ -200,6 +200,12 @@ def write_flux_texts(folder: Path, width: int = TEXT, pooled: int = 8) -> None:
     write_t5(folder, width, "_2")
 
 
+def write_xl_texts(folder: Path, width: int = TEXT) -> None:
+    """Writes two of CLIP's text encoders, the second with a projection, as wide together as the denoiser reads."""
+    write_clip(folder, width=8)
+    write_clip(folder, "_2", width=width - 8, kind=CLIPTextModelWithProjection)
+
+
 def write_sd3_texts(folder: Path, width: int = TEXT) -> None:
     """Writes two of CLIP's text encoders with projections, narrower together than T5's, and that."""
     write_clip(folder, length=77, width=8, kind=CLIPTextModelWithProjection)
@@ -260,6 +266,17 @@ def _stable_diffusion(card: str, prediction: str, **unet: Any) -> Family:
     scheduler = {**levels, "prediction_type": prediction, "steps_offset": 1, "set_alpha_to_one": False}
     shapes = Architecture(("UNet2DConditionModel", denoiser), ("AutoencoderKL", _IMAGE_VAE), scheduler, (10, TEXT))
     return Family(card, shapes, write_clip)
+
+
+def _stable_diffusion_xl() -> Family:
+    like = _stable_diffusion(
+        "sdxl", "epsilon", block_out_channels=(16, 32, 32), attention_head_dim=(1, 2, 2), use_linear_projection=True,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 2),
+        up_block_types=(*("CrossAttnUpBlock2D",) * 2, "UpBlock2D"), transformer_layers_per_block=(1, 1, 2),
+        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + 24,
+        cross_attention_dim=TEXT,
+    )  # fmt: skip
+    return replace(like, architecture=replace(like.architecture, pooled=24), texts=write_xl_texts)
 
 
 def _cogvideox(card: str, snr_shift_scale: float = 1.0, **denoiser: Any) -> Family:
@@ -327,6 +344,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
 }
 FAMILIES: Mapping[str, Family] = {
     "sd-1.5": _stable_diffusion("sd-1.5", "epsilon", attention_head_dim=2),
+    "sdxl": _stable_diffusion_xl(),
     "sd-2.1": _stable_diffusion(
         "sd-2.1", "v_prediction", attention_head_dim=(1, 2, 4, 4), use_linear_projection=True, upcast_attention=True
     ),

@@ -126,7 +126,7 @@ def test_weights_of_another_shape_are_named(copied):
     ("file", "changes", "message"),
     [
         ("unet/config.json", {"_class_name": "FluxTransformer2DModel"}, "holds a FluxTransformer2DModel"),
-        ("unet/config.json", {"addition_embed_type": "text_time"}, "needs more than a text"),
+        ("unet/config.json", {"addition_embed_type": "text_image"}, "needs more than a text"),
         ("unet/config.json", {"in_channels": 9}, "reads 9 channels and its latents have 4"),
         ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "prediction_type is 'sample'"),
     ],

@@ -26,6 +26,7 @@ FAMILIES = (
     "adm-256",
 )
 SIMILAR = (
+    "sdxl",
     "sd-2.1",
     "cogvideox-5b",
     "wan2.1-1.3b",

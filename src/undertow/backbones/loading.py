@@ -20,6 +20,7 @@ from undertow.backbones.adapters.unet import ImageUNet, unet_sites
 from undertow.backbones.adapters.unet_clip import ClipUNet
 from undertow.backbones.adapters.unet_pixels import PixelUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
+from undertow.backbones.adapters.unet_xl import ImageUNetXL, xl_text_reader
 from undertow.backbones.adapters.vit import VisionTransformer, vit_network, vit_sites
 from undertow.backbones.cards.card import Card, Family, Site
 from undertow.backbones.cards.card_file import get_card
@@ -82,6 +83,8 @@ UNTRAINED_SEED = 0
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderKLCogVideoX", "AutoencoderKLHunyuanVideo", "AutoencoderKLWan")
 # Wan's autoencoder is run in float32 by its authors.
 FLOAT32_AUTOENCODERS = ("AutoencoderKLWan",)
+# What Stable Diffusion XL is told besides the noise level and the states of a text: its whole, and sizes.
+XL = "text_time"
 BLOCKS = {
     "UNet2DConditionModel": ("CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "UNetSpatioTemporalConditionModel": (
@@ -252,6 +255,8 @@ def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: tor
         family: Family = "unet-clip" if worded else "unet-image"
         card = nearest_card(_name(folder), family, schedule.prediction, autoencoder.stride, sites, size)
     _check_card(folder, card, schedule, autoencoder)
+    if own.addition_embed_type == XL:
+        return ImageUNetXL(card, network, autoencoder, schedule, xl_text_reader(folder))
 
     def load_text() -> tuple[Any, Any]:
         encoder = read_network(CLIPTextModel, folder, "text_encoder", torch.float32)
@@ -330,9 +335,9 @@ def _check_family(folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any],
                 f"{folder} holds a {config.get('_class_name')} where undertow reads a {wanted}; "
                 "give a Stable Diffusion 1 or 2 model, or Stable Video Diffusion"
             )
-    if unet.get("addition_embed_type") or unet.get("class_embed_type") or unet.get("encoder_hid_dim"):
+    if unet.get("addition_embed_type") not in (None, XL) or unet.get("class_embed_type") or unet.get("encoder_hid_dim"):
         raise SettingsError(
-            f"the denoiser of {folder} needs more than a text (as SDXL does); give a Stable Diffusion 1 or 2 model"
+            f"the denoiser of {folder} needs more than a text; give a Stable Diffusion 1 or 2 model, or XL"
         )
     blocks = [*(unet.get("down_block_types") or ()), *(unet.get("up_block_types") or ())]
     if strange := [each for each in blocks if each not in BLOCKS[unet_kind]]:

@@ -5,7 +5,8 @@ The configurations are those of the repositories that the cards name.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import diffusers
@@ -25,6 +26,7 @@ from undertow.backbones.adapters.pixels import Pixels
 from undertow.backbones.adapters.unet import ImageUNet
 from undertow.backbones.adapters.unet_pixels import PixelUNet
 from undertow.backbones.adapters.unet_video import VideoUNet
+from undertow.backbones.adapters.unet_xl import ImageUNetXL
 from undertow.backbones.adapters.vit import VisionTransformer, vit_network
 from undertow.backbones.cards.card import Card
 from undertow.backbones.cards.features import SHAPES
@@ -92,6 +94,17 @@ def _stable_diffusion(prediction: str, sample_size: int, width: int, **unet: Any
         "clip_sample": False,
     }
     return Architecture(("UNet2DConditionModel", denoiser), ("AutoencoderKL", {**_VAE, **vae}), scheduler, (77, width))
+
+
+def _stable_diffusion_xl() -> Architecture:
+    like = _stable_diffusion(
+        "epsilon", 128, 2048,
+        block_out_channels=(320, 640, 1280), attention_head_dim=(5, 10, 20), use_linear_projection=True,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 2),
+        up_block_types=(*("CrossAttnUpBlock2D",) * 2, "UpBlock2D"), transformer_layers_per_block=(1, 2, 10),
+        addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
+    )  # fmt: skip
+    return replace(like, vae=(like.vae[0], {**like.vae[1], "scaling_factor": 0.13025}), pooled=1280)
 
 
 def _cogvideox(scaling_factor: float, snr_shift_scale: float, **denoiser: Any) -> Architecture:
@@ -171,6 +184,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "sd-2.1": _stable_diffusion("v_prediction", 96, 1024, **_SD2),
     "sd-2.1-base": _stable_diffusion("epsilon", 64, 1024, **(_SD2 | {"upcast_attention": False})),
     "sd-1.5": _stable_diffusion("epsilon", 64, 768, attention_head_dim=8),
+    "sdxl": _stable_diffusion_xl(),
     "svd": Architecture(
         ("UNetSpatioTemporalConditionModel", {}),
         ("AutoencoderKLTemporalDecoder", _VAE),
@@ -260,6 +274,9 @@ def random_backbone(
             states = lambda text: _random_states(text, shapes)  # noqa: E731
             adapter = ImageDiT if card.chunk == 1 else VideoDiT
             return adapter(card, denoiser, Autoencoder(vae), schedule, states, rotary=rotary)
+        if shapes.pooled:
+            read = partial(_random_states, shapes=shapes)
+            return ImageUNetXL(card, denoiser, ImageAutoencoder(vae), schedule, read)
         text = _random_text(*shapes.text)
     return ImageUNet(card, denoiser, ImageAutoencoder(vae), schedule, lambda: text)
 

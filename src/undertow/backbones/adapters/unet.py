@@ -107,7 +107,8 @@ class ImageUNet(Backbone):
 
         def forward(states: Float[Tensor, "o tokens dim"]) -> None:
             batch = latents.to(self.device, self.dtype).expand(len(states), -1, -1, -1)
-            unet(batch, timestep, states.to(self.device, self.dtype), return_dict=False)
+            told = self._told(latents, len(states), self.condition())
+            unet(batch, timestep, states.to(self.device, self.dtype), **told, return_dict=False)
 
         example = self.condition().tensor[None]
         how = {"features": features, "compiled": compiled, "recomputed": recomputed}
@@ -139,8 +140,13 @@ class ImageUNet(Backbone):
     def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:
         states = conditioning.tensor.to(self.device, self.dtype).expand(len(latents), -1, -1)
         unet = self._network.module
-        output: Tensor = unet(latents.to(self.device, self.dtype), timestep, states, return_dict=False)[0]
+        told = self._told(latents, len(latents), conditioning)
+        output: Tensor = unet(latents.to(self.device, self.dtype), timestep, states, **told, return_dict=False)[0]
         return output.float()
+
+    def _told(self, latents: Latents, frames: int, conditioning: Conditioning) -> dict[str, Any]:
+        """Returns what the denoiser is told besides noise level and text."""
+        return {}
 
     def _place(self, name: str) -> tuple[float, ...]:
         """Returns the stage of a module, its block, and its place there: residual blocks and attentions alternate."""

@@ -4,3 +4,4 @@
 from undertow.backbones.cards import known as _known  # noqa: F401, I001
 from undertow.backbones.cards import features as _features  # noqa: F401
 from undertow.backbones.cards import pixels as _pixels  # noqa: F401
+from undertow.backbones.cards import xl as _xl  # noqa: F401

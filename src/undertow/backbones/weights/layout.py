@@ -185,6 +185,8 @@ def low_noise_denoiser(folder: Path) -> tuple[str, float] | None:
 
 def _unet_stems(folder: Path) -> dict[str, str]:
     pixels = {"unet": WEIGHT_STEMS["unet"]}
+    if (folder / "text_encoder_2").is_dir():
+        return {**WEIGHT_STEMS, "text_encoder_2": "model"}
     return pixels if is_pixel_unet(folder) else _CLIP_STEMS if is_video_unet(folder) else WEIGHT_STEMS
 
 
