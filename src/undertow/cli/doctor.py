@@ -102,7 +102,8 @@ def _models(offline: bool, problems: list[dict[str, str]]) -> dict[str, dict[str
     models: dict[str, dict[str, Any]] = {
         card.name: {"weights": weights_state(card, layout=card.layout), "repositories": {}} for card in list_cards()
     }
-    absent = [card for card in list_cards() if models[card.name]["weights"] == "not here" and not card.embedded]
+    # What no repository holds cannot be fetched, whatever is the matter.
+    absent = [card for card in list_cards() if models[card.name]["weights"] == "not here" and card.sources]
     if offline:
         if absent:
             names = ", ".join(card.name for card in absent)
