@@ -24,6 +24,7 @@ from undertow.grounding.heat import Candidate, Peak, Proposer, contrast, find_pe
 from undertow.grounding.reading import TextMaps, combine, mean_maps, read_text
 from undertow.grounding.settings import MAGNETS, Reading, WordSettings, magnets_for
 from undertow.grounding.words import Expression, parse_expression
+from undertow.observing.cache import cache_at
 from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 
@@ -130,9 +131,10 @@ class Grounder:
         self.least = card.word_contrast if words.least is None else words.least
         self.words = words
         self.sites = tuple(sites) or word_sites(backbone)
-        resolved = resolve_frames(frames or FrameSettings(), backbone, *size, "refer")
+        frames = frames or FrameSettings()
+        resolved = resolve_frames(frames, backbone, *size, "refer")
         self.resolved: ResolvedFrames = replace(resolved, sites=self.sites)
-        self._observer = Observer(backbone, self.resolved)
+        self._observer = Observer(backbone, self.resolved, cache=cache_at(frames.cache))
 
     @torch.no_grad()
     def look(self, image: UInt8[np.ndarray, "h w 3"], *texts: str, index: int = 0) -> list[Sight]:

@@ -1,6 +1,6 @@
 """Frames in, what a model sees in them out: resized, encoded and noised in the same way for every task."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undertow.backbones import Backbone, Conditioning, Noising, Observation, Site
 from undertow.backbones.reading.sizes import resize
+from undertow.observing.cache import Cache
 from undertow.observing.settings import ResolvedFrames, Source
 from undertow.observing.store import TensorStore
 
@@ -38,6 +39,7 @@ class Observer:
         conditionings: What it is conditioned on, the heads under each standing side by side; the null text alone if
             empty. Noise is put on under the null text always, so that it is done once.
         store: Where clean latents are kept until they are dropped, so that no frame is encoded twice.
+        cache: Where clean latents, and inverted ones, are kept for other runs.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Observer:
         sites: Sequence[Site] | None = None,
         conditionings: Sequence[Conditioning] = (),
         store: TensorStore | None = None,
+        cache: Cache | None = None,
     ) -> None:
+        self.cache = cache
         self.backbone, self.resolved, self.source, self.store = backbone, resolved, source, store
         self.sites = resolved.sites if sites is None else tuple(sites)
         self._conditionings: Sequence[Conditioning | None] = conditionings or [None]
@@ -129,7 +133,10 @@ class Observer:
         self, latents: Float[Tensor, "f c h w"], indices: Sequence[int], level: Noising | None = None
     ) -> Float[Tensor, "f c h w"]:
         """Returns clean latents at the run's noise level, or another."""
-        return self.backbone.prepare(latents, level or self.resolved.noising, indices)
+        level = level or self.resolved.noising
+        if self.cache is None or level.kind != "invert":
+            return self.backbone.prepare(latents, level, indices)
+        return self._recalled("inverted", [level, latents], lambda: self.backbone.invert(latents, level))
 
     def observe(
         self,
@@ -156,7 +163,28 @@ class Observer:
         stacked = np.stack(images)
         if self.source == "pixels":
             return torch.from_numpy(resize(stacked, self.resolved.grid)).permute(0, 3, 1, 2).float() / 255
-        return self.backbone.encode(stacked, self.resolved.input_size)
+        size = self.resolved.input_size
+        if self.cache is None:
+            return self.backbone.encode(stacked, size)
+        return self._recalled("clean", [size, stacked], lambda: self.backbone.encode(stacked, size))
+
+    def _recalled(self, name: str, parts: Sequence[object], make: Callable[[], Tensor]) -> Tensor:
+        """Returns latents from the cache.
+
+        A batch is one entry: what frames are shown together decides their latents to the last bit, and so does the
+        order of their numbers in memory, which is kept. A run with a cache should be the run without.
+        """
+        assert self.cache is not None
+        backbone = self.backbone
+        model = (name, backbone.fingerprint(), str(backbone.dtype), backbone.device.type, torch.get_num_threads())
+
+        def made() -> dict[str, Tensor]:
+            latents = make()
+            last = latents.is_contiguous(memory_format=torch.channels_last)
+            return {"channels last": latents.movedim(1, -1)} if last else {"channels first": latents}
+
+        ((order, latents),) = self.cache.recall([model, *parts], made).items()
+        return (latents.movedim(-1, 1) if order == "channels last" else latents).to(backbone.device)
 
 
 def patches(values: Float[Tensor, "f c h w"]) -> Float[Tensor, "f s nine_c"]:

@@ -1,6 +1,7 @@
 """How frames are shown to a model: what may be asked for, the numbers that a run uses, and what observing takes."""
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from undertow.backbones import Noising, Site, inversion_steps
@@ -49,6 +50,12 @@ class FrameSettings(Options):
     )
     batch: int = option(4, "Frames observed at once; batches align to absolute frame numbers.", expert=True, least=1)
     seed: int = option(0, "Seed of the noise.", expert=True, least=0)
+    cache: Path | None = option(
+        None,
+        "Folder for what frames give, of which another run of them is much faster (at most 16 GB); kept nowhere if not "
+        "given.",
+        decides=False,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

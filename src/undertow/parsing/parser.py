@@ -15,6 +15,7 @@ from undertow import backbones
 from undertow.backbones import Backbone
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID, LabelMap
+from undertow.observing.cache import cache_at
 from undertow.observing.observer import Observer
 from undertow.observing.store import TensorStore
 from undertow.parsing.anchors import balanced, check_anchors, class_shares, classes_of
@@ -110,7 +111,7 @@ class Parser:
         left = _left(video, self.next) if frames is None else frames
         # What is looked at more than once is encoded the first time only.
         with closing(TensorStore(memory=LATENTS)) as store:
-            observer = Observer(self.backbone, resolved, store=store)
+            observer = Observer(self.backbone, resolved, store=store, cache=cache_at(self.settings.cache))
             labeller = make_labeller(observer, resolved, ids)
             if self.next:
                 labeller.restore(_part(self._border, "labeller."))

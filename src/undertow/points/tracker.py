@@ -18,6 +18,7 @@ from undertow import backbones
 from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, SilentProgress, VideoError
 from undertow.masks import LabelMap
+from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import MEMORY, TensorStore
 from undertow.points.following import Pair, best_path, cover, descriptors, step
@@ -226,7 +227,8 @@ class PointTracker:
         resolved = self._resolved = resolve_points(self.settings, self.backbone, *size)
         # Frames of a video model are seen in chunks, more than once, and what is kept of them are latents.
         store = self._store if resolved.chunk > 1 else None
-        self._observer = Observer(self.backbone, resolved, resolved.source, store=store)
+        cache = cache_at(self.settings.cache)
+        self._observer = Observer(self.backbone, resolved, resolved.source, store=store, cache=cache)
 
     def _show(self, frames: Sequence[Frame], places: Sequence[int]) -> None:
         """Encodes frames of a batch; an image model observes them, too."""

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.affinity import KernelSettings, compute_affinity
+from undertow.affinity import KernelSettings
+from undertow.observing.cache import Cache, recall_affinity
 from undertow.observing.observer import FrameFeatures
 from undertow.tracking.memory import Reference
 from undertow.tracking.presence import AnchorTokens, HeadWeights, PresenceModel, PresenceSignals, given
@@ -47,6 +48,7 @@ def judge(
     *,
     search: bool,
     head_weights: HeadWeights | None = None,
+    cache: Cache | None = None,
 ) -> Verdict:
     """Returns which objects of a frame are there, and the soft labels that follow.
 
@@ -60,6 +62,7 @@ def judge(
         model: What makes a presence of signals.
         search: Whether to look for lost objects.
         head_weights: Weights of the heads by channel; equal ones if None.
+        cache: Where kernels are kept for other runs.
     """
     heads = head_weights or {}
     anchor_tokens = AnchorTokens(features, kernel, anchors, head_weights=heads)
@@ -79,7 +82,7 @@ def judge(
         wide: dict[tuple[int, int], Tensor] = {}
         for channel, source in sources.items():
             if looks[channel] not in wide:
-                wide[looks[channel]] = _look(features, source, grid, kernel, heads.get(channel))
+                wide[looks[channel]] = _look(features, source, grid, kernel, heads.get(channel), cache)
         for channel in sources:
             candidate = _claim(soft, channel, wide[looks[channel]][channel])
             seen = searched[channel] = anchor_tokens.signals(candidate, channel)
@@ -103,12 +106,14 @@ def _look(
     grid: tuple[int, int],
     kernel: KernelSettings,
     head_weights: Float[Tensor, "a"] | None,
+    cache: Cache | None,
 ) -> Float[Tensor, "n s"]:
     """Returns the soft labels that an anchor alone gives a frame, from anywhere.
 
     Recent frames have no say: those in which the object was lost would testify that it is background.
     """
-    anywhere = compute_affinity(features.queries, [anchor.keys], grid, replace(kernel, radius=None), head_weights)
+    free = replace(kernel, radius=None)
+    anywhere = recall_affinity(cache, features.queries, [anchor.keys], grid, free, head_weights)
     return anywhere.apply(anchor.labels[None])
 
 

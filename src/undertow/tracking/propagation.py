@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from undertow.affinity import compute_affinity
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
 from undertow.masks.soft import UpsampledLabels
+from undertow.observing.cache import Cache, recall_affinity
 from undertow.observing.observer import FrameFeatures
 from undertow.tracking.kernels import Group, with_background
 from undertow.tracking.memory import Reference
@@ -19,7 +19,11 @@ from undertow.tracking.settings import ResolvedSettings
 
 
 def carry(
-    features: FrameFeatures, references: Sequence[Reference], groups: Sequence[Group], resolved: ResolvedSettings
+    features: FrameFeatures,
+    references: Sequence[Reference],
+    groups: Sequence[Group],
+    resolved: ResolvedSettings,
+    cache: Cache | None = None,
 ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
     """Returns the soft labels that references give a frame, and the mass of each channel's kernel per token.
 
@@ -28,6 +32,7 @@ def carry(
         references: Frames whose soft labels are known; without any, all is background.
         groups: Which kernel carries which objects.
         resolved: The run's settings.
+        cache: Where kernels are kept for other runs.
     """
     channels, tokens = 1 + sum(len(own.channels) for own in groups), features.queries.shape[1]
     if not references:
@@ -35,11 +40,11 @@ def carry(
         blank[0] = 1.0
         return blank, torch.ones(channels, tokens)
     if len(groups) == 1:
-        carried, mass = _carry_together(features, references, groups[0].head_weights, resolved)
+        carried, mass = _carry_together(features, references, groups[0].head_weights, resolved, cache)
         return carried, mass.expand(channels, -1)
     objects, masses = torch.zeros(2, channels, tokens)
     for own in groups:
-        carried, mass = _carry_together(features, references, own.head_weights, resolved)
+        carried, mass = _carry_together(features, references, own.head_weights, resolved, cache)
         objects[list(own.channels)], masses[list(own.channels)] = carried[list(own.channels)], mass
     return with_background(objects[1:]), masses
 
@@ -49,10 +54,11 @@ def _carry_together(
     references: Sequence[Reference],
     head_weights: Float[Tensor, "a"] | None,
     resolved: ResolvedSettings,
+    cache: Cache | None,
 ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
     """Returns the soft labels that references give a frame by one kernel, and the kernel's mass of each token."""
     keys = [reference.keys for reference in references]
-    affinity = compute_affinity(features.queries, keys, resolved.grid, resolved.kernel, head_weights)
+    affinity = recall_affinity(cache, features.queries, keys, resolved.grid, resolved.kernel, head_weights)
     labels = torch.stack([r.labels for r in references])
     known = torch.stack([r.known for r in references])
     carried = affinity.apply(labels)

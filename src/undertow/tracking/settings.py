@@ -12,6 +12,7 @@ from undertow.tracking.published import PUBLISHED, FirstLabels
 
 if TYPE_CHECKING:
     from undertow.backbones import Backbone, Card, Conditioning
+    from undertow.observing.cache import Cache
     from undertow.observing.observer import Observer
     from undertow.observing.store import TensorStore
 
@@ -275,6 +276,7 @@ def observer_of(
     resolved: ResolvedSettings,
     conditionings: "Sequence[Conditioning]" = (),
     store: "TensorStore | None" = None,
+    cache: "Cache | None" = None,
 ) -> "Observer":
     """Returns what shows a model the frames of a run; see `Observer`."""
     from undertow.observing.observer import Observer
@@ -286,6 +288,7 @@ def observer_of(
 
         # A store knows frames by their numbers, so each model would need one of its own.
         pairs = zip(backbone.partners, resolved.partners, strict=True)
-        partners = [Observer(each, own, source) for each, own in pairs]
-        return FusedObserver(backbone, resolved, source, sites=sites, store=store, partners=partners, fused=resolved)
-    return Observer(backbone, resolved, source, sites=sites, conditionings=conditionings, store=store)
+        partners = [Observer(each, own, source, cache=cache) for each, own in pairs]
+        shown = {"sites": sites, "store": store, "cache": cache}
+        return FusedObserver(backbone, resolved, source, **shown, partners=partners, fused=resolved)
+    return Observer(backbone, resolved, source, sites=sites, conditionings=conditionings, store=store, cache=cache)

@@ -16,6 +16,7 @@ from undertow import backbones
 from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SettingsError
 from undertow.masks import LabelMap, given_label_map, object_ids, soft_one_hot
+from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
@@ -103,6 +104,7 @@ class MaskTracker:
         self.tuned = tuned
         self.presence_model = PresenceModel()
         self._store = store
+        self._cache = cache_at(self.settings.cache)
         self._state: _State | None = None
 
     @property
@@ -154,7 +156,7 @@ class MaskTracker:
         for frame in frames:
             self._begun(frame)
         conditionings = self.tuned.conditionings if self.tuned else ()
-        observer = observer_of(self.backbone, self.resolved, conditionings, self._store)
+        observer = observer_of(self.backbone, self.resolved, conditionings, self._store, self._cache)
         return observer.see([frame.image for frame in frames], [frame.index for frame in frames])
 
     @_all_or_nothing
@@ -168,7 +170,7 @@ class MaskTracker:
             mask = given_label_map(mask, size=state.size, source=f"the mask of frame {frame.index}")
             state = self._state = self._joined(state, mask, frame.index)
         memory, ids, grid = state.memory, state.ids, state.resolved.grid
-        soft, mass = carry(features, memory.references(), state.groups, state.resolved)
+        soft, mass = carry(features, memory.references(), state.groups, state.resolved, self._cache)
         named = set() if mask is None else set(object_ids(mask))
         if mask is not None:
             soft = with_given(soft, mask, ids, named, state.resolved)
@@ -288,6 +290,7 @@ class MaskTracker:
             self.presence_model,
             search=empties,
             head_weights=head_weights_of(self._groups),
+            cache=self._cache,
         )
         return verdict.soft if empties else soft, verdict
 
@@ -295,7 +298,7 @@ class MaskTracker:
         """Returns an anchor that also tells what its given objects score on itself, and does not know lost ones."""
         resolved = self.resolved
         anchor_tokens = AnchorTokens(features, resolved.kernel, head_weights=head_weights_of(self._groups))
-        mirrored, _ = carry(features, [anchor], self._groups, resolved)
+        mirrored, _ = carry(features, [anchor], self._groups, resolved, self._cache)
         own, known = torch.zeros(2, len(anchor.labels)), anchor.known.clone()
         for channel, object_id in enumerate(self.ids, start=1):
             if object_id in named:
