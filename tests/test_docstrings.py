@@ -2,7 +2,9 @@
 
 import ast
 import doctest
+import inspect
 import re
+import textwrap
 from importlib import import_module
 from pathlib import Path
 
@@ -50,3 +52,22 @@ def test_examples_are_true():
         examples += tried
         assert tried and not failed, path
     assert examples >= 12
+
+
+def test_every_public_name_is_described_and_what_is_called_is_shown():
+    results = {"ParseResult", "Parser", "PointTracker"}
+    for name in undertow.__all__:
+        found = getattr(undertow, name)
+        text = inspect.getdoc(found) or ""
+        assert text, name
+        if (isinstance(found, type) and issubclass(found, Exception)) or name in results:
+            continue
+        example = re.search(r"\n\n((?: {4}.*\n?)+)", text)
+        assert example or ">>> " in text, f"{name} has no example"
+        if example:
+            calls = [node for node in ast.walk(ast.parse(textwrap.dedent(example[1]))) if isinstance(node, ast.Call)]
+            for call in calls:
+                called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+                if called in undertow.__all__:
+                    given = {word.arg: None for word in call.keywords}
+                    inspect.signature(getattr(undertow, called)).bind(*call.args, **given)

@@ -107,6 +107,8 @@ def load(
 ) -> AnyBackbone:
     """Returns a running backbone.
 
+        backbone = load("tiny")
+
     Args:
         model: The name of a card (`tiny`, `sd-2.1`, ...), a local folder in the diffusers layout, a safetensors file
             of a whole Stable Diffusion 1 or 2 model, or NAME=PATH for a folder or file that holds the model called

@@ -80,6 +80,9 @@ class RunTracks:
 def open_run(path: Path | str) -> "Run":
     """Returns the finished run in a folder.
 
+        run = ut.open_run("out")
+        run.masks(30), list(run.scores())
+
     Raises:
         SettingsError: if there is none, it is still being written, or it is damaged.
     """

@@ -36,6 +36,8 @@ def read_label_map(
 ) -> LabelMap:
     """Returns the label map of a mask file; values are never interpolated, thresholded or renumbered by accident.
 
+        labels = read_label_map("first.png")  # uint16 (h, w)
+
     * palette PNG: by index, 255 being void; a palette of nothing but greys counts as grey, one of DAVIS's colours at
       other places as DAVIS's, and one that has black somewhere else than in front as RGB;
     * transparent pixels are background;
@@ -190,6 +192,8 @@ def read_object_masks(
 
 def write_label_map(path: Path | str, labels: LabelMap, colours: UInt8[np.ndarray, "256 3"] | None = None) -> None:
     """Writes a label map as PNG, atomically; `read_written_map` returns it pixel for pixel.
+
+        write_label_map("mask.png", labels)
 
     Up to id 254 it is an 8-bit palette PNG in DAVIS colours with void as index 255, above that a 16-bit grey PNG with
     void as 65535.

@@ -40,6 +40,9 @@ def parse(
 ) -> Iterator[ParseResult]:
     """Yields the class of every pixel of every frame of a video.
 
+        for frame in ut.parse("clip.mp4", anchors={0: labels}):
+            frame.labels, frame.areas, frame.confidence
+
     Args:
         video: A video, a clip of one, or anything `Video` opens, an endless generator of images included.
         anchors: Label maps by frame number, on any frames: 0 is a class like any other, 65535 is void. Without any,

@@ -85,6 +85,8 @@ def sampling_steps(count: int = 25, total: int = 1000) -> tuple[int, ...]:
 class ParseSettings(FrameSettings):
     """Options of semantic segmentation; whatever is None is taken from the model's card.
 
+        ut.parse("clip.mp4", settings=ParseSettings(clusters=12))
+
     Raises:
         SettingsError: if a value is out of range or a word is unknown.
     """

@@ -22,6 +22,8 @@ Cover = Literal["minimal", "overlap", "consecutive"]
 class PointSettings(FrameSettings):
     """Options of point tracking; whatever is None is taken from the preset, and then from the model's card.
 
+        ut.track_points("clip.mp4", points, settings=PointSettings(tokens=3600))
+
     Raises:
         SettingsError: if a value is out of range or a word is unknown.
     """

@@ -45,6 +45,9 @@ def track_points(
 ) -> Tracks:
     """Returns where points are on every frame of a video, before and after the frame they are given on.
 
+        tracks = ut.track_points("clip.mp4", [[320, 180], [100.5, 60]])  # x, y in pixels of frame 0
+        tracks.tracks, tracks.visibility  # (q, t, 2), (q, t)
+
     Args:
         video: A video, a clip of one, or anything `Video` opens.
         points: (q, 2) as x, y in pixels on frame `frame`, or (q, 3) as frame, x, y.

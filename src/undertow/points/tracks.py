@@ -17,6 +17,8 @@ from undertow.base import SettingsError, atomic_path
 class Tracks:
     """Where queried points are on every frame.
 
+        tracks.tracks[3, tracks.visibility[3]]  # where point 3 is, on the frames that show it
+
     Attributes:
         tracks: (x, y) in pixels of the video; the centre of the top-left pixel is (0.5, 0.5).
         visibility: Whether each point can be seen there.

@@ -34,6 +34,8 @@ class AnswerSettings(Options):
 class ReferSettings(TrackSettings):
     """Options of finding what is named and tracking it.
 
+        ut.refer("clip.mp4", "the red kite", settings=ReferSettings(pivots=5))
+
     Raises:
         SettingsError: if a value is out of range or a word is unknown.
     """

@@ -38,6 +38,8 @@ class ObjectScore:
 class TrackResult:
     """One frame's answer: label map at native size, scores per object id, and which frame it is.
 
+        result.labels == 1, result.scores[1].margin
+
     Attributes:
         index: 0-based number of the frame in the video.
         time: Exact time in seconds.

@@ -32,6 +32,9 @@ def track(
 ) -> Iterator[TrackResult]:
     """Yields the label map of every frame of a video.
 
+        for frame in ut.track("clip.mp4", mask="first.png"):
+            frame.labels, frame.scores
+
     Args:
         video: A video, a clip of one, or anything `Video` opens, an endless generator of images included.
         mask: Label map (array or file) of the first frame, or several by frame number; see `MaskTracker.step`.

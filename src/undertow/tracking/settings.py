@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class TrackSettings(FrameSettings):
     """Options of mask tracking; whatever is None is taken from the model's card or the preset.
 
+        ut.track("clip.mp4", mask="first.png", settings=TrackSettings(preset="dift", tokens=8160))
+
     Raises:
         SettingsError: if a value is out of range or a word is unknown.
     """

@@ -22,6 +22,10 @@ _TOLERANCE = Fraction(1, 1000)
 class Clip:
     """The frames of a video from `start` to before `end`, every `every`-th.
 
+        clip = Clip(Video("clip.mp4"), start=120, end="20s", every=2)
+
+        clip = Clip(Video("clip.mp4"), start=120, end=480, every=2)  # frames keep their numbers
+
     Frames are known by their number in the whole video, so that cues and results of a clip are those of the video.
     The frames before a clip are jumped over where the video can be read again; of a stream they are read and dropped,
     and nothing after the last frame of the clip is taken from it.

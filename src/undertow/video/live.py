@@ -32,6 +32,9 @@ def open_stream(
 ) -> Video:
     """Opens video that comes once, in order, in constant memory; its length is unknown before it has ended.
 
+        for frame in open_stream("camera:0"):
+            frame.image  # uint8 (h, w, 3)
+
     Args:
         source: "-" for standard input; camera:0, camera:/dev/video0 or /dev/video0 for a camera; or the path of a
             named pipe or of a file, which is then read from front to back and no further than asked for.

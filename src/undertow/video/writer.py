@@ -29,6 +29,9 @@ _MOST = 2**31 - 1
 class VideoWriter:
     """Writes H.264 (yuv420p, BT.709, faststart) to an mp4 or mov file that appears, whole, when the writer is closed.
 
+        with VideoWriter("out.mp4", fps=24, width=480, height=270) as writer:
+            writer.write(image)  # uint8 (270, 480, 3)
+
     Used as a context manager, it leaves no file (and an older one untouched) if the block fails. Odd sizes are made
     even by repeating the last row or column, since yuv420p stores colour for pairs of them.
     """

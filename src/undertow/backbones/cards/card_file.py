@@ -96,6 +96,8 @@ def registered_card(name: str) -> Card:
 def list_cards() -> list[Card]:
     """Returns every registered card, in order of registration, and then those in the user's folder of cards.
 
+        [card.name for card in list_cards()]
+
     Raises:
         SettingsError: if a file in that folder is no card, or has the name of a registered one.
     """
