@@ -21,7 +21,7 @@ from undertow.world import crossing_scene
 DAVIS = 480, 854
 
 
-@pytest.fixture(scope="module", params=["sd-2.1", "sd-1.5"])
+@pytest.fixture(scope="module", params=["sd-2.1", pytest.param("sd-1.5", marks=pytest.mark.slow)])
 def model(request):
     return small_backbone(request.param)
 

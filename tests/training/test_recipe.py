@@ -221,6 +221,7 @@ def test_held_out_photographs_are_never_read(photos, tmp_path):
     assert list(make_photo_shards(tmp_path / "views", settings, list_photographs(tmp_path), processes=1)) == [0]
 
 
+@pytest.mark.slow
 def test_a_finished_model_is_trained_further_on_photographs(pictures, photos, tmp_path):
     # From nothing, with photographs: the autoencoder learns from them too.
     work = work_with(pictures, tmp_path / "work")

@@ -38,6 +38,7 @@ def scores(outcome):
     return {(unit, name): values.tolist() for unit, each in outcome.series.items() for name, values in each.items()}
 
 
+@pytest.mark.slow
 def test_tables_charts_and_a_second_run_that_measures_nothing(folders, tmp_path, segmenter, monkeypatch):
     samples, out = open_dataset("davis", folders), tmp_path / "out"
     scale = Scale(timesteps=(1, 41), points=(1,), prompts=(1, 3), tuning_steps=1)
