@@ -117,3 +117,16 @@ def fetch(
     print(folder)
     if pin:
         print(pins(folder, layout))
+
+
+@models.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of REM's authors (.pt, .pth).")],
+    base: Annotated[str, typer.Option("--base", help="The model that was fine-tuned: a name, a folder or a file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write, for --model of refer --method rem.")],
+) -> None:
+    """Make a published checkpoint of a fine-tuned generator a folder of safetensors; no pickle is run."""
+    from undertow.training.rem.checkpoints import convert_checkpoint
+
+    about = convert_checkpoint(checkpoint, base, out)
+    say(f"{out} holds '{base}' fine-tuned: target {about.target}, masks {about.mask_range}, {about.pad_tokens} tokens")

@@ -100,7 +100,7 @@ def parse_pickle(data: bytes | mmap.mmap, source: str = "the pickle") -> Any:
     Raises:
         SettingsError: if it is damaged or asks for anything but plain values and numpy arrays.
     """
-    machine = _Machine(data)
+    machine = Machine(data)
     try:
         return machine.run()
     except Refusal as refusal:
@@ -111,7 +111,7 @@ def parse_pickle(data: bytes | mmap.mmap, source: str = "the pickle") -> Any:
         ) from error
 
 
-class _Machine:
+class Machine:
     """The stack machine; `last` is the place of the instruction it is at."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
