@@ -1,6 +1,7 @@
 """`undertow models`: which models there are, and fetching their weights."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
