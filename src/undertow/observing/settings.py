@@ -175,7 +175,7 @@ def network_bytes(backbone: "Backbone", input_size: tuple[int, int], frames: int
     versions of it on their way through norm, activation and convolution; and the input itself as float32, twice. Or it
     is the denoiser's widest block, of which as much is held for every latent cell.
     """
-    pixels = input_size[0] * input_size[1]
-    encoding = 4 * backbone.encoder_width * backbone.dtype.itemsize + 2 * 3 * FLOAT
+    pixels, together = input_size[0] * input_size[1], backbone.autoencoder.together(frames, *input_size)
+    encoding = 4 * backbone.encoder_width * backbone.dtype.itemsize * together / frames + 2 * 3 * FLOAT
     denoising = 4 * backbone.denoiser_width * backbone.dtype.itemsize / backbone.stride**2
     return int(frames * pixels * max(encoding, denoising))

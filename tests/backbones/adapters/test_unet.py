@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from undertow.backbones import fit_size
+from undertow.backbones.adapters import autoencoder
 from undertow.base import SettingsError
 
 
@@ -16,6 +17,15 @@ def test_encoding_is_the_scaled_posterior_mode(model, images):
     assert found.shape == (3, 4, 8, 12) and found.dtype == torch.float32
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(model.encode(images[1:2])[0], found[1], rtol=1e-4, atol=1e-6)
+
+
+def test_large_frames_are_encoded_one_by_one_and_come_out_the_same(model, images, monkeypatch):
+    together = model.encode(images)
+    height, width = images.shape[1:3]
+    assert [model.autoencoder.together(3, *size) for size in ((height, width), (360, 640), (480, 864))] == [3, 1, 1]
+    monkeypatch.setattr(autoencoder, "CPU_PIXELS", 2 * height * width)
+    assert model.autoencoder.together(3, height, width) == 2
+    torch.testing.assert_close(model.encode(images), together, rtol=1e-4, atol=1e-6)
 
 
 def test_encoding_resizes(model):
