@@ -20,7 +20,7 @@ from undertow.export import SoftMasks
 from undertow.export.mattes import SHARPNESS, soft_mattes
 from undertow.masks import LabelMap
 from undertow.refinement.bilateral import upsample_guided
-from undertow.tracking import MaskTracker
+from undertow.tracking import MaskTracker, TrackSettings
 from undertow.world.families import FAMILIES, make_family_scene
 
 SIZE, FRAMES, FIRST_SEED, BLUR = (270, 480), (3, 6), 1_000_000_011, 1.4
@@ -56,12 +56,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--worlds", type=int, default=12)
     parser.add_argument("--model", default="tiny")
+    parser.add_argument("--preset", default="drift")
     arguments = parser.parse_args()
     backbone, families, rows = load(arguments.model, sites="track"), list(FAMILIES), {}
     for number in range(arguments.worlds):
         family = "plain" if number % 2 == 0 else families[number // 2 % len(families)]
         scene = make_family_scene(family, FIRST_SEED + number, *SIZE)
-        tracker, first = MaskTracker(backbone), scene.picture()
+        tracker, first = MaskTracker(backbone, TrackSettings(preset=arguments.preset)), scene.picture()
         for time in range(max(FRAMES) + 1):
             picture = scene.picture(float(time))
             result = tracker.step(picture.image, first.labels if time == 0 else None)
