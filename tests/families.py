@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import pytest
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -84,6 +85,8 @@ def small_backbone(name: str, seed: int = 0, **options: Any) -> ImageUNet | Vide
 
 def write_features(name: str, folder: Path, seed: int = 0) -> Path:
     """Writes the small vision transformer called `name`, a key of `FEATURES`, into `folder`, and returns that."""
+    if not hasattr(transformers, f"{KINDS[name]}Model"):
+        pytest.skip(f"this version of transformers has no {KINDS[name]}")
     shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from families import FEATURES, write_features
 from undertow.backbones import Noising, Site, load
-from undertow.backbones.adapters.vit import KINDS
+from undertow.backbones.adapters.vit import KINDS, PROJECTIONS
 from undertow.backbones.reading.edits import Restrict
 from undertow.base import SettingsError
 
@@ -50,8 +50,11 @@ def test_hidden_states_equal_those_of_plain_hooks(model):
     seen = backbone.observe(latents, 0, found).features
     assert seen.keys() == {site.path for site in found} and not any(each.requires_grad for each in seen.values())
     for number, block in enumerate(blocks(stock)):
-        parts = {"": block, ".query": block.attention.q_proj, ".key": block.attention.k_proj}
-        for part, module in (parts | {".value": block.attention.v_proj}).items():
+        named = {path.rpartition(".")[2]: module for path, module in block.attention.named_modules()}
+        parts = {
+            f".{name}": next(named[each] for each in names if each in named) for name, names in PROJECTIONS.items()
+        }
+        for part, module in {"": block, **parts}.items():
             expected = hooked(module, lambda: run(stock, latents))[:, -TOKENS:]
             torch.testing.assert_close(seen[f"blocks.{number}{part}"], expected, **PARITY)
     if "norm" in seen:

@@ -38,7 +38,8 @@ KINDS = {
     "dinov3_vit": "DINOv3ViT",
     "radio": "Radio",
 }
-PROJECTIONS = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
+# What versions of transformers call the projections.
+PROJECTIONS = {"query": ("q_proj", "query"), "key": ("k_proj", "key"), "value": ("v_proj", "value")}
 _BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d+)(?:\.|$)")
 
 
@@ -94,7 +95,7 @@ class VisionTransformer(Backbone):
         elif site.path.startswith("blocks.") and block.isdecimal() and int(block) < len(self._blocks):
             layer: Any = self._blocks[int(block)]
             own = {"": layer, "attn": layer.attention}
-            own |= {name: getattr(layer.attention, projection) for name, projection in PROJECTIONS.items()}
+            own |= {name: _projection(layer.attention, name) for name in PROJECTIONS}
             found = own.get(part)
         if found is None or (site.kind == "self") != (part == "attn"):
             raise SettingsError(f"'{self.card.name}' has no site '{site.path}' of kind {site.kind}; check the site")
@@ -135,15 +136,15 @@ class VisionTransformer(Backbone):
                 if site.kind == "self":
 
                     def attend(
-                        attention: Any, args: tuple[Tensor, ...], named: Mapping[str, Any], path: str = site.path
+                        attention: Any, args: tuple[Tensor, ...], named: Mapping[str, Any], site: Site = site
                     ) -> None:
                         seen = args[0] if args else named["hidden_states"]
-                        projected = attention.q_proj(seen), attention.k_proj(seen)
-                        heads = [_split(each, attention.head_dim) for each in projected]
+                        projected = [_projection(attention, each)(seen) for each in ("query", "key")]
+                        heads = [_split(each, site.head_dim) for each in projected]
                         if (turns := named.get("position_embeddings")) is not None:
                             heads = _rotated(attention, *heads, *turns)
-                        queries[path], keys[path] = (each[:, :, -tokens:] for each in heads)
-                        know(path)
+                        queries[site.path], keys[site.path] = (each[:, :, -tokens:] for each in heads)
+                        know(site.path)
 
                     if features:
                         block = self._blocks[int(site.path.split(".")[1])]
@@ -234,6 +235,11 @@ def _restore(module: Any, stored: StoredWeights) -> None:
 
 def _final_norm(module: Any) -> Any:
     return getattr(module, "norm", None) or getattr(module, "layernorm", None)
+
+
+def _projection(attention: Any, name: str) -> Any:
+    wanted = PROJECTIONS[name]
+    return next(part for path, part in attention.named_modules() if path.rpartition(".")[2] in wanted)
 
 
 def _split(projected: Float[Tensor, "f s c"], head_dim: int) -> Float[Tensor, "f a s d"]:

@@ -13,7 +13,6 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.utils import logging as transformers_logging
 
 from undertow.backbones.weights.layout import Layout, read_config, weight_files, weight_variant
@@ -133,6 +132,8 @@ def converted_weights(folder: Path, module: Any) -> StoredWeights:
     Raises:
         WeightsUnavailable: if a file is damaged.
     """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
     files, stored, parts = weight_names(folder, "", "transformers"), dict[str, str](), dict[str, tuple[int, int, int]]()
     changes = get_model_conversion_mapping(module)
     for name in files:
