@@ -85,15 +85,23 @@ function mark(): void {
 function take(next: State): void { app.state = next; list(); mark(); }
 function fail(error: unknown): void { app.trouble = error instanceof Error ? error.message : String(error); mark(); }
 
-async function ask(path: string, body: unknown = {}, what = ""): Promise<void> {
-  Object.assign(app, { busy: what, asking: true, trouble: "" });
-  mark();
-  try {
-    take(await post(path, body));
-    app.pictures.forget(null);
-  } catch (error) { fail(error); }
-  Object.assign(app, { busy: "", asking: false });
-  await show(app.frame);
+// Requests are made in the order in which they were asked for; only those that begin something long are not made twice.
+let turn: Promise<void> = Promise.resolve();
+function ask(path: string, body: unknown = {}, what = ""): Promise<void> {
+  const long = /(run|exports|estimate)$/.test(path);
+  if (long) app.asking = true;
+  turn = turn.then(async () => {
+    Object.assign(app, { busy: what, trouble: "" });
+    mark();
+    try {
+      take(await post(path, body));
+      app.pictures.forget(null);
+    } catch (error) { fail(error); }
+    app.busy = "";
+    if (long) app.asking = false;
+    await show(app.frame);
+  });
+  return turn;
 }
 
 function go(clip: number, task: Task): void {

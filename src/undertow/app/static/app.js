@@ -720,17 +720,24 @@
     app.trouble = error instanceof Error ? error.message : String(error);
     mark();
   }
-  async function ask(path, body = {}, what = "") {
-    Object.assign(app, { busy: what, asking: true, trouble: "" });
-    mark();
-    try {
-      take(await post(path, body));
-      app.pictures.forget(null);
-    } catch (error) {
-      fail(error);
-    }
-    Object.assign(app, { busy: "", asking: false });
-    await show(app.frame);
+  var turn = Promise.resolve();
+  function ask(path, body = {}, what = "") {
+    const long = /(run|exports|estimate)$/.test(path);
+    if (long) app.asking = true;
+    turn = turn.then(async () => {
+      Object.assign(app, { busy: what, trouble: "" });
+      mark();
+      try {
+        take(await post(path, body));
+        app.pictures.forget(null);
+      } catch (error) {
+        fail(error);
+      }
+      app.busy = "";
+      if (long) app.asking = false;
+      await show(app.frame);
+    });
+    return turn;
   }
   function go(clip2, task2) {
     location.hash = `${clip2}/${task2}`;
