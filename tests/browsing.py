@@ -1,5 +1,6 @@
 """A real browser on the app: a page that is served, and waiting for what it shows."""
 
+import os
 import re
 import time
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
 SQUARE = 8
+# Seconds; pictures are made with a model that is larger than that of tests.
+PATIENCE = 600 if "UNDERTOW_PICTURES" in os.environ else 120
 # The number in the squares along the upper edge of what is on the canvas.
 READ = f"""() => {{
   const pen = document.getElementById('canvas').getContext('2d');
@@ -69,7 +72,7 @@ def until(page, script: str) -> None:
 
 def settled(check, what=lambda: "") -> None:
     """Waits until a check holds."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while not check():
         assert time.monotonic() < end, what()
         time.sleep(0.02)

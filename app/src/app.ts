@@ -192,7 +192,8 @@ function bind(): void {
   for (let id = 1; id <= 9; id++) keys[id] = () => choose(id);
   document.onkeydown = (event) => {
     const target = event.target as HTMLElement, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if ($<HTMLDialogElement>("keys").open || target.closest("select, input") || (target.closest("button, summary") && key === " ")) return;
+    const typed = target.closest("select, input:not([type=range])"), slid = target.closest("input") && key.length > 1 && key !== "Escape";
+    if ($<HTMLDialogElement>("keys").open || typed || slid || (target.closest("button, summary") && key === " ")) return;
     const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
     const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
     const button = Object.entries(press).find(([, each]) => each === action)?.[0];

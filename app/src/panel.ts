@@ -21,7 +21,7 @@ function flip(set: Set<number>, id: number): void { if (!set.delete(id)) set.add
 
 function row(each: Thing): HTMLElement {
   const item = document.createElement("li"), name = document.createElement("button"), colour = document.createElement("i");
-  const called = each.name || `Point ${each.id % 10000}`;
+  const called = each.name;
   colour.style.background = each.colour;
   name.append(colour, Object.assign(document.createElement("span"), { textContent: called }));
   name.title = called;

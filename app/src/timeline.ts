@@ -53,7 +53,7 @@ export class Timeline {
     rows.forEach((each, row) => {
       const top = HEAD + row * ROW, middle = top + ROW / 2;
       pen.fillStyle = style.color;
-      pen.fillText(short(each.name || `Point ${each.id % 10000}`), 2, middle, LEFT - 6);
+      pen.fillText(short(each.name), 2, middle, LEFT - 6);
       pen.fillStyle = line;
       pen.fillRect(LEFT, top + ROW - 2, width - LEFT, 1);
       this.bars(pen, each, top, step, place, style);

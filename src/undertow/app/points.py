@@ -21,8 +21,8 @@ from undertow.video import Clip
 # Frames behind the one that is shown, on which a point's tail lies.
 TAIL = 12
 MOST_ACROSS = 60
-# Numbers of the points of a grid, from that of its edit on.
-_PER_GRID = MOST_ACROSS**2
+# Points of grids have numbers from here on, those of each grid a range of its own.
+_GRIDS, _PER_GRID = 10**4, MOST_ACROSS**2
 
 
 @dataclass
@@ -73,7 +73,7 @@ class PointSession(Session):
                 found[edit.object_id] = Query(edit.frame, round(edit.values[0], 2), round(edit.values[1], 2))
             elif edit.kind == "grid":
                 across = grid_points(int(edit.values[0]), self.project.size, edit.frame)
-                start = 10**4 + edit.number * _PER_GRID
+                start = _GRIDS + edit.number * _PER_GRID
                 for place, (_, x, y) in enumerate(across.tolist()):
                     found[start + place] = Query(edit.frame, x, y, edit.number)
             elif edit.kind == "drag" and edit.object_id in found:
@@ -130,7 +130,7 @@ class PointSession(Session):
         return {
             "objects": [
                 {
-                    "id": number, "name": f"Point {number}" if number < 10**4 else "", "hidden": query.hidden,
+                    "id": number, "name": _name(number), "hidden": query.hidden,
                     "colour": "#{:02x}{:02x}{:02x}".format(*(int(part) for part in colour)),
                     "frame": query.frame, "x": query.x, "y": query.y,
                 }
@@ -166,7 +166,7 @@ class PointSession(Session):
         rows: dict[int, dict[str, Any]] = {number: {} for number in names}
         for point, query in zip(self.queries(), np.round(self._rows(), 3).tolist(), strict=True):
             at = known.get(tuple(query))
-            if at is None or point >= 10**4:
+            if at is None or point >= _GRIDS:
                 continue
             for place, number in enumerate(names):
                 sure = round(float(tracks.confidence[at, place]), 3)
@@ -198,3 +198,7 @@ class PointSession(Session):
         for number, query in found.items():
             asked.setdefault(query.frame, []).append(number)
         return dict(sorted(asked.items()))
+
+
+def _name(number: int) -> str:
+    return f"Point {number}" if number < _GRIDS else f"Grid {1 + (number - _GRIDS) % _PER_GRID}"

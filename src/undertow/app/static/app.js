@@ -306,7 +306,7 @@
   }
   function row(each) {
     const item = document.createElement("li"), name = document.createElement("button"), colour = document.createElement("i");
-    const called = each.name || `Point ${each.id % 1e4}`;
+    const called = each.name;
     colour.style.background = each.colour;
     name.append(colour, Object.assign(document.createElement("span"), { textContent: called }));
     name.title = called;
@@ -566,7 +566,7 @@
       rows.forEach((each, row2) => {
         const top = HEAD + row2 * ROW, middle = top + ROW / 2;
         pen2.fillStyle = style.color;
-        pen2.fillText(short(each.name || `Point ${each.id % 1e4}`), 2, middle, LEFT - 6);
+        pen2.fillText(short(each.name), 2, middle, LEFT - 6);
         pen2.fillStyle = line;
         pen2.fillRect(LEFT, top + ROW - 2, width - LEFT, 1);
         this.bars(pen2, each, top, step, place2, style);
@@ -885,7 +885,8 @@
     for (let id = 1; id <= 9; id++) keys[id] = () => choose(id);
     document.onkeydown = (event) => {
       const target = event.target, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-      if ($("keys").open || target.closest("select, input") || target.closest("button, summary") && key === " ") return;
+      const typed = target.closest("select, input:not([type=range])"), slid = target.closest("input") && key.length > 1 && key !== "Escape";
+      if ($("keys").open || typed || slid || target.closest("button, summary") && key === " ") return;
       const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
       const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
       const button2 = Object.entries(press).find(([, each]) => each === action)?.[0];
