@@ -34,8 +34,8 @@ function row(each: Thing): HTMLElement {
     return item;
   }
   item.append(
-    button(isHidden(each.id) ? "○" : "●", `${isHidden(each.id) ? "Show" : "Hide"} ${called}`, () => { app.solo = 0; flip(app.hidden, each.id); }),
-    button("S", `Show ${called} alone`, () => { app.solo = app.solo === each.id ? 0 : each.id; calls.list(); calls.paint(); }, app.solo === each.id),
+    button(isHidden(each.id) ? "○" : "●", `${isHidden(each.id) ? "Show" : "Hide"} ${called}`, () => { app.solo = -1; flip(app.hidden, each.id); }),
+    button("S", `Show ${called} alone`, () => { app.solo = app.solo === each.id ? -1 : each.id; calls.list(); calls.paint(); }, app.solo === each.id),
   );
   if (app.task !== "refer") item.append(button("L", `Lock ${called}`, () => flip(app.locked, each.id), app.locked.has(each.id)));
   return item;

@@ -15,7 +15,7 @@ export const app = {
   about: null as unknown as About, state: null as unknown as State, pictures: null as unknown as Pictures,
   scores: new Map() as Scores,
   frame: 0, object: 1, tool: "point" as Tool, playing: 0, busy: "", asking: false, trouble: "", progress: "",
-  hidden: new Set<number>(), locked: new Set<number>(), solo: 0,
+  hidden: new Set<number>(), locked: new Set<number>(), solo: -1,
   // A map over each frame, such as where a pixel looks, and what it is called.
   layer: null as null | { title: string; path: (frame: number) => string },
   stroke: [] as number[], start: null as Point | null, corner: null as Point | null,
@@ -34,7 +34,7 @@ export const things = (): Thing[] => {
   return [...known, fresh].sort((a, b) => a.id - b.id);
 };
 export const colourOf = (id: number): string => app.state.objects.find((each) => each.id === id)?.colour ?? davis(id);
-export const isHidden = (id: number): boolean => app.solo ? id !== app.solo : app.hidden.has(id);
+export const isHidden = (id: number): boolean => app.solo >= 0 ? id !== app.solo : app.hidden.has(id);
 
 export function edit(kind: string, values: number[] = [], more: { object?: number; text?: string } = {}): Promise<void> {
   const { frame, object, locked } = app;

@@ -41,7 +41,7 @@ def desk(world, tmp_path, tiny_like):
     from undertow.referring import ReferSettings
     from undertow.tracking import TrackSettings
 
-    size = None if PICTURES else (96, 64)
+    size = (240, 136) if PICTURES else (96, 64)
     settings = {
         "track": TrackSettings(size=size), "points": PointSettings(size=size, keep_features=True),
         "parse": ParseSettings(size=size, clusters=6), "refer": ReferSettings(size=size, pivots=2),
@@ -54,7 +54,6 @@ def desk(world, tmp_path, tiny_like):
 
 def picture(page, tmp_path, name):
     """Keeps what the page shows: light, dark, and on a phone."""
-    folder = Path(PICTURES or tmp_path)
     for kind, width, height, scheme in [
         ("", 1280, 720, "light"),
         ("-dark", 1280, 720, "dark"),
@@ -65,7 +64,7 @@ def picture(page, tmp_path, name):
         page.wait_for_timeout(150)
         if not PICTURES and kind == "-dark":
             continue
-        path = folder / f"app-{name}{kind}.webp"
+        path = Path(tmp_path if kind or not PICTURES else PICTURES) / f"app-{name}{kind}.webp"
         page.screenshot(path=path.with_suffix(".png"))
         with Image.open(path.with_suffix(".png")) as image:
             image.convert("RGB").save(path, quality=82)

@@ -110,7 +110,7 @@
     progress: "",
     hidden: /* @__PURE__ */ new Set(),
     locked: /* @__PURE__ */ new Set(),
-    solo: 0,
+    solo: -1,
     // A map over each frame, such as where a pixel looks, and what it is called.
     layer: null,
     stroke: [],
@@ -139,7 +139,7 @@
     return [...known, fresh].sort((a, b) => a.id - b.id);
   };
   var colourOf = (id) => app.state.objects.find((each) => each.id === id)?.colour ?? davis(id);
-  var isHidden = (id) => app.solo ? id !== app.solo : app.hidden.has(id);
+  var isHidden = (id) => app.solo >= 0 ? id !== app.solo : app.hidden.has(id);
   function edit(kind, values = [], more = {}) {
     const { frame, object, locked } = app;
     const body = { kind, frame, object, values, locked: [...locked].filter((id) => id !== object), ...more };
@@ -323,11 +323,11 @@
     }
     item.append(
       button(isHidden(each.id) ? "\u25CB" : "\u25CF", `${isHidden(each.id) ? "Show" : "Hide"} ${called}`, () => {
-        app.solo = 0;
+        app.solo = -1;
         flip(app.hidden, each.id);
       }),
       button("S", `Show ${called} alone`, () => {
-        app.solo = app.solo === each.id ? 0 : each.id;
+        app.solo = app.solo === each.id ? -1 : each.id;
         calls.list();
         calls.paint();
       }, app.solo === each.id)
