@@ -18,7 +18,7 @@ import torch.nn.functional as functional
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import Backbone, Conditioning, Site
+from undertow.backbones import Backbone, Conditioning, Site, load
 from undertow.base import CueError, SettingsError
 from undertow.grounding.heat import Candidate, Peak, Proposer, contrast, find_peaks, score_masks, spatial_bias
 from undertow.grounding.reading import TextMaps, combine, mean_maps, read_text
@@ -29,6 +29,8 @@ from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 
 log = logging.getLogger(__name__)
+
+READER = "tiny-words"
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,13 @@ class Grounder:
             parts.append(apart.tensor[places[0] : last])
             labels += [(magnet, "magnet")] * (last - places[0])
         return _Text(replace(whole, tensor=torch.cat(parts), spans=()), labels, words)
+
+
+def reader_of(backbone: Backbone) -> Backbone:
+    """Returns the model that reads words for a tracker: itself, or `tiny-words` if it is embedded and grounds none."""
+    if not backbone.card.embedded or "refer" in backbone.card.sites:
+        return backbone
+    return load(READER, device=str(backbone.device), sites="refer")
 
 
 def word_sites(backbone: Backbone) -> tuple[Site, ...]:

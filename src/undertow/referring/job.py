@@ -9,7 +9,7 @@ from typing import Any
 
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, Progress, atomic_path
-from undertow.grounding import Grounder, make_proposer
+from undertow.grounding import Grounder, make_proposer, reader_of
 from undertow.masks import LabelMap
 from undertow.observing.settings import FrameSettings
 from undertow.referring.explain import explain_page
@@ -77,9 +77,10 @@ def gather(
 
 def make_grounder(model: Callable[[], Backbone], settings: ReferSettings, size: tuple[int, int]) -> Grounder:
     """Returns what finds words in frames of one size, with the reader and the segmenter of the settings."""
-    reader = model() if settings.reader is None else load(settings.reader, sites="refer")
+    own = model()
+    reader = reader_of(own) if settings.reader is None else load(settings.reader, device=str(own.device), sites="refer")
     propose = make_proposer(settings.segmenter, reader.device, settings.paper)
-    same = settings.reader is None
+    same = reader is own
     frames = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed) if same else FrameSettings()
     words = replace(settings.words, peaks=1, least=settings.words.least or 0.0) if settings.paper else settings.words
     return Grounder(reader, size, words, frames, propose)

@@ -45,7 +45,10 @@ class ReferSettings(TrackSettings):
     )
     answers: AnswerSettings = option(AnswerSettings, "How answers of rem become masks.")
     words: WordSettings = option(WordSettings, "How words become masks.")
-    reader: str | None = option(None, "Model that reads the words, if not the one that tracks.", expert=True)
+    reader: str | None = option(
+        None, "Model that reads the words, if not the one that tracks; embedded models leave it to tiny-words.",
+        expert=True,
+    )  # fmt: skip
     pivots: int = option(
         5, "Frames to look at for it; the clearest one is tracked from, in both directions.", expert=True,
         least=1, most=1000,

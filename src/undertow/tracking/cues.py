@@ -15,7 +15,7 @@ from undertow.backbones import Backbone
 from undertow.base import CueError
 from undertow.export.cues import take
 from undertow.export.taking import is_annotations
-from undertow.grounding import Grounder, make_proposer
+from undertow.grounding import Grounder, make_proposer, reader_of
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_mattes, read_object_masks
 from undertow.observing.settings import FrameSettings
 from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
@@ -251,11 +251,13 @@ def prompter(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted
 
 
 def _finder(settings: TrackSettings, backbone: Backbone, size: tuple[int, int]) -> Found:
-    """Returns what makes masks of words: the model's own attention to them."""
-    if backbone.card.embedded:
-        log.warning("masks that '%s' makes of words are no better than chance; look at them first", backbone.card.name)
-    frames = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed)
-    grounder = Grounder(backbone, size, frames=frames, propose=make_proposer(settings.segmenter, backbone.device))
+    """Returns what makes masks of words: a model's attention to them."""
+    reader = reader_of(backbone)
+    if reader.card.embedded:
+        log.warning("'%s' knows the colours of plain scenes and little else; look at its masks first", reader.card.name)
+    own = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed)
+    frames = own if reader is backbone else FrameSettings()
+    grounder = Grounder(reader, size, frames=frames, propose=make_proposer(settings.segmenter, reader.device))
 
     def find(image: UInt8[np.ndarray, "h w 3"], text: str) -> LabelMap:
         [sight] = grounder.look(image, text)

@@ -61,8 +61,15 @@ class WordDenoiserSettings:
         seed: Seed of all draws.
     """
 
-    stages: tuple[WordStage, ...] = (WordStage("calm", 32, 1200), WordStage("worlds", 20, 1200))
-    rate: float = 1e-3
+    stages: tuple[WordStage, ...] = (
+        WordStage("calm", 32, 400),
+        WordStage("calm", 32, 200, 2.0, 0.8),
+        WordStage("calm", 64, 800, 1.5, 0.9, most=3, pool=2),
+        WordStage("calm", 32, 400, 1.5, 0.8),
+        WordStage("calm", 32, 400, 1.0, 0.3),
+        WordStage("calm+worlds", 24, 200, 1.0, 0.3),
+    )
+    rate: float = 1.5e-3
     empty: float = 0.08
     spread: float = 1.0
     seed: int = 0

@@ -25,8 +25,8 @@ class TinyWordsRecipe:
     """Everything that decides the weights of `tiny-words`, and the scenes on which it is scored."""
 
     lots: tuple[Lot, ...] = (
-        Lot("calm", 18, (96, 96)),
-        Lot("worlds", 20, (96, 160), worlds=0.6, photographs=0.25),
+        Lot("calm", 19, (96, 96)),
+        Lot("worlds", 29, (96, 160), worlds=0.6, photographs=0.25),
     )
     shape: WordShape = field(default_factory=WordShape)
     denoiser: WordDenoiserSettings = field(default_factory=WordDenoiserSettings)

@@ -286,6 +286,27 @@ FLUX_DEV = replace(
     gated=True,
     notes="not for commercial use; told a guidance of 3.5; else as flux.1-schnell",
 )
+# Block, level and reading are the best on validation worlds (`undertow analyze tiny-words --words`).
+_WORD_SITE = Site("transformer_blocks.2.attn", "joint", 4, 32, 8)
+TINY_WORDS = replace(
+    transformer_card(
+        "tiny-words",
+        (),
+        "Apache-2.0",
+        "flow",
+        _WORD_SITE,
+        200,
+        "reads words, of colours above all; trained on procedural scenes",
+    ),
+    sites={"track": (_WORD_SITE,), "refer": (_WORD_SITE,)},
+    levels={"refer": Noising(kind="noise", timestep=250, steps_grid=(250,))},
+    token_budget=12 * 20,
+    window_grid=(12, 20),
+    latent_stride=4,
+    chunk=1,
+    word_reading="A",
+    embedded="tiny-words",
+)
 _STABILITY, _HALF = "Stability AI Community License", "words are read in the later half of its blocks, to be measured"
 SD_3_MEDIUM = _image_transformer_card(
     "sd-3-medium",
@@ -332,7 +353,7 @@ SVD = Card(
 for _card in (
     *(TINY, TINY_UNTRAINED, SD_2_1, SD_2_1_BASE, SD_1_5, COGVIDEOX_2B, COGVIDEOX_2B_I2V, COGVIDEOX_5B),
     *(COGVIDEOX_5B_I2V, HUNYUAN_VIDEO, WAN_1_3B, WAN_14B, TINY_VIDEO, SVD),
-    *(FLUX_SCHNELL, FLUX_DEV, SD_3_MEDIUM, SD_3_5_MEDIUM, SD_3_5_LARGE),
+    *(TINY_WORDS, FLUX_SCHNELL, FLUX_DEV, SD_3_MEDIUM, SD_3_5_MEDIUM, SD_3_5_LARGE),
 ):
     add_card(_card)
 
