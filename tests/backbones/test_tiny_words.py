@@ -35,7 +35,7 @@ def test_it_finds_colours_in_calm_scenes_more_often_than_chance_would():
     """On held-out scenes, each colour that only one object has: "the red object"."""
     grounder = Grounder(load("tiny-words", device="cpu", dtype="float32"), (96, 160))
     hits, chances = [], []
-    for seed in range(FIRST_SCENE, FIRST_SCENE + 30):
+    for seed in range(FIRST_SCENE, FIRST_SCENE + 20):
         scene = calm_scene(seed, (96, 160))
         colours = [looks_of(thing).colour for thing in scene.things]
         picture = scene.picture(0.0)
@@ -47,4 +47,4 @@ def test_it_finds_colours_in_calm_scenes_more_often_than_chance_would():
             row, column = divmod(int(sight.heat.argmax()), sight.heat.shape[1])
             hits.append(picture.labels[8 * row + 4, 8 * column + 4] == label)
             chances.append(1 / len(colours))
-    assert len(hits) > 30 and np.mean(hits) > np.mean(chances) + 0.15
+    assert len(hits) > 20 and np.mean(hits) > np.mean(chances) + 0.15

@@ -34,7 +34,8 @@ def track(tmp_path, monkeypatch, capsys):
 def test_a_word_becomes_the_first_mask(track, tmp_path):
     code, err = track("--text", "disc")
     assert "does not know" not in err
-    assert code == 0 and "disc is object 1 of" in err and "look at its masks first" in err
+    assert code == 0, err
+    assert "disc is object 1 of" in err and "look at its masks first" in err
     first = read_written_map(tmp_path / "out" / "masks" / "00000.png")
     assert object_ids(first) == [1] and f"{np.count_nonzero(first)} pixels" in err
     cues = json.loads((tmp_path / "out" / "run.json").read_text())["cues"]
