@@ -143,7 +143,7 @@ def train_rem(
     if minutes is not None and not minutes > 0:
         raise SettingsError(f"--minutes is {minutes:g}; give more than 0, or leave it out to train to the end")
     sources = read_sources(data, settings, pseudo)
-    looked = read_sources([validate], settings)[0] if validate else None
+    looked = read_sources([validate], settings, training=False)[0] if validate else None
     with shown_progress(json) as progress:
         done = fine_tune(
             model, sources, work, out, settings,

@@ -66,6 +66,24 @@ def test_a_dataset_gives_frames_in_order_with_their_masks(tmp_path):
     assert len(long.images) == 7
 
 
+def test_ref_youtube_vos_is_learned_from_its_training_split(tmp_path):
+    said = {"exp": "The dog", "obj_id": "2"}
+    videos = {"videos": {"0a": {"expressions": {"0": said, "1": said | {"obj_id": "1"}}, "frames": ["00000", "00005"]}}}
+    (tmp_path / "meta_expressions/train").mkdir(parents=True)
+    (tmp_path / "meta_expressions/train/meta_expressions.json").write_text(json.dumps(videos))
+    for kind in ("JPEGImages", "Annotations"):
+        (tmp_path / "train" / kind / "0a").mkdir(parents=True)
+    mask = np.zeros((32, 48), np.uint8)
+    mask[4:9, 5:20], mask[20:30, 5:20] = 2, 1
+    for frame in ("00000", "00005"):
+        Image.fromarray(mask).save(tmp_path / f"train/Annotations/0a/{frame}.png")
+        Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(tmp_path / f"train/JPEGImages/0a/{frame}.jpg")
+    [source] = read_sources([f"ref-youtube-vos:{tmp_path}"], SETTINGS)
+    item = source.item(0, 0)
+    assert len(source) == 1 and item.texts == ("the dog", "the dog")
+    assert np.array_equal(item.masks[0, 0], mask == 2) and np.array_equal(item.masks[1, 2], mask == 1)
+
+
 def test_bad_data_are_found_before_the_first_step(tmp_path):
     root = dog(tmp_path)
     frame = root / "davis-dog/frames/00003.jpg"

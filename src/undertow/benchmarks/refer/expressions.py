@@ -174,16 +174,19 @@ def _youtube_videos(root: Path) -> list[str]:
 
 
 def _youtube_names(root: Path, split: str) -> Sequence[str]:
+    if split == "train":
+        return expression_names(read_videos(_youtube_meta(root, split)))
     return expression_names(read_videos(_youtube_meta(root, "valid")), _youtube_videos(root))
 
 
 def _open_youtube(root: Path, split: str, name: str) -> ReferSample:
-    path = _youtube_meta(root, "valid")
+    part = "train" if split == "train" else "valid"
+    path = _youtube_meta(root, part)
     found = _find(path, name)
-    folder = root / "valid" / "JPEGImages" / found.video
+    folder = root / part / "JPEGImages" / found.video
     frames, size = folder_frames(folder, found.video)
     asked = check_frames(found.facts.get("frames"), frames, folder, path)
-    masks = root / "valid" / "Annotations" / found.video
+    masks = root / part / "Annotations" / found.video
     truth = _youtube_truth(masks, found.number, found.row.get("obj_id"), asked, path)
     return ReferSample(
         dataset="ref-youtube-vos",
@@ -219,6 +222,8 @@ def _youtube_truth(folder: Path, number: str, object_id: object, frames: Sequenc
 
 
 def _youtube_audit(root: Path, split: str) -> Iterator[Finding]:
+    if split == "train":
+        return
     count = len(_youtube_videos(root))
     if count != VIDEOS:
         problem = f"valid without test has {count} videos where the published one has {VIDEOS}"
@@ -262,11 +267,12 @@ DATASETS = (
         tree="meta_expressions/valid/meta_expressions.json\nmeta_expressions/test/meta_expressions.json\n"
         "valid/JPEGImages/<video>/<frame>.jpg\n"
         "valid/Annotations/<video>/<frame>.png with obj_id in the file, or valid/Annotations/<video>/<expression>/"
-        "<frame>.png: only to score here",
+        "<frame>.png: only to score here\n"
+        "meta_expressions/train and train, likewise: only to train on",
         names=_youtube_names,
         open=_open_youtube,
         rules=("expressions",),
-        splits=("val",),
+        splits=("val", "train"),
         counts=(("val", 834),),
         audit=_youtube_audit,
     ),

@@ -16,7 +16,11 @@ from undertow.masks.labels import resize_nearest
 from undertow.training.rem.data import Item, Source
 from undertow.training.rem.pseudo import pseudo_clip
 from undertow.training.rem.settings import RemSettings
-from undertow.training.rem.worlds import World
+from undertow.training.rem.worlds import FIRST_REM_SEED, World
+from undertow.world import FIRST_VALIDATION_SEED
+
+# Where seeds of procedural clips that are looked at during training begin, among those that are held out.
+VALIDATION = 300_000_000
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,16 @@ class PseudoClips:
         return iter(())
 
 
-def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0) -> list[Source]:
+def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *, training: bool = True) -> list[Source]:
     """Returns the sources that are typed as NAME:FOLDER, NAME:FOLDER@SPLIT or world:COUNT.
+
+    Without a split it is the dataset's "train", if there is one and they are for training, and else its usual one.
 
     Args:
         data: As typed.
         settings: Of the training.
         pseudo: How many clips are made of the images of each dataset of images.
+        training: Whether they are to be learned from; procedural clips are others if not.
 
     Raises:
         SettingsError: if one is typed otherwise, is unknown, or is no referring dataset.
@@ -132,12 +139,15 @@ def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0) ->
         if name == "world":
             if not rest.isdecimal() or not 0 < int(rest) <= 10**7:
                 raise SettingsError(f"--data is '{typed}'; give world:COUNT, such as world:2000")
-            sources.append(World(count=int(rest), frames=settings.frames, size=size))
+            first = FIRST_REM_SEED if training else FIRST_VALIDATION_SEED + VALIDATION
+            sources.append(World(count=int(rest), frames=settings.frames, size=size, first=first))
             continue
         folder, _, split = rest.rpartition("@") if "@" in Path(rest).name else (rest, "", "")
         if not folder:
             raise SettingsError(f"--data is '{typed}'; give NAME:FOLDER, such as refcoco:data/coco, or world:2000")
-        if get_dataset(name).task != "refer":
+        dataset = get_dataset(name)
+        split = split or ("train" if training and "train" in dataset.splits else "")
+        if dataset.task != "refer":
             raise SettingsError(f"dataset '{name}' has no expressions; give one such as refcoco or ref-youtube-vos")
         found = [each for each in open_dataset(name, folder, split or None) if isinstance(each, ReferSample)]
         groups = tuple(tuple(group) for _, group in groupby(found, lambda sample: (sample.video, sample.frames)))

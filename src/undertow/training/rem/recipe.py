@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from undertow.backbones import Backbone, load
 from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
@@ -22,7 +23,13 @@ from undertow.training.learner import SAVE_EVERY, Learner, keep_recipe, run_step
 from undertow.training.rem.data import Latents, Source, Texts
 from undertow.training.rem.settings import RemSettings, timestep_of
 from undertow.training.rem.steps import Examples, Order, train_steps
-from undertow.training.rem.weights import Answering, checkpoint_activations, choose_weights, learned_weights
+from undertow.training.rem.weights import (
+    Answering,
+    checkpoint_activations,
+    choose_weights,
+    halve_frozen,
+    learned_weights,
+)
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +85,8 @@ def train_rem(
 
     about = FineTuning(**asdict(about) | {"scale": choose_weights(backbone.denoiser, settings)})
     backbone.fine_tuning = about
+    if settings.bfloat16:
+        halve_frozen(backbone.denoiser)
     if settings.checkpointing:
         checkpoint_activations(backbone.denoiser)
     generator = MaskGenerator(backbone, (settings.size[1], settings.size[0]))
@@ -101,13 +110,17 @@ def train_rem(
 
     def after_step() -> None:
         if writes and validation is not None and learner.step % settings.validate_every == 0:
-            with learner.averaged():
+            kind = accelerator.device.type
+            with learner.averaged(), torch.autocast(kind, torch.bfloat16, enabled=settings.bfloat16):
                 found = validate(generator, validation)
             with (work / "validation.jsonl").open("a") as lines:
                 lines.write(json.dumps({"step": learner.step, **found}) + "\n")
             log.info("step %d: J %.3f", learner.step, found["J"])
 
-    steps = train_steps(answering, learner, examples, settings, rank, processes)
+    def mean(loss: Tensor) -> Tensor:
+        return accelerator.reduce(loss, "mean") if processes > 1 else loss
+
+    steps = train_steps(answering, learner, examples, settings, rank, processes, mean)
     every = {"save_every": save_every, "log_every": 1, "writes": writes}
     if not run_steps(steps, learner, work / "steps", settings.steps, deadline, progress, after_step, **every):
         return False

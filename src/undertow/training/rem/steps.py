@@ -4,7 +4,7 @@ The examples of a step are a function of the seed and the step alone, so that a 
 it had not been, and processes take different parts of one batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
@@ -134,7 +134,13 @@ class Examples:
 
 
 def train_steps(
-    model: Any, learner: Learner, examples: Examples, settings: RemSettings, rank: int = 0, processes: int = 1
+    model: Any,
+    learner: Learner,
+    examples: Examples,
+    settings: RemSettings,
+    rank: int = 0,
+    processes: int = 1,
+    mean: Callable[[Tensor], Tensor] = lambda loss: loss,
 ) -> Iterator[dict[str, float]]:
     """Takes steps for ever, from that of the learner on; yields what to log of each.
 
@@ -145,6 +151,7 @@ def train_steps(
         settings: Of the training.
         rank: Which of several processes this is.
         processes: How many there are; their gradients are averaged by `model`.
+        mean: Returns the mean of a number over the processes.
     """
     while True:
         step = learner.step
@@ -152,4 +159,4 @@ def train_steps(
         loss = (model(batch.video, batch.states) - batch.target).square().mean()
         norm = learner.update(loss, settings.steps, settings.warmup, settings.cooldown)
         kind = "image" if examples.order.of_images(step) else "clip"
-        yield {f"{kind} loss": float(loss.detach()), "gradient": norm}
+        yield {f"{kind} loss": float(mean(loss.detach())), "gradient": norm}

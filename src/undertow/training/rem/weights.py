@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from undertow.backbones import Backbone
+from undertow.backbones.weights.networks import weight_dtype
 from undertow.base import SettingsError
 from undertow.training.rem.settings import RemSettings
 
@@ -33,6 +34,13 @@ def choose_weights(denoiser: Any, settings: RemSettings) -> float:
     if not any(each.requires_grad for each in denoiser.parameters()):
         raise SettingsError(f"the denoiser has no weights of '{settings.train}'; train 'full'")
     return 1.0
+
+
+def halve_frozen(denoiser: Any) -> None:
+    """Makes the weights that are not trained bfloat16, but for those that their class wants in float32."""
+    for name, parameter in denoiser.named_parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(weight_dtype(denoiser, name, torch.bfloat16))
 
 
 def in_attention(name: str) -> bool:
