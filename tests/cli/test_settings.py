@@ -20,6 +20,8 @@ LEAVES = [(settings, name, option) for settings in CLASSES for name, option in t
 IDS = [f"{settings.__name__}.{name}" for settings, name, _ in LEAVES]
 # What no text stands for: settings within settings, which `--set` reaches by their fields, and a class of objects.
 UNTYPED = {"guided", "modulation"}
+# Each of these rules out another one.
+EXCLUSIVE = {"correct_back", "soft", "keep_soft"}
 
 
 # Settings that go together.
@@ -122,7 +124,7 @@ def test_options_of_a_command_are_settings_again(settings):
     app.command()(command)
     words, wanted = [], {}
     for option in options_of(settings):
-        if option.name in UNTYPED:
+        if option.name in UNTYPED | EXCLUSIVE:
             continue
         text, value = ("sam", "sam") if "sam" in option.choices else another(option)
         name = option.name.replace("_", "-")
