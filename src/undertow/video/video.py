@@ -38,9 +38,9 @@ class UnknownLength(VideoError, TypeError):
 
 
 class Video:
-    """Frames by number, uint8 RGB (h, w, 3), decoded when asked for and kept for a while; never the whole clip.
+    """Frames by number, decoded when asked for and kept for a while; never the whole clip.
 
-        Video("clip.mp4")[21]  # frame 21: uint8 (h, w, 3)
+        Video("clip.mp4")[21]  # uint8 RGB (h, w, 3)
 
     Iterating yields every `Frame` from the first on and reads straight through. Rotation (display matrix, EXIF) is
     applied, alpha dropped, grey made RGB, more than 8 bits rounded to 8, odd sizes kept. Threads may share a video,
