@@ -53,7 +53,7 @@ def test_parse_name_render_and_estimate(clip, undertow):
     assert code == 0 and not (clip / "out").exists()
     assert (estimate["event"], estimate["frames"], estimate["labels"], estimate["passes"]) == ("estimate", 4, 2, 4)
 
-    code, out, _ = undertow(*quick, "--json", "--views", "overlay,contours", "--soft")
+    code, out, _ = undertow(*quick, "--json", "--views", "overlay,contours", "--keep-soft")
     assert code == 0
     assert [json.loads(line)["event"] for line in out.splitlines()][:1] == ["start"]
     made = {path.name for path in (clip / "out").iterdir()}

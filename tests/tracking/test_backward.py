@@ -20,7 +20,7 @@ from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 
 FRAMES = 11
-FAST = TrackSettings(tokens=240, batch=2)
+FAST = TrackSettings(preset="drift", tokens=240, batch=2)
 FORWARD = replace(FAST, direction="forward")
 
 

@@ -257,7 +257,7 @@ def _load_unet(folder: Path, card: Card | None, device: torch.device, dtype: tor
         family: Family = "unet-clip" if worded else "unet-image"
         card = nearest_card(_name(folder), family, schedule.prediction, autoencoder.stride, sites, size)
     _check_card(folder, card, schedule, autoencoder)
-    if own.addition_embed_type == XL:
+    if own.get("addition_embed_type") == XL:
         return ImageUNetXL(card, network, autoencoder, schedule, xl_text_reader(folder))
 
     def load_text() -> tuple[Any, Any]:

@@ -54,6 +54,7 @@ class FrameSettings(Options):
         None,
         "Folder for what frames give, of which another run of them is much faster (at most 16 GB); kept nowhere if not "
         "given.",
+        expert=True,
         decides=False,
     )
 

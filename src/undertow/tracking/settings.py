@@ -27,7 +27,7 @@ class TrackSettings(FrameSettings):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
-    preset: str | None = option(None, "Way to propagate: drift, dift, adm, dino, dinov3, crw, pixels or latents.")
+    preset: str | None = option(None, "Way to propagate, such as drift, dift, dino or pixels.")
     published: bool = option(
         False,
         "Everything that the preset's paper or code sets, in place of the card's numbers: site, noise, size, window, "

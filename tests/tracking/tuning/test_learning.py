@@ -94,7 +94,7 @@ def test_presets_and_settings():
     assert get_tuning("off") is None and get_tuning("paper") == TuningSettings()
     assert (TUNING["paper"].steps, TUNING["paper"].rate) == (3500, 1e-4)
     assert TUNING["fast"].steps <= 200 and TUNING["fast"].held_out and TUNING["fast"].decay == "cosine"
-    with pytest.raises(SettingsError, match="off, paper, fast, amortised"):
+    with pytest.raises(SettingsError, match="off, paper, fast, prompt, amortised"):
         get_tuning("slow")
     for wrong in ({"steps": -1}, {"rate": 0.0}, {"head_rate": 11.0}, {"learned": "x"}, {"decay": "x"}, {"every": 0}):
         with pytest.raises(SettingsError):
