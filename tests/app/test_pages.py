@@ -41,7 +41,7 @@ def desk(world, tmp_path, tiny_like):
     from undertow.referring import ReferSettings
     from undertow.tracking import TrackSettings
 
-    size = (240, 136) if PICTURES else (96, 64)
+    size = (240, 144) if PICTURES else (96, 64)
     settings = {
         "track": TrackSettings(size=size), "points": PointSettings(size=size, keep_features=True),
         "parse": ParseSettings(size=size, clusters=6), "refer": ReferSettings(size=size, pivots=2),
