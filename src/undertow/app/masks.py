@@ -9,7 +9,6 @@ from jaxtyping import Float32
 
 from undertow.app.edits import Edit, Kind
 from undertow.app.painting import erased, painted, region, stroke
-from undertow.app.pictures import mask_png
 from undertow.app.session import Session
 from undertow.base import CueError
 from undertow.export import open_run
@@ -93,10 +92,6 @@ class MaskSession(Session):
     def called(self) -> str | None:
         """Returns the names that objects were given, as exports take them."""
         return ",".join(f"{number}={name}" for number, name in sorted(self._names().items())) or None
-
-    def picture(self, labels: LabelMap) -> bytes:
-        """Returns a label map with a transparent background."""
-        return mask_png(labels)
 
     def soft(self, number: int, object_id: int) -> Float32[np.ndarray, "h w"] | None:
         """Returns the alpha of an object on a frame, as soft exports have it; `None` if it is not there."""

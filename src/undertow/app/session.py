@@ -4,6 +4,7 @@ What a task's edits are and what cues come of them is in `masks`, `points`, `cla
 the same for all.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from undertow.app import work
 from undertow.app.edits import Edit, Edits, Kind
 from undertow.app.history import keep, put_back
 from undertow.app.jobs import Job
+from undertow.app.pictures import mask_png
 from undertow.app.results import Results
 from undertow.base import CueError, SettingsError
 from undertow.export import FORMATS, check_format, open_run
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from undertow.app.project import Project
 
 
-class Session:
+class Session(ABC):
     """A task on a clip.
 
     Threads may share it; one thing is worked on at a time.
@@ -68,13 +70,13 @@ class Session:
         if record is not None and not self.edits.own and not self.edits.active and record.complete is not None:
             self.take_over(record)
 
+    @abstractmethod
     def cues(self) -> list[Cue]:
         """Returns what was drawn as cues of a run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Returns what the page shows of this task alone; "objects" at least: id, name and colour of each."""
-        raise NotImplementedError
 
     def made_of(self, edit: Edit, locked: Collection[int]) -> Mapping[int, LabelMap]:
         """Returns the label maps that come of an edit, by frame.
@@ -84,10 +86,10 @@ class Session:
         """
         return {}
 
-    def after(self) -> None:
+    def after(self) -> None:  # noqa: B027, for tasks that have nothing to do then
         """Does what an edit that was just made or taken back calls for."""
 
-    def take_over(self, record: Record) -> None:
+    def take_over(self, record: Record) -> None:  # noqa: B027, for tasks that cannot
         """Makes the cues of a run of the command line the first edits, where that can be done."""
 
     def amends(self, earlier: Record, given: Given[Any]) -> bool:
@@ -99,8 +101,8 @@ class Session:
         return None
 
     def picture(self, labels: LabelMap) -> bytes:
-        """Returns a label map as the page draws it."""
-        raise NotImplementedError
+        """Returns a label map as the page draws it, in PNG: with a transparent background, in the palette of masks."""
+        return mask_png(labels)
 
     @property
     def record(self) -> Record | None:
@@ -239,7 +241,7 @@ class Session:
         """Returns what objects are called, as exports take it."""
         return None
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027, for tasks that have nothing to do then
         """Puts edits into effect that the run's files do not show yet, before they are exported."""
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from undertow.base import SettingsError, set_threads
 from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, listed, numbers
-from undertow.cli.showing import printable, show_report, shown_progress
+from undertow.cli.showing import printable, show_report, show_written, shown_progress
 
 if TYPE_CHECKING:
     from undertow.benchmarks.core.sample import Sample
@@ -23,6 +23,7 @@ Root = Annotated[Path, typer.Option(help="The dataset's folder.")]
 Split = Annotated[str | None, typer.Option(help="Which split; the dataset's usual one if not given.")]
 Rules = Annotated[str | None, typer.Option(help="Way of scoring; the dataset's usual one if not given.")]
 Chosen = Annotated[str, typer.Option("--sequences", help="Only these sequences, separated by commas.")]
+ProtocolName = Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that work at once.")]
 Reference = Annotated[str | None, typer.Option(help="Method the others are compared with.")]
 
@@ -94,7 +95,7 @@ def bench_run(
     assignments: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any setting of the task, such as topk=5.")
     ] = [],  # noqa: B006
-    protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "full",
+    protocol: ProtocolName = "full",
     reference: Reference = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the predictions too, below OUT/results.")] = False,
     workers: Workers = 1,
@@ -146,7 +147,9 @@ def bench_run(
             engine=engine, workers=workers, threads=threads, shard=part, root=root, split=split,
         )  # fmt: skip
     if part is None:
-        _show(write_report(outcomes, out, reference, chosen), out, json)
+        show_written(
+            write_report(outcomes, out, reference, chosen), json, path=out / "report.html", csv=out / "metrics.csv"
+        )
 
 
 @bench.command("score")
@@ -171,7 +174,7 @@ def bench_score(
         outcomes = score_folder(results, samples, rules=rules, workers=workers, progress=progress)
     for outcome in outcomes:
         outcome.write(out)
-    _show(write_report(outcomes, out, samples=samples), out, json)
+    show_written(write_report(outcomes, out, samples=samples), json, path=out / "report.html", csv=out / "metrics.csv")
 
 
 @bench.command("submit")
@@ -209,14 +212,6 @@ def bench_report(out: Out, reference: Reference = None) -> None:
     show_report(write_report(outcomes, out, reference, _samples_of(out, outcomes[0].dataset)))
 
 
-def _show(report: str, out: Path, json: bool) -> None:
-    """Prints a report; among JSON lines only where it is."""
-    if json:
-        typer.echo(jsons.dumps({"event": "report", "path": str(out / "report.html"), "csv": str(out / "metrics.csv")}))
-    else:
-        show_report(report)
-
-
 def _samples_of(out: Path, dataset: str) -> "Sequence[Sample]":
     """Returns the samples of a benchmark's dataset where they may be shown and are still where they were, else none."""
     from undertow.base import UndertowError
@@ -248,7 +243,7 @@ def bench_ablate(
     variants: Annotated[
         str, typer.Option(help="Only these rows, beside the first: minmax,nearest,no-window, ...")
     ] = "",
-    protocol: Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")] = "lab",
+    protocol: ProtocolName = "lab",
     sequences: Chosen = "",
     split: Split = None,
     segmenter: Annotated[str, typer.Option(help="What variants with SAM prompt: a name or a folder.")] = "sam-vit-h",
@@ -281,7 +276,4 @@ def bench_ablate(
     with shown_progress(json) as progress:
         samples = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
         report = run_ablations(samples, out, settings, progress, root=root, split=split)
-    if json:
-        typer.echo(jsons.dumps({"event": "report", "path": str(out / "ablation.md")}))
-    else:
-        show_report(report)
+    show_written(report, json, path=out / "ablation.md")

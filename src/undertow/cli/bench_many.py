@@ -1,17 +1,14 @@
 """`undertow bench sweep` and `undertow bench rivals`: many settings, and many models, in one command."""
 
-import json as jsons
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from undertow.base import set_threads
-from undertow.cli.bench import Chosen, DatasetName, Root, Split, Workers, bench
+from undertow.cli.bench import Chosen, DatasetName, ProtocolName, Root, Split, Workers, bench
 from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads, listed
-from undertow.cli.showing import show_report, shown_progress
-
-Lab = Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")]
+from undertow.cli.showing import show_report, show_written, shown_progress
 
 
 @bench.command("sweep")
@@ -24,7 +21,7 @@ def bench_sweep(
     out: Out = Path("sweep"),
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
     presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
-    protocol: Lab = "lab",
+    protocol: ProtocolName = "lab",
     sequences: Chosen = "",
     split: Split = None,
     workers: Workers = 1,
@@ -49,7 +46,7 @@ def bench_sweep(
             samples, swept, out, protocol, progress, overwrite=overwrite, workers=workers, threads=threads,
             root=root, split=split,
         )  # fmt: skip
-    _show(report, out / REPORT, json)
+    show_written(report, json, path=out / REPORT)
 
 
 @bench.command("rivals")
@@ -61,7 +58,7 @@ def bench_rivals(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure nothing; list downloads, sizes, licences, gates and costs.")
     ] = False,
-    protocol: Lab = "full",
+    protocol: ProtocolName = "full",
     sequences: Chosen = "",
     split: Split = None,
     workers: Workers = 1,
@@ -92,11 +89,4 @@ def bench_rivals(
             samples, found, out, protocol, progress, overwrite=overwrite, workers=workers, threads=threads,
             root=root, split=split, device=device, dtype=dtype,
         )  # fmt: skip
-    _show(report, out / REPORT, json)
-
-
-def _show(report: str, path: Path, json: bool) -> None:
-    if json:
-        typer.echo(jsons.dumps({"event": "report", "path": str(path)}))
-    else:
-        show_report(report)
+    show_written(report, json, path=out / REPORT)

@@ -1,6 +1,7 @@
 """How the command line shows what it did, and how errors end it: one sentence, and an exit code."""
 
 import errno
+import json as jsons
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -119,6 +120,14 @@ def show_report(report: str) -> None:
     from rich.markdown import Markdown
 
     Console().print(Markdown(report))
+
+
+def show_written(report: str, json: bool, **files: Path) -> None:
+    """Prints a report; among JSON lines only where it is: a path for each of `files`, by its name there."""
+    if json:
+        typer.echo(jsons.dumps({"event": "report", **{name: str(path) for name, path in files.items()}}))
+    else:
+        show_report(report)
 
 
 def shown_progress(json: bool) -> Progress:

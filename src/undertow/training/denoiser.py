@@ -19,7 +19,7 @@ from transformers import CLIPTextModel
 
 from undertow.training.architecture import project_matchers
 from undertow.training.latents import ClipStore, Crops, Cut, LatentStore
-from undertow.training.learner import Learner
+from undertow.training.learner import Learner, stage_at
 from undertow.training.video_architecture import rotary
 
 
@@ -184,12 +184,7 @@ class VideoDenoiserSettings:
 
     def stage(self, step: int) -> Stage:
         """Returns the stage that `step` is in."""
-        last = 0
-        for stage in self.stages:
-            last += stage.steps
-            if step < last:
-                return stage
-        return self.stages[-1]
+        return stage_at(self.stages, step)
 
     def cut(self, step: int) -> Cut:
         """Returns how the batch of `step` is cut."""

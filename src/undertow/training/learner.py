@@ -5,12 +5,12 @@ Stages stop when time is up and go on from their checkpoint; a run keeps one rec
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -123,6 +123,57 @@ class Learner:
 
 
 SAVE_EVERY = 100
+
+
+class HasSteps(Protocol):
+    """A part of a training that takes a number of steps."""
+
+    @property
+    def steps(self) -> int:
+        """How many."""
+        ...
+
+
+StageT = TypeVar("StageT", bound=HasSteps)
+
+
+def stage_at(stages: Sequence[StageT], step: int) -> StageT:
+    """Returns the stage that step number `step`, from 0, is in; behind the end, the last one."""
+    last = 0
+    for stage in stages:
+        last += stage.steps
+        if step < last:
+            return stage
+    return stages[-1]
+
+
+def watch(
+    learner: Learner,
+    snapshots: Collection[int],
+    every: int,
+    write: Callable[[Path], None],
+    validate: Callable[[], object],
+    work: Path,
+) -> Callable[[], None]:
+    """Returns what is done after each step: snapshots go to `work/snapshots/<step>`, and others are validated.
+
+    Args:
+        learner: What is trained.
+        snapshots: Steps after which `write` is given a folder; it validates too.
+        every: Steps from one validation to the next.
+        write: Writes the model as it is.
+        validate: Scores the averaged weights.
+        work: Folder of the run.
+    """
+
+    def after_step() -> None:
+        if learner.step in snapshots:
+            write(work / "snapshots" / f"{learner.step:06d}")
+        elif learner.step % every == 0:
+            with learner.averaged():
+                validate()
+
+    return after_step
 
 
 def run_steps(

@@ -16,7 +16,7 @@ import torch
 from undertow.base import Progress, SilentProgress, resolve_device
 from undertow.training.denoiser import VideoDenoiserSettings, train_video_denoiser
 from undertow.training.latents import ClipStore
-from undertow.training.learner import Learner, keep_recipe, past, run_steps
+from undertow.training.learner import Learner, keep_recipe, past, run_steps, watch
 from undertow.training.video_architecture import (
     VideoShape,
     build_transformer,
@@ -99,13 +99,7 @@ def train_tiny_video(
             facts = {"recipe": asdict(recipe), "step": learner.step, "validation": validate(), "controls": controls}
             export_video(folder, transformer, parts, facts)
 
-    def after_step() -> None:
-        if learner.step in snapshots:
-            write(work / "snapshots" / f"{learner.step:06d}")
-        elif learner.step % recipe.validate_every == 0:
-            with learner.averaged():
-                validate()
-
+    after_step = watch(learner, snapshots, recipe.validate_every, write, validate, work)
     alphas_cumprod = build_video_scheduler().alphas_cumprod
     steps = train_video_denoiser(transformer, text_encoder, alphas_cumprod, learner, store, recipe.denoiser)
     total = recipe.denoiser.steps

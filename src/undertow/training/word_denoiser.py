@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
 
-from undertow.training.learner import Learner
+from undertow.training.learner import Learner, stage_at
 from undertow.training.word_architecture import LONGEST, read_captions
 from undertow.training.word_captions import caption_of
 from undertow.training.word_scenes import WordStore
@@ -81,12 +81,7 @@ class WordDenoiserSettings:
 
     def stage(self, step: int) -> WordStage:
         """Returns the stage that `step` is in."""
-        last = 0
-        for stage in self.stages:
-            last += stage.steps
-            if step < last:
-                return stage
-        return self.stages[-1]
+        return stage_at(self.stages, step)
 
 
 def draw_batch(

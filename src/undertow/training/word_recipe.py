@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from undertow.base import Progress, SilentProgress, resolve_device
-from undertow.training.learner import Learner, keep_recipe, past, run_steps
+from undertow.training.learner import Learner, keep_recipe, past, run_steps, watch
 from undertow.training.video_architecture import load_tiny_parts
 from undertow.training.word_architecture import WordShape, build_word_encoders, build_word_transformer, export_words
 from undertow.training.word_denoiser import WordDenoiserSettings, train_words
@@ -96,13 +96,7 @@ def train_tiny_words(
             facts = {"recipe": asdict(recipe), "step": learner.step, "validation": validate()}
             export_words(folder, transformer, encoders, tokenizer, vae, facts)
 
-    def after_step() -> None:
-        if learner.step in snapshots:
-            write(work / "snapshots" / f"{learner.step:06d}")
-        elif learner.step % recipe.validate_every == 0:
-            with learner.averaged():
-                validate()
-
+    after_step = watch(learner, snapshots, recipe.validate_every, write, validate, work)
     steps = train_words(transformer, encoders, tokenizer, learner, stores, recipe.denoiser)
     total = recipe.denoiser.steps
     if not run_steps(steps, learner, work / "transformer", total, deadline, progress, after_step):

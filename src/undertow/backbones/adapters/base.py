@@ -99,8 +99,8 @@ class Backbone(StoredModel):
         """Returns what the model reads of a text, on its device."""
 
     def _continuing(self, states: Conditioning, images: Images, size: tuple[int, int] | None) -> Conditioning:
-        """Returns the conditioning on a text and on the first of `images`, of an image-to-video model."""
-        raise NotImplementedError
+        """Returns the conditioning on a text and on the first of `images`; models that continue none see the text."""
+        return states
 
     def observe(
         self,

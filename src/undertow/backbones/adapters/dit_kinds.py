@@ -78,7 +78,6 @@ class Kind(ABC):
     def problem(self, config: Mapping[str, Any]) -> str | None:
         """Returns what about a configuration is not supported, as a clause about the model, or `None`."""
 
-    @abstractmethod
     def forward(
         self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
     ) -> Latents:
@@ -87,6 +86,7 @@ class Kind(ABC):
         Latents and conditioning are in the number type of the network, latents with the channels of an image condition
         if it has them; for positions see `Card`.
         """
+        return self.forward_clips(transformer, latents[None], timestep, conditioning.tensor[None], positions)[0]
 
     def forward_clips(
         self,

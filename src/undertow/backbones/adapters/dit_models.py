@@ -38,12 +38,6 @@ class JointKind(Kind):
             )
         return None
 
-    def forward(
-        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
-    ) -> Latents:
-        """Returns the prediction of one stock forward over the clip."""
-        return self.forward_clips(transformer, latents[None], timestep, conditioning.tensor[None], positions)[0]
-
     def forward_clips(
         self,
         transformer: Any,
@@ -277,12 +271,6 @@ class SelfKind(Kind):
         if int(config["patch_size"][0]) != 1:
             return "puts several latent frames into one token, so that frames have no tokens of their own"
         return None
-
-    def forward(
-        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
-    ) -> Latents:
-        """Returns the prediction of one stock forward over the clip."""
-        return self.forward_clips(transformer, latents[None], timestep, conditioning.tensor[None], positions)[0]
 
     def forward_clips(
         self,
