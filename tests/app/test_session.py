@@ -63,6 +63,14 @@ def test_a_run_of_the_command_line_is_corrected_and_never_replaced(foreign, clip
     session.wait()
     assert session.state()["complete"] and session.labels(4)[40, 80] == 3, session.state()["message"]
     assert session.state()["undo"] == 4
+    # An object that the run does not have may have a name; a run that was changed is exported beside what it was.
+    session.edit("name", 0, 9, text="later")
+    for _ in range(2):
+        session.export("davis")
+        session.wait()
+        assert "6 frames are in" in session.message, session.message
+    assert (foreign.parent / "out.davis").is_dir() and (foreign.parent / "out.davis-2").is_dir()
+    session.move(-1)
     for _ in range(2):
         session.move(-1)
     # The run as it was made elsewhere is back, and stays.

@@ -60,6 +60,22 @@ def test_points_are_dropped_dragged_hidden_and_followed(workspace, tmp_path):
     assert "6 frames" in session.message, session.message
 
 
+def test_points_of_a_late_grid_can_be_dragged(workspace):
+    session = workspace.projects[0].sessions["points"]
+    for number in range(1, 21):
+        session.edit("drop", 0, number, [30.5, 34.5])
+    session.edit("grid", 0, 1, [2])
+    session.edit("grid", 0, 1, [3])
+    late = [each["id"] for each in session.state()["objects"] if each["name"].startswith("Grid")]
+    assert len(set(late)) == 13 and max(late) < VOID
+    session.edit("drag", 1, late[-1], [5.0, 6.0])
+    assert session.queries()[late[-1]].frame == 1
+    for number in range(15):
+        session.edit("grid", number % 6, 1, [60])
+    with pytest.raises(CueError, match="too many points"):
+        session.edit("grid", 0, 1, [60])
+
+
 def test_clusters_are_named_merged_and_coloured(workspace):
     session = workspace.projects[0].sessions["parse"]
     state = ran(session)

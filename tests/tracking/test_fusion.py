@@ -10,6 +10,8 @@ from undertow.affinity.similarity import LOG2_E, Similarity
 from undertow.base import SettingsError
 from undertow.tracking import MaskTracker, TrackSettings
 from undertow.tracking.fusion import join
+from undertow.tracking.settings import observer_of, resolve
+from undertow.tracking.work import Load
 from undertow.world import crossing_scene
 
 
@@ -70,6 +72,14 @@ def test_two_models_track_as_one(both, tiny, pictures, preset):
     for each in alone:
         each.step(pictures[0].image, pictures[0].labels)
     assert np.array_equal(*(each.step(pictures[1].image).labels for each in alone))
+
+
+def test_hidden_states_of_both_are_held_once(both, pictures):
+    resolved = resolve(TrackSettings(preset="dift", tokens=96), both, 64, 96)
+    (seen,) = observer_of(both, resolved).see([pictures[0].image], [0])
+    assert seen.queries is seen.keys
+    held = Load(resolved, (64, 96), 3, 2, 1)
+    assert held.queries == held.keys == seen.keys.numel() * seen.keys.element_size()
 
 
 def test_weights_of_both_are_counted_and_printed(both, tiny):

@@ -89,12 +89,10 @@ def halo(tile: Rectangle, radius: int | None, grid: tuple[int, int]) -> Rectangl
 
 @lru_cache(maxsize=64)
 def _window_bias(
-    tile: Rectangle, around: Rectangle, radius: int | None, window: WindowShape, device: torch.device
+    tile: Rectangle, around: Rectangle, radius: int, window: WindowShape, device: torch.device
 ) -> Float[Tensor, "m n"]:
     """Returns 0 where the m cells of a halo lie in the windows of the n cells of its tile, minus infinity elsewhere."""
     bias = torch.zeros(around.cells, tile.cells, device=device)
-    if radius is None:
-        return bias
     dy = torch.arange(around.top, around.bottom)[:, None] - torch.arange(tile.top, tile.bottom)
     dx = torch.arange(around.left, around.right)[:, None] - torch.arange(tile.left, tile.right)
     if window == "square":
@@ -111,6 +109,9 @@ def window_bias(
 
     It is shared by all tiles whose halos are clipped alike, so it may not be changed.
     """
+    if radius is None:
+        # Without a window, all tiles have the whole grid around them, each at another place: nothing would be shared.
+        return torch.zeros((), device=device).expand(around.cells, tile.cells)
     return _window_bias(tile.moved(-tile.top, -tile.left), around.moved(-tile.top, -tile.left), radius, window, device)
 
 

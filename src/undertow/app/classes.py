@@ -13,6 +13,7 @@ from undertow.app.work import opened
 from undertow.base import CueError, SilentProgress
 from undertow.drawing import class_colour, class_palette
 from undertow.masks import VOID, LabelMap
+from undertow.masks.colours import hex_of
 from undertow.parsing.labels import NAMES
 from undertow.parsing.naming import ClassEntry, NameTable
 from undertow.runs import Cue
@@ -78,9 +79,8 @@ class ClassSession(Session):
         Raises:
             SettingsError: if that cannot be.
         """
-        rows = {
-            number: ClassEntry(number, f"{'class' if self.cues() else 'cluster'} {number}") for number in self._ids()
-        }
+        kind = "class" if self.cues() else "cluster"
+        rows = {number: ClassEntry(number, f"{kind} {number}") for number in self._ids()}
         for edit in (*self.edits.active, *([] if more is None else [more])):
             row = rows.get(edit.object_id)
             if row is None or edit.kind not in ("name", "colour", "merge"):
@@ -99,7 +99,7 @@ class ClassSession(Session):
             "objects": [
                 {
                     "id": row.id, "name": row.name, "merge": row.merge,
-                    "colour": "#{:02x}{:02x}{:02x}".format(*self._colour(table, mapping.get(row.id, row.id))),
+                    "colour": hex_of(self._colour(table, mapping.get(row.id, row.id))),
                 }
                 for row in table.entries
             ],

@@ -13,8 +13,9 @@ from undertow.app.session import Session
 from undertow.base import CueError
 from undertow.export import open_run
 from undertow.export.mattes import soft_mattes
+from undertow.export.run import grid_of
 from undertow.masks import LabelMap, object_ids
-from undertow.masks.colours import object_colour
+from undertow.masks.colours import hex_of, object_colour
 from undertow.runs import Cue
 from undertow.runs.cues import described
 from undertow.runs.record import Record, digests
@@ -79,7 +80,7 @@ class MaskSession(Session):
         names = self._names()
         return {
             "objects": [
-                {"id": n, "name": names.get(n, f"Object {n}"), "colour": _hex(object_colour(n))}
+                {"id": n, "name": names.get(n, f"Object {n}"), "colour": hex_of(object_colour(n))}
                 for n in sorted(ids - (gone - drawn))
             ],
             "prompts": [
@@ -90,16 +91,19 @@ class MaskSession(Session):
         }
 
     def called(self) -> str | None:
-        """Returns the names that objects were given, as exports take them."""
-        return ",".join(f"{number}={name}" for number, name in sorted(self._names().items())) or None
+        """Returns the names that objects of the run were given, as exports take them."""
+        there = {int(number) for row in self.results.scores.values() for number in row}
+        named = sorted((number, name) for number, name in self._names().items() if number in there)
+        return ",".join(f"{number}={name}" for number, name in named) or None
 
     def soft(self, number: int, object_id: int) -> Float32[np.ndarray, "h w"] | None:
-        """Returns the alpha of an object on a frame, as soft exports have it; `None` if it is not there."""
+        """Returns the alpha of an object on a frame, in [0, 1], as made of its mask; `None` if it is not there."""
         labels = self.labels(number)
         if labels is None or object_id not in (ids := object_ids(labels)) or self.project.video is None:
             return None
         image = self.project.video.frame(number).image
-        return soft_mattes(labels, ids, image)[object_id]
+        record = self.record
+        return soft_mattes(labels, ids, image, None if record is None else grid_of(record))[object_id]
 
     def amends(self, earlier: Record, given: Given[Any]) -> bool:
         """Returns whether all that was given before is given still: then what is new is a correction."""
@@ -133,7 +137,3 @@ class MaskSession(Session):
     def _names(self) -> dict[int, str]:
         named = {edit.object_id: edit.text.replace(",", " ") for edit in self.edits.of("name")}
         return {number: name for number, name in named.items() if name}
-
-
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from undertow import drawing
+from undertow.export.mattes import bytes_of
 from undertow.masks import VOID, LabelMap
 from undertow.masks.colours import palette
 from undertow.video import Video
@@ -40,22 +42,14 @@ def mask_png(labels: LabelMap, colours: UInt8[np.ndarray, "256 3"] | None = None
 
 def alpha_png(alpha: Float[np.ndarray, "h w"]) -> bytes:
     """Returns alpha in [0, 1] as PNG: white, and so opaque."""
-    levels = np.round(255 * alpha).astype(np.uint8)
+    levels = bytes_of(alpha)
     return _encoded(Image.merge("LA", (Image.new("L", levels.shape[::-1], 255), Image.fromarray(levels))))
 
 
 def heat_png(heat: Float[np.ndarray, "h w"]) -> bytes:
     """Returns a map in [0, 1] as PNG: the higher, the yellower and the less transparent."""
-    red, green, blue = heat_colours(heat)
     alpha = np.round(230 * np.sqrt(heat)).astype(np.uint8)
-    return _encoded(Image.fromarray(np.stack([red, green, blue, alpha], axis=-1)))
-
-
-def heat_colours(heat: Float[np.ndarray, "h w"]) -> tuple[UInt8[np.ndarray, "h w"], ...]:
-    """Returns red, green and blue of a map in [0, 1], from purple over red to yellow."""
-    stops = np.array([[68, 1, 84], [187, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
-    place = np.clip(heat, 0, 1) * (len(stops) - 1)
-    return tuple(np.interp(place, range(len(stops)), stops[:, channel]).astype(np.uint8) for channel in range(3))
+    return _encoded(Image.fromarray(np.dstack([drawing.heat(heat, low=0, high=1), alpha])))
 
 
 def etag(content: bytes | str) -> str:

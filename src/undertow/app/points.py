@@ -1,6 +1,6 @@
 """Points through a video: they are dropped one by one or as a grid, dragged where they are wrong, and followed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,8 @@ from undertow.app.session import Session
 from undertow.base import CueError, SettingsError
 from undertow.drawing.tracks import point_colours
 from undertow.export import RunTracks, open_run
+from undertow.masks import VOID
+from undertow.masks.colours import hex_of
 from undertow.points.job import TRACKS
 from undertow.points.queries import gather, grid_points
 from undertow.runs import Cue
@@ -21,8 +23,8 @@ from undertow.video import Clip
 # Frames behind the one that is shown, on which a point's tail lies.
 TAIL = 12
 MOST_ACROSS = 60
-# Points of grids have numbers from here on, those of each grid a range of its own.
-_GRIDS, _PER_GRID = 10**4, MOST_ACROSS**2
+# Points of grids have numbers from here on, one grid after the other.
+_GRIDS = 10**4
 
 
 @dataclass
@@ -61,21 +63,25 @@ class PointSession(Session):
         height, width = self.project.size
         if edit.kind in ("drop", "drag") and not (0 <= edit.values[0] <= width and 0 <= edit.values[1] <= height):
             raise CueError("the point lies outside the frame; put it inside")
-        if edit.kind == "grid" and not 1 <= edit.values[0] <= MOST_ACROSS:
-            raise CueError(f"a grid has 1 to {MOST_ACROSS} points across; choose another number")
+        if edit.kind == "grid":
+            if not 1 <= edit.values[0] <= MOST_ACROSS:
+                raise CueError(f"a grid has 1 to {MOST_ACROSS} points across; choose another number")
+            if _GRIDS + sum(int(each.values[0]) ** 2 for each in (*self.edits.of("grid"), edit)) > VOID:
+                raise CueError("the grids have too many points together; choose fewer across")
         return {}
 
     def queries(self) -> dict[int, Query]:
         """Returns the points that there are, by number, in the order in which they were put."""
         found: dict[int, Query] = {}
+        start = _GRIDS
         for edit in self.edits.active:
             if edit.kind == "drop":
                 found[edit.object_id] = Query(edit.frame, round(edit.values[0], 2), round(edit.values[1], 2))
             elif edit.kind == "grid":
                 across = grid_points(int(edit.values[0]), self.project.size, edit.frame)
-                start = _GRIDS + edit.number * _PER_GRID
                 for place, (_, x, y) in enumerate(across.tolist()):
                     found[start + place] = Query(edit.frame, x, y, edit.number)
+                start += len(across)
             elif edit.kind == "drag" and edit.object_id in found:
                 found[edit.object_id] = Query(edit.frame, round(edit.values[0], 2), round(edit.values[1], 2))
             elif edit.kind == "hide" and edit.object_id in found:
@@ -131,7 +137,7 @@ class PointSession(Session):
             "objects": [
                 {
                     "id": number, "name": _name(number), "hidden": query.hidden,
-                    "colour": "#{:02x}{:02x}{:02x}".format(*(int(part) for part in colour)),
+                    "colour": hex_of(colour),
                     "frame": query.frame, "x": query.x, "y": query.y,
                 }
                 for (number, query), colour in zip(found.items(), colours, strict=True)
@@ -145,12 +151,8 @@ class PointSession(Session):
         if tracks is None or number not in self.results.names:
             return []
         place = list(self.results.names).index(number)
-        rows = {tuple(row): at for at, row in enumerate(np.round(tracks.queries, 3).tolist())}
         layer = []
-        for point, row in zip(self.queries(), np.round(self._rows(), 3).tolist(), strict=True):
-            at = rows.get(tuple(row))
-            if at is None:
-                continue
+        for point, at in self._followed(tracks):
             x, y = np.round(tracks.positions[at, place], 1).tolist()
             tail = np.round(tracks.positions[at, max(0, place - TAIL) : place + 1], 1).tolist()
             seen, sure = bool(tracks.visible[at, place]), round(float(tracks.confidence[at, place]), 3)
@@ -162,22 +164,22 @@ class PointSession(Session):
         tracks, names = self._tracks(), list(self.results.names)
         if tracks is None:
             return {}
-        known = {tuple(row): at for at, row in enumerate(np.round(tracks.queries, 3).tolist())}
         rows: dict[int, dict[str, Any]] = {number: {} for number in names}
-        for point, query in zip(self.queries(), np.round(self._rows(), 3).tolist(), strict=True):
-            at = known.get(tuple(query))
-            if at is None or point >= _GRIDS:
+        for point, at in self._followed(tracks):
+            if point >= _GRIDS:
                 continue
             for place, number in enumerate(names):
                 sure = round(float(tracks.confidence[at, place]), 3)
                 rows[number][str(point)] = [0, sure, sure, sure, not bool(tracks.visible[at, place])]
         return dict(rows)
 
-    def _rows(self) -> np.ndarray:
-        """Returns the points as (place of the frame among those looked at, x, y)."""
-        first = self.range[0]
-        rows = [(query.frame - first, query.x, query.y) for query in self.queries().values()]
-        return np.array(rows, np.float64).reshape(-1, 3)
+    def _followed(self, tracks: RunTracks) -> Iterator[tuple[int, int]]:
+        """Yields the number of each point that the run followed, and its row in the tracks."""
+        rows = {tuple(row): at for at, row in enumerate(np.round(tracks.queries, 3).tolist())}
+        for point, query in self.queries().items():
+            asked = np.round((query.frame - self.range[0], query.x, query.y), 3)
+            if (at := rows.get(tuple(asked.tolist()))) is not None:
+                yield point, at
 
     def _tracks(self) -> RunTracks | None:
         """Returns the tracks of the run; `None` while there are none."""
@@ -201,4 +203,4 @@ class PointSession(Session):
 
 
 def _name(number: int) -> str:
-    return f"Point {number}" if number < _GRIDS else f"Grid {1 + (number - _GRIDS) % _PER_GRID}"
+    return f"Point {number}" if number < _GRIDS else f"Grid {1 + number - _GRIDS}"

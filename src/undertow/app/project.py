@@ -7,6 +7,7 @@ from threading import RLock
 from typing import Any
 
 from undertow.app.classes import ClassSession
+from undertow.app.edits import LOG
 from undertow.app.jobs import Job, Jobs, News
 from undertow.app.masks import MaskSession
 from undertow.app.pictures import Frames
@@ -170,9 +171,7 @@ def _beside(out: Path, opened: str, task: str) -> Path:
 def _named_video(out: Path) -> Path | None:
     """Returns the video that the edits beside a run name, if it is there."""
     try:
-        path = Path(
-            str(json.loads(out.with_name(f"{out.name}.app").joinpath("edits.json").read_text("utf-8"))["video"])
-        )
+        path = Path(str(json.loads(out.with_name(f"{out.name}.app").joinpath(LOG).read_text("utf-8"))["video"]))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return path if path.is_absolute() and path.exists() else None

@@ -11,7 +11,7 @@ from undertow.app.edits import Edit, Kind
 from undertow.app.masks import MaskSession
 from undertow.app.session import Session
 from undertow.base import CueError
-from undertow.masks.colours import object_colour
+from undertow.masks.colours import hex_of, object_colour
 from undertow.runs import Cue
 from undertow.runs.record import Record
 
@@ -61,7 +61,7 @@ class WordSession(MaskSession):
         return {
             "objects": [
                 {
-                    "id": number, "name": text, "colour": "#{:02x}{:02x}{:02x}".format(*object_colour(number)),
+                    "id": number, "name": text, "colour": hex_of(object_colour(number)),
                     "finding": next((each for each in findings if each.get("object") == number), None),
                 }
                 for number, text in texts.items()
@@ -70,8 +70,8 @@ class WordSession(MaskSession):
         }  # fmt: skip
 
     def called(self) -> str | None:
-        """Returns what objects were named, as exports take it."""
-        return ",".join(f"{number}={text.replace(',', ' ')}" for number, text in self.texts().items()) or None
+        """Returns nothing, as the run itself says what its objects were named."""
+        return None
 
     def stale(self, record: Record) -> bool:
         """Returns whether other things are named now than the run was asked for."""

@@ -3,6 +3,8 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undertow.app.jobs import Job
@@ -57,7 +59,7 @@ def estimated(session: "Session", cues: Sequence[Cue]) -> str:
 def exported(session: "Session", job: Job, name: str, template: str) -> str:
     """Exports the run of a session, and reads the files back if they can be."""
     session.prepare()
-    target, video = session.out.with_name(f"{session.out.name}.{name}"), session.project.path
+    target, video = _free(session.out.with_name(f"{session.out.name}.{name}")), session.project.path
     asked = ExportSettings(
         name=template or None, labels=session.called(), video=video, edges="hard" if video is None else "soft"
     )
@@ -101,6 +103,12 @@ def following(session: "Session", job: Job) -> Following:
         job.check()
 
     return Following(session.out, session.made, step)
+
+
+def _free(path: Path) -> Path:
+    """Returns a path beside what was exported before: a run that was corrected since is another export."""
+    beside = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(each for each in chain([path], beside) if not each.exists())
 
 
 def _begins_again(session: "Session", earlier: Record, given: Given[Any]) -> bool:

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from undertow.base import Options, SettingsError, inside, option
 from undertow.export.mattes import soft_mattes
-from undertow.export.run import OF_OBJECTS, Run, RunFrame, SoftMasks
+from undertow.export.run import OF_OBJECTS, Run, RunFrame, SoftMasks, grid_of
 from undertow.masks import VOID, LabelMap
 
 FIELDS = ("clip", "object", "label", "frame", "name")
@@ -134,9 +134,7 @@ class Plan:
     @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the run's tokens, if it says."""
-        found: Any = self.run.record.settings.get("grid")
-        whole = isinstance(found, list) and len(found) == 2 and all(type(each) is int and each > 0 for each in found)
-        return (found[0], found[1]) if whole else None
+        return grid_of(self.run.record)
 
     def soft(self, number: int) -> SoftMasks | None:
         """Returns the soft masks that mattes of a frame are made of; `None` where masks were given, and of classes."""

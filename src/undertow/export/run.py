@@ -95,6 +95,13 @@ def open_run(path: Path | str) -> "Run":
     return Run(folder, record, _frames(folder))
 
 
+def grid_of(record: Record) -> tuple[int, int] | None:
+    """Returns rows and columns of a run's tokens, if run.json says."""
+    found: Any = record.settings.get("grid")
+    whole = isinstance(found, list) and len(found) == 2 and all(type(each) is int and each > 0 for each in found)
+    return (found[0], found[1]) if whole else None
+
+
 class Run:
     """A finished run; see `open_run`.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from undertow.grounding.grounder import Grounder, Sight, reader_of, stretched, word_sites
+    from undertow.grounding.grounder import Grounder, Sight, frames_of, reader_of, stretched, word_sites
     from undertow.grounding.heat import Candidate, Peak
     from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
     from undertow.grounding.settings import WordSettings
@@ -22,6 +22,7 @@ __all__ = [
     "SegmenterProposer",
     "Sight",
     "WordSettings",
+    "frames_of",
     "make_proposer",
     "parse_expression",
     "reader_of",

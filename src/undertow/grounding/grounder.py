@@ -100,6 +100,15 @@ class _Text:
     words: dict[int, list[int]] = field(default_factory=dict)
 
 
+def frames_of(settings: FrameSettings, *, own: bool) -> FrameSettings:
+    """Returns how a reader sees frames: as a task does if it is the task's `own` model, or else its own way."""
+    if not own:
+        return FrameSettings(cache=settings.cache)
+    return FrameSettings(
+        tokens=settings.tokens, size=settings.size, detail=settings.detail, seed=settings.seed, cache=settings.cache
+    )
+
+
 class Grounder:
     """Finds what expressions name in pictures of one size.
 

@@ -3,7 +3,7 @@
 RGB is read as ids on request only, since a picture is RGB too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -37,6 +37,15 @@ def object_colour(object_id: int) -> tuple[int, int, int]:
     index = object_id if object_id < 255 else 1 + (object_id - 1) % 254
     red, green, blue = (int(value) for value in palette()[index])
     return red, green, blue
+
+
+def hex_of(colour: Sequence[int]) -> str:
+    """Returns red, green and blue, from 0 to 255, as pages write them.
+
+    >>> hex_of((128, 0, 255))
+    '#8000ff'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*(int(part) for part in colour))
 
 
 def davis_colours() -> "ColourTable":

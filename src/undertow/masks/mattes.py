@@ -15,7 +15,7 @@ from undertow.masks.pictures import mattes_in
 class SoftLabelMap(np.ndarray):
     """A label map of objects with soft edges, in which a pixel has the id of what covers most of it.
 
-    It is a label map like any other, and what is computed from it is a plain array; only `soft_one_hot` asks for the
+    It is a label map like any other, and what is computed from it has no soft edges; only `soft_one_hot` asks for the
     soft edges.
 
     Attributes:

@@ -1,7 +1,7 @@
 """What frames gave once, on disk: found again by everything that decides it, by any run with any model.
 
 An entry is named by a digest of what it was made of (the model's weights, the settings, the pixels or vectors
-themselves), so it is right whenever it is found, and nothing has to be invalidated.
+themselves) and of the versions of torch and of what is kept here, so it is right whenever it is found.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -25,6 +26,8 @@ from undertow.observing.store import Tensors
 log = logging.getLogger(__name__)
 
 CAP = 16 << 30
+# To be raised when the same parts make other tensors than before.
+FORMAT = 1
 # Between two looks at how much there is, this share of the cap is written.
 SHARE = 16
 
@@ -53,7 +56,7 @@ class Cache:
             parts: Everything that decides them; tensors and arrays count by their content, all else as its repr says.
             make: Makes the tensors.
         """
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f"{FORMAT} {torch.__version__}".encode())
         for part in parts:
             digest.update(self._digest(part))
         path = self.folder / digest.hexdigest()[:2] / f"{digest.hexdigest()}.safetensors"
@@ -127,7 +130,8 @@ def recall_affinity(
         made = compute_affinity(queries, references, grid, settings, head_weights)
         return {"indices": made.indices.int(), "weights": made.weights, "mass": made.mass}
 
-    parts = ("affinity", grid, settings, len(references), queries, *references)
+    machine = queries.device.type, torch.get_num_threads()
+    parts = ("affinity", machine, grid, settings, len(references), queries, *references)
     kept = cache.recall([*parts, None if head_weights is None else head_weights.tolist()], make)
     device = queries.device
     return Affinity(*(kept[name].to(device) for name in ("indices", "weights", "mass")))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -175,8 +176,7 @@ class Observer:
         order of their numbers in memory, which is kept. A run with a cache should be the run without.
         """
         assert self.cache is not None
-        backbone = self.backbone
-        model = (name, backbone.fingerprint(), str(backbone.dtype), backbone.device.type, torch.get_num_threads())
+        model = (name, self._fingerprint, str(self.backbone.dtype), self.backbone.device.type, torch.get_num_threads())
 
         def made() -> dict[str, Tensor]:
             latents = make()
@@ -184,7 +184,11 @@ class Observer:
             return {"channels last": latents.movedim(1, -1)} if last else {"channels first": latents}
 
         ((order, latents),) = self.cache.recall([model, *parts], made).items()
-        return (latents.movedim(-1, 1) if order == "channels last" else latents).to(backbone.device)
+        return (latents.movedim(-1, 1) if order == "channels last" else latents).to(self.backbone.device)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.backbone.fingerprint()
 
 
 def patches(values: Float[Tensor, "f c h w"]) -> Float[Tensor, "f s nine_c"]:

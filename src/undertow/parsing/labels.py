@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from undertow.base import Progress, SettingsError, inside, write_json
 from undertow.drawing import ClassView, class_colour, class_palette
 from undertow.masks import VOID, LabelMap, read_written_map, write_label_map
+from undertow.masks.colours import hex_of
 from undertow.parsing.naming import UNKNOWN, ClassEntry, MapEditor, NameTable
 from undertow.runs import Folder
 from undertow.runs.record import decimal_seconds
@@ -137,7 +138,7 @@ def write_labels(
             {
                 "id": number,
                 "name": names.get(number, str(number)),
-                "colour": "#{:02x}{:02x}{:02x}".format(*colours.get(number, class_colour(number))),
+                "colour": hex_of(colours.get(number, class_colour(number))),
                 "pixels": sum(figures.areas[number]),
                 "confidence": round(sum(figures.sure[number]) / max(1, sum(figures.areas[number])), 6),
                 "areas": figures.areas[number],

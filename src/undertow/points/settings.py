@@ -213,7 +213,8 @@ def resolve_points(settings: PointSettings, backbone: "Backbone", height: int, w
     preset = get_point_preset(settings.preset or "points")
     chosen = {**preset.settings, **{name: value for name, value in vars(settings).items() if value is not None}}
     source: Source = chosen["source"]
-    if preset.squashed and card.family == "dit" and settings.tokens is None and settings.size is None:
+    given = settings.tokens is not None or settings.size is not None or settings.detail != "normal"
+    if preset.squashed and card.family == "dit" and not given:
         stride, (rows, columns) = card.places("points")[0].stride, card.window_grid
         settings = replace(settings, size=(columns * stride, rows * stride))
     frames = resolve_frames(settings, backbone, height, width, "points")

@@ -9,9 +9,8 @@ from typing import Any
 
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, Progress, atomic_path
-from undertow.grounding import Grounder, make_proposer, reader_of
+from undertow.grounding import Grounder, frames_of, make_proposer, reader_of
 from undertow.masks import LabelMap
-from undertow.observing.settings import FrameSettings
 from undertow.referring.explain import explain_page
 from undertow.referring.finding import Finding, find, label_maps, pivot_frames
 from undertow.referring.settings import ReferSettings
@@ -80,8 +79,7 @@ def make_grounder(model: Callable[[], Backbone], settings: ReferSettings, size: 
     own = model()
     reader = reader_of(own) if settings.reader is None else load(settings.reader, device=str(own.device), sites="refer")
     propose = make_proposer(settings.segmenter, reader.device, settings.paper)
-    same = reader is own
-    frames = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed) if same else FrameSettings()
+    frames = frames_of(settings, own=reader is own)
     words = replace(settings.words, peaks=1, least=settings.words.least or 0.0) if settings.paper else settings.words
     return Grounder(reader, size, words, frames, propose)
 

@@ -132,7 +132,7 @@ def split_cue(cue: str, video: Video | Clip) -> tuple[str, int]:
 
 
 def described(index: int, labels: LabelMap) -> dict[str, Any]:
-    """Returns what run.json keeps of a map: its frame and the SHA-256 of its ids, by which a run is known again."""
+    """Returns what run.json keeps of a map: its frame, and the SHA-256 of its ids and soft edges if it has them."""
     height, width = labels.shape
     digest = hashlib.sha256(f"{width}x{height}".encode() + labels.tobytes())
     for cover in labels.cover.values() if isinstance(labels, SoftLabelMap) else ():

@@ -15,9 +15,8 @@ from undertow.backbones import Backbone
 from undertow.base import CueError
 from undertow.export.cues import take
 from undertow.export.taking import is_annotations
-from undertow.grounding import Grounder, make_proposer, reader_of
+from undertow.grounding import Grounder, frames_of, make_proposer, reader_of
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_mattes, read_object_masks
-from undertow.observing.settings import FrameSettings
 from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.refinement.prompts import check_cues
 from undertow.runs.cues import Cue, described
@@ -255,8 +254,7 @@ def _finder(settings: TrackSettings, backbone: Backbone, size: tuple[int, int]) 
     reader = reader_of(backbone)
     if reader.card.embedded:
         log.warning("'%s' knows the colours of plain scenes and little else; look at its masks first", reader.card.name)
-    own = FrameSettings(tokens=settings.tokens, size=settings.size, seed=settings.seed)
-    frames = own if reader is backbone else FrameSettings()
+    frames = frames_of(settings, own=reader is backbone)
     grounder = Grounder(reader, size, frames=frames, propose=make_proposer(settings.segmenter, reader.device))
 
     def find(image: UInt8[np.ndarray, "h w 3"], text: str) -> LabelMap:

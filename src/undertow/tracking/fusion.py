@@ -37,18 +37,14 @@ class FusedObserver(Observer):
         kernel, share = self._fused.kernel, self._fused.share / len(self._partners)
         heats = [kernel.temperature / each.temperature for each in self._fused.partners]
         seen = [super().see(images, indices), *(each.see(images, indices) for each in self._partners)]
-        return [
-            FrameFeatures(
-                *(
-                    join([own, *theirs], [1 - self._fused.share, *(share * heat for heat in heats)], kernel.similarity)
-                    for own, *theirs in (
-                        [each.queries for each in features],
-                        [each.keys for each in features],
-                    )
-                )
-            )
-            for features in zip(*seen, strict=True)
-        ]
+        weights = [1 - self._fused.share, *(share * heat for heat in heats)]
+        joined = []
+        for features in zip(*seen, strict=True):
+            keys = join([each.keys for each in features], weights, kernel.similarity)
+            alike = all(each.queries is each.keys for each in features)
+            queries = keys if alike else join([each.queries for each in features], weights, kernel.similarity)
+            joined.append(FrameFeatures(queries, keys))
+        return joined
 
 
 def join(heads: Sequence[Heads], weights: Sequence[float], similarity: SimilarityKind) -> Heads:

@@ -66,7 +66,7 @@ class Load:
         sites = self.resolved.sites if source == "attention" else self.resolved.sites[-1:]
         # What a further model sees stands beside every head of the first.
         more = sum(site.heads * site.head_dim for each in self.resolved.partners for site in each.sites)
-        return sum(site.heads * (site.head_dim + more) for site in sites)
+        return sum(site.heads * site.head_dim for site in sites) + self.heads * more
 
     @property
     def keys(self) -> int:
@@ -92,7 +92,9 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
     batch = resolved.batch if load.frames is None else min(resolved.batch, load.frames)
     source = resolved.preset.source
     # Of pixels nothing is encoded: what is held is the features, and as many bytes again while they are made.
-    network = 2 * batch * load.keys if source == "pixels" else network_bytes(backbone, resolved.input_size, batch)
+    models = zip((backbone, *backbone.partners), (resolved, *resolved.partners), strict=True)
+    networks = max(network_bytes(model, own.input_size, batch) for model, own in models)
+    network = 2 * batch * load.keys if source == "pixels" else networks
     levels = [each.noising for each in (resolved, *resolved.partners)]
     passes = sum(map(passes_per_frame, levels)) if source in ("attention", "features") else 0
     kept = {
