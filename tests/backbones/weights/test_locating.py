@@ -138,6 +138,12 @@ def test_where_weights_are_at_a_glance(card, saved, tmp_path):
     assert weights_state(card, tmp_path) == "not here"
 
 
+@pytest.mark.parametrize("name", ["toast", "sd-2.2"])
+def test_a_name_that_is_nearly_one_is_answered_with_those_that_are_known(name):
+    with pytest.raises(SettingsError, match=f"no model is called '{name}'; give one of tiny, "):
+        locate(name)
+
+
 def test_missing_parts_are_named(card, copied, tmp_path):
     with pytest.raises(WeightsUnavailable, match="nowhere is not a folder"):
         resolve(card, tmp_path / "nowhere")

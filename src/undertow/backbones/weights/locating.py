@@ -59,7 +59,8 @@ def locate(model: str | Path) -> Located:
             raise SettingsError(f"model '{text}' names no path; give {name}=FOLDER or {name}=FILE.safetensors")
         card = get_card(name)
         return Located(resolve(card, rest, layout=card.layout), card)
-    if not path.exists() and len(path.parts) == 1 and path.suffix == "":
+    # Versions are part of names: "sd-2.2" has no suffix that a file would have.
+    if not path.exists() and len(path.parts) == 1 and not any(map(str.isalpha, path.suffix)):
         raise SettingsError(
             f"no model is called '{text}'; give one of {', '.join(known)}, a folder in the diffusers layout, "
             "or a safetensors file"
