@@ -117,9 +117,16 @@ def test_memory_is_counted_from_shapes():
     full, attention = (training_memory("wan2.1-1.3b", RemSettings(train=kind)) for kind in ("full", "attention"))
     assert 1.3e9 < full.trained + full.frozen < 1.5e9
     # Weights, gradients and moments of 1.4 billion numbers in float32 are 22.7 GB, as the paper's recipe has them.
+    assert full.parts["moving average"] == 4 * full.trained
     states = sum(full.parts[name] for name in ("trained weights", "their gradients", "moments of AdamW"))
     assert states == 16 * full.trained and 20e9 < states < 24e9
     assert (attention.total < full.total and not full.cards) or min(full.cards) >= 48
+
+
+@pytest.mark.parametrize("model", ["tiny", "svd", "dinov2-s", "flux.1-schnell"])
+def test_memory_is_known_of_video_transformers_alone(model):
+    with pytest.raises(SettingsError, match="no video transformer"):
+        training_memory(model, RemSettings())
 
 
 @pytest.mark.slow

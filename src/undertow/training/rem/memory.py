@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from undertow.backbones import get_card, random_backbone
+from undertow.base import SettingsError
 from undertow.training.rem.settings import RemSettings
 from undertow.training.rem.weights import choose_weights
 
@@ -42,8 +43,8 @@ class TrainingMemory:
 def training_memory(model: str, settings: RemSettings, clips: int = 1) -> TrainingMemory:
     """Returns what training a published model takes on one GPU, latents and states of texts being kept on disk.
 
-    Trained weights are float32, with gradient and two moments, and the average of them if one is kept; frozen ones are
-    bfloat16. Nothing is allocated.
+    Trained weights are float32, with gradient, two moments and a moving average; frozen ones are bfloat16. Nothing
+    is allocated.
 
     Args:
         model: Name of a card whose architecture is published, such as `wan2.1-1.3b`.
@@ -51,9 +52,12 @@ def training_memory(model: str, settings: RemSettings, clips: int = 1) -> Traini
         clips: Clips of a step on this GPU.
 
     Raises:
-        SettingsError: if no architecture is known for it.
+        SettingsError: if no architecture is known for it, or it is no video transformer.
     """
-    backbone = random_backbone(get_card(model), device="meta")
+    card = get_card(model)
+    if card.family != "dit" or card.chunk == 1:
+        raise SettingsError(f"'{model}' is no video transformer, whose memory is known; give one such as wan2.1-1.3b")
+    backbone = random_backbone(card, device="meta")
     denoiser = backbone._network.module
     choose_weights(denoiser, settings)
     trained = sum(each.numel() for each in denoiser.parameters() if each.requires_grad)
@@ -66,7 +70,7 @@ def training_memory(model: str, settings: RemSettings, clips: int = 1) -> Traini
         "trained weights": FLOAT * trained,
         "their gradients": FLOAT * trained,
         "moments of AdamW": 2 * FLOAT * trained,
-        "average": FLOAT * trained if settings.average > 1 else 0,
+        "moving average": FLOAT * trained,
         "frozen weights": HALF * frozen,
         # Recomputed block by block, only their inputs are held, and one block whole.
         "activations": HALF * tokens * width * layers + block if settings.checkpointing else block * layers,

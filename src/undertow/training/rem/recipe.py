@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from undertow.backbones import Backbone, load
-from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
+from undertow.backbones.fine_tuning import write_fine_tuning
 from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.metrics import region_similarity
 from undertow.referring.generator import MaskGenerator
 from undertow.training.learner import SAVE_EVERY, Learner, keep_recipe, run_steps
 from undertow.training.rem.data import Latents, Source, Texts
-from undertow.training.rem.settings import RemSettings, timestep_of
+from undertow.training.rem.settings import RemSettings
 from undertow.training.rem.steps import Examples, Order, train_steps
 from undertow.training.rem.weights import (
     Answering,
@@ -78,12 +79,12 @@ def train_rem(
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     writes = accelerator.is_main_process
     backbone = load(model, device=str(accelerator.device), dtype="float32")
-    about = settings.about(str(model), timestep_of(settings.target, 1000))
+    about = settings.about(str(model))
     if writes:
         _begin(work, sources, settings, backbone, progress)
     accelerator.wait_for_everyone()
 
-    about = FineTuning(**asdict(about) | {"scale": choose_weights(backbone.denoiser, settings)})
+    choose_weights(backbone.denoiser, settings)
     backbone.fine_tuning = about
     if settings.bfloat16:
         halve_frozen(backbone.denoiser)
@@ -145,8 +146,7 @@ def validate(generator: MaskGenerator, source: Source) -> dict[str, float]:
         for text, truth, still in zip(item.texts, item.masks, item.still, strict=True):
             scores = generator.scores(generator.answer(video, generator.read(text)), len(item.images))
             mask = scores.cpu().numpy() > 0.5
-            both, either = (mask & truth).sum((1, 2)), (mask | truth).sum((1, 2))
-            values[still].append(float(np.where(either > 0, both / np.maximum(either, 1), 1.0).mean()))
+            values[still].append(float(np.mean([*map(region_similarity, mask, truth)])))
     every = values[True] + values[False]
     named = {"J": every, "J still": values[True], "J moving": values[False]}
     return {name: round(float(np.mean(each)), 4) for name, each in named.items() if each}

@@ -44,21 +44,17 @@ class RemSettings(Options):
         if self.target == "residual" and self.t0_noise == "ddpm":
             raise SettingsError("target residual begins at the video itself; leave t0_noise out")
 
-    def about(self, backbone: str, timestep: int) -> FineTuning:
-        """Returns the description of a model that is trained by these settings."""
+    def about(self, backbone: str, steps: int = 1000) -> FineTuning:
+        """Returns the description of a model of a number of timesteps that is trained by these settings."""
         return FineTuning(
             backbone=backbone,
             target=self.target,
             mask_range=self.mask_range,
             pad_tokens=self.pad_tokens,
             t0_noise=self.t0_noise,
-            timestep=timestep,
+            # The cleanest level, or for residuals the end at which the video is.
+            timestep=0 if self.target == "direct" else steps,
             size=(self.size[1], self.size[0]),
             window=self.frames,
             trained=f"{self.train} {self.rank}" if self.train == "lora" else self.train,
         )
-
-
-def timestep_of(target: str, steps: int) -> int:
-    """Returns what the network is given: the cleanest level, or for residuals the end at which the video is."""
-    return 0 if target == "direct" else steps

@@ -16,24 +16,21 @@ from undertow.training.rem.settings import RemSettings
 FROZEN = ("patch_embedding", "condition_embedder", "time_embedding")
 
 
-def choose_weights(denoiser: Any, settings: RemSettings) -> float:
+def choose_weights(denoiser: Any, settings: RemSettings) -> None:
     """Makes the weights that are to be trained trainable, and no others; for lora, puts pairs beside them.
-
-    Returns:
-        The factor of the pairs' products.
 
     Raises:
         SettingsError: if peft is needed and absent, or there is no such weight.
     """
     denoiser.requires_grad_(False)
     if settings.train == "lora":
-        return _add_pairs(denoiser, settings.rank)
+        _add_pairs(denoiser, settings.rank)
+        return
     for name, parameter in denoiser.named_parameters():
         wanted = in_attention(name) if settings.train == "attention" else name.split(".")[0] not in FROZEN
         parameter.requires_grad_(wanted)
     if not any(each.requires_grad for each in denoiser.parameters()):
         raise SettingsError(f"the denoiser has no weights of '{settings.train}'; train 'full'")
-    return 1.0
 
 
 def halve_frozen(denoiser: Any) -> None:
@@ -92,7 +89,7 @@ class Answering(nn.Module):
             return self._predict(video, self._timestep, states).float()
 
 
-def _add_pairs(denoiser: Any, rank: int) -> float:
+def _add_pairs(denoiser: Any, rank: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
@@ -104,4 +101,3 @@ def _add_pairs(denoiser: Any, rank: int) -> float:
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=wanted), denoiser)
     for name, parameter in denoiser.named_parameters():
         parameter.requires_grad_(".lora_" in name)
-    return 1.0

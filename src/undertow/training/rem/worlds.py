@@ -15,7 +15,7 @@ from undertow.training.rem.data import Item
 from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, Expression, Scene, scene_expressions, scene_facts
 from undertow.world.shapes import KINDS
 
-FIRST_REM_SEED = 300_000_000
+FIRST_REM_SEED = 500_000_000
 MOVING = frozenset({"motion", "entrance"})
 # What expressions are drawn from first, so that they are not all about colours.
 EVENTS = MOVING | {"relation", "group"}
