@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from undertow.analysis.words import text_sites
 from undertow.backbones import Site, load
@@ -21,6 +20,7 @@ from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.refer.sample import ReferSample
 from undertow.benchmarks.refer.scoring import PICTURE_KINDS
 from undertow.grounding import Grounder, WordSettings
+from undertow.grounding.heat import points_into
 from undertow.observing.settings import FrameSettings
 
 NOTHING = WordSettings(magnets=0, phrase=False, spatial=False, least=0.0)
@@ -51,13 +51,6 @@ def pictures(root: Path, split: str) -> dict[Path, list[ReferSample]]:
     return found
 
 
-def right(heat: Tensor, mask: np.ndarray) -> bool:
-    """Returns whether the hottest place of a map is in a mask."""
-    row, column = divmod(int(heat.argmax()), heat.shape[1])
-    y, x = (int((at + 0.5) * of / cells) for at, of, cells in zip((row, column), mask.shape, heat.shape, strict=True))
-    return bool(mask[y, x])
-
-
 def main() -> None:
     """Writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,7 +79,7 @@ def main() -> None:
             sights = grounder.look(image, *(sample.texts[0] for sample in samples))
             for sample, mask, sight in zip(samples, masks, sights, strict=True):
                 for kind in ("PA", *sample.kinds):
-                    hits[name][kind].append(right(sight.heat, mask))
+                    hits[name][kind].append(points_into(sight.heat, mask))
                 hits[name]["chance"].append(sample.chance)
     columns = ("PA", "chance", *PICTURE_KINDS)
     with args.out.open("w", newline="") as file:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from undertow.grounding.heat import contrast, find_peaks, score_masks, spatial_bias
+from undertow.grounding.heat import contrast, find_peaks, points_into, score_masks, spatial_bias
 from undertow.grounding.proposals import HeatProposer, SegmenterProposer, box_of, otsu, part_around
 
 
@@ -34,6 +34,13 @@ def test_peaks_are_centres_of_cells_in_pixels():
     assert [(peak.x, peak.y) for peak in peaks] == [(50, 15), (150, 35)]
     assert [(peak.x, peak.y) for peak in find_peaks(heat, (40, 160), count=1)] == [(50, 15)]
     assert len(find_peaks(torch.ones(3, 3), (9, 9))) >= 1
+
+
+def test_the_hottest_cell_points_at_its_centre():
+    heat, mask = torch.zeros(4, 8), np.zeros((40, 160), bool)
+    heat[1, 2] = 1.0
+    mask[15, 50] = True
+    assert points_into(heat, mask) and not points_into(heat.flip(0), mask)
 
 
 def test_contrast_is_in_standard_deviations_and_zero_of_a_flat_map():

@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from undertow.backbones import Backbone, Site
 from undertow.base import Progress, SettingsError, SilentProgress
 from undertow.grounding import Grounder, WordSettings
-from undertow.grounding.heat import contrast
+from undertow.grounding.heat import contrast, points_into
 from undertow.grounding.settings import Reading
 from undertow.metrics.calibration import area_under_roc
 from undertow.observing.settings import FrameSettings
@@ -167,11 +167,7 @@ def analyze_words(
                         shown = number < len(texts)
                         clear.setdefault(key, []).append((contrast(heat), shown))
                         if shown:
-                            row, column = divmod(int(heat.argmax()), heat.shape[1])
-                            mask = picture.expressions[number][1]
-                            y = int((row + 0.5) * mask.shape[0] / heat.shape[0])
-                            x = int((column + 0.5) * mask.shape[1] / heat.shape[1])
-                            hits.setdefault(key, []).append(bool(mask[y, x]))
+                            hits.setdefault(key, []).append(points_into(heat, picture.expressions[number][1]))
         progress.advance(1, sequence=picture.name)
     rows = [WordRow(*key, 100 * float(np.mean(hits[key])), *_presence(clear[key])) for key in hits]
     return WordAnalysis(

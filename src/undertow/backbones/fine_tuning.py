@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -198,4 +198,4 @@ def fine_tuned(backbone: Any, folder: Path, about: FineTuning) -> Any:
     network.module.load_state_dict(empty, strict=False, assign=True)
     backbone.fine_tuning = about
     backbone.fine_tuned_digest = weights.digest()
-    return cast(Any, backbone)
+    return backbone

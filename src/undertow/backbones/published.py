@@ -29,7 +29,7 @@ from undertow.backbones.adapters.unet_video import VideoUNet
 from undertow.backbones.adapters.unet_xl import ImageUNetXL
 from undertow.backbones.adapters.vit import VisionTransformer, vit_network
 from undertow.backbones.cards.card import Card
-from undertow.backbones.cards.features import SHAPES
+from undertow.backbones.cards.features import MODELS, SHAPES
 from undertow.backbones.observation import Conditioning
 from undertow.backbones.sampling.schedule import read_schedule
 from undertow.backbones.weights.guided_diffusion import GuidedShape
@@ -165,14 +165,8 @@ def _vit(kind: str, size: str, patch: int, **more: Any) -> Architecture:
     return Architecture((kind, {**shape, **more}), ("Pixels", {}), {}, (1, 1))
 
 
-_VITS = {
-    **{f"dino-vit{size}{patch}": ("vit", size, patch) for size in "sb" for patch in (8, 16)},
-    **{f"dinov2-{size}": ("dinov2", size, 14) for size in "sbl"},
-    **{f"dinov2-reg-{size}": ("dinov2_with_registers", size, 14) for size in "bl"},
-    **{f"dinov3-{size}": ("dinov3_vit", size, 16) for size in ("s", "b", "l")},
-}
 ARCHITECTURES: Mapping[str, Architecture] = {
-    **{name: _vit(*shape) for name, shape in _VITS.items()},
+    **{name: _vit(kind, size, patch) for name, kind, _, size, patch, *_ in MODELS},
     "dinov3-7b": _vit("dinov3_vit", "7b", 16, intermediate_size=8192, use_gated_mlp=True),
     "adm-256": Architecture(
         ("UNet2DModel", GuidedShape().arguments),

@@ -30,7 +30,7 @@ def list_models(context: typer.Context) -> None:
             card.name,
             _weights(card, weights_state(card, layout=card.layout)),
             card.licence,
-            str(card.token_budget),
+            str(card.budget("track")),
             _megabytes(card),
         )
         for card in list_cards()
@@ -79,7 +79,7 @@ def show(name: Name) -> None:
         "licence": card.licence + (" (to be accepted on the hub)" if card.gated else ""),
         "prediction": card.prediction,
         "read at": "\n".join(f"{site.path} ({kind})" for kind, sites in card.sites.items() for site in sites),
-        "tokens": str(card.token_budget),
+        "tokens": str(card.budget("track")),
         "noising": f"{card.noising.kind} to timestep {card.noising.timestep}",
         "preset": card.preset,
         "memory": f"{_megabytes(card)} MB per frame",

@@ -123,6 +123,13 @@ def contrast(heat: Float[Tensor, "gh gw"]) -> float:
     return 0.0 if spread <= 1e-6 * max(1.0, float(heat.abs().max())) else float((heat.max() - heat.mean()) / spread)
 
 
+def points_into(heat: Float[Tensor, "gh gw"], mask: Bool[np.ndarray, "h w"]) -> bool:
+    """Returns whether the hottest place of a map is in a mask of the picture."""
+    place = divmod(int(heat.argmax()), heat.shape[1])
+    row, column = (int((at + 0.5) * of / cells) for at, of, cells in zip(place, mask.shape, heat.shape, strict=True))
+    return bool(mask[row, column])
+
+
 def score_masks(
     heat: Float[Tensor, "gh gw"], proposals: Sequence[tuple[Bool[np.ndarray, "h w"], float, str]]
 ) -> list[Candidate]:

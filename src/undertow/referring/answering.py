@@ -1,6 +1,5 @@
 """One video in which a fine-tuned generator says what texts name: windows, scores, masks, what is kept (REM)."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -14,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from undertow.backbones import Backbone
-from undertow.base import CueError, Progress, SettingsError, atomic_path
+from undertow.base import CueError, Progress, SettingsError, atomic_path, write_json
 from undertow.drawing import overlay
-from undertow.masks import encode_rle, read_written_map, write_label_map
+from undertow.masks import encode_rle, read_written_map
 from undertow.observing.settings import FLOAT
 from undertow.referring.generator import MaskGenerator
 from undertow.referring.settings import AnswerSettings, ReferSettings
@@ -25,7 +24,7 @@ from undertow.runs.cues import Cue
 from undertow.runs.folder import Folder
 from undertow.runs.task import Given, Phase, Work
 from undertow.tracking.cues import numbered
-from undertow.tracking.job import MASKS, write_tables
+from undertow.tracking.job import MASKS, write_frame, write_tables
 from undertow.tracking.results import ObjectScore, TrackResult
 from undertow.video import Clip, Frame
 
@@ -225,23 +224,16 @@ class AnswerJob:
 
     def write(self, run: Folder, result: Answer) -> Mapping[str, Any]:
         """Writes the masks of a frame, and scores as 16-bit pictures, 65535 being 1."""
-        path = run.file(MASKS, result.name, ".png")
-        write_label_map(path, result.labels)
-        files = [f"{MASKS}/{path.name}"]
+        written = write_frame(run, result)
+        files = written["files"]
         for object_id, score in result.probabilities.items() if self._resolved.answers.soft else ():
             soft = run.file(SOFT, f"{result.name}-{object_id}", ".png")
             levels = (score.clamp(0, 1) * 65535).round().to(torch.int32).numpy().astype(np.uint16)
             with atomic_path(soft) as temporary:
                 Image.fromarray(levels).save(temporary, format="PNG")
             files.append(f"{SOFT}/{soft.name}")
-        return {
-            "files": files,
-            "rles": {object_id: encode_rle(mask) for object_id, mask in result.masks.items() if mask.any()},
-            "scores": {
-                object_id: [int(score.area), score.margin, score.mass, score.presence, bool(score.lost)]
-                for object_id, score in result.scores.items()
-            },
-        }
+        # Masks of texts may overlap, which no label map says.
+        return written | {"rles": {key: encode_rle(mask) for key, mask in result.masks.items() if mask.any()}}
 
     def draw(self, run: Folder, frame: Frame, view: str) -> UInt8[np.ndarray, "h w 3"] | None:
         """Returns a frame with its masks over it."""
@@ -259,8 +251,7 @@ class AnswerJob:
             {"object": object_id, "text": text, "present": peaks[object_id] > 0, "largest": peaks[object_id]}
             for object_id, text in self._prompts.items()
         ]
-        with atomic_path(run.path / WORDS) as temporary:
-            temporary.write_text(json.dumps(words, indent=1) + "\n", "utf-8")
+        write_json(run.path / WORDS, words)
 
 
 def start(settings: ReferSettings, backbone: Backbone, clip: Clip, given: Given[Prompts]) -> AnswerJob:
@@ -288,7 +279,7 @@ def answer_work(resolved: ResolvedAnswers, backbone: Backbone, clip: Clip, given
     }
     denoising = int(6 * backbone.denoiser_width * size / backbone.stride**2 * latents * pixels)
     coding = 4 * autoencoder.width * size * pixels * 8
-    passes = prompts * window / max(1, window - resolved.answers.overlap) / window
+    passes = prompts / max(1, window - resolved.answers.overlap)
     phases = (
         Phase("encode", 0, {"autoencoder at work": coding, **held}),
         Phase("answer", passes, {"network at work": denoising, **held}),

@@ -1,6 +1,5 @@
 """One video in which what was named is found and tracked: its masks, words.json, and a page that shows why."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.backbones import Backbone, load
-from undertow.base import CueError, Progress, atomic_path
+from undertow.base import CueError, Progress, write_json, write_text
 from undertow.grounding import Grounder, frames_of, make_proposer, reader_of
 from undertow.masks import LabelMap
 from undertow.referring.explain import explain_page
@@ -98,13 +97,10 @@ class ReferJob(TrackJob):
     def finish(self, run: Folder, progress: Progress) -> None:
         """Writes the tables of tracking, words.json, and the page that shows why."""
         super().finish(run, progress)
-        with atomic_path(run.path / WORDS) as temporary:
-            temporary.write_text(json.dumps([each.as_dict() for each in self.findings], indent=1) + "\n", "utf-8")
+        write_json(run.path / WORDS, [each.as_dict() for each in self.findings])
         if self.explain is not None:
             seen = self.explain.video.frames(sorted({each.frame for each in self.findings}))
-            page = explain_page(self.findings, {frame.index: frame.image for frame in seen})
-            with atomic_path(run.path / PAGE) as temporary:
-                temporary.write_text(page, "utf-8")
+            write_text(run.path / PAGE, explain_page(self.findings, {frame.index: frame.image for frame in seen}))
 
 
 def start(

@@ -11,6 +11,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import save_file
 
 from undertow.backbones import Noising, Site, get_card, load, random_backbone
+from undertow.backbones.adapters.pixels import Pixels
 from undertow.backbones.adapters.unet_pixels import PixelUNet
 from undertow.backbones.weights import guided_diffusion
 from undertow.backbones.weights.guided_diffusion import GuidedShape
@@ -186,3 +187,9 @@ def test_a_folder_of_diffusers_is_read(tmp_path):
     values = torch.randn(1, 3, 16, 16)
     torch.testing.assert_close(loaded.denoise(values, 5), network.eval()(values, 5).sample.detach())
     assert loaded.card.sites["track"][0].kind == "self"
+
+
+def test_pixels_of_a_clip_are_those_of_its_frames():
+    pixels, clip = Pixels(torch.device("cpu")), torch.rand(4, 3, 8, 8)
+    assert pixels.frames_per_latent == 1 and torch.equal(pixels.encode_clip(clip), pixels.encode(clip))
+    torch.testing.assert_close(pixels.decode_clip(pixels.encode_clip(clip)), clip)

@@ -26,6 +26,7 @@ class Pixels(Autoencoder):
     """
 
     channels, stride, width = 3, 1, 3
+    _video = False
 
     def __init__(
         self, device: torch.device, mean: Sequence[float] = IMAGENET[0], std: Sequence[float] = IMAGENET[1]
@@ -41,7 +42,3 @@ class Pixels(Autoencoder):
     def decode(self, latents: Latents) -> Float[Tensor, "f 3 h w"]:
         """Returns the RGB in [-1, 1] that pixels were before they were normalised."""
         return 2 * (latents * self._std.to(latents.device) + self._mean.to(latents.device)) - 1
-
-    def decode_clip(self, latents: Latents) -> Float[Tensor, "t 3 h w"]:
-        """Returns the same."""
-        return self.decode(latents)

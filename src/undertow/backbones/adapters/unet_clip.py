@@ -9,9 +9,6 @@ from undertow.backbones.adapters.unet import STAGES, ImageUNet
 from undertow.backbones.observation import Conditioning, Latents
 from undertow.base import SettingsError
 
-# Frames that REM lets it see together; the network itself takes any number.
-CHUNK = 72
-
 
 class ClipUNet(ImageUNet):
     """A frozen text-to-video model whose frames see each other: the latents of one call are a clip."""

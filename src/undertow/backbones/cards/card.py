@@ -187,8 +187,12 @@ class Card:
     @property
     def memory_per_frame(self) -> int:
         """Bytes of the queries and keys of one frame at the default budget, in bfloat16."""
-        tokens = self.budgets.get("track", self.token_budget)
+        tokens = self.budget("track")
         return sum(2 * 2 * tokens * site.heads * site.head_dim for site in self.sites["track"])
+
+    def budget(self, purpose: str) -> int:
+        """Returns the default number of tokens per frame for a purpose."""
+        return self.budgets.get(purpose, self.token_budget)
 
     def places(self, *wanted: "str | Site") -> tuple[Site, ...]:
         """Returns the sites of some purposes (see `PURPOSES`), and sites that are given themselves.

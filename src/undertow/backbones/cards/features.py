@@ -38,39 +38,42 @@ def feature_card(
 
 # Blocks, heads and channels, by the usual names of sizes.
 SHAPES = {"s": (12, 6, 384), "b": (12, 12, 768), "l": (24, 16, 1024), "h": (32, 16, 1280), "7b": (40, 32, 4096)}
-# Name, repository of facebook's, size, pixels per side of a patch, millions of weights, and J&F on DAVIS-2017 val.
-_MODELS = (
-    ("dino-vits16", "dino-vits16", "s", 16, 22, "61.8"),
-    ("dino-vits8", "dino-vits8", "s", 8, 22, "69.9"),
-    ("dino-vitb16", "dino-vitb16", "b", 16, 86, "62.3"),
-    ("dino-vitb8", "dino-vitb8", "b", 8, 86, "71.4"),
-    ("dinov2-s", "dinov2-small", "s", 14, 22, ""),
-    ("dinov2-b", "dinov2-base", "b", 14, 87, ""),
-    ("dinov2-l", "dinov2-large", "l", 14, 304, ""),
-    ("dinov2-reg-b", "dinov2-with-registers-base", "b", 14, 87, ""),
-    ("dinov2-reg-l", "dinov2-with-registers-large", "l", 14, 304, ""),
-    ("dinov3-s", "dinov3-vits16-pretrain-lvd1689m", "s", 16, 22, ""),
-    ("dinov3-b", "dinov3-vitb16-pretrain-lvd1689m", "b", 16, 86, "77.2"),
-    ("dinov3-l", "dinov3-vitl16-pretrain-lvd1689m", "l", 16, 303, "79.9"),
-    ("dinov3-7b", "dinov3-vit7b16-pretrain-lvd1689m", "7b", 16, 6716, "83.3, at 1440 pixels,"),
+# Name, type in transformers, repository of facebook's, size, pixels per side of a patch, millions of weights, and J&F
+# on DAVIS-2017 val.
+MODELS = (
+    ("dino-vits16", "vit", "dino-vits16", "s", 16, 22, "61.8"),
+    ("dino-vits8", "vit", "dino-vits8", "s", 8, 22, "69.9"),
+    ("dino-vitb16", "vit", "dino-vitb16", "b", 16, 86, "62.3"),
+    ("dino-vitb8", "vit", "dino-vitb8", "b", 8, 86, "71.4"),
+    ("dinov2-s", "dinov2", "dinov2-small", "s", 14, 22, ""),
+    ("dinov2-b", "dinov2", "dinov2-base", "b", 14, 87, ""),
+    ("dinov2-l", "dinov2", "dinov2-large", "l", 14, 304, ""),
+    ("dinov2-reg-b", "dinov2_with_registers", "dinov2-with-registers-base", "b", 14, 87, ""),
+    ("dinov2-reg-l", "dinov2_with_registers", "dinov2-with-registers-large", "l", 14, 304, ""),
+    ("dinov3-s", "dinov3_vit", "dinov3-vits16-pretrain-lvd1689m", "s", 16, 22, ""),
+    ("dinov3-b", "dinov3_vit", "dinov3-vitb16-pretrain-lvd1689m", "b", 16, 86, "77.2"),
+    ("dinov3-l", "dinov3_vit", "dinov3-vitl16-pretrain-lvd1689m", "l", 16, 303, "79.9"),
+    ("dinov3-7b", "dinov3_vit", "dinov3-vit7b16-pretrain-lvd1689m", "7b", 16, 6716, "83.3 (1440 pixels)"),
 )
 
 
-def _known(name: str, repository: str, size: str, patch: int, millions: int, score: str) -> Card:
-    """Returns the card of a row of `_MODELS`."""
+def _known(name: str, kind: str, repository: str, size: str, patch: int, millions: int, score: str) -> Card:
+    """Returns the card of a row of `MODELS`."""
     blocks, heads, width = SHAPES[size]
     attention = Site(f"blocks.{blocks - 1}.attn", "self", heads, width // heads, patch)
     notes = f"{millions} million weights" + f"; J&F {score} on DAVIS-2017 val is published" * bool(score)
-    gated = name.startswith("dinov3")
+    gated = kind == "dinov3_vit"
     licence = "DINOv3 License" if gated else "Apache-2.0"
-    card = feature_card(name, (repository,), attention, Site("norm", "block", 1, width, patch), notes, licence)
+    card = feature_card(
+        name, (f"facebook/{repository}",), attention, Site("norm", "block", 1, width, patch), notes, licence
+    )
     # DINOv3's paper compares DINOv2 by its own settings.
-    preset = "dinov3" if name.startswith(("dinov2", "dinov3")) else "dino"
+    preset = "dino" if kind == "vit" else "dinov3"
     return replace(card, preset=preset, published=(preset,), gated=gated)
 
 
-for _row in _MODELS:
-    add_card(_known(_row[0], f"facebook/{_row[1]}", *_row[2:]))
+for _row in MODELS:
+    add_card(_known(*_row))
 add_card(
     feature_card(
         "c-radio-v4-h",

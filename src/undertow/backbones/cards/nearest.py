@@ -9,6 +9,9 @@ from undertow.backbones.cards.features import feature_card
 from undertow.backbones.cards.known import GRID, IMAGE_GRID, transformer_card
 from undertow.base import SettingsError
 
+# Frames that REM lets a text-to-video UNet see together; the network itself takes any number.
+CLIP = 72
+
 
 def nearest_card(
     name: str,
@@ -47,7 +50,7 @@ def nearest_card(
         known = get_card("svd")
         return replace(card, family=family, noising=known.noising, chunk=known.chunk)
     if family == "unet-clip":
-        return replace(card, family=family, chunk=72, notes="ModelScope: made for REM, see `undertow train rem`")
+        return replace(card, family=family, chunk=CLIP, notes="ModelScope: made for REM, see `undertow train rem`")
     return card
 
 

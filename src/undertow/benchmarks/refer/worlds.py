@@ -5,7 +5,7 @@ The pictures are calm scenes and first frames of several families, drawn once in
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ from undertow.benchmarks.core.worlds import render_clips
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample
 from undertow.benchmarks.refer.scoring import PICTURE_KINDS
 from undertow.masks import write_label_map
-from undertow.world import FIRST_BENCHMARK_SEED, SUITES, Scene, WorldClip, make_family_scene, scene_expressions
+from undertow.world import (
+    FIRST_BENCHMARK_SEED,
+    SUITES,
+    Expression,
+    Scene,
+    WorldClip,
+    make_family_scene,
+    scene_expressions,
+)
 from undertow.world.calm import calm_scene
 
 # To be raised whenever a picture or an expression is another than before.
@@ -32,15 +40,6 @@ PER_PICTURE, PER_CLIP = 8, 4
 VIDEO_SUITES = ("world-easy", "world-hard")
 
 
-@dataclass(frozen=True)
-class Said:
-    """An expression of a picture or clip: its text, the labels of what it names, and what it speaks of."""
-
-    text: str
-    labels: tuple[int, ...]
-    kinds: tuple[str, ...]
-
-
 def pictures() -> Iterator[tuple[str, Scene]]:
     """Yields the scenes of `world-refer` with their names."""
     for number in range(CALM):
@@ -51,15 +50,11 @@ def pictures() -> Iterator[tuple[str, Scene]]:
             yield f"{family}-{number:02d}", make_family_scene(family, seed, *SIZE)
 
 
-def said_of(scene: Scene, frames: int, kinds: Sequence[str], most: int) -> list[Said]:
+def said_of(scene: Scene, frames: int, kinds: Sequence[str], most: int) -> list[Expression]:
     """Returns up to `most` expressions of a scene that speak of `kinds` alone, as different ones as there are."""
-    found = [
-        Said(each.text, each.labels, each.kinds)
-        for each in scene_expressions(scene, frames=frames)
-        if not kinds or set(each.kinds) <= set(kinds)
-    ]
+    found = [each for each in scene_expressions(scene, frames=frames) if not kinds or set(each.kinds) <= set(kinds)]
     shuffled = [found[int(index)] for index in np.random.default_rng((scene.seed, 41)).permutation(len(found))]
-    chosen: list[Said] = []
+    chosen: list[Expression] = []
     counts: dict[str, int] = {}
     while shuffled and len(chosen) < most:
         # The next one is that whose kinds have been least spoken of.
@@ -103,7 +98,7 @@ def _draw_clips(root: Path, progress: Progress | None) -> None:
                 _write(folder, said_of(scene, clip.frames, (), PER_CLIP), len(scene.things))
 
 
-def _write(folder: Path, said: Sequence[Said], objects: int) -> None:
+def _write(folder: Path, said: Sequence[Expression], objects: int) -> None:
     write_json(
         folder / "expressions.json",
         {"version": VERSION, "objects": objects, "expressions": [asdict(each) for each in said]},
@@ -119,7 +114,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 def _sample(dataset: str, folder: Path, name: str, number: int, clip: WorldClip | None) -> ReferSample:
     facts = _facts(folder)
     try:
-        said, objects = Said(**facts["expressions"][number]), int(facts["objects"])
+        said, objects = Expression(**facts["expressions"][number]), int(facts["objects"])
         labels = tuple(int(label) for label in said.labels)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SettingsError(

@@ -68,7 +68,8 @@ def costs_of(card: Card) -> list[Cost]:
         sites = resolved.sites[-1:] if resolved.preset.source == "features" else resolved.sites
         keys = sum(site.heads * site.head_dim for site in sites)
         tokens = resolved.grid[0] * resolved.grid[1]
-        millions = [sum(_counts(whole, part).values()) / 1e6 for part in (None, sites)]
+        # All weights are float32.
+        millions = [sum(whole.parts(part).values()) / 4e6 for part in (None, sites)]
         rows.append(
             Cost(
                 card.name, preset, published, resolved.input_size[1], resolved.input_size[0], tokens,
@@ -103,12 +104,6 @@ def _empty(card: Card) -> Backbone:
     if card.embedded:
         return load(card.name, device="cpu", dtype="float32")
     return random_backbone(card, device="meta")
-
-
-def _counts(backbone: Backbone, sites: object) -> dict[str, int]:
-    """Returns numbers of weights instead of bytes, all being float32."""
-    parts = backbone.parts(sites)  # type: ignore[arg-type]
-    return {name: size // 4 for name, size in parts.items()}
 
 
 def costs_csv(costs: Iterable[Cost]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.backbones import Card, get_card, list_cards, weights_state
+from undertow.backbones.cards.features import MODELS
 from undertow.base import Progress, write_text
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import Outcome, by_method
@@ -24,13 +25,7 @@ PRINTED = {
     ("sd-1.5", "drift"): "68.9 (tuned)",
     ("sd-2.1", "dift"): "70.0",
     ("adm-256", "adm"): "75.7",
-    ("dino-vits16", "dino"): "61.8",
-    ("dino-vits8", "dino"): "69.9",
-    ("dino-vitb16", "dino"): "62.3",
-    ("dino-vitb8", "dino"): "71.4",
-    ("dinov3-b", "dinov3"): "77.2",
-    ("dinov3-l", "dinov3"): "79.9",
-    ("dinov3-7b", "dinov3"): "83.3 (1440 pixels)",
+    **{(name, "dino" if kind == "vit" else "dinov3"): score for name, kind, *_, score in MODELS if score},
 }
 
 
