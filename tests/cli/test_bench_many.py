@@ -8,11 +8,12 @@ from PIL import Image
 
 from undertow import cli
 from undertow.backbones import get_card, list_cards
-from undertow.backbones.cards.card_file import read_card_file
+from undertow.backbones.cards.card_file import read_card_file, write_card_file
 from undertow.backbones.published import ARCHITECTURES
 from undertow.base import SettingsError
+from undertow.benchmarks.masks.methods import model_method
 from undertow.benchmarks.rivals.costs import costs_of, shipped_costs
-from undertow.benchmarks.sweep import parse_axes
+from undertow.benchmarks.sweep import Point, parse_axes, tuned_card
 from undertow.masks import write_label_map
 
 
@@ -54,6 +55,14 @@ def test_a_sweep_goes_on_and_writes_the_best_as_a_card(run, data, tmp_path):
     best = read_card_file(out / "card.json").card
     assert (best.token_budget, best.topk) in {(tokens, topk) for tokens in (24, 96) for topk in (3, 15)}
     assert json.loads((out / "card.json").read_text())["measured"]["settings"].keys() == {"tokens", "topk"}
+
+
+def test_a_tuned_card_has_the_tokens_that_were_swept_whatever_the_purpose(tmp_path):
+    card = get_card("tiny")
+    assert card.token_budget == 3600 < card.budget("track")
+    best = tuned_card(card, Point("tiny", None, {"tokens": "3600"}, model_method("tiny")), "swept")
+    write_card_file(tmp_path / "card.json", best, like=card)
+    assert read_card_file(tmp_path / "card.json").card.budget("track") == best.budget("track") == 3600
 
 
 @pytest.mark.parametrize("texts", [["tokens"], ["tokens="], ["tokens=9", "tokens=16"]])
@@ -113,4 +122,7 @@ def test_costs_that_ship_are_those_that_are_counted():
 
 def test_every_model_of_which_shapes_are_known_has_costs():
     counted = {each.model for each in shipped_costs()}
-    assert counted == {card.name for card in list_cards() if card.embedded or card.name in ARCHITECTURES}
+    known = [card for card in list_cards() if card.embedded or card.name in ARCHITECTURES]
+    assert counted == {card.name for card in known}
+    ways = {(each.model, each.preset) for each in shipped_costs() if not each.published}
+    assert ways == {(card.name, card.preset) for card in known}

@@ -170,12 +170,15 @@ def write_best(best: Point, outcomes: Sequence[Outcome], path: Path) -> str:
 
 def tuned_card(card: Card, best: Point, name: str) -> Card:
     """Returns a card with the numbers of a combination."""
-    settings = assigned(TrackSettings(), [f"{name}={value}" for name, value in best.values.items()])
+    settings = assigned(TrackSettings(), [f"{setting}={value}" for setting, value in best.values.items()])
     preset = get_preset(best.preset or card.preset).name
     changes: dict[str, Any] = {"name": name, "preset": preset, "calibrated": ()}
     for setting, attribute in (("tokens", "token_budget"), ("topk", "topk"), ("recent", "recent")):
         if (value := getattr(settings, setting)) is not None:
             changes[attribute] = value
+    if settings.tokens is not None:
+        # Those of single purposes would count before what was measured.
+        changes["budgets"] = {}
     if settings.timestep is not None or settings.noising is not None:
         changes["noising"] = noise_level(card.noising, settings.timestep, settings.noising)
     if settings.temperature is not None:
