@@ -4,15 +4,15 @@ That is the whole frame, nothing at all, and segments by colour: the largest, th
 colour is nearest to the colour that the expression names.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from undertow.base import CueError
+from undertow.base import CueError, SettingsError
 from undertow.benchmarks.core.jobs import JobPredictor, job_method
 from undertow.benchmarks.core.methods import Baseline
 from undertow.benchmarks.core.sample import EvaluationProtocol
@@ -56,6 +56,17 @@ class ReferModel(JobPredictor):
         """Returns settings with a preset of tracking."""
         chosen = settings or ReferSettings()
         return chosen if preset is None else replace(chosen, preset=preset)
+
+    @classmethod
+    def described(cls, settings: ReferSettings, device: str | None) -> tuple[Sequence[str | None], Mapping[str, Any]]:
+        """Returns that nothing more is part of a method's name.
+
+        Raises:
+            SettingsError: if a fine-tuned generator is to answer, which is not measured here.
+        """
+        if settings.method != "refam":
+            raise SettingsError(f"method '{settings.method}' has no benchmark; leave method out to measure refam")
+        return super().described(settings, device)
 
 
 model_method = partial(job_method, ReferModel)
@@ -117,7 +128,8 @@ def segments(image: UInt8[np.ndarray, "h w 3"]) -> Int[np.ndarray, "h w"]:
 
     height, width = image.shape[:2]
     scale = min(1.0, (PIXELS / (height * width)) ** 0.5)
-    small = cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), cv2.INTER_AREA)
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
     small = cv2.medianBlur(small, 5)
     colours = small.reshape(-1, 3).astype(np.float32)
     count = min(COLOURS, len(np.unique(colours, axis=0)))
