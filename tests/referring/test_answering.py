@@ -46,12 +46,12 @@ def clip():
     return Clip(Video(np.random.default_rng(1).integers(0, 256, (FRAMES, 40, 60, 3), np.uint8)))
 
 
-def asked(clip, *texts, settings=SETTINGS):
-    return TASK.gather([read_cue("text", text, clip) for text in texts], clip, lambda: None, settings)
+def asked(clip, *texts, settings=SETTINGS, model=None):
+    return TASK.gather([read_cue("text", text, clip) for text in texts], clip, lambda: model, settings)
 
 
 def run(out, clip, model, *texts, settings=SETTINGS, **options):
-    return execute(TASK, out, clip, asked(clip, *texts, settings=settings), model, settings, **options)
+    return execute(TASK, out, clip, asked(clip, *texts, settings=settings, model=model), model, settings, **options)
 
 
 def softs(folder):
@@ -116,6 +116,23 @@ def test_the_last_window_is_whole_and_an_interrupted_run_goes_on(overlap, model,
     assert again.keys() == whole.keys() and all(np.array_equal(again[name], whole[name]) for name in whole)
 
 
+def test_windows_lie_between_one_anothers_frames(model, clip, tmp_path):
+    settings = replace(SETTINGS, method=None, answers=AnswerSettings(spacing=2))
+    found = softs(run(tmp_path / "run", clip, model, "dog", settings=settings).path)
+    generator = MaskGenerator(model, SIZE)
+    # Six frames at first, and then the last six, of which four are known already.
+    for first, answered in ((0, range(6)), (2, range(6, 8))):
+        images = np.stack([frame.image for frame in clip.video.frames(range(first, first + 6))])
+        for phase in range(2):
+            scores = generator.scores(generator.answer(generator.encode(images[phase::2]), generator.read("dog")), 3)
+            native = torch.nn.functional.interpolate(scores[None], (40, 60), mode="bilinear")[0].clamp(0, 1).numpy()
+            for frame, truth in zip(range(first + phase, first + 6, 2), native, strict=True):
+                if frame in answered:
+                    assert np.abs(found[f"{frame:05d}-1.png"] / 65535 - truth).max() < 1e-4
+    shown = estimate(TASK, clip, asked(clip, "dog", settings=settings, model=model), model, settings)
+    assert shown.passes_per_frame == pytest.approx(1 / 3)
+
+
 def test_a_short_video_is_one_window_and_costs_are_known(model, clip, tmp_path):
     short = Clip(clip.video, 0, 2)
     assert len(softs(run(tmp_path / "run", short, model, "dog").path)) == 2
@@ -130,7 +147,7 @@ def test_what_does_not_go_together_is_refused(model, clip, tmp_path):
         TASK.gather([read_cue("text", "dog", clip), read_cue("box", "1,1,9,9", clip)], clip, lambda: None, SETTINGS)
     with pytest.raises(CueError, match="names a frame"):
         asked(clip, "dog@2")
-    with pytest.raises(SettingsError, match="at most half a window"):
+    with pytest.raises(SettingsError, match="at most half of the 3 frames"):
         run(tmp_path / "a", clip, model, "dog", settings=replace(SETTINGS, answers=AnswerSettings(overlap=2)))
     stream = Clip(Video(iter(np.zeros((4, 40, 60, 3), np.uint8))))
     with pytest.raises(SettingsError, match="can be read again"):

@@ -40,6 +40,8 @@ class FineTuning:
         timestep: What the network is given.
         size: (height, width) of the input in pixels; `None` for the usual one of the frames.
         window: Frames that are seen together.
+        spacing: How far apart, at most, neighbours of a window are in the video: `window * spacing` frames are covered
+            by windows that lie between one another's frames.
         trained: Which weights were trained, for people to read.
         scale: Factor of the products of pairs, if there are any.
     """
@@ -52,6 +54,7 @@ class FineTuning:
     timestep: int = 0
     size: tuple[int, int] | None = None
     window: int = 73
+    spacing: int = 1
     trained: str = "full"
     scale: float = 1.0
 
@@ -59,7 +62,8 @@ class FineTuning:
         for name, kind in (("target", Target), ("mask_range", MaskRange), ("t0_noise", Literal["ddpm", "none"])):
             if (value := getattr(self, name)) not in get_args(kind):
                 raise SettingsError(f"{name} is {value!r}; give one of {', '.join(get_args(kind))}")
-        numbers = {"pad_tokens": (1, 4096), "timestep": (0, 1000), "window": (1, MOST_WINDOW)}
+        frames = (1, MOST_WINDOW)
+        numbers = {"pad_tokens": (1, 4096), "timestep": (0, 1000), "window": frames, "spacing": frames}
         for name, (least, most) in numbers.items():
             value = getattr(self, name)
             if not (value is None and name == "pad_tokens") and not (type(value) is int and least <= value <= most):

@@ -25,7 +25,7 @@ from undertow.backbones.adapters.vit import VisionTransformer, vit_network, vit_
 from undertow.backbones.cards.card import Card, Family, Site
 from undertow.backbones.cards.card_file import get_card
 from undertow.backbones.cards.nearest import nearest_card, of_features, read_like
-from undertow.backbones.fine_tuning import fine_tuned, is_fine_tuning, read_fine_tuning
+from undertow.backbones.fine_tuning import fine_tuned, read_fine_tuning
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
 from undertow.backbones.weights.guided_diffusion import GuidedShape, guided_weights
@@ -129,9 +129,7 @@ def load(
     where = device if isinstance(device, torch.device) else resolve_device(device)
     kind = dtype if isinstance(dtype, torch.dtype) else resolve_dtype(dtype, where)
     first, *others = models_in(model)
-    folder = Path(first).expanduser()
-    learned = read_fine_tuning(folder) if is_fine_tuning(folder) else None
-    located = locate(first if learned is None else learned.backbone)
+    located = locate(first)
     backbone: AnyBackbone
     if located.path.is_file():
         backbone = _load_file(located.path, located.card, where, kind)
@@ -143,8 +141,8 @@ def load(
         backbone = load_transformer(located.path, located.card, where, kind)
     else:
         backbone = _load_unet(located.path, located.card, where, kind)
-    if learned is not None:
-        fine_tuned(backbone, folder, learned)
+    if located.learned is not None:
+        fine_tuned(backbone, located.learned, read_fine_tuning(located.learned))
     alike = {"device": where, "dtype": kind, "sites": None if sites is None else "track"}
     backbone.partners = tuple(load(other, **alike) for other in others)  # type: ignore[arg-type]
     wanted = [sites] if isinstance(sites, str) else sites

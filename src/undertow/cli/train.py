@@ -103,7 +103,10 @@ def train_rem(
     out: Out,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="NAME:FOLDER[@SPLIT] of a referring dataset, or world:COUNT; several times.", metavar="DATA"),
+        typer.Option(
+            help="NAME:FOLDER[@SPLIT] of a referring dataset, world:COUNT or calm:COUNT[:PHOTOGRAPHS]; several times.",
+            metavar="DATA",
+        ),
     ] = None,
     work: Annotated[
         Path | None, typer.Option(help="Folder of latents, states of texts and checkpoints; it continues a run.")

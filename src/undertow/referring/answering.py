@@ -56,6 +56,7 @@ class ResolvedAnswers:
         input_size: (height, width) in pixels that frames are shown at.
         grid: (height, width) of the latents.
         window: Frames that are seen together.
+        spacing: Frames from one of them to the next, at most.
         answers: How they are made masks.
         seed: Of the noise on latents, if they get any.
         dtype: Number type of the weights.
@@ -65,9 +66,15 @@ class ResolvedAnswers:
     input_size: tuple[int, int]
     grid: tuple[int, int]
     window: int
+    spacing: int
     answers: AnswerSettings
     seed: int
     dtype: str
+
+    @property
+    def span(self) -> int:
+        """Frames that windows between one another's frames cover together."""
+        return self.window * self.spacing
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the numbers as plain values for `run.json`."""
@@ -116,9 +123,11 @@ def resolve(settings: ReferSettings, backbone: Backbone, size: tuple[int, int]) 
     window, step = settings.answers.window or about.window, backbone.autoencoder.frames_per_latent
     if (window - 1) % step:
         raise SettingsError(f"answers.window is {window}; give a multiple of {step} and 1, such as {16 * step + 1}")
-    if 2 * settings.answers.overlap > window:
+    spacing = settings.answers.spacing or about.spacing
+    if 2 * settings.answers.overlap > window * spacing:
         raise SettingsError(
-            f"answers.overlap is {settings.answers.overlap}; give at most half a window, which has {window} frames"
+            f"answers.overlap is {settings.answers.overlap}; give at most half of the {window * spacing} frames "
+            "that are looked at together"
         )
     stride = backbone.stride
     return ResolvedAnswers(
@@ -126,6 +135,7 @@ def resolve(settings: ReferSettings, backbone: Backbone, size: tuple[int, int]) 
         input_size=shown,
         grid=(shown[0] // stride, shown[1] // stride),
         window=window,
+        spacing=spacing,
         answers=settings.answers,
         seed=settings.seed,
         dtype=str(backbone.dtype).removeprefix("torch."),
@@ -138,7 +148,7 @@ class AnswerJob:
     def __init__(self, generator: MaskGenerator, prompts: Mapping[int, str], resolved: ResolvedAnswers) -> None:
         """Begins before the first frame."""
         self._generator, self._prompts, self._resolved = generator, prompts, resolved
-        self.batch = resolved.window - resolved.answers.overlap
+        self.batch = resolved.span - resolved.answers.overlap
         self.facts: dict[str, Any] = {"fine tuning": asdict(generator.about)}
         # Pictures of frames that were answered for, and scores of the last that another window is to answer for too.
         self._before: list[UInt8[np.ndarray, "h w 3"]] = []
@@ -147,7 +157,7 @@ class AnswerJob:
     def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[Answer]:
         """Yields each frame's answer, a window at a time."""
         states = {object_id: self._generator.read(text) for object_id, text in self._prompts.items()}
-        length, overlap = self._resolved.window, self._resolved.answers.overlap
+        length, overlap = self._resolved.span, self._resolved.answers.overlap
         frames = iter(frames)
         waiting: list[Frame] = []
         if self._held is not None:
@@ -183,14 +193,16 @@ class AnswerJob:
         self, window: Window[UInt8[np.ndarray, "h w 3"]], states: Mapping[int, Tensor], first: int
     ) -> Float[Tensor, "n t h w"]:
         """Returns the scores of the frames of a window that it is to answer for, at the size the model sees."""
-        images = window.frames
-        video = self._generator.encode(np.stack(images))
-        skipped = len(window.earlier) - window.shared
-        found = []
-        for each in states.values():
-            masks = self._generator.answer(video, each, first - len(window.earlier))
-            found.append(self._generator.scores(masks, len(images))[skipped:].cpu())
-        return torch.stack(found)
+        images, start = window.frames, first - len(window.earlier)
+        step = -(-len(images) // self._resolved.window)
+        found = torch.empty(len(states), len(images), *self._resolved.input_size)
+        for phase in range(step):
+            seen = images[phase::step]
+            video = self._generator.encode(np.stack(seen))
+            for scores, each in zip(found, states.values(), strict=True):
+                masks = self._generator.answer(video, each, start + phase)
+                scores[phase::step] = self._generator.scores(masks, len(seen)).cpu()
+        return found[:, len(window.earlier) - window.shared :]
 
     def _answer(self, frame: Frame, scores: Float[Tensor, "n h w"]) -> Answer:
         height, width = frame.image.shape[:2]
@@ -269,17 +281,18 @@ def start(settings: ReferSettings, backbone: Backbone, clip: Clip, given: Given[
 def answer_work(resolved: ResolvedAnswers, backbone: Backbone, clip: Clip, given: Given[Prompts]) -> Work:
     """Returns what answering will take: a forward of the whole network per window and text."""
     prompts, frames = len(given.value), clip.frame_count
-    window = resolved.window if frames is None else min(resolved.window, frames)
+    span = resolved.span if frames is None else min(resolved.span, frames)
+    window = min(resolved.window, span)
     pixels = resolved.input_size[0] * resolved.input_size[1]
     size, autoencoder = backbone.dtype.itemsize, backbone.autoencoder
     latents = 1 + -(-(window - 1) // autoencoder.frames_per_latent)
     held = {
-        "frames of windows": 2 * window * clip.height * clip.width * 3 + window * pixels * 3 * FLOAT,
-        "scores": prompts * (window + resolved.answers.overlap) * pixels * FLOAT,
+        "frames of windows": 2 * span * clip.height * clip.width * 3 + window * pixels * 3 * FLOAT,
+        "scores": prompts * (span + resolved.answers.overlap) * pixels * FLOAT,
     }
     denoising = int(6 * backbone.denoiser_width * size / backbone.stride**2 * latents * pixels)
     coding = 4 * autoencoder.width * size * pixels * 8
-    passes = prompts / max(1, window - resolved.answers.overlap)
+    passes = prompts * span / (window * max(1, span - resolved.answers.overlap))
     phases = (
         Phase("encode", 0, {"autoencoder at work": coding, **held}),
         Phase("answer", passes, {"network at work": denoising, **held}),

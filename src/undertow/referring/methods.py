@@ -19,14 +19,19 @@ from undertow.tracking.work import trial as track_trial
 from undertow.video import Clip
 
 
+def answers(settings: ReferSettings, model: Callable[[], Backbone]) -> bool:
+    """Returns whether the model itself is to answer, by default if it was fine-tuned to."""
+    return settings.method == "rem" if settings.method else model().fine_tuning is not None
+
+
 def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], settings: ReferSettings) -> Given[Any]:
     """Returns the cues as the method of the settings takes them."""
-    return answering.gather(cues) if settings.method == "rem" else job.gather(cues, clip, model, settings)
+    return answering.gather(cues) if answers(settings, model) else job.gather(cues, clip, model, settings)
 
 
 def resolve(settings: ReferSettings, backbone: Backbone, size: tuple[int, int], given: Given[Any]) -> Any:
     """Returns the numbers of a run by the method of the settings."""
-    if settings.method == "rem":
+    if answers(settings, lambda: backbone):
         return answering.resolve(settings, backbone, size)
     return resolve_tracking(settings, backbone, *size, tuned=settings.tuned)
 
@@ -35,7 +40,7 @@ def start(
     settings: ReferSettings, backbone: Backbone, clip: Clip, given: Given[Any], out: Path | None, progress: Progress
 ) -> Job:
     """Returns a job by the method of the settings."""
-    if settings.method == "rem":
+    if answers(settings, lambda: backbone):
         return answering.start(settings, backbone, clip, given)
     return job.start(settings, backbone, clip, given, out, progress)
 

@@ -19,6 +19,10 @@ class AnswerSettings(Options):
     window: int | None = option(
         None, "Frames that are seen together; by default as in training.", expert=True, least=1, most=1000
     )
+    spacing: int | None = option(
+        None, "Frames from one of a window to the next, at most; by default as in training.", expert=True,
+        least=1, most=1000,
+    )  # fmt: skip
     overlap: int = option(
         0, "Frames that neighbouring windows share, whose scores fade from one to the other.", expert=True,
         least=0, most=500,
@@ -40,9 +44,10 @@ class ReferSettings(TrackSettings):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
-    method: Literal["refam", "rem"] = option(
-        "refam", "Find words and track them (refam), or ask a fine-tuned model (rem).", expert=True
-    )
+    method: Literal["refam", "rem"] | None = option(
+        None, "Find words and track them (refam), or ask the model itself (rem), if it was fine-tuned to answer.",
+        expert=True,
+    )  # fmt: skip
     answers: AnswerSettings = option(AnswerSettings, "How answers of rem become masks.")
     words: WordSettings = option(WordSettings, "How words become masks.")
     reader: str | None = option(

@@ -15,7 +15,7 @@ from undertow.benchmarks.core.outcomes import read_outcomes
 from undertow.benchmarks.core.runner import run_benchmark, score_folder
 from undertow.benchmarks.core.sample import get_protocol
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.refer.methods import BASELINES, everything, model_method, nothing
+from undertow.benchmarks.refer.methods import BASELINES, everything, nothing
 from undertow.benchmarks.refer.sample import FileTruth, ReferSample
 from undertow.benchmarks.refer.scoring import innermost
 from undertow.metrics import contour_accuracy, region_similarity
@@ -177,11 +177,6 @@ def test_kinds_are_counted_for_each_that_is_spoken_of(sample: ReferSample, tmp_p
     assert (found["PA"], found["PA colour"], found["PA shape"], found["PA position"]) == (2 / 3, 1, 1, 0)
     assert np.isnan(found["PA group"])
     assert figures(tmp_path / "out", samples, "images")["chance"] == 0.5
-
-
-def test_models_that_answer_themselves_are_not_measured() -> None:
-    with pytest.raises(SettingsError, match="has no benchmark"):
-        model_method("tiny", assignments=["method=rem"])
 
 
 def test_baselines_by_colour() -> None:

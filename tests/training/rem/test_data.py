@@ -12,7 +12,7 @@ from undertow.training.rem.datasets import read_sources
 from undertow.training.rem.pseudo import pseudo_clip
 from undertow.training.rem.settings import RemSettings
 from undertow.training.rem.steps import Order
-from undertow.training.rem.worlds import World
+from undertow.training.rem.worlds import Calm, World
 from undertow.world import scene_facts
 
 SETTINGS = RemSettings(frames=3, size=(48, 32), batch=4, image_batch=6, images=0.4)
@@ -50,6 +50,23 @@ def test_worlds_say_what_their_masks_show(world):
                 assert expression.text.split()[-1] not in shapes
         assert np.array_equal(item.images, world.item(number).images)
     assert kinds & {"motion", "entrance", "relation", "group"}
+
+
+def test_calm_pictures_are_images_with_what_they_show(tmp_path):
+    [calm] = read_sources(["calm:4"], SETTINGS)
+    assert isinstance(calm, Calm) and len(calm) == 4 and not calm.clips
+    for number in range(len(calm)):
+        item, (scene, chosen) = calm.item(number), calm.scene(number)
+        assert item.images.shape == (1, 32, 48, 3) and item.masks.shape == (len(chosen), 1, 32, 48)
+        for expression, mask in zip(chosen, item.masks, strict=True):
+            assert np.array_equal(mask[0], np.isin(scene.picture(0.0).labels, expression.labels))
+    # The same scenes in front of photographs look otherwise.
+    shades = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    Image.fromarray(shades).save(tmp_path / "a.png")
+    behind = Calm(8, (32, 48), (tmp_path / "a.png",))
+    plain = Calm(8, (32, 48))
+    differ = [not np.array_equal(behind.item(n).images, plain.item(n).images) for n in range(8)]
+    assert any(differ) and not all(differ)
 
 
 def test_a_dataset_gives_frames_in_order_with_their_masks(tmp_path):
@@ -93,6 +110,8 @@ def test_bad_data_are_found_before_the_first_step(tmp_path):
     assert any("00003" in problem for problem in source.problems())
     for typed, reason in (
         ("world:none", "give world:COUNT"),
+        ("calm:0", "give world:COUNT"),
+        ("world:3:photos", "give world:COUNT"),
         ("davis-expressions", "give NAME:FOLDER"),
         (f"davis-folders:{root}", "has no expressions"),
         ("refkoko:x", "is not one of"),

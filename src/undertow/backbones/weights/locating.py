@@ -1,13 +1,14 @@
 """Finding a model's weights: what the user gives, the package, the Hugging Face cache, then the hub, in this order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import constants
 
 from undertow.backbones.cards.card import Card
 from undertow.backbones.cards.card_file import folder_of, get_card, list_cards, read_card_file, user_cards
+from undertow.backbones.fine_tuning import WEIGHTS, is_fine_tuning, read_fine_tuning
 from undertow.backbones.weights import hub
 from undertow.backbones.weights.digests import ModelSource, digests_of, find_mismatch
 from undertow.backbones.weights.layout import Layout, layout_of, weight_files
@@ -26,10 +27,12 @@ class Located:
     Attributes:
         path: A folder in the diffusers layout, or one safetensors file of a whole model.
         card: Of the model, or `None` if only a path was given and nothing is known of it.
+        learned: Folder of weights that take the place of some of these, if it is a model that was fine-tuned.
     """
 
     path: Path
     card: Card | None = None
+    learned: Path | None = None
 
 
 def locate(model: str | Path) -> Located:
@@ -37,8 +40,8 @@ def locate(model: str | Path) -> Located:
 
     Args:
         model: The name of a card (`tiny`, `sd-2.1`, ...); a folder in the diffusers layout; one safetensors file; a
-            card file (see `undertow.backbones.cards.card_file`); or NAME=PATH, which says that the folder or file holds
-            the model that the card describes.
+            card file (see `undertow.backbones.cards.card_file`); NAME=PATH, which says that the folder or file holds
+            the model that the card describes; or a folder that `undertow train rem` made.
 
     Raises:
         SettingsError: if no card has the name.
@@ -46,10 +49,17 @@ def locate(model: str | Path) -> Located:
     """
     text = str(model)
     known = [card.name for card in list_cards()]
+    path = Path(model).expanduser()
+    folder = embedded_folder(get_card(text)) if text in known else path
+    if is_fine_tuning(folder):
+        base = read_fine_tuning(folder).backbone
+        if is_fine_tuning(Path(base).expanduser()):
+            raise SettingsError(f"'{folder}' was fine-tuned from '{base}', which was fine-tuned itself; correct it")
+        located = replace(locate(base), learned=folder)
+        return replace(located, card=get_card(text)) if text in known else located
     if text in known:
         card = get_card(text)
         return Located(resolve(card, folder_of(card), layout=card.layout), card)
-    path = Path(model).expanduser()
     if path.suffix == ".json":
         user = read_card_file(path)
         return Located(resolve(user.card, user.folder, layout=user.card.layout), user.card)
@@ -142,7 +152,9 @@ def weights_state(card: ModelSource, cache: Path | str | None = None, layout: La
     if card.name in user_cards() and (folder := user_cards()[card.name].folder):
         return "given" if find_problem(folder, layout) is None else "not here"
     if card.embedded:
-        return "embedded" if find_problem(embedded_folder(card), layout) is None else "not here"
+        folder = embedded_folder(card)
+        whole = (folder / WEIGHTS).is_file() if is_fine_tuning(folder) else find_problem(folder, layout) is None
+        return "embedded" if whole else "not here"
     snapshots = (each for source in card.sources for each in hub.cached(*source, cache))
     return "cached" if any(find_problem(each, layout) is None for each in snapshots) else "not here"
 

@@ -4,15 +4,15 @@ That is the whole frame, nothing at all, and segments by colour: the largest, th
 colour is nearest to the colour that the expression names.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from undertow.base import CueError, SettingsError
+from undertow.base import CueError
 from undertow.benchmarks.core.jobs import JobPredictor, job_method
 from undertow.benchmarks.core.methods import Baseline
 from undertow.benchmarks.core.sample import EvaluationProtocol
@@ -28,7 +28,7 @@ ReferPredictor = Callable[[Images, str], Iterator[Bool[np.ndarray, "h w"]]]
 
 @dataclass(frozen=True)
 class ReferModel(JobPredictor):
-    """Finds what an expression names with a model that reads words, and tracks it; see `ReferPredictor`."""
+    """Finds what an expression names with a model that reads words and tracks it, or asks one that answers itself."""
 
     task: ClassVar[str] = "refer"
     asked: ClassVar[str] = "refer"
@@ -36,7 +36,7 @@ class ReferModel(JobPredictor):
 
     def __call__(self, images: Images, text: str) -> Iterator[Bool[np.ndarray, "h w"]]:
         """Yields a mask for every image; an empty one where nothing was found."""
-        from undertow.referring.job import gather
+        from undertow.referring.methods import answers, gather
         from undertow.tracking import track
 
         frames = list(images)
@@ -46,27 +46,18 @@ class ReferModel(JobPredictor):
         except CueError:
             yield from nothing(iter(frames), text)
             return
-        if len(frames) == 1:
+        if answers(self.settings, lambda: self.backbone):
+            yield from (result.labels == 1 for result in self.results(frames, given.value))
+        elif len(frames) == 1:
             yield given.value[0] == 1
-            return
-        yield from (result.labels == 1 for result in track(clip, given.value, self.backbone, self.settings))
+        else:
+            yield from (result.labels == 1 for result in track(clip, given.value, self.backbone, self.settings))
 
     @classmethod
     def chosen(cls, preset: str | None, settings: ReferSettings | None) -> ReferSettings:
         """Returns settings with a preset of tracking."""
         chosen = settings or ReferSettings()
         return chosen if preset is None else replace(chosen, preset=preset)
-
-    @classmethod
-    def described(cls, settings: ReferSettings, device: str | None) -> tuple[Sequence[str | None], Mapping[str, Any]]:
-        """Returns that nothing more is part of a method's name.
-
-        Raises:
-            SettingsError: if a fine-tuned generator is to answer, which is not measured here.
-        """
-        if settings.method != "refam":
-            raise SettingsError(f"method '{settings.method}' has no benchmark; leave method out to measure refam")
-        return super().described(settings, device)
 
 
 model_method = partial(job_method, ReferModel)

@@ -111,7 +111,7 @@ class Latents:
     def _encode(self, item: Item) -> Encoded:
         encode = self._backbone.autoencoder.encode_clip
         device = self._backbone.device
-        pixels = torch.from_numpy(item.images).to(device).movedim(-1, 1).float() / 127.5 - 1
+        pixels = torch.tensor(item.images, device=device).movedim(-1, 1).float() / 127.5 - 1
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bfloat16):
             video = encode(pixels)
             # Expressions often name the same thing.

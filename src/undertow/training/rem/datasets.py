@@ -16,8 +16,9 @@ from undertow.masks.labels import resize_nearest
 from undertow.training.rem.data import Item, Source
 from undertow.training.rem.pseudo import pseudo_clip
 from undertow.training.rem.settings import RemSettings
-from undertow.training.rem.worlds import FIRST_REM_SEED, World
+from undertow.training.rem.worlds import FIRST_REM_SEED, Calm, World
 from undertow.world import FIRST_VALIDATION_SEED
+from undertow.world.photographs import list_photographs
 
 # Where seeds of procedural clips that are looked at during training begin, among those that are held out.
 VALIDATION = 300_000_000
@@ -119,7 +120,7 @@ class PseudoClips:
 
 
 def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *, training: bool = True) -> list[Source]:
-    """Returns the sources that are typed as NAME:FOLDER, NAME:FOLDER@SPLIT or world:COUNT.
+    """Returns the sources that are typed as NAME:FOLDER, NAME:FOLDER@SPLIT, world:COUNT or calm:COUNT[:PHOTOGRAPHS].
 
     Without a split it is the dataset's "train", if there is one and they are for training, and else its usual one.
 
@@ -136,11 +137,8 @@ def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *,
     size = (settings.size[1], settings.size[0])
     for typed in data:
         name, _, rest = typed.partition(":")
-        if name == "world":
-            if not rest.isdecimal() or not 0 < int(rest) <= 10**7:
-                raise SettingsError(f"--data is '{typed}'; give world:COUNT, such as world:2000")
-            first = FIRST_REM_SEED if training else FIRST_VALIDATION_SEED + VALIDATION
-            sources.append(World(count=int(rest), frames=settings.frames, size=size, first=first))
+        if name in ("world", "calm"):
+            sources.append(_drawn_source(typed, settings.frames, size, training))
             continue
         folder, _, split = rest.rpartition("@") if "@" in Path(rest).name else (rest, "", "")
         if not folder:
@@ -158,6 +156,19 @@ def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *,
         if pseudo and not own.clips:
             sources.append(PseudoClips(own, pseudo, settings.frames))
     return sources
+
+
+def _drawn_source(typed: str, frames: int, size: tuple[int, int], training: bool) -> Source:
+    """Returns procedural clips, or pictures of calm scenes that may be in front of the photographs of a folder."""
+    name, count, folder = [*typed.split(":", 2), ""][:3]
+    if not count.isdecimal() or not 0 < int(count) <= 10**7 or (folder and name == "world"):
+        raise SettingsError(f"--data is '{typed}'; give world:COUNT, such as world:2000, or calm:COUNT[:PHOTOGRAPHS]")
+    first = FIRST_REM_SEED if training else FIRST_VALIDATION_SEED + VALIDATION
+    if name == "world":
+        return World(count=int(count), frames=frames, size=size, first=first)
+    # Those that are held out are for validation.
+    photographs = [each for each in list_photographs(Path(folder)) if each.held_out != training] if folder else []
+    return Calm(int(count), size, tuple(each.path for each in photographs), first + 10**7)
 
 
 def _drawn(possible: Sequence[int], count: int, random: np.random.Generator) -> list[int]:

@@ -1,4 +1,4 @@
-"""Procedural clips with expressions: of looks and places, and many of motion, entrance, relation, groups and nothing.
+"""Procedural clips and pictures with expressions: of looks and places, motion, entrance, relation, groups and nothing.
 
 An item is a function of its number alone. Its seeds are far from those of every other training, of validation and of
 benchmarks.
@@ -7,18 +7,22 @@ benchmarks.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 
 from undertow.training.rem.data import Item
 from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, Expression, Scene, scene_expressions, scene_facts
+from undertow.world.calm import calm_scene
+from undertow.world.photographs import read_photograph
 from undertow.world.shapes import KINDS
 
 FIRST_REM_SEED = 500_000_000
 MOVING = frozenset({"motion", "entrance"})
 # What expressions are drawn from first, so that they are not all about colours.
 EVENTS = MOVING | {"relation", "group"}
+FAMILIES_SEEN = (*("plain",) * 3, "entrances", "leaves", "fast", "look-alikes", "occlusion", "light", "camera")
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class World:
     frames: int = 9
     size: tuple[int, int] = (64, 96)
     first: int = FIRST_REM_SEED
-    families: tuple[str, ...] = ("plain", "plain", "entrances", "leaves", "fast", "look-alikes")
-    spacings: tuple[float, ...] = (1.0, 2.0, 3.0)
+    families: tuple[str, ...] = FAMILIES_SEEN
+    spacings: tuple[float, ...] = (1.0, 2.0, 3.0, 4.5, 6.0)
     expressions: int = 5
     events: float = 0.45
     absent: float = 0.5
@@ -87,18 +91,74 @@ class World:
             world = replace(world, staging=replace(world.staging, frames=max(12, length)))
         scene = family.build(seed, world)
         expressions = scene_expressions(scene, 12, length)
-        chosen = self._chosen(random, expressions)
+        chosen = _chosen(random, expressions, self.expressions, self.events)
         if not chosen or random.random() < self.absent:
             chosen.append(_absent(random, scene, length))
         return scene, tuple(spacing * frame for frame in range(self.frames)), chosen
 
-    def _chosen(self, random: Generator, expressions: Sequence[Expression]) -> list[Expression]:
-        order = [expressions[int(i)] for i in random.permutation(len(expressions))]
-        events = [each for each in order if EVENTS & set(each.kinds)]
-        plain = [each for each in order if each not in events]
-        wanted = round(self.events * self.expressions)
-        chosen = events[:wanted] + plain[: self.expressions - min(wanted, len(events))]
-        return (chosen + events[wanted:])[: self.expressions]
+
+@dataclass(frozen=True)
+class Calm:
+    """Pictures of calm scenes, some of them in front of photographs, as a `Source`.
+
+    Attributes:
+        count: Number of pictures.
+        size: (height, width) of the pictures.
+        photographs: What half of the scenes are in front of; none for quiet grounds alone.
+        first: Seed of the first picture.
+        expressions: Most expressions of a picture.
+        absent: Share of the pictures that also have an expression of what is not there.
+        name: Of the source.
+    """
+
+    count: int = 2000
+    size: tuple[int, int] = (64, 96)
+    photographs: tuple[Path, ...] = ()
+    first: int = FIRST_REM_SEED + 10**7
+    expressions: int = 5
+    absent: float = 0.5
+    name: str = "calm"
+    clips: bool = False
+    draws: int = 1
+
+    def __len__(self) -> int:
+        """Returns the number of pictures."""
+        return self.count
+
+    def problems(self) -> Iterator[str]:
+        """Yields nothing: pictures are drawn."""
+        return iter(())
+
+    def item(self, number: int, draw: int = 0) -> Item:
+        """Returns a picture; there is one draw of each."""
+        scene, chosen = self.scene(number)
+        picture = scene.picture(0.0)
+        masks = np.stack([np.isin(picture.labels, each.labels)[None] for each in chosen])
+        return Item(picture.image[None], tuple(each.text for each in chosen), masks, (True,) * len(chosen))
+
+    def scene(self, number: int) -> tuple[Scene, list[Expression]]:
+        """Returns the scene of a picture and its expressions."""
+        random = np.random.default_rng((self.first + number, 31))
+        behind = None
+        if self.photographs and random.random() < 0.5:
+            shorter = int(max(self.size) * random.uniform(1.5, 2.5))
+            behind = read_photograph(self.photographs[int(random.integers(len(self.photographs)))], shorter)
+        scene = calm_scene(self.first + number, self.size, behind)
+        expressions = [each for each in scene_expressions(scene, 12, 2) if not MOVING & set(each.kinds)]
+        chosen = _chosen(random, expressions, self.expressions, 0.3)
+        if not chosen or random.random() < self.absent:
+            chosen.append(_absent(random, scene, 2))
+        return scene, chosen
+
+
+def _chosen(random: Generator, expressions: Sequence[Expression], most: int, events: float) -> list[Expression]:
+    """Returns at most so many expressions, a share of them of events if there are as many."""
+    order = [expressions[int(i)] for i in random.permutation(len(expressions))]
+    happening = [each for each in order if EVENTS & set(each.kinds)]
+    plain = [each for each in order if each not in happening]
+    wanted = round(events * most)
+    chosen = happening[:wanted] + plain[: most - min(wanted, len(happening))]
+    return (chosen + happening[wanted:])[:most]
 
 
 def _absent(random: Generator, scene: Scene, length: int) -> Expression:
