@@ -1,25 +1,29 @@
-"""What the guides tell people to type: every option is there, every picture, and the slow test types all of it.
+"""The commands and Python of README and guides: options exist, pictures are there, and the slow test runs every block.
 
-Pages are followed in order, each in a folder of its own, on a short clip: `undertow demo` is done once for all, with
-fewer frames than people get. Blocks of `text` need a camera, a download or a cluster; their commands are only parsed.
+Each page runs in order in a folder of its own, on a short clip: `undertow demo` runs once for all pages, with fewer
+frames than by default. Blocks of `text` need a camera, a download or a cluster; their commands are only parsed.
 """
 
+import ast
 import re
 import shlex
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 import pytest
 import typer
 
+import undertow
 from undertow import cli
 from undertow.benchmarks.demo import run_demo
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "docs/start.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
+GUIDES = [ROOT / "docs/start.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
+PAGES = [ROOT / "README.md", *GUIDES]
 BLOCK = re.compile(r"^```(bash|python|text)\n(.*?)^```$", re.M | re.S)
-# The demonstration is there; a page in the browser waits for a person, and what it answers is tested in tests/app.
+# The demonstration exists already; the app waits for a person, and tests/app tests it.
 NOT_RUN = {"demo", "app"}
 
 
@@ -32,14 +36,16 @@ def demonstration(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(demonstration, tmp_path, monkeypatch) -> Path:
-    """Where a reader is after `undertow demo --out demo`."""
+    """Returns the folder after `undertow demo --out demo`, with the reader's own files that the README names."""
     (tmp_path / "demo").symlink_to(demonstration)
+    for name, target in {"clip.mp4": "crossing.mp4", "first.png": "first.png", "labels.png": "first.png"}.items():
+        (tmp_path / name).symlink_to(demonstration / target)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def commands(block: str) -> list[list[str]]:
-    """Returns the commands of undertow in a block, each as its words: what a pipe feeds, and comments, are left out."""
+    """Returns the undertow commands of a block, each as its words, without pipes and comments."""
     lines = block.replace("\\\n", " ").splitlines()
     found = [re.search(r"(?:^|[|$] ?|srun )(undertow .*)", line) for line in lines]
     return [shlex.split(each[1], comments=True)[1:] for each in found if each]
@@ -56,16 +62,30 @@ def parsed(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_of_a_guide_exist_with_their_options(page):
-    found = [words for kind, block in BLOCK.findall(page.read_text(encoding="utf-8")) for words in commands(block)]
-    assert found, "a guide without a command"
+def test_blocks_of_a_page_are_commands_and_python_that_exist(page):
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    found = [words for kind, block in blocks if kind != "python" for words in commands(block)]
+    assert found, "a page without a command"
     for words in found:
         parsed(words)
+    for kind, block in blocks:
+        if kind == "python":
+            names_exist(ast.parse(block))
+
+
+def names_exist(block: ast.Module) -> None:
+    """Raises if a block takes a name from undertow that it does not have."""
+    for node in ast.walk(block):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("undertow"):
+            module = import_module(node.module)
+            assert all(hasattr(module, each.name) for each in node.names), ast.unparse(node)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ut":
+            assert hasattr(undertow, node.attr), f"ut.{node.attr}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_guide_does_what_it_says(page, folder, monkeypatch, capsys):
+def test_the_blocks_of_a_page_run(page, folder, monkeypatch, capsys):
     for kind, block in BLOCK.findall(page.read_text(encoding="utf-8")):
         if kind == "python":
             exec(compile(block, f"{page.name}", "exec"), {"__name__": "guide"})
@@ -81,12 +101,16 @@ def test_a_guide_does_what_it_says(page, folder, monkeypatch, capsys):
                 assert not code, f"undertow {shlex.join(words)}\n{capsys.readouterr().err}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_guide_ends_in_a_picture_that_is_there(page):
-    last = page.read_text(encoding="utf-8").strip().splitlines()[-1]
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_ends_in_a_picture_and_the_command_that_drew_it(page):
+    drawn, last = page.read_text(encoding="utf-8").strip().splitlines()[-2:]
     picture = re.fullmatch(r"!\[(.{10,})\]\((.+)\)", last)
     assert picture, f"{page.name} ends in no picture with a text"
     assert (page.parent / picture[2]).exists(), picture[2]
+    assert (page.parent / picture[2]).stat().st_size < 2e6
+    command = re.fullmatch(r"<!-- (?:python (\S+)|undertow) .*-->", drawn)
+    assert command, f"{page.name} does not say how its picture was drawn"
+    assert command[1] is None or (ROOT / command[1]).exists(), command[1]
 
 
 def test_commands_are_found_in_blocks():
