@@ -3,7 +3,8 @@
     python benchmarks/faults/kill_resume.py --task track --runs 100
 
 Tasks are `track`, `both` (`track` with masks of later frames, which are carried both ways), `parse`, `points`,
-`correct` (a mask added to a finished run of `track`), `add` (a point added to a finished run of `points`) and `bench`.
+`correct` (a mask added to a finished run of `track`), `add` (a point added to a finished run of `points`), `bench`, and
+`train` (`undertow train rem`).
 Two thirds of the runs are killed (SIGKILL) at a step of writing: before or after
 data reach the disk, a file is renamed, removed or made, or in the middle of a line of the journal. The others are
 killed at a random time. Half are killed twice. Then
@@ -47,6 +48,9 @@ from undertow.points import PointSettings
 from undertow.runs import Folder, execute, read_cue
 from undertow.tasks import TASKS
 from undertow.tracking import TrackSettings, backward
+from undertow.training.rem.recipe import train_rem
+from undertow.training.rem.settings import RemSettings
+from undertow.training.rem.worlds import World
 from undertow.video import Clip, Video, write_video
 from undertow.world import crossing_scene
 
@@ -104,6 +108,25 @@ class Bench:
         run_benchmark(samples, methods, out, protocol, keep=True, overwrite=self.overwrite, threads=1)
 
 
+@dataclass(frozen=True)
+class Train:
+    """One call of `undertow train rem`, with the folder of checkpoints beside the model."""
+
+    steps: int = 6
+    overwrite: bool = False
+
+    def __call__(self, out: Path) -> None:
+        """Runs it in this process."""
+        if self.overwrite:
+            shutil.rmtree(out, ignore_errors=True)
+        settings = RemSettings(
+            steps=self.steps, batch=2, image_batch=2, frames=3, size=(SIZE[1], SIZE[0]), rate=1e-3, warmup=1,
+            bfloat16=False,
+        )  # fmt: skip
+        source = World(count=3, frames=3, size=SIZE)
+        train_rem("tiny-video", [source], out / "work", out / "model", settings, save_every=2, device="cpu")
+
+
 FIRST = ("mask", "0.png")
 TRACK = Command("track", (FIRST,), TrackSettings(tokens=60, batch=2))
 CORRECT = replace(TRACK, cues=(FIRST, ("mask", "2.png@2")))
@@ -120,6 +143,7 @@ PLANS: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {
     "correct": (TRACK, CORRECT, (TRACK, replace(TRACK, cues=(FIRST, ("mask", "4.png@4"))), PARSE)),
     "add": (POINTS, ADD, (POINTS, replace(POINTS, cues=(*POINTS.cues, ("point", "9,9@4"))), TRACK)),
     "bench": (None, Bench(), (Bench(("copy", "farneback")), Bench(stride=2))),
+    "train": (None, Train(), (Train(steps=4),)),
 }
 
 
@@ -215,7 +239,7 @@ def in_child(command: Callable[[Path], None], out: Path, kill_after: float | Non
 
 
 def contents(out: Path) -> dict[str, str]:
-    """Returns what a folder holds: digests by name, of a benchmark without times and history."""
+    """Returns what a folder holds: digests by name, without the times and history of benchmarks and trainings."""
     found = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
@@ -227,6 +251,8 @@ def contents(out: Path) -> dict[str, str]:
                 data = b"".join(frame.image.tobytes() for frame in video)
         elif b'"undertow benchmark outcome' in data:
             data = json.dumps(json.loads(data) | {"seconds": []}).encode()
+        elif path.name == "steps.jsonl":
+            data = json.dumps([json.loads(line) | {"seconds": 0} for line in data.splitlines()]).encode()
         found[name] = hashlib.sha256(data).hexdigest()
     return found
 
