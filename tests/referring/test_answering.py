@@ -12,9 +12,9 @@ from families import write_family
 from undertow.backbones import load
 from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
 from undertow.base import CueError, SettingsError
+from undertow.grounding.generator import MaskGenerator
 from undertow.masks import decode_rle
 from undertow.referring import ReferSettings
-from undertow.referring.generator import MaskGenerator
 from undertow.referring.settings import AnswerSettings
 from undertow.runs import execute, read_cue
 from undertow.runs.estimate import estimate

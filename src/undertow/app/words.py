@@ -109,7 +109,7 @@ class WordSession(MaskSession):
             grounder.propose = None
             [sight] = grounder.look(video.frame(number).image, text, index=number)
         maps = sight.heat
-        if word >= 0:
+        if word >= 0 and sight.tokens:
             if word >= len(sight.expression.words):
                 raise CueError(f"'{text}' has no word {word}; choose another")
             said = _maps_by_word(sight)[word]

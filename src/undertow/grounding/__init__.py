@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from undertow.grounding.asking import Asker
     from undertow.grounding.grounder import Grounder, Sight, frames_of, reader_of, stretched, word_sites
     from undertow.grounding.heat import Candidate, Peak
     from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
+    "Asker",
     "Candidate",
     "Expression",
     "Grounder",

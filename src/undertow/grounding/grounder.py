@@ -9,7 +9,7 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -163,6 +163,11 @@ class Grounder:
         expressions = [parse_expression(text, phrase=self.words.phrase) for text in texts]
         clean = self._observer.encode([image], [index])
         return [self._sight(image, clean, index, each) for each in expressions]
+
+    def through(self, images: Mapping[int, UInt8[np.ndarray, "h w 3"]], texts: Sequence[str]) -> Iterator[list[Sight]]:
+        """Yields what is seen of each expression in every frame, by its number, in order; see `look`."""
+        for index, image in images.items():
+            yield self.look(image, *texts, index=index)
 
     def _sight(
         self, image: UInt8[np.ndarray, "h w 3"], clean: Float[Tensor, "1 c h w"], index: int, expression: Expression

@@ -15,9 +15,9 @@ from torch import Tensor
 from undertow.backbones import Backbone
 from undertow.base import CueError, Progress, SettingsError, atomic_path, write_json
 from undertow.drawing import overlay
+from undertow.grounding.generator import MaskGenerator
 from undertow.masks import encode_rle, read_written_map
 from undertow.observing.settings import FLOAT
-from undertow.referring.generator import MaskGenerator
 from undertow.referring.settings import AnswerSettings, ReferSettings
 from undertow.referring.windows import Window, crossfade, windows
 from undertow.runs.cues import Cue

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from undertow.base import CueError
-from undertow.grounding import Grounder, Sight
+from undertow.grounding import Asker, Grounder, Sight
 from undertow.masks import LabelMap
 from undertow.runs.cues import Cue
 from undertow.video import Clip
@@ -66,34 +66,36 @@ def pivot_frames(clip: Clip, count: int) -> list[int]:
     return sorted({numbers[int((i + 0.5) * len(numbers) / count)] for i in range(count)})
 
 
-def find(cues: Sequence[Cue], clip: Clip, grounder: Grounder, frames: Sequence[int]) -> list[Finding]:
-    """Returns what is found of each expression; every frame is looked at once, for all expressions.
+def find(cues: Sequence[Cue], clip: Clip, finder: Grounder | Asker, frames: Sequence[int]) -> list[Finding]:
+    """Returns what is found of each expression; frames are looked at once, for all expressions.
 
     Args:
         cues: Texts with an object id each. One that names a frame is looked for there.
         clip: The video.
-        grounder: For frames of its size.
+        finder: For frames of its size.
         frames: Where the others are looked for.
 
     Raises:
         CueError: if an expression has no word to look for.
     """
-    where = {cue.object_id: [cue.frame] if "@" in cue.typed else list(frames) for cue in cues}
-    every = sorted({frame for each in where.values() for frame in each})
+    where = {cue.object_id: (cue.frame,) if "@" in cue.typed else tuple(frames) for cue in cues}
+    images = {
+        seen.index: seen.image for seen in clip.video.frames(sorted({n for each in where.values() for n in each}))
+    }
     best: dict[int, Finding] = {}
-    for seen in clip.video.frames(every):
-        asked = [cue for cue in cues if seen.index in where[cue.object_id]]
-        for cue, sight in zip(
-            asked, grounder.look(seen.image, *[c.value for c in asked], index=seen.index), strict=True
-        ):
-            assert cue.object_id is not None
-            value = sight.contrast * max((each.quality for each in sight.candidates), default=0.0)
-            known = best.get(cue.object_id)
-            looked = {**({} if known is None else known.looked), seen.index: value}
-            if known is not None and value <= known.looked[known.frame]:
-                best[cue.object_id] = replace(known, looked=looked)
-                continue
-            best[cue.object_id] = Finding(cue.object_id, seen.index, sight, looked)
+    for numbers in dict.fromkeys(where.values()):
+        asked = [cue for cue in cues if where[cue.object_id] == numbers]
+        shown = {number: images[number] for number in sorted(numbers)}
+        for number, sights in zip(shown, finder.through(shown, [cue.value for cue in asked]), strict=True):
+            for cue, sight in zip(asked, sights, strict=True):
+                assert cue.object_id is not None
+                value = sight.contrast * max((each.quality for each in sight.candidates), default=0.0)
+                known = best.get(cue.object_id)
+                looked = {**({} if known is None else known.looked), number: value}
+                if known is not None and value <= known.looked[known.frame]:
+                    best[cue.object_id] = replace(known, looked=looked)
+                    continue
+                best[cue.object_id] = Finding(cue.object_id, number, sight, looked)
     return [best[number] for number in sorted(best)]
 
 

@@ -138,7 +138,7 @@ def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *,
     for typed in data:
         name, _, rest = typed.partition(":")
         if name in ("world", "calm"):
-            sources.append(_drawn_source(typed, settings.frames, size, training))
+            sources.append(_drawn_source(typed, settings, training))
             continue
         folder, _, split = rest.rpartition("@") if "@" in Path(rest).name else (rest, "", "")
         if not folder:
@@ -158,14 +158,15 @@ def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *,
     return sources
 
 
-def _drawn_source(typed: str, frames: int, size: tuple[int, int], training: bool) -> Source:
+def _drawn_source(typed: str, settings: RemSettings, training: bool) -> Source:
     """Returns procedural clips, or pictures of calm scenes that may be in front of the photographs of a folder."""
     name, count, folder = [*typed.split(":", 2), ""][:3]
     if not count.isdecimal() or not 0 < int(count) <= 10**7 or (folder and name == "world"):
         raise SettingsError(f"--data is '{typed}'; give world:COUNT, such as world:2000, or calm:COUNT[:PHOTOGRAPHS]")
     first = FIRST_REM_SEED if training else FIRST_VALIDATION_SEED + VALIDATION
+    size = (settings.size[1], settings.size[0])
     if name == "world":
-        return World(count=int(count), frames=frames, size=size, first=first)
+        return World(count=int(count), frames=settings.frames, size=size, first=first, spacing=settings.spacing)
     # Those that are held out are for validation.
     photographs = [each for each in list_photographs(Path(folder)) if each.held_out != training] if folder else []
     return Calm(int(count), size, tuple(each.path for each in photographs), first + 10**7)

@@ -18,8 +18,8 @@ from torch import Tensor
 from undertow.backbones import Backbone, load
 from undertow.backbones.fine_tuning import write_fine_tuning
 from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.grounding.generator import MaskGenerator
 from undertow.metrics import region_similarity
-from undertow.referring.generator import MaskGenerator
 from undertow.training.learner import SAVE_EVERY, Learner, keep_recipe, run_steps
 from undertow.training.rem.data import Latents, Source, Texts
 from undertow.training.rem.settings import RemSettings

@@ -22,7 +22,9 @@ class RemSettings(Options):
     image_batch: int = option(16, "Images of a step, over all processes.", least=1)
     images: float = option(0.5, "Share of the steps that are of images.", least=0, most=1)
     frames: int = option(9, "Frames of a clip.", least=1, most=1000)
-    spacing: int = option(1, "Frames from one of a window to the next, at most, where masks are asked for.", least=1)
+    spacing: int = option(
+        1, "Frames from one of a clip to the next, at most, in procedural clips and where masks are asked for.", least=1
+    )
     size: tuple[int, int] = option((512, 512), "Input as (width, height) in pixels; frames are stretched to it.")
     train: Trained = option("full", "Weights that are trained: full, those of attention, or pairs beside them (lora).")
     rank: int = option(32, "Rank of the pairs of lora.", least=1, most=1024)

@@ -18,7 +18,7 @@ from torch import Tensor
 from undertow.backbones import Backbone
 from undertow.backbones.fine_tuning import FineTuning
 from undertow.base import SettingsError
-from undertow.referring.generator import noised
+from undertow.grounding.generator import noised
 from undertow.training.learner import Learner
 from undertow.training.rem.data import Latents, Source, Texts
 from undertow.training.rem.settings import RemSettings

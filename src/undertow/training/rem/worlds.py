@@ -6,7 +6,6 @@ benchmarks.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ class World:
         size: (height, width) of the pictures.
         first: Seed of the first clip.
         families: Kinds of scene, drawn alike.
-        spacings: Times between frames, in the world's frames, of which a clip draws one.
+        spacing: Most frames of the world from one of a clip to the next; each number is drawn alike.
         expressions: Most expressions of a clip.
         events: Share of the expressions that are about motion, entrance, relation or a group, if there are any.
         absent: Share of the clips that also have an expression of what is not there.
@@ -47,7 +46,7 @@ class World:
     size: tuple[int, int] = (64, 96)
     first: int = FIRST_REM_SEED
     families: tuple[str, ...] = FAMILIES_SEEN
-    spacings: tuple[float, ...] = (1.0, 2.0, 3.0, 4.5, 6.0)
+    spacing: int = 3
     expressions: int = 5
     events: float = 0.45
     absent: float = 0.5
@@ -83,8 +82,8 @@ class World:
             raise ValueError("training seeds must stay below the held-out ones")
         random = np.random.default_rng((seed, 31))
         family = FAMILIES[str(random.choice(self.families))]
-        spacing = float(random.choice(self.spacings))
-        length = ceil(spacing * (self.frames - 1)) + 1
+        spacing = int(random.integers(1, self.spacing + 1))
+        length = spacing * (self.frames - 1) + 1
         world = replace(family.settings, height=self.size[0], width=self.size[1], leaves=60)
         if family.name != "leaves":
             # Events happen within the clip.
@@ -94,7 +93,7 @@ class World:
         chosen = _chosen(random, expressions, self.expressions, self.events)
         if not chosen or random.random() < self.absent:
             chosen.append(_absent(random, scene, length))
-        return scene, tuple(spacing * frame for frame in range(self.frames)), chosen
+        return scene, tuple(float(spacing * frame) for frame in range(self.frames)), chosen
 
 
 @dataclass(frozen=True)

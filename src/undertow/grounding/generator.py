@@ -6,7 +6,6 @@ decoder makes a picture of them (REM, arXiv 2410.23287).
 
 import logging
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -53,7 +52,7 @@ class MaskGenerator:
         autoencoder = self._backbone.autoencoder
         missing = -(len(images) - 1) % autoencoder.frames_per_latent
         shown = images if images.shape[1:3] == self.size else resize(images, self.size)
-        pixels = torch.from_numpy(np.ascontiguousarray(shown)).to(self._backbone.device).movedim(-1, 1).float()
+        pixels = torch.tensor(shown, device=self._backbone.device).movedim(-1, 1).float()
         pixels = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
         return autoencoder.encode_clip(pixels / 127.5 - 1)
 

@@ -12,7 +12,7 @@ from families import _IMAGE_VAE, TEXT, write_clip, write_family
 from undertow.backbones import ClipUNet, load
 from undertow.backbones.fine_tuning import ABOUT, WEIGHTS, FineTuning, read_fine_tuning, write_fine_tuning
 from undertow.base import SettingsError, WeightsUnavailable
-from undertow.referring.generator import MaskGenerator, noised
+from undertow.grounding.generator import MaskGenerator, noised
 
 TEXTS, SIZE, FRAMES = ("a red kite", "dog"), (32, 48), 5
 

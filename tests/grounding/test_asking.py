@@ -1,0 +1,94 @@
+"""A fine-tuned generator as a reader: frames are one clip to it, and its answers are what other masks are scored by."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from families import write_family
+from undertow.backbones import load
+from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
+from undertow.base import CueError, SettingsError
+from undertow.grounding import Asker
+from undertow.grounding.generator import MaskGenerator
+from undertow.referring import ReferSettings
+from undertow.referring.finding import find
+from undertow.referring.job import make_grounder
+from undertow.runs import read_cue
+from undertow.tracking.cues import numbered
+from undertow.video import Clip, Video
+
+SIZE, FRAMES = (40, 60), 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small `tiny-video` whose answers are neither empty nor everything."""
+    folder = tmp_path_factory.mktemp("models")
+    base = write_family("tiny-video", folder / "base", seed=2)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: 0.3 * torch.randn(each.shape, generator=generator)
+        for name, each in load(base, device="cpu", dtype="float32").denoiser.state_dict().items()
+        if name.startswith("proj_out")
+    }
+    write_fine_tuning(folder / "learned", FineTuning(str(base), window=3, size=(32, 48), mask_range="-1..1"), weights)
+    return folder / "learned"
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load(folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).integers(0, 256, (FRAMES, *SIZE, 3), np.uint8)
+
+
+def test_frames_are_one_clip_to_a_generator(model, images):
+    shown = {7: images[0], 9: images[2], 12: images[4]}
+    found = list(Asker(model, SIZE).through(shown, ["the dog", "the red disc"]))
+    generator = MaskGenerator(model, (32, 48))
+    video = generator.encode(images[[0, 2, 4]])
+    for text, place in (("the dog", 0), ("the red disc", 1)):
+        scores = generator.scores(generator.answer(video, generator.read(text)), 3)
+        for sights, score in zip(found, scores, strict=True):
+            sight = sights[place]
+            assert torch.allclose(sight.heat, score.clamp(0, 1), atol=1e-5)
+            native = torch.nn.functional.interpolate(score.clamp(0, 1)[None, None], SIZE, mode="bilinear")[0, 0]
+            assert np.array_equal(sight.candidates[0].mask, (native > 0.5).numpy()) and sight.found
+            assert 0 < sight.contrast <= 1
+
+
+def test_other_masks_are_scored_by_the_answer(model, images):
+    def propose(image, heat, peaks):
+        hot = torch.nn.functional.interpolate(heat[None, None], SIZE, mode="bilinear")[0, 0] > 0.6
+        return [(hot.numpy(), 1.0, "hotter"), (~hot.numpy(), 1.0, "colder")]
+
+    [sight] = Asker(model, SIZE, propose=propose).look(images[0], "the dog")
+    names = [each.made_of for each in sight.candidates]
+    assert names[-1] == "colder" and {"hotter", "the answer"} == set(names[:-1])
+    # Several things are named by the whole answer and not by the peaks of it.
+    [several] = Asker(model, SIZE, propose=propose).look(images[0], "the two dogs")
+    assert [each.made_of for each in several.candidates] == ["the answer"]
+
+
+def test_a_reader_that_answers_is_asked_about_all_pivots_together(folder, model, images):
+    clip = Clip(Video(images))
+    asker = make_grounder(lambda: SimpleNamespace(device=torch.device("cpu")), ReferSettings(reader=str(folder)), SIZE)
+    assert isinstance(asker, Asker)
+    cues = numbered([read_cue("text", text, clip) for text in ("the dog", "the cat@3")])
+    dog, cat = find(cues, clip, asker, [0, 2, 4])
+    assert set(dog.looked) == {0, 2, 4} and set(cat.looked) == {3}
+    together = list(Asker(asker.backbone, SIZE).through({n: images[n] for n in (0, 2, 4)}, ["the dog"]))
+    best = max((0, 2, 4), key=lambda n: together[n // 2][0].contrast)
+    assert dog.frame == best and torch.equal(dog.sight.heat, together[best // 2][0].heat)
+
+
+def test_what_cannot_be_asked(model, images):
+    with pytest.raises(CueError, match="the text is empty"):
+        Asker(model, SIZE).look(images[0], " ")
+    with pytest.raises(SettingsError, match="was not fine-tuned"):
+        Asker(load("tiny", device="cpu"), SIZE)
