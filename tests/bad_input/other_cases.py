@@ -100,7 +100,7 @@ INSPECT = [
 BENCH = [
     Case("a dataset that is none", lambda k: bench(k, "foo", k.folder), "dataset 'foo' is not one of"),
     Case("a root that does not exist", lambda k: bench(k, "davis", k.folder / "no"), "'<tmp>/no' does not exist"),
-    Case("an empty root", lambda k: bench(k, "davis", empty_folder(k)), "is no DAVIS dataset"),
+    Case("an empty root", lambda k: bench(k, "davis", empty_folder(k)), "is not a DAVIS dataset"),
     Case("a root that is a file", lambda k: bench(k, "davis", k.clip), "clip.mp4'"),
     Case("a tree without annotations", lambda k: bench(k, "davis-2017", half_a_tree(k)), "is not a DAVIS tree"),
     Case("a tree without lists", lambda k: bench(k, "davis-2017", without_lists(k)), "has no list of sequences"),

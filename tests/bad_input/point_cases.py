@@ -47,7 +47,7 @@ CASES = [
     Case("a table of points with NaN",
          lambda k: points(k, "--queries", k.at("points.csv", "x,y\n1,2\nnan,3\n")), "is not a number"),
     Case("a .npz file that is none",
-         lambda k: points(k, "--queries", k.at("points.npz", "PK")), "is no readable file of points"),
+         lambda k: points(k, "--queries", k.at("points.npz", "PK")), "is not a readable file of points"),
     Case("a .npz file without points",
          lambda k: points(k, "--queries", saved(k, other=np.zeros(3))), "has no array 'queries' or 'points'"),
     Case("points in four columns",

@@ -13,7 +13,7 @@ CASES = [
     Case("a box of words", lambda k: prompted(k, "--box", "a,b,c,d"), "--box is 'a,b,c,d'"),
     Case("an empty box", lambda k: prompted(k, "--box", "9,9,9,20"), "box 9,9,9,20 is empty"),
     Case("a box turned around", lambda k: prompted(k, "--box", "40,30,10,10"), "box 40,30,10,10 is empty"),
-    Case("a box out of the frame", lambda k: prompted(k, "--box", "0,0,99,20"), "reaches out of the frame"),
+    Case("a box out of the frame", lambda k: prompted(k, "--box", "0,0,99,20"), "extends beyond the frame"),
     Case("a box with NaN", lambda k: prompted(k, "--box", "nan,0,9,9"), "--box is 'nan,0,9,9'"),
     Case("a box on frame 99 of 3", lambda k: prompted(k, "--box", "1,1,20,20@99"), "99"),
     Case("a box of object 0", lambda k: prompted(k, "--box", "1,1,20,20#0"), "object id 0"),

@@ -95,7 +95,7 @@ def test_interruption_keeps_what_is_finished(kitchen, run, interruptible):
     ended.set()
     waiting.join()
     assert code == 130
-    assert err == "interrupted; what was finished is kept\n"
+    assert err == "interrupted; finished work is kept\n"
     assert read_written_map(third).shape == labels().shape
 
 

@@ -51,13 +51,13 @@ REMEDIES = re.compile(
     r"|pass|raise|re-encode|record|remove|replace|run|save|see|shorten|take|tune|use|write)\b"
     r"|is not one of|the nearest is|it has \d+ frames|goes from|would need about|the last frame of|let it"
 )
-INTRODUCTION = """# What undertow says to bad input
+INTRODUCTION = """# Messages and exit codes
 
-Whatever is wrong with what it is given, undertow says so in one sentence on standard error, and what to do about it;
-nothing that was there before is lost. Exit codes: 2 bad input, 3 weights unavailable, 4 would not fit in memory,
+For every bad input undertow prints one sentence on standard error that says what it found and what to do. Existing
+results are never lost. Exit codes: 2 bad input, 3 weights unavailable, 4 would not fit in memory,
 130 interrupted, 1 a failed demonstration or a bug (`UNDERTOW_DEBUG=1` shows where).
 
-The table is written by the tests in tests/bad_input, which do each of these {count} things to the real command line.
+The tests in tests/bad_input run each of these {count} cases on the real command line and write this table.
 """
 
 
@@ -69,7 +69,7 @@ def written() -> Iterator[dict[tuple[str, str], str]]:
     if WRITE and len(rows) == len(ALL):
         parts = [INTRODUCTION.format(count=len(ALL))]
         for group, cases in GROUPS.items():
-            head = f"\n## {group}\n\n| what was done | exit code | what undertow says |\n|---|---|---|\n"
+            head = f"\n## {group}\n\n| what was done | exit code | message |\n|---|---|---|\n"
             parts.append(head + "".join(rows[group, case.name] + "\n" for case in cases))
         write_text(PAGE, "".join(parts))
 

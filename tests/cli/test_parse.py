@@ -77,5 +77,5 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_done(clip, undertow, monkeypatch
 
     monkeypatch.setattr(Parser, "run", interrupted)
     code, _, err = undertow("--anchor", clip / "first.png", "--size", "tokens=192", "--threads", "1")
-    assert code == 130 and "interrupted; what was finished is kept" in err
+    assert code == 130 and "interrupted; finished work is kept" in err
     assert len(list((clip / "out" / "masks").iterdir())) == 3 and not (clip / "out" / "labels.json").exists()

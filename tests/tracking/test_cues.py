@@ -67,7 +67,7 @@ def test_masks_are_made_on_every_frame_that_is_named(video, segmenter):
     [
         (Cue("point", (64.5, 2, True), 2, 1), "on frame 2: point 64.5,2 is outside"),
         (Cue("box", (9, 9, 9, 20), 0, 1), "is empty"),
-        (Cue("box", (0, 0, 99, 20), 0, 1), "reaches out of the frame"),
+        (Cue("box", (0, 0, 99, 20), 0, 1), "extends beyond the frame"),
         (Cue("box", (0, 0, 9, 9), 0, 0), "object id 0"),
         (Cue("point", (2, 2, False), 0, 1), "only points outside"),
     ],

@@ -78,8 +78,8 @@ class AnalysisSettings(FrameSettings):
         (), "Noise levels to ask at; by default `timestep`, or five from 1 to 601 and the card's own."
     )
     features: bool = option(True, "Whether intermediate features are matched too, to compare with.")
-    reading: Reading = option("paper", "How places are read: as in DiffTrack, or as by our tracker.")
-    rank: Rank = option("accuracy", "What the best site is best in.")
+    reading: Reading = option("paper", "How positions are read: as in DiffTrack or as in undertow's tracker.")
+    rank: Rank = option("accuracy", "Measure that ranks sites.")
     budget: int = option(1 << 30, "Bytes of queries and keys held at a time.", expert=True, least=1)
 
     def __post_init__(self) -> None:

@@ -102,8 +102,7 @@ def generated_clips(
     """
     if backbone.card.chunk == 1:
         raise SettingsError(
-            f"'{backbone.card.name}' makes single pictures, in which nothing moves; "
-            "give --worlds, or a clip with --tracks"
+            f"'{backbone.card.name}' makes single pictures without motion; give --worlds, or a clip with --tracks"
         )
     moments = sampling_timesteps(backbone, sampling)
     if timesteps:
@@ -142,7 +141,7 @@ def read_prompts(source: str, count: int | None = None) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or "it is no text"
             raise CueError(
-                f"prompts '{source}' cannot be read ({reason}); give a text file with one prompt a line, "
+                f"prompts '{source}' cannot be read ({reason}); give a text file with one prompt per line, "
                 f"or one of {', '.join(PROMPT_SETS)}, world"
             ) from error
     prompts = [line.strip() for line in text.splitlines() if line.strip()][:count]
@@ -159,7 +158,7 @@ def _given_tracks(path: Path, length: int) -> Tracks:
     """
     count = _point_count(path)
     if count == 0:
-        raise SettingsError(f"'{path}' has tracks of no point; give one or more")
+        raise SettingsError(f"'{path}' has no tracks; give one or more")
     try:
         return read_tracks(path, count or 0, length)
     except SettingsError as error:

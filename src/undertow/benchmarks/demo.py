@@ -1,4 +1,4 @@
-"""The demonstration: a procedural clip is drawn, tracked and scored against its known truth, with no download."""
+"""The demonstration: a procedural clip is drawn, tracked and scored against its ground truth, with no download."""
 
 import shutil
 from collections.abc import Iterator

@@ -15,16 +15,16 @@ def app(
         list[Path], typer.Argument(metavar="CLIP|RUN...", help="Videos, folders of frames, or runs of any task.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default CLIP.run, here.")] = None,
-    video: Annotated[Path | None, typer.Option(help="The video that a run is of, to change it.")] = None,
+    video: Annotated[Path | None, typer.Option(help="The video of a run, to correct the run.")] = None,
     uploads: Annotated[
-        Path | None, typer.Option(help="Folder that takes clips dropped on the page; none are taken without it.")
+        Path | None, typer.Option(help="Folder for clips dropped on the page; without it none are accepted.")
     ] = None,
     model: Model = "tiny",
     size: Size = None,
     segmenter: Annotated[
         str | None, typer.Option(help="Model that makes masks of boxes and points; GrabCut if not given.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; any that is free if 0.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 for any free port.", min=0, max=65535)] = 0,
     device: Device = None,
     threads: Threads = None,
 ) -> None:

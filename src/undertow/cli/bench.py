@@ -20,19 +20,19 @@ bench = typer.Typer(help="Measure methods on annotated videos.", no_args_is_help
 
 DatasetName = Annotated[str, typer.Argument(help=DATASET_HELP, show_default=False)]
 Root = Annotated[Path, typer.Option(help="The dataset's folder.")]
-Split = Annotated[str | None, typer.Option(help="Which split; the dataset's usual one if not given.")]
-Rules = Annotated[str | None, typer.Option(help="Way of scoring; the dataset's usual one if not given.")]
+Split = Annotated[str | None, typer.Option(help="Split; the dataset's usual one if not given.")]
+Rules = Annotated[str | None, typer.Option(help="Scoring rules; the dataset's usual ones if not given.")]
 Chosen = Annotated[str, typer.Option("--sequences", help="Only these sequences, separated by commas.")]
 ProtocolName = Annotated[Literal["full", "lab"], typer.Option(help="How to measure.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that work at once.")]
-Reference = Annotated[str | None, typer.Option(help="Method the others are compared with.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of parallel processes.")]
+Reference = Annotated[str | None, typer.Option(help="Method to compare the others with.")]
 
 
 @bench.command("datasets")
 def bench_datasets(
-    name: Annotated[str | None, typer.Argument(help="One dataset, to see where to get it and how it must lie.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Dataset to show in detail.")] = None,
 ) -> None:
-    """List the datasets, or say where to get one and what its folder must look like."""
+    """List the datasets, or show where to get one and how to lay out its folder."""
     from undertow.benchmarks.core.datasets import DATASETS, get_dataset
 
     if name is None:
@@ -50,7 +50,7 @@ def bench_datasets(
 
 @bench.command("check")
 def bench_check(dataset: DatasetName, root: Root, split: Split = None, json: Json = False) -> None:
-    """List what is missing or odd in a dataset's folder, before hours are spent on it."""
+    """List what is missing or odd in a dataset's folder, before a long run."""
     from undertow.benchmarks.core.datasets import check_dataset
 
     errors: list[str] = []
@@ -66,7 +66,7 @@ def bench_check(dataset: DatasetName, root: Root, split: Split = None, json: Jso
                 odd += 1
     if errors:
         more = f"; and {len(errors) - 1} more are listed above" if len(errors) > 1 else ""
-        raise SettingsError(f"'{root}' cannot be scored as it is ({errors[0]}{more}); replace what is named")
+        raise SettingsError(f"'{root}' cannot be scored as it is ({errors[0]}{more}); replace the named files")
     if not json:
         seen = f"; {odd} odd {'thing is' if odd == 1 else 'things are'} listed" if odd else ""
         typer.echo(f"'{root}' can be scored{seen}")
@@ -79,25 +79,25 @@ def bench_run(
     out: Out = Path("bench-out"),
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
     presets: Annotated[str, typer.Option(help="Presets, separated by commas; empty for each model's own.")] = "",
-    baselines: Annotated[str | None, typer.Option(help="Such as copy,dis; by default the simplest.")] = None,
-    task: Annotated[str | None, typer.Option(help="What to do, such as points; by default the dataset's task.")] = None,
-    method: Annotated[str, typer.Option(help="How to parse: vidseg,propagate,emerdiff.")] = "",
+    baselines: Annotated[str | None, typer.Option(help="Baselines, such as copy,dis; by default the simplest.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task, such as points; by default the dataset's.")] = None,
+    method: Annotated[str, typer.Option(help="Methods of parsing: vidseg,propagate,emerdiff.")] = "",
     quality: Annotated[str, typer.Option(help="Qualities of parsing: turbo,exact.")] = "",
-    anchors: Annotated[str, typer.Option(help="Frames whose classes are given, each in its own run: 0,25,50.")] = "",
+    anchors: Annotated[str, typer.Option(help="Frames to give as anchors, each in its own run: 0,25,50.")] = "",
     sequences: Chosen = "",
     split: Split = None,
     rules: Rules = None,
     lost: Lost = None,
     refine: Annotated[
-        Literal["none", "guided", "crf", "sam"], typer.Option(help="Better masks from the frames, after propagation.")
+        Literal["none", "guided", "crf", "sam"], typer.Option(help="Refine masks after propagation.")
     ] = "none",
-    segmenter: Annotated[str, typer.Option(help="What --refine sam prompts: a name or a folder.")] = "sam-vit-h",
+    segmenter: Annotated[str, typer.Option(help="Segmenter of --refine sam: a name or a folder.")] = "sam-vit-h",
     assignments: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any setting of the task, such as topk=5.")
     ] = [],  # noqa: B006
     protocol: ProtocolName = "full",
     reference: Reference = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Write the predictions too, below OUT/results.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Also write the predictions, below OUT/results.")] = False,
     workers: Workers = 1,
     engine: Annotated[Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster.")] = (
         "local"
@@ -112,7 +112,7 @@ def bench_run(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run goes on."""
+    """Measure models and baselines on a dataset; finished sequences are kept, so a stopped run resumes."""
     from undertow.benchmarks.core.datasets import dataset_of, open_dataset, select_samples
     from undertow.benchmarks.core.methods import baselines_of, make_methods
     from undertow.benchmarks.core.runner import run_benchmark
@@ -186,7 +186,7 @@ def bench_submit(
     split: Split = None,
     json: Json = False,
 ) -> None:
-    """Pack results into the zip that a dataset's server takes, having checked that nothing is missing."""
+    """Check that results are complete and pack them into the zip for a dataset's server."""
     from undertow.benchmarks.core.datasets import open_dataset
     from undertow.benchmarks.core.submissions import SUBMISSIONS, write_submission
 
@@ -204,7 +204,7 @@ def bench_submit(
 
 @bench.command("report")
 def bench_report(out: Out, reference: Reference = None) -> None:
-    """Write tables, charts and the page anew from the finished sequences of a benchmark folder."""
+    """Write tables, charts and the page again from the finished sequences of a benchmark folder."""
     from undertow.benchmarks.core.outcomes import read_outcomes
     from undertow.benchmarks.report.writing import write_report
 
@@ -240,16 +240,18 @@ def bench_ablate(
     out: Out = Path("ablation"),
     model: Annotated[str, typer.Option(help="Name or folder of the model.")] = "tiny",
     only: Annotated[str, typer.Option(help=ONLY_HELP)] = "",
-    variants: Annotated[
-        str, typer.Option(help="Only these rows, beside the first: minmax,nearest,no-window, ...")
-    ] = "",
+    variants: Annotated[str, typer.Option(help="Only these rows and the first: minmax,nearest,no-window, ...")] = "",
     protocol: ProtocolName = "lab",
     sequences: Chosen = "",
     split: Split = None,
-    segmenter: Annotated[str, typer.Option(help="What variants with SAM prompt: a name or a folder.")] = "sam-vit-h",
+    segmenter: Annotated[
+        str, typer.Option(help="Segmenter of the variants with SAM: a name or a folder.")
+    ] = "sam-vit-h",
     timesteps: Annotated[str, typer.Option(help="Noise levels of the curves, separated by commas.")] = "",
     tuning_steps: Annotated[int | None, typer.Option(min=1, help="Steps of tuning at most, for trials.")] = None,
-    tables_only: Annotated[bool, typer.Option("--tables-only", help="Measure nothing; write what is there.")] = False,
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Measure nothing; write the tables of what is there.")
+    ] = False,
     workers: Workers = 1,
     overwrite: Overwrite = False,
     device: Device = None,
@@ -257,9 +259,9 @@ def bench_ablate(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Measure components, conditioning, refiners and more one by one, beside what the paper prints.
+    """Measure components, conditioning, refiners and more one by one, beside the paper's numbers.
 
-    Finished sequences are kept, so a stopped run goes on. Writes ablation.md, and a CSV and a chart of each ablation.
+    Finished sequences are kept, so a stopped run resumes. Writes ablation.md, and a CSV and a chart of each ablation.
     """
     from undertow.benchmarks.ablation.running import AblationSettings, run_ablations
     from undertow.benchmarks.ablation.variants import Scale

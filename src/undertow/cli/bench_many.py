@@ -33,7 +33,7 @@ def bench_sweep(
 ) -> None:
     """Measure every combination of settings of mask tracking; writes a table, a chart and the best as a card.
 
-    Finished sequences are kept, so a stopped sweep goes on, and a wider one measures only what is new.
+    Finished sequences are kept, so a stopped sweep resumes and a wider one measures only what is new.
     """
     from undertow.benchmarks.core.datasets import open_dataset, select_samples
     from undertow.benchmarks.sweep import REPORT, parse_axes, points, run_sweep

@@ -22,7 +22,7 @@ PATIENCE = 3.0
 
 def doctor(
     device: Device = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of the network.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Check this machine: versions, device, memory, codecs, weights; exit code 3 if the embedded model cannot run."""

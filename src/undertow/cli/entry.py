@@ -20,10 +20,10 @@ COMMANDS = {
     "track": "Track objects given by masks, boxes, points or words.",
     "points": "Follow points through a video, in both directions.",
     "parse": "Give every pixel of a video a class.",
-    "refer": "Find what a sentence names, and track it.",
+    "refer": "Find what a sentence names and track it.",
     "app": "Click, track, correct and export in a page on this machine.",
     "export": "Write a finished run in another tool's format.",
-    "estimate": "Say what a run would take: time, memory and disk.",
+    "estimate": "Predict the time, memory and disk of a run.",
     "demo": "Track two look-alike objects that cross, and score the result.",
     "inspect": "Show where one pixel looks in another frame.",
     "models": "List the models undertow knows, and fetch their weights.",
@@ -150,6 +150,6 @@ def main() -> None:
         if sentence:
             typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(sentence)}", err=True)
     if code == INTERRUPTED:
-        say("interrupted; what was finished is kept")
+        say("interrupted; finished work is kept")
     if code:
         sys.exit(code)

@@ -30,7 +30,7 @@ from undertow.cli.showing import say, show_report, shown_progress
 def demo(
     out: Out = Path("demo-out"), overwrite: Overwrite = False, threads: Threads = None, json: Json = False
 ) -> None:
-    """Draw a clip in which two look-alike objects cross, track it, and score the result against the known truth."""
+    """Draw a clip in which two look-alike objects cross, track it, and score the result against the ground truth."""
     from undertow.benchmarks.demo import run_demo
 
     set_threads(threads)
@@ -47,8 +47,8 @@ def demo(
 def inspect(
     video: Annotated[Path, typer.Argument(help="Video file or folder of frames.")],
     at: Annotated[str, typer.Option(help="Pixel x,y of frame A.")],
-    frame: Annotated[int, typer.Option(help="Number of the frame that asks.")] = 0,
-    to: Annotated[int, typer.Option(help="Number of the frame that is looked at.")] = 1,
+    frame: Annotated[int, typer.Option(help="Number of the frame of the pixel.")] = 0,
+    to: Annotated[int, typer.Option(help="Number of the other frame.")] = 1,
     out: Annotated[Path, typer.Option(help="Picture to write: a file ending in .png, .jpg or .webp.")] = Path(
         "inspect.png"
     ),
@@ -60,7 +60,7 @@ def inspect(
     dtype: Dtype = None,
     threads: Threads = None,
 ) -> None:
-    """Show where one pixel looks in another frame: per head, mixed, and under the drift, dift and pixels kernels."""
+    """Show where one pixel attends in another frame: per head, mixed, and under the drift, dift and pixels kernels."""
     from PIL import Image
 
     from undertow.backbones import load
@@ -98,24 +98,27 @@ def analyze(
     ] = None,
     prompts: Annotated[
         str | None,
-        typer.Option(help="Clips the model makes itself: objects, scenes, world, or a text file, one prompt a line."),
+        typer.Option(
+            help="Prompts of generated clips: objects, scenes, world, or a text file with one prompt per line."
+        ),
     ] = None,
     count: Annotated[int, typer.Option(help="Number of prompts to take.")] = 4,
     frames: Annotated[int | None, typer.Option(help="Frames of a clip; by default 8, or what the model sees.")] = None,
     every: Annotated[int | None, typer.Option(help="Take every n-th frame; by default 3, or spread over CLIP.")] = None,
-    timesteps: Annotated[str, typer.Option(help="Noise levels to ask at, such as 1,101,201.")] = "",
+    timesteps: Annotated[str, typer.Option(help="Noise levels, such as 1,101,201.")] = "",
     noising: NoisingKind = None,
     points: Annotated[int | None, typer.Option(help="Points per side of the grid on the first frame.")] = None,
-    features: Annotated[bool, typer.Option(help="Also match intermediate features, to compare with.")] = True,
+    features: Annotated[bool, typer.Option(help="Also match intermediate features, for comparison.")] = True,
     reading: Annotated[
-        Literal["paper", "tracker"], typer.Option(help="How places are read: as in DiffTrack, or as by our tracker.")
+        Literal["paper", "tracker"],
+        typer.Option(help="How positions are read: as in DiffTrack or as in undertow's tracker."),
     ] = "paper",
-    rank: Annotated[Literal["accuracy", "harmonic"], typer.Option(help="What the best site is best in.")] = "accuracy",
+    rank: Annotated[Literal["accuracy", "harmonic"], typer.Option(help="Measure that ranks sites.")] = "accuracy",
     steps: Annotated[int, typer.Option(help="Sampling steps of generated clips.")] = 50,
     text_scale: Annotated[float | None, typer.Option(help="Text guidance of generated clips.")] = None,
     save_clips: Annotated[bool, typer.Option("--save-clips", help="Write generated clips into OUT/clips.")] = False,
     words: Annotated[
-        bool, typer.Option("--words", help="Look for where words are grounded instead, on --worlds pictures (24).")
+        bool, typer.Option("--words", help="Find where words are grounded instead, on --worlds pictures (24).")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the new card; by default MODEL-analysed or -words.")] = None,
     out: Out = Path("analysis-out"),

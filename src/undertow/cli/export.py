@@ -13,7 +13,7 @@ from undertow.cli.showing import say, shown_progress
 from undertow.export import FORMATS, ExportSettings
 from undertow.export import export as write
 
-_HELP = "Write a finished run in another tool's format.\n\nThe same command goes on after an interruption."
+_HELP = "Write a finished run in another tool's format.\n\nRepeat the command to resume after an interruption."
 
 
 def _option(name: str, kind: Any, help: str, metavar: str | None = None, default: Any = None) -> Parameter:

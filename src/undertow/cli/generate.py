@@ -15,7 +15,7 @@ CLIP, PICTURE = "clip.mp4", "image.png"
 
 
 def generate(
-    prompt: Annotated[str, typer.Option(help="What to show.")],
+    prompt: Annotated[str, typer.Option(help="Text to show.")],
     model: Model = "tiny",
     frames: Annotated[int | None, typer.Option(help="Latent frames; by default as many as the model sees.")] = None,
     guidance: Annotated[
@@ -27,7 +27,7 @@ def generate(
     ] = "",
     text_scale: Annotated[float | None, typer.Option(help="Text guidance; 6, or 1 for distilled models.")] = None,
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 50,
-    shift: Annotated[float | None, typer.Option(help="Timestep shift of models of flow.")] = None,
+    shift: Annotated[float | None, typer.Option(help="Timestep shift of flow-matching models.")] = None,
     image: Annotated[Path | None, typer.Option(help="First frame, for image-to-video models.")] = None,
     fps: Annotated[int, typer.Option(help="Frames per second of the clip.")] = 8,
     out: Out = Path("generated"),

@@ -123,10 +123,10 @@ def fetch(
 @models.command()
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of REM's authors (.pt, .pth).")],
-    base: Annotated[str, typer.Option("--base", help="The model that was fine-tuned: a name, a folder or a file.")],
+    base: Annotated[str, typer.Option("--base", help="The base model of the checkpoint: a name, a folder or a file.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write, for --model of refer --method rem.")],
 ) -> None:
-    """Make a published checkpoint of a fine-tuned generator a folder of safetensors; no pickle is run."""
+    """Convert a published checkpoint of a fine-tuned generator to a folder of safetensors; no pickle is run."""
     from undertow.training.rem.checkpoints import convert_checkpoint
 
     about = convert_checkpoint(checkpoint, base, out)

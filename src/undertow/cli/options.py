@@ -31,7 +31,7 @@ Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 NoisingKind = Annotated[Literal["invert", "noise", "clean"] | None, typer.Option(help="How frames are noised.")]
 Lost = Annotated[
     Literal["empty", "keep"] | None,
-    typer.Option(help="Whether a lost object gets no pixels, or the best guess; by default what the card says."),
+    typer.Option(help="Whether a lost object gets no pixels or the best guess; by default as on the card."),
 ]
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 CUES: Mapping[str, tuple[str, str]] = {
     "mask": ("FILE[@F]", "Objects painted on frame F (a number or 1.5s), or annotations."),
     "box": ("X0,Y0,X1,Y1[@F][#ID]", "A box around an object, in pixels, or a file of annotations."),
-    "point": ("X,Y[,-][@F][#ID]", "A point on an object, or with - beside it."),
-    "text": ("WORD[@F][#ID]", "What an object is called (experimental)."),
+    "point": ("X,Y[,-][@F][#ID]", "A point on an object, or outside it with -."),
+    "text": ("WORD[@F][#ID]", "A word for an object (experimental)."),
     "anchor": ("FILE[@F]", "The class of every pixel of frame F; 0 is a class too."),
     "grid": ("N[@F]", "N by N points spread evenly over frame F."),
     "queries": ("FILE", "Points in a .csv file (x, y, perhaps frame), a .npz file or annotations."),
@@ -62,7 +62,7 @@ def task_command(task: "Task", title: str, *, only_estimate: bool = False) -> ty
         [_VIDEO, *cues, *of_cues, *_FRAMES, *_MODEL, *others, _SET, *_run_options(task)]
     )
     amends = "" if task.amend is None else "; with other cues it changes a complete run"
-    help = f"{title}\n\nThe same command goes on after an interruption{amends}."
+    help = f"{title}\n\nRepeat the command to resume after an interruption{amends}."
     within = [(f"--set {name}=...", described(each)) for name, each in text_options(task.settings) if "." in name]
     made = typer.Typer(add_completion=False)
     made.command(task.name, cls=type("TaskCommand", (SectionedCommand,), {"within": within}), help=help)(function)
@@ -175,11 +175,11 @@ _VIDEO = Parameter(
     ],
 )
 _FRAMES = (
-    _input("start", str | None, "First frame to look at (a number, or seconds like 4.5s).", metavar="F"),
-    _input("end", str | None, "Frame before which to stop.", metavar="F"),
-    _input("every", int, "Look at every n-th frame only.", 1, metavar="N"),
+    _input("start", str | None, "First frame (a number, or seconds like 4.5s).", metavar="F"),
+    _input("end", str | None, "Frame to stop before.", metavar="F"),
+    _input("every", int, "Use every n-th frame only.", 1, metavar="N"),
     _input("raw", str | None, "Format of raw video in a pipe.", metavar="WIDTHxHEIGHT[:FORMAT][@RATE]", hidden=True),
-    _input("skip_damaged", bool, "Leave out frames that cannot be decoded, after saying which.", False, hidden=True),
+    _input("skip_damaged", bool, "Skip frames that cannot be decoded, with a message.", False, hidden=True),
 )
 _MODEL = (
     _method(
@@ -199,16 +199,16 @@ def _run_options(task: "Task") -> list[Parameter]:
     names = {view: view.partition(".")[0] for view in task.views}
     # The usual one, and still pictures, which cost little.
     usual = ",".join(name for view, name in names.items() if view == task.views[0] or not view.endswith(".mp4"))
-    render = _option("render", bool, "Only put OUT/names.json into effect, and draw again.", False)
+    render = _option("render", bool, "Only apply OUT/names.json and draw again.", False)
     return [
         _option("out", Path | None, "Folder for the results.", metavar="FOLDER"),
         _option("views", str, f"Pictures: {', '.join(names.values())}, or none.", usual, metavar="VIEWS"),
-        _option("overlay", bool, "Whether overlay may be drawn.", True, flag="--overlay/--no-overlay", hidden=True),
+        _option("overlay", bool, "Whether to draw the overlay.", True, flag="--overlay/--no-overlay", hidden=True),
         *([] if task.redraw is None else [render]),
         _option("export", str | None, "Formats of `undertow export`, into OUT.FORMAT.", metavar="FORMAT,..."),
-        _option("overwrite", bool, "Replace a run that is in --out.", False, flag="--overwrite/--resume"),
-        _option("estimate", bool, "Only say what the run would take.", False),
-        _option("max_memory", str | None, "Refuse a run that would need more, such as 8GB.", metavar="SIZE"),
+        _option("overwrite", bool, "Replace the run in --out.", False, flag="--overwrite/--resume"),
+        _option("estimate", bool, "Only print what the run would take.", False),
+        _option("max_memory", str | None, "Refuse a run that would need more memory, such as 8GB.", metavar="SIZE"),
         _option("device", str, "cpu, cuda, cuda:1, mps or auto.", "auto", metavar="NAME"),
         _option("dtype", str, "float32, bfloat16 or auto.", "auto", metavar="NAME", hidden=True),
         _option("threads", int | None, "CPU threads.", metavar="N", hidden=True),

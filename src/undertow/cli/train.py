@@ -14,24 +14,24 @@ train = typer.Typer(help="Train the embedded models, and fine-tune others.", no_
 
 @train.command("embedded")
 def train_embedded(
-    name: Annotated[Literal["tiny", "tiny-sam", "tiny-video", "tiny-words"], typer.Argument(help="Which model.")],
+    name: Annotated[Literal["tiny", "tiny-sam", "tiny-video", "tiny-words"], typer.Argument(help="Model to train.")],
     work: Annotated[Path, typer.Option(help="Folder of pictures and checkpoints; the same folder continues a run.")],
     out: Out,
     photos: Annotated[
         Path | None,
-        typer.Option(help="tiny, tiny-words: folder of photographs with a SOURCES.csv to learn from too."),
+        typer.Option(help="tiny, tiny-words: folder of photographs with a SOURCES.csv to also learn from."),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="tiny: train this model further (tiny, or a folder) instead of a new one.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
-    processes: Annotated[int, typer.Option(help="Processes that draw pictures.", min=1)] = 2,
+    processes: Annotated[int, typer.Option(help="Number of processes that draw pictures.", min=1)] = 2,
     snapshots: Annotated[str, typer.Option(help="Denoiser steps to keep in WORK/snapshots, separated by commas.")] = "",
     device: Device = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Train an embedded model from nothing to weights, in slices that can be continued."""
+    """Train an embedded model from scratch, in slices that can be continued."""
     from undertow.backbones import locate
     from undertow.training.recipe import train_tiny
     from undertow.training.segmenter_recipe import train_tiny_sam
@@ -68,14 +68,14 @@ def train_embedded(
                 device=device,
                 progress=progress,
             )
-    say(f"{name} is in {out}" if done else f"paused; the same command with --work {work} goes on")
+    say(f"{name} is in {out}" if done else f"paused; repeat the command with --work {work} to resume")
 
 
 @train.command("conditioning")
 def train_conditioning(
     out: Annotated[Path, typer.Option("--out", help="File to write, ending in .safetensors.")],
     model: Model = "tiny",
-    worlds: Annotated[int, typer.Option(min=1, help="Procedural worlds that it is fitted on.")] = 48,
+    worlds: Annotated[int, typer.Option(min=1, help="Number of procedural worlds to fit on.")] = 48,
     steps: Annotated[int, typer.Option(min=1, help="Steps, one world each.")] = 240,
     device: Device = None,
     dtype: Dtype = None,
@@ -111,21 +111,21 @@ def train_rem(
     work: Annotated[
         Path | None, typer.Option(help="Folder of latents, states of texts and checkpoints; it continues a run.")
     ] = None,
-    validate: Annotated[
-        str | None, typer.Option(help="Data that are looked at during training.", metavar="DATA")
-    ] = None,
-    pseudo: Annotated[int, typer.Option(help="Clips that are made of each dataset of images.", min=0)] = 0,
+    validate: Annotated[str | None, typer.Option(help="Data to validate on during training.", metavar="DATA")] = None,
+    pseudo: Annotated[int, typer.Option(help="Clips to make from each dataset of images.", min=0)] = 0,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, such as train=lora.", metavar="NAME=VALUE"),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what training would hold in memory.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only print what training would hold in memory.")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Fine-tune a video generator to segment what is said, for `undertow refer --method rem`."""
+    """Fine-tune a video generator to segment what a text names, for `undertow refer --method rem`."""
     from undertow.base.options import assigned
     from undertow.training.rem.datasets import read_sources
     from undertow.training.rem.memory import training_memory
@@ -152,4 +152,4 @@ def train_rem(
             model, sources, work, out, settings,
             validation=looked, minutes=minutes, device=device, progress=progress,
         )  # fmt: skip
-    say(f"the model is in {out}" if done else f"paused; the same command with --work {work} goes on")
+    say(f"the model is in {out}" if done else f"paused; repeat the command with --work {work} to resume")

@@ -35,12 +35,12 @@ class ExportSettings(Options):
         None, "Template of file names, such as {clip}_{object}_{frame:05d}; {label} and {name} too."
     )
     objects: tuple[int, ...] | None = option(None, "Only these objects, classes or points.")
-    labels: str | None = option(None, "What objects are called, as ID=NAME,ID=NAME.")
+    labels: str | None = option(None, "Labels of objects, as ID=NAME,ID=NAME.")
     start: int | None = option(None, "First frame, by its number in the video.", least=0)
-    end: int | None = option(None, "Frame before which to stop.", least=1)
+    end: int | None = option(None, "Frame to stop before.", least=1)
     frame_offset: int = option(0, "Added to frame numbers; compositors count from 1 or 1001.")
     fps: str | None = option(None, "Frame rate, such as 24 or 30000/1001; by default that of the run.")
-    zip: bool = option(False, "Pack the folder into OUT.zip too, for servers and for CVAT.", decides=False)
+    zip: bool = option(False, "Also pack the folder into OUT.zip, for servers and CVAT.", decides=False)
     video: Path | None = option(None, "The video the run is of, for pictures and for edges that follow them.")
     edges: Literal["soft", "hard"] = option("soft", "Of mattes; soft follows the picture, hard is the mask as it is.")
     fill: Literal["matte", "straight", "premultiplied"] = option(

@@ -24,24 +24,24 @@ class WordSettings(Options):
 
     reading: Reading | None = option(
         None,
-        "What attention to a word is a share of: all tokens (A), the text's (B), or, of the word's own row, the "
-        "picture's (C); by default what the model's card says.",
+        "What attention to a word is normalised by: all tokens (A), the text's (B), or, in the word's own row, the "
+        "picture's (C); by default as on the model's card.",
         expert=True,
     )
     magnets: int = option(
-        5, "Words without meaning, such as . and with, that are appended to draw attention off.", expert=True,
+        5, "Words without meaning, such as . and with, appended to draw attention away.", expert=True,
         least=0, most=len(MAGNETS),
     )  # fmt: skip
     phrase: bool = option(True, "Whether only words of the noun phrase count, not all but stop words.", expert=True)
     spatial: bool = option(True, "Whether words such as left multiply the map by a ramp.", expert=True)
     sinks: Literal["drop", "redirect", "fallback", "keep"] = option(
         "drop",
-        "What becomes of a word that draws attention from everywhere; drop leaves it out, redirect looks again with "
-        "all magnets, fallback takes its maps of blocks where it is none.",
+        "What happens to a word that draws attention from everywhere; drop leaves it out, redirect tries again with "
+        "all magnets, fallback uses the blocks in which it does not.",
         expert=True,
     )
-    peaks: int = option(3, "Most places of the map that masks are made of.", expert=True, least=1, most=10)
-    repeats: int = option(1, "Draws of noise that maps are the mean of.", expert=True, least=1, most=16)
+    peaks: int = option(3, "Largest number of peaks of the map to make masks from.", expert=True, least=1, most=10)
+    repeats: int = option(1, "Draws of noise to average maps over.", expert=True, least=1, most=16)
     caption: str | None = option(None, "A sentence about the whole picture, which the model reads first.", expert=True)
     least: float | None = option(
         None, "A map whose highest value is fewer standard deviations above its mean has found nothing; by default "

@@ -92,7 +92,7 @@ def _labels(
         if mask_colors is False:
             raise MaskError(
                 f"{source} is RGB-coded; pass --mask-colors to turn its colours into ids, --mask-threshold 128 or "
-                "--soft to take what is bright for the object, or save a palette"
+                "--soft to treat bright pixels as the object, or save a palette"
             )
         table = table_of_colours({source: pixels}) if mask_colors is True else mask_colors
         return check_known(labels_from_colours(pixels, table, source), known_ids, source)

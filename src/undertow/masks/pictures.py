@@ -71,7 +71,7 @@ def read_pixels(
         if image.format not in LOSSLESS or image.info.get("compression") in LOSSY:
             raise MaskError(f"{source} is {image.format}, which may alter ids; save the mask as PNG{_hint(written)}")
         if getattr(image, "is_animated", False):
-            raise MaskError(f"{source} holds several pictures; save the one that is meant as a PNG of its own")
+            raise MaskError(f"{source} holds several pictures; save the one you mean as a PNG of its own")
         return image_values(image, source, written=written)
 
 

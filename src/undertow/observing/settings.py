@@ -30,13 +30,13 @@ class FrameSettings(Options):
 
     tokens: int | None = option(
         None,
-        "Number of tokens a frame is seen as; the model input is the multiple of its stride nearest to it.",
+        "Number of tokens per frame; the model input is the nearest multiple of its stride.",
         least=16,
     )
     size: tuple[int, int] | None = option(None, "Model input as (width, height) in pixels instead.")
     detail: Literal["draft", "normal", "fine"] = option(
         "normal",
-        "Draft takes half the time, fine twice; how many tokens frames are seen as, unless number or size is given. "
+        "Draft takes half the time, fine twice; the number of tokens, unless tokens or size are given. "
         "Draft loses small things.",
     )
     fit: Literal["aspect", "squash"] = option(
@@ -52,7 +52,7 @@ class FrameSettings(Options):
     seed: int = option(0, "Seed of the noise.", expert=True, least=0)
     cache: Path | None = option(
         None,
-        "Folder for what frames give, of which another run of them is much faster (at most 16 GB); kept nowhere if not "
+        "Folder that caches the features of frames, at most 16 GB, for much faster further runs; no cache if not "
         "given.",
         expert=True,
         decides=False,

@@ -177,7 +177,7 @@ def read_vocabulary(path: Path | str) -> list[str]:
         raise SettingsError(f"vocabulary '{path}' cannot be read; give a text file with one word a line") from error
     words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not words:
-        raise SettingsError(f"vocabulary '{path}' has no words; give one a line")
+        raise SettingsError(f"vocabulary '{path}' has no words; give one per line")
     twice = next((word for word, count in Counter(words).items() if count > 1), None)
     if twice is not None:
         raise SettingsError(f"vocabulary '{path}' has '{twice}' twice; leave one of them out")

@@ -94,35 +94,35 @@ class ParseSettings(FrameSettings):
     batch: int = option(14, "Frames labelled together.", least=1)
     quality: Quality = option(
         "turbo",
-        "How pixels are made of tokens; turbo upsamples their probabilities by the image, exact reads them out of the "
+        "How pixels get labels from tokens; turbo upsamples probabilities along the image, exact reads them from the "
         "model by modulation.",
     )
     method: Method | None = option(
         None,
-        "How tokens get their labels; propagate moves those of the anchors with the tracker's kernel, the default "
+        "How tokens get their labels; propagate carries those of the anchors with the tracker's kernel, the default "
         "where there are anchors; vidseg classifies tokens, the default elsewhere and where an option is given that "
         "only vidseg has; emerdiff clusters every frame by itself.",
     )
     clusters: int = option(20, "Number of clusters; vidseg makes those of the first batch.", least=1)
     anchor_grid: bool = option(
         True,
-        "Whether an anchor's tokens have the labels of the pixels they cover, or else that of most of their cluster, "
-        "which loses what is small (vidseg).",
+        "Whether an anchor's tokens have the labels of the pixels they cover, or the majority label of their cluster, "
+        "which loses small objects (vidseg).",
         expert=True,
     )
     neighbours: int = option(
-        4, "How many labelled tokens, the nearest ones, lend a token their mean label (vidseg).", expert=True, least=1
+        4, "Number of nearest labelled tokens whose mean label a token gets (vidseg).", expert=True, least=1
     )
     place: float | None = option(
         None,
-        "Weight of where a token lies, as shares of height and width, beside what it looks like; 0 in the papers, and "
+        "Weight of a token's position, as shares of height and width, beside its appearance; 0 in the papers, and "
         "by default for emerdiff and without anchors (vidseg).",
         expert=True,
         least=0,
     )
     carried_tokens: int = option(
         8192,
-        "Most tokens of the previous batch that the next one is labelled by, beside those of the anchors (vidseg).",
+        "Largest number of tokens of the previous batch that label the next one, beside the anchors' (vidseg).",
         expert=True,
         least=1,
     )
@@ -131,53 +131,55 @@ class ParseSettings(FrameSettings):
     )
     novelty: float = option(
         1.6,
-        "How many times farther than is usual a token is from its neighbours if it is unlike them (vidseg).",
+        "How many times the usual distance from its neighbours makes a token unlike them (vidseg).",
         expert=True,
         above=0,
     )
     agree: bool = option(True, "Whether labels agree along correspondences within the batch (vidseg).", expert=True)
-    tau: int = option(1, "Most tokens that a correspondence moves between two frames, in y or x.", expert=True, least=0)
+    tau: int = option(
+        1, "Largest motion of a correspondence between two frames, in tokens, in y or x.", expert=True, least=0
+    )
     balance: float = option(
         0.2,
-        "How far classes that are small on the anchors are favoured: probabilities are divided by the class's share of "
-        "their pixels to this power; 0 for the likeliest class.",
+        "How much small classes are favoured: probabilities are divided by the class's share of the anchors' "
+        "pixels to this power; 0 for the likeliest class.",
         expert=True,
         least=0,
         most=1,
     )
     upsampling: Upsampling = option("guided", "From tokens to pixels at quality turbo.", expert=True)
     guided: GuidedSettings = option(GuidedSettings, "Reach and scales of guided upsampling.", expert=True)
-    crf: CrfSettings | None = option(None, "Let a CRF decide about pixels.")
+    crf: CrfSettings | None = option(None, "Apply a CRF to the pixels.")
     modulation: Modulation | None = option(
         None, "A whole Modulation for quality exact, in place of the method's and model's.", expert=True
     )
     push_steps: tuple[int, ...] | None = option(
-        None, "Timesteps of the sampler, falling; labels are pushed at the first.", expert=True, least=0, most=999
+        None, "Timesteps of the sampler, falling; labels are modulated at the first.", expert=True, least=0, most=999
     )
     push_strength: float | None = option(
-        None, "What is added at a label's tokens, once with each sign.", expert=True, above=0
+        None, "Value to add at a label's tokens, once with each sign.", expert=True, above=0
     )
     guidance: float | tuple[float, float] | None = option(
-        None, "Weight of the conditioning over none; two numbers rise over a clip.", expert=True
+        None, "Guidance scale; with two numbers it rises over a clip.", expert=True
     )
     blended: int | None = option(
-        None, "Steps after which latents outside of the coarse mask are put back.", expert=True, least=0
+        None, "Steps after which latents outside the coarse mask are restored.", expert=True, least=0
     )
     blur: tuple[int, float] | None = option(
         None, "Size in pixels and standard deviation of the Gaussian over difference maps.", expert=True, above=0
     )
     outside: float | None = option(
-        None, "How much of a difference map counts outside of its coarse mask.", expert=True, least=0, most=1
+        None, "Weight of a difference map outside its coarse mask.", expert=True, least=0, most=1
     )
     direction: Literal["both", "forward"] = option(
         "both",
         "Whether frames before the first anchor are labelled from it backwards (both), or left void.",
         expert=True,
     )
-    keep_soft: bool = option(False, "Keep the probabilities of every pixel, in soft/.", expert=True)
-    names: Path | None = option(None, "JSON file of what ids are called.", decides=False)
+    keep_soft: bool = option(False, "Keep the probabilities of every pixel in soft/.", expert=True)
+    names: Path | None = option(None, "JSON file of the names of ids.", decides=False)
     namer: Path | None = option(None, "Folder of a CLIP model that names clusters.", decides=False)
-    vocabulary: Path | None = option(None, "File of the words it chooses from, one a line.", decides=False)
+    vocabulary: Path | None = option(None, "File of the words to choose from, one per line.", decides=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

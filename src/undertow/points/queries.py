@@ -129,14 +129,14 @@ def read_points(path: Path) -> Real[np.ndarray, "q k"]:
         CueError: naming the file, if it cannot be read so.
     """
     if not path.is_file():
-        raise CueError(f"'{path}' is no file; give a .csv or .npz file of points")
+        raise CueError(f"'{path}' is not a file; give a .csv or .npz file of points")
     try:
         if path.suffix.lower() == ".npz":
             return _read_npz(path)
         if path.suffix.lower() == ".csv":
             return _read_csv(path)
     except (OSError, ValueError, KeyError, EOFError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
-        raise CueError(f"'{path}' is no readable file of points ({error}); write it again") from error
+        raise CueError(f"'{path}' is not a readable file of points ({error}); write it again") from error
     raise CueError(f"'{path}' is neither a .csv nor a .npz file; convert the points to one of these")
 
 
@@ -179,7 +179,7 @@ def _read_csv(path: Path) -> Real[np.ndarray, "q k"]:
                 points.append([float(row[name]) for name in wanted])
             except (TypeError, ValueError):
                 shown = ", ".join(f"{name} {row[name] or 'nothing'}" for name in wanted)
-                raise CueError(f"row {number} of '{path}' is no point ({shown}); give numbers") from None
+                raise CueError(f"row {number} of '{path}' is not a point ({shown}); give numbers") from None
     return np.array(points, np.float64).reshape(-1, len(wanted))
 
 

@@ -31,15 +31,15 @@ class PointSettings(FrameSettings):
     preset: str | None = option(None, "Way to match: points, difftrack, dift, latents or pixels.")
     source: Source | None = option(
         None,
-        "What is compared: queries with keys (attention), hidden states (features), or 3 x 3 patches of latents or "
+        "What to compare: queries with keys (attention), hidden states (features), or 3 x 3 patches of latents or "
         "pixels.",
         expert=True,
     )
-    heads: tuple[int, ...] | None = option(None, "Which heads of the site count; all by default.", expert=True, least=0)
-    temperature: float | None = option(None, "Divides the similarities.", expert=True, above=0)
+    heads: tuple[int, ...] | None = option(None, "Heads of the site to use; all by default.", expert=True, least=0)
+    temperature: float | None = option(None, "Divisor of the similarities.", expert=True, above=0)
     combination: Combination | None = option(
         None,
-        "Which softmax counts: the one over the other frame (forward), its mean with that over the point's own frame, "
+        "Softmax to use: the one over the other frame (forward), its mean with that over the point's own frame, "
         "or their product.",
         expert=True,
     )
@@ -51,27 +51,27 @@ class PointSettings(FrameSettings):
     )
     decoding: Decoding | None = option(
         None,
-        "The place is the best token, a mean over the window around it, or the top of a parabola through it.",
+        "The position is the best token, a mean over the window around it, or the peak of a parabola through it.",
         expert=True,
     )
     radius: int | None = option(None, "Radius of that window, in tokens.", expert=True, least=0)
     power: float | None = option(None, "Power of the window's weights.", expert=True, above=0)
     recent: float | None = option(
         None,
-        "Weight of the match with the frame before, beside that with the query's own frame.",
+        "Weight of the match with the previous frame, beside that with the query's frame.",
         expert=True,
         least=0,
         most=1,
     )
     reach: int | None = option(
         None,
-        "How far from the last place the match with the frame before may lie, in tokens.",
+        "Largest distance of the match with the previous frame from the last position, in tokens.",
         expert=True,
         least=1,
     )
     smoothing: float | None = option(
         None,
-        "Cost of a jump by one token, in paths through each frame's best places; 0 takes each frame alone.",
+        "Cost of a jump by one token, in paths through each frame's best places; 0 treats each frame alone.",
         expert=True,
         least=0,
     )
@@ -83,23 +83,23 @@ class PointSettings(FrameSettings):
     )
     anchor: Anchor | None = option(
         None,
-        "Which frame a video model's chunks begin with: that of each query, which takes a pass for every frame that "
+        "First frame of a video model's chunks: the frame of each query, which takes a pass for every frame that "
         "has queries, or the first of the video.",
         expert=True,
     )
     spare: bool | None = option(
         None,
         "Whether a video model's chunks begin with one more copy of their first frame, which is not read: in some "
-        "models all tokens look at a place in the first frame, and this keeps it out of the matches.",
+        "models all tokens attend to a place in the first frame, and this keeps it out of the matches.",
         expert=True,
     )
     visible: float = option(0.5, "Confidence from which a point counts as visible.", expert=True, least=0, most=1)
     mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
     feature_memory: int = option(
-        1024, "Megabytes of features held in memory; the rest goes to disk.", expert=True, decides=False, least=1
+        1024, "Megabytes of features in memory; the rest goes to disk.", expert=True, decides=False, least=1
     )
     keep_features: bool = option(
-        False, "Keep what the network saw, so that points can be added at once.", decides=False
+        False, "Keep the features of the network, so that adding points is fast.", decides=False
     )
 
 

@@ -101,7 +101,7 @@ def read_tracks(path: Path, count: int, length: int) -> Tracks:
             confidence = arrays["confidence"] if "confidence" in names else None
             found = Tracks(arrays["tracks"], arrays["visibility"], confidence)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise SettingsError(f"{source} is no readable .npz file ({error}); write it again") from error
+        raise SettingsError(f"{source} is not a readable .npz file ({error}); write it again") from error
     return found.check(count, length, source)
 
 

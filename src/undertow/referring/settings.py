@@ -16,22 +16,20 @@ class AnswerSettings(Options):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
-    window: int | None = option(
-        None, "Frames that are seen together; by default as in training.", expert=True, least=1, most=1000
-    )
+    window: int | None = option(None, "Frames per window; by default as in training.", expert=True, least=1, most=1000)
     spacing: int | None = option(
         None, "Frames from one of a window to the next, at most; by default as in training.", expert=True,
         least=1, most=1000,
     )  # fmt: skip
     overlap: int = option(
-        0, "Frames that neighbouring windows share, whose scores fade from one to the other.", expert=True,
+        0, "Frames that neighbouring windows share, where their scores are cross-faded.", expert=True,
         least=0, most=500,
     )  # fmt: skip
     merge: Literal["independent", "argmax"] = option(
         "independent", "Whether masks of several texts may overlap, or a pixel goes to the highest score.", expert=True
     )
-    soft: bool = option(True, "Keep scores too, as pictures of 16 bits in soft/.", expert=True)
-    least: int = option(0, "A mask of so few pixels says that the thing is not there.", expert=True, least=0)
+    soft: bool = option(True, "Also keep scores, as 16-bit pictures in soft/.", expert=True)
+    least: int = option(0, "Largest mask, in pixels, that counts as not there.", expert=True, least=0)
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,14 @@ class ReferSettings(TrackSettings):
     answers: AnswerSettings = option(AnswerSettings, "How answers of rem become masks.")
     words: WordSettings = option(WordSettings, "How words become masks.")
     reader: str | None = option(
-        None, "Model that reads the words, if not the one that tracks; embedded models leave it to tiny-words.",
+        None, "Model that reads the words, if not the tracking model; for embedded models tiny-words.",
         expert=True,
     )  # fmt: skip
     pivots: int = option(
-        5, "Frames to look at for it; the clearest one is tracked from, in both directions.", expert=True,
+        5, "Frames to search; tracking starts from the clearest one, in both directions.", expert=True,
         least=1, most=1000,
     )  # fmt: skip
     paper: bool = option(
-        False, "Do exactly as RefAM: look at the first frame alone, and ask the segmenter for one point.", expert=True
+        False, "Do as RefAM does: search the first frame only, and prompt the segmenter with one point.", expert=True
     )
-    explain: bool = option(False, "Write explain.html: why every word counts or not.", decides=False)
+    explain: bool = option(False, "Write explain.html, which shows why each word counts or not.", decides=False)

@@ -106,7 +106,7 @@ def _check_box(box: tuple[float, float, float, float], width: int, height: int) 
     if x0 >= x1 or y0 >= y1:
         raise CueError(f"box {shown} is empty; give its left, top, right and bottom in this order")
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        raise CueError(f"box {shown} reaches out of the frame of {width}x{height} pixels; give one inside it")
+        raise CueError(f"box {shown} extends beyond the frame of {width}x{height} pixels; give one inside it")
 
 
 def _place(cue: ObjectCue) -> str:

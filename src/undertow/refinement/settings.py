@@ -31,7 +31,7 @@ class CrfSettings(Options):
     radius: int = option(2, "Samples to each side of the centre; 2 for 5 x 5.", least=1)
     colour: float = option(30.0, "Difference of colour, of 255, at which agreement has fallen to e^(-1/2).", above=0)
     certain: float = option(
-        0.01, "Soft masks are kept this far from 0 and 1, so that no pixel is beyond persuasion.", above=0, most=0.49
+        0.01, "Soft masks are clipped this far from 0 and 1, so that every pixel can change.", above=0, most=0.49
     )
 
 

@@ -47,8 +47,8 @@ def inspect(
     Args:
         video: The video.
         at: Pixel (x, y) of frame A, in native pixels.
-        frame_a: Number of the frame that asks.
-        frame_b: Number of the frame that is looked at.
+        frame_a: Number of the frame of the pixel.
+        frame_b: Number of the other frame.
         backbone: The model.
         settings: Options; the preset is set for each map.
 

@@ -30,11 +30,11 @@ class TrackSettings(FrameSettings):
     preset: str | None = option(None, "Way to propagate, such as drift, dift, dino or pixels.")
     published: bool = option(
         False,
-        "Everything that the preset's paper or code sets, in place of the card's numbers: site, noise, size, window, "
-        "references, labels. What is set besides still counts.",
+        "Use the settings of the preset's paper and code instead of the card's: site, noise, size, window, "
+        "references, labels. Other options still apply.",
         expert=True,
     )
-    temperature: float | None = option(None, "Divides the similarities.", expert=True, above=0)
+    temperature: float | None = option(None, "Divisor of the similarities.", expert=True, above=0)
     radius: int | None = option(
         None,
         "Half side of the window in tokens of the run's grid; by default the card's radius, scaled to the grid.",
@@ -45,35 +45,35 @@ class TrackSettings(FrameSettings):
     recent: int | None = option(None, "Number of previous frames kept beside the anchors.", expert=True, least=0)
     share: float | None = option(
         None,
-        "Share of further models, as in --model tiny+tiny-video, in what is compared; half by default.",
+        "Weight of further models in the kernel, as in --model tiny+tiny-video; half by default.",
         expert=True,
         least=0,
         most=1,
     )
     softmax_scope: Literal["reference", "window", "joint", "none", "survivors"] | None = option(
-        None, "What the softmax runs over; window is the fast one.", expert=True
+        None, "What the softmax runs over; window is fast.", expert=True
     )
     direction: Literal["forward", "both"] = option(
         "both",
-        "Where masks are carried from the frames they are given on; with both, also back to the start of the clip, and "
+        "Direction in which given masks are carried; with both, also back to the start of the clip, and "
         "between two masks of an object both results are merged.",
         expert=True,
     )
     correct_back: bool = option(
         False,
-        "A mask that corrects a complete run changes the frames before it too, back to the mask that was given before.",
+        "A mask that corrects a complete run also changes the frames before it, back to the previous given mask.",
         expert=True,
         decides=False,
     )
     padded: bool | None = option(
-        None, "Whether the first frame stands in for recent frames that are not there yet, as in CRW.", expert=True
+        None, "Whether the first frame stands in for missing recent frames, as in CRW.", expert=True
     )
     ensemble: int | None = option(
-        None, "Draws of noise (noising noise) whose features are averaged, as in DIFT.", expert=True, least=1
+        None, "Draws of noise (noising noise) to average features over, as in DIFT.", expert=True, least=1
     )
     first_labels: FirstLabels | None = option(
         None,
-        "How a given mask comes down to the grid: by exact area averages (the default), as the nearest pixel, or "
+        "How a given mask is resized to the grid: by exact area averages (the default), as the nearest pixel, or "
         "between four (bilinear).",
         expert=True,
     )
@@ -84,21 +84,21 @@ class TrackSettings(FrameSettings):
     )
     lost: Literal["empty", "keep"] | None = option(
         None,
-        "What becomes of an object that is lost; empty gives it no pixels, keeps the frame from teaching later ones, "
-        "and searches its anchor for it; keep only says so. By default empty for the presets that the card's presence "
-        "was calibrated with.",
+        "What happens to a lost object; empty gives it no pixels, does not use the frame as a reference for it, "
+        "and matches its anchor anywhere; keep only reports it. By default empty for presets for which the presence "
+        "was calibrated.",
     )
     mask_colors: bool = option(False, "Masks are RGB-coded.", expert=True, decides=False)
     mask_threshold: int | None = option(
         None,
-        "Masks are objects where they are this bright, 1 to 255.",
+        "Pixels of at least this brightness, 1 to 255, are objects.",
         expert=True,
         decides=False,
         least=1,
         most=255,
     )
-    soft: bool = option(False, "Masks are mattes whose soft edges are kept.", expert=True, decides=False)
-    refine: Literal["none", "guided", "crf", "sam"] = option("none", "Better masks from the frames; after propagation.")
+    soft: bool = option(False, "Masks are mattes; keep their soft edges.", expert=True, decides=False)
+    refine: Literal["none", "guided", "crf", "sam"] = option("none", "Refine masks after propagation.")
     segmenter: str | None = option(
         None,
         "Model that makes masks of boxes and points, such as sam-vit-b; GrabCut if not given. A folder can be given "
@@ -106,23 +106,23 @@ class TrackSettings(FrameSettings):
     )
     gate: float | None = option(
         None,
-        "The mask of refine sam is taken if its overlap with the propagated one is at least this share of that one's "
-        "with itself; 0 takes all.",
+        "Use the mask of refine sam if its overlap with the soft mask is at least this share of the propagated mask's "
+        "own overlap; 0 always uses it.",
         expert=True,
         least=0,
         most=1,
     )
-    keep_soft: bool = option(False, "Keep each frame's soft masks in soft/; mattes are made of them.", expert=True)
-    feed_back: bool = option(False, "Go on from masks that refine sam made, instead of the tracker's.", expert=True)
+    keep_soft: bool = option(False, "Keep each frame's soft masks in soft/, for mattes.", expert=True)
+    feed_back: bool = option(False, "Continue from the masks of refine sam instead of the tracker's.", expert=True)
     tuning: Literal["off", "paper", "fast", "prompt", "amortised"] = option(
         "off", "Learn conditioning and head weights first."
     )
-    class_name: str | None = option(None, "What the object is: a text to be conditioned on.", expert=True)
-    caption: str | None = option(None, "A sentence to be conditioned on.", expert=True)
+    class_name: str | None = option(None, "Name of the object, as the text to condition on.", expert=True)
+    caption: str | None = option(None, "Sentence to condition on.", expert=True)
     captioner: Path | None = option(
-        None, "A folder with a BLIP-2 model, which makes a caption of each object to be conditioned on.", expert=True
+        None, "Folder of a BLIP-2 model that captions each object, as the text to condition on.", expert=True
     )
-    conditioning: Path | None = option(None, "A kernel file to be conditioned on.", expert=True)
+    conditioning: Path | None = option(None, "Kernel file to condition on.", expert=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

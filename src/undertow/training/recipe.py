@@ -73,7 +73,7 @@ def train_tiny(
         photos: Folder of photographs with a `SOURCES.csv`; without it there are procedural pictures only.
         start: Folder of a finished model of the same shape to train further: its autoencoder stays as it is.
         minutes: Time of this slice; None runs to the end.
-        processes: Processes that draw pictures.
+        processes: Number of processes that draw pictures.
         snapshots: Steps of the denoiser after which the model as it then is goes to `work/snapshots/<step>`.
         device: Where to train.
         progress: What to report to.

@@ -135,7 +135,7 @@ def test_empty_list(make_tree: Callable[[str], Path]) -> None:
 
 
 def test_wrong_places(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="is no DAVIS dataset: it has neither JPEGImages nor"):
+    with pytest.raises(SettingsError, match="is not a DAVIS dataset: it has neither JPEGImages nor"):
         open_dataset("davis", tmp_path)
     with pytest.raises(SettingsError, match="has no folder davis-<sequence>"):
         open_dataset("davis-folders", tmp_path)

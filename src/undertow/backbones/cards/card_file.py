@@ -89,7 +89,7 @@ def registered_card(name: str) -> Card:
         SettingsError: if there is none.
     """
     if name not in _CARDS:
-        raise SettingsError(f"no registered model is called '{name}'; see `undertow models` for those that are")
+        raise SettingsError(f"no registered model is called '{name}'; see `undertow models`")
     return _CARDS[name]
 
 

@@ -187,7 +187,7 @@ def make_sampler(backbone: Backbone, settings: SamplingSettings) -> Any:
         euler.set_timesteps(sigmas=((levels * schedule.steps).round() / schedule.steps).tolist())
         return euler
     if settings.shift is not None:
-        raise SettingsError(f"--shift is for models of flow, and '{backbone.card.name}' is none; leave it out")
+        raise SettingsError(f"--shift is for flow-matching models, and '{backbone.card.name}' is not one; leave it out")
     signal = torch.tensor(schedule.signal, dtype=torch.float64)
     # A schedule is given by its betas: the share of the signal that each step leaves is 1 - beta.
     betas = 1 - signal / torch.cat([signal.new_ones(1), signal[:-1]])

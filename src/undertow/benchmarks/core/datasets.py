@@ -121,7 +121,7 @@ def open_dataset(
     Args:
         name: A name of `DATASETS`, or "davis".
         root: The dataset's folder; for benchmark worlds it is made if it does not exist.
-        split: Which split; the dataset's usual one if not given.
+        split: Split; the dataset's usual one if not given.
         progress: Advanced by every frame of a benchmark world that has to be drawn first.
         draw: Whether a benchmark world is drawn if it is not there.
 

@@ -39,7 +39,7 @@ def recognise(root: Path) -> str:
     if any(root.glob("davis-*")):
         return "davis-folders"
     raise SettingsError(
-        f"'{root}' is no DAVIS dataset: it has neither JPEGImages nor folders named davis-<sequence>; check --root"
+        f"'{root}' is not a DAVIS dataset: it has neither JPEGImages nor folders named davis-<sequence>; check --root"
     )
 
 
@@ -74,7 +74,7 @@ def mask_sample(
     ids = tuple(davis_ids(sample.load_mask(0)))
     if not ids:
         raise SettingsError(
-            f"sequence '{name}' has no object in its first annotation '{files[names[0]]}'; paint what is to be tracked"
+            f"sequence '{name}' has no object in its first annotation '{files[names[0]]}'; paint the objects to track"
         )
     return replace(sample, ids=ids)
 

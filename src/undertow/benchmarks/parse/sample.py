@@ -190,7 +190,7 @@ def read_values(path: Path, size: tuple[int, int] | None = None) -> Shaped[np.nd
     Nothing is interpreted, unlike a mask that a user paints: in a semantic map 0 is a class like any other.
 
     Raises:
-        MaskError: naming the file, if it is no readable picture, or not of `size` (height, width).
+        MaskError: naming the file, if it is not a readable picture, or not of `size` (height, width).
     """
     image = read_picture(path, size)
     mode, values = image.mode, np.asarray(image)

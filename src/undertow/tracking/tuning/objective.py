@@ -49,7 +49,7 @@ class FrameView:
     ) -> None:
         source = resolved.preset.source
         if source not in ("attention", "features"):
-            raise SettingsError(f"preset '{resolved.preset.name}' asks no model, so nothing can be tuned; use drift")
+            raise SettingsError(f"preset '{resolved.preset.name}' uses no model, so nothing can be tuned; use drift")
         self._hidden = source == "features"
         observer = observer_of(backbone, resolved)
         noisy = observer.noise(observer.encode([image], [index]), [index])

@@ -56,7 +56,7 @@ def read_facts(path: Path | str) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get("undertow", "null"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise SettingsError(f"'{path}' cannot be read as safetensors ({error}); tune anew") from error
+        raise SettingsError(f"'{path}' cannot be read as safetensors ({error}); tune again") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise SettingsError(f"'{path}' is not a kernel that undertow learned; give a file that tuning wrote")
     return facts
@@ -71,20 +71,20 @@ def read_kernel(path: Path | str, backbone: Backbone) -> ObjectKernel:
     facts, fingerprint = read_facts(path), backbone.fingerprint()
     if facts.get("model") != fingerprint:
         raise SettingsError(
-            f"'{path}' was learned for the model {facts.get('model')} but this one is {fingerprint}; tune anew for it"
+            f"'{path}' was learned for the model {facts.get('model')} but this one is {fingerprint}; tune again for it"
         )
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if set(tensors) != {"conditioning", "head_weights"}:
-        raise SettingsError(f"'{path}' holds {', '.join(sorted(tensors)) or 'nothing'}, not a kernel; tune anew")
+        raise SettingsError(f"'{path}' holds {', '.join(sorted(tensors)) or 'nothing'}, not a kernel; tune again")
     states, weights = tensors["conditioning"], tensors["head_weights"]
     wanted = tuple(backbone.condition().tensor.shape)
     if tuple(states.shape) != wanted:
-        raise SettingsError(f"'{path}' has a conditioning of shape {tuple(states.shape)}, not {wanted}; tune anew")
+        raise SettingsError(f"'{path}' has a conditioning of shape {tuple(states.shape)}, not {wanted}; tune again")
     if weights.ndim != 1 or not bool((weights >= 0).all() and (weights.sum() - 1).abs() < 1e-4):
-        raise SettingsError(f"'{path}' has head weights that are not shares of one; tune anew")
+        raise SettingsError(f"'{path}' has head weights that are not shares of one; tune again")
     if not bool(torch.isfinite(states).all()):
-        raise SettingsError(f"'{path}' has NaN or infinite numbers; tune anew")
+        raise SettingsError(f"'{path}' has NaN or infinite numbers; tune again")
     text = facts.get("text")
     if text is None:
         return ObjectKernel(Conditioning(states.to(backbone.device), "learned"), weights)
