@@ -78,7 +78,7 @@ def test_points_with_a_box_and_outside():
         ([ObjectCue(1, box=(10, 5, 10, 50))], "box 10,5,10,50 is empty"),
         ([ObjectCue(1, box=(60, 5, 10, 50))], "is empty"),
         ([ObjectCue(1, box=(10, 5, 101, 50))], "extends beyond the frame of 100x60"),
-        ([ObjectCue(1, box=(-3, 5, 60, 50))], "reaches out"),
+        ([ObjectCue(1, box=(-3, 5, 60, 50))], "extends beyond"),
         ([ObjectCue(1, box=(10, float("nan"), 60, 50))], "box 10,nan,60,50 is not a box"),
         ([ObjectCue(1, box=(10.1, 10.1, 10.2, 10.2))], "nothing was found at box"),
         ([ObjectCue(1, box=(10, 10, 20, 20)), ObjectCue(2, box=(10, 10, 20, 20))], "under the masks of others"),
