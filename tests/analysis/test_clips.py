@@ -94,7 +94,7 @@ def test_filmed_clips_take_frames_over_the_whole(tmp_path):
     with pytest.raises(SettingsError, match="5 points on 9 frames"):
         filmed_clip(tmp_path / "clip.mp4", tmp_path / "short.npz", 4)
     (tmp_path / "broken.npz").write_bytes(b"nothing")
-    with pytest.raises(SettingsError, match=r"no readable \.npz"):
+    with pytest.raises(SettingsError, match=r"not a readable \.npz"):
         filmed_clip(tmp_path / "clip.mp4", tmp_path / "broken.npz", 4)
 
 
@@ -122,5 +122,5 @@ def test_generated_clips_hold_the_latents_of_the_nearest_timesteps(tiny_video_li
 
 
 def test_image_models_generate_no_clips(tiny_like):
-    with pytest.raises(SettingsError, match=r"single pictures, in which nothing moves; give --worlds"):
+    with pytest.raises(SettingsError, match=r"single pictures without motion; give --worlds"):
         next(generated_clips(tiny_like, ["a"], frames=2, size=(48, 64), sampling=SamplingSettings()))

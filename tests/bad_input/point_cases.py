@@ -36,7 +36,7 @@ CASES = [
     Case("a grid that is no number", lambda k: points(k, "--grid", "many"), "--grid is 'many'"),
     Case("a mask without an object to put points on",
          lambda k: points(k, "--mask", k.labelled("empty.png", np.zeros((48, 64), np.uint16))), "has no object"),
-    Case("a file of points that is not there", lambda k: points(k, "--queries", "nowhere.csv"), "is no file"),
+    Case("a file of points that is not there", lambda k: points(k, "--queries", "nowhere.csv"), "is not a file"),
     Case("a file of points of another kind",
          lambda k: points(k, "--queries", k.at("points.dat", "1,2")), "neither a .csv nor a .npz"),
     Case("a table of points without a column y",

@@ -154,10 +154,10 @@ def garble(path: Path, sample: PointSample) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path, PointSample], None], str]] = {
     "missing": (lambda path, sample: None, "tracks for 'a/b' are missing"),
-    "text": (lambda path, sample: path.write_text("tracks"), "no readable .npz"),
-    "empty": (lambda path, sample: path.write_bytes(b""), "no readable .npz"),
-    "cut": (cut, "no readable .npz"),
-    "garbled": (garble, "no readable .npz"),
+    "text": (lambda path, sample: path.write_text("tracks"), "not a readable .npz"),
+    "empty": (lambda path, sample: path.write_bytes(b""), "not a readable .npz"),
+    "cut": (cut, "not a readable .npz"),
+    "garbled": (garble, "not a readable .npz"),
     "one array": (lambda path, sample: store(path, tracks=truth(sample).tracks), "no array 'visibility'"),
     "frames": (lambda path, sample: store(path, tracks=np.zeros((4, 3, 2)), visibility=np.ones((4, 3), bool)),
                r"shape \(4, 3, 2\); 4 points on 12 frames need \(4, 12, 2\)"),

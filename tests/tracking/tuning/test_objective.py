@@ -77,7 +77,7 @@ def test_features_are_tuned_by_their_cosine(tunable, clip):
 def test_pixels_cannot_be_tuned(tunable, clip):
     images, truth = clip
     resolved = resolve(TrackSettings(preset="pixels", tokens=60), tunable, 96, 160, tuned=True)
-    with pytest.raises(SettingsError, match="asks no model"):
+    with pytest.raises(SettingsError, match="uses no model"):
         Objective(tunable, images[0], 0, truth[0], [1], resolved, TuningSettings())
 
 
