@@ -59,4 +59,4 @@ class ReferSettings(TrackSettings):
     paper: bool = option(
         False, "Do as RefAM does: search the first frame only, and prompt the segmenter with one point.", expert=True
     )
-    explain: bool = option(False, "Write explain.html, which shows why each word counts or not.", decides=False)
+    explain: bool = option(False, "Write explain.html: why each word counts or not.", decides=False)
