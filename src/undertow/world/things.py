@@ -12,13 +12,17 @@ from undertow.world.shapes import Shape
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a thing is at one time: centre (x, y) in pixels, radius in pixels, angle in radians, phase of its sway."""
+    """Where a thing is at one time, and how much of it can be seen.
+
+    Centre (x, y) in pixels, radius in pixels, angle in radians, phase of its sway, and opacity, 1 being opaque.
+    """
 
     x: float
     y: float
     radius: float
     angle: float
     phase: float = 0.0
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Path:
     """How a pose changes: from `start` by `velocity` per unit of time, plus a sway of sines, plus any `waves`.
 
     `velocity` is (x, y) pixels, log-radius, radians and sway phase per frame; `sway` is the amplitude of a sine in
-    (x, y) pixels, log-radius and radians, with `rate` radians per frame.
+    (x, y) pixels, log-radius and radians, with `rate` radians per frame. During `fading`, from one time to the other,
+    a thing becomes transparent until nothing is left.
     """
 
     start: Pose
@@ -52,6 +57,7 @@ class Path:
     sway: tuple[float, float, float, float] = (0, 0, 0, 0)
     rate: float = 0.2
     waves: tuple[Wave, ...] = ()
+    fading: tuple[float, float] | None = None
 
     def at(self, time: float) -> Pose:
         """Returns the pose at `time`, in frames; it equals `start` at 0."""
@@ -65,7 +71,14 @@ class Path:
             self.start.radius * float(np.exp(move[2])),
             self.start.angle + move[3],
             self.start.phase + self.velocity[4] * time,
+            self.start.opacity * self._left(time),
         )
+
+    def _left(self, time: float) -> float:
+        if self.fading is None:
+            return 1.0
+        begin, end = self.fading
+        return min(1.0, max(0.0, (end - time) / (end - begin)))
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,7 @@ class Thing:
             return None
         window, px, py = placed
         u, v = self._object_coordinates(px, py, pose)
-        coverage = np.clip(self.shape.distance(u, v) * pose.radius + 0.5, 0, 1)
+        coverage = np.clip(self.shape.distance(u, v) * pose.radius + 0.5, 0, 1) * pose.opacity
         return (window, coverage, u, v) if coverage.any() else None
 
     def area(self, pose: Pose) -> int:
@@ -185,7 +198,7 @@ class Thing:
         u, v = self._object_coordinates(px, py, moved)
         softness = 0.12
         cover = np.clip(self.shape.distance(u, v) / (2 * softness) + 0.5, 0, 1)
-        canvas[window] *= 1 - darkness * cover[..., None]
+        canvas[window] *= 1 - darkness * pose.opacity * cover[..., None]
 
     @staticmethod
     def _window(

@@ -9,11 +9,12 @@ from undertow.base import SettingsError
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.sample import get_protocol
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.refer import worlds
+from undertow.benchmarks.refer import processes, worlds
 from undertow.benchmarks.refer.methods import ReferModel
 from undertow.benchmarks.refer.sample import ReferSample
 from undertow.benchmarks.refer.scoring import PICTURE_KINDS
 from undertow.world import WorldClip
+from undertow.world.processes import ProcessClip
 
 TASK = get_task("refer")
 
@@ -73,6 +74,22 @@ def test_a_broken_list_is_named(root: Path) -> None:
             open_dataset("world-refer", root)
     finally:
         path.write_text(text)
+
+
+def test_processes_have_two_texts_each_and_void_where_nobody_knows(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    clips = (ProcessClip("fade-00", "fade", 3, 10, 64, 96),)
+    monkeypatch.setattr(processes, "PROCESS_CLIPS", clips)
+    samples = open_dataset("world-process", tmp_path)
+    assert [each.name for each in samples] == ["fade-00/0", "fade-00/1"] and len({each.texts for each in samples}) == 2
+    (first,), none = samples[0].load(0)
+    (late,), void = samples[0].load(7)
+    assert first.any() and not none.any() and void.any() and not (late & void).any()
+    evaluator = TASK.evaluator(samples[0], "region")
+    for index in range(10):
+        (truth,), void = samples[0].load(index)
+        # What lies in the void does not count.
+        evaluator.update(index, (truth | void)[None])
+    assert np.all(evaluator.result().series["expression"]["J"] == 1)
 
 
 def test_a_model_answers_pictures_and_follows_in_clips(family_folder, root: Path) -> None:

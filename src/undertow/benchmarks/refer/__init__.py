@@ -5,6 +5,7 @@ DATASETS = {
     "burst": ("burst",),
     "davis": ("davis-expressions", "ref-davis17"),
     "expressions": ("mevis", "ref-vps", "ref-youtube-vos"),
+    "processes": ("world-process",),
     "refcoco": ("refcoco", "refcoco+", "refcocog"),
     "worlds": ("world-refer", "world-refer-videos"),
 }
