@@ -78,6 +78,11 @@ def settled(check, what=lambda: "") -> None:
         time.sleep(0.02)
 
 
+def ready(name: str) -> str:
+    """Returns a script that says whether a button can be pressed."""
+    return f"document.getElementById('{name}').ariaDisabled === 'false'"
+
+
 def shows(page, number: int) -> None:
     """Waits until a frame is shown, and checks that it is that frame, by the code in its pixels."""
     until(page, f"document.getElementById('canvas').dataset.frame === '{number}'")

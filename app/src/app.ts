@@ -1,35 +1,29 @@
 // The page: a frame on a canvas, tools that draw on it, and a timeline. All that lasts is on the server.
 
 import { About, get, Job, Pictures, post, Score, State, Task, upload } from "./server";
-import { $, address, app, calls, edit, things } from "./store";
-import { canvas, fit, paint, shown } from "./paint";
+import { Action, bind as keys, nameOf } from "./keys";
+import { $, address, app, calls, edit, recall, things } from "./store";
+import { gap, given, pause, play, start, worst } from "./moves";
+import { busy, fixed, refusal, TASKS } from "./reasons";
+import { canvas, paint, shown } from "./paint";
+import { fill, fit, listen as zooming, one, zoomBy } from "./zoom";
 import { choose, list, queue } from "./panel";
 import { listen, pick, TOOLS } from "./tools";
 import { Timeline } from "./timeline";
 
-// Of each task: its name, what is pressed to run it, and what is said meanwhile and before anything is done.
-const TASKS: Record<Task, [string, string, string, string]> = {
-  track: ["Masks", "Track", "tracking", "click on an object, or draw a box around it; then Track"],
-  points: ["Points", "Follow", "following", "click where points are to be, or add a grid; then Follow"],
-  parse: ["Classes", "Parse", "parsing", "Parse finds clusters; or paint classes on a frame first"],
-  refer: ["Words", "Find", "finding", "write what to look for, such as the red kite; then Find"],
-};
-const KEYS: [string, string][] = [
-  ["Click, shift-click", "on the object, beside it"], ["P O B D E F", "point, point outside, box, brush, eraser, fill"],
-  ["P G H X", "of points: drop, drag, hide, remove"], ["L, Esc", "look: where a pixel looks in other frames; end it"],
-  ["1 to 9, N", "object, new object"], ["Delete", "take the object off this frame"], ["T, Esc", "run, stop"],
-  ["Space", "play"], ["Left, Right", "one frame; with shift ten"], ["Home, End", "first and last frame"],
-  ["Page up, Page down", "frames that were given"], ["W, M", "frame with the smallest margin, middle of the widest gap"],
-  ["I, U", "work from here, up to here"], ["V", "next view"], ["+ - 0", "zoom, fit"], ["[ ]", "brush smaller, larger"],
-  ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo; runs too"], ["Ctrl+E", "export"], ["?", "these keys"],
+// What is not an action that a key could be chosen for.
+const FIXED: [string, string][] = [
+  ["click; shift- or alt-click", "on the object; beside it"], ["1 to 9", "choose an object"], ["Ctrl and wheel", "zoom at the pointer"],
+  ["wheel, middle button", "move the frame"],
 ];
 const AWAY = "the server does not answer; nothing is lost, start it again";
 
-const radius = $<HTMLInputElement>("radius"), view = $<HTMLSelectElement>("view"), zoom = $<HTMLInputElement>("zoom");
+const radius = $<HTMLInputElement>("radius"), view = $<HTMLSelectElement>("view"), way = $<HTMLSelectElement>("way");
 let timeline: Timeline;
 
 // The frame asked for last is the one that is drawn, whatever order pictures come in.
 async function show(number: number, ahead = 1): Promise<void> {
+  if (number !== app.frame) app.home = null;
   app.frame = Math.min(app.about.count - 1, Math.max(0, number));
   const wanted = app.frame, { pictures, layer } = app, points = app.task === "points";
   mark();
@@ -60,21 +54,20 @@ function mark(): void {
   $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === undefined ? "" : `  ${seconds.toFixed(3)} s`);
   canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
   const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
+  const next = state.stale ? "edited since it was run" : state.complete ? "" : !state.undo && !state.done ? hint
+    : refusal("run") || `now ${run}; it does the other frames`;
   const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}`
-    : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : state.undo || state.complete ? "" : hint));
+    : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
   if (status.textContent !== text) status.textContent = text;
   status.classList.toggle("busy", Boolean(doing) && !app.trouble);
-  const locked = Boolean(doing) || app.asking || !about.editable, given = Object.keys(state.given).length > 0;
-  const asked = app.task === "refer" ? state.objects.length > 0 : given || app.task === "parse";
-  const disable = (id: string, off: boolean) => { $<HTMLButtonElement>(id).disabled = off; };
-  disable("undo", locked || !state.undo);
-  disable("redo", locked || !state.redo);
-  disable("run", locked || !asked || (state.complete && !state.stale));
-  disable("estimate", locked || !asked);
-  disable("export", Boolean(doing) || app.asking || !state.complete);
-  disable("worst", !app.scores.size);
-  disable("clear", locked);
-  disable("copy", !state.command);
+  for (const id of BUTTONS) {
+    const button = $(id), why = refusal(id);
+    button.dataset.title ??= button.title;
+    button.setAttribute("aria-disabled", String(Boolean(why)));
+    button.title = why || button.dataset.title;
+  }
+  canvas.classList.toggle("busy", Boolean(doing) && app.tool !== "look");
+  way.value = state.way ?? "";
   $("run").textContent = run;
   $("stop").hidden = !state.doing || state.doing === "mask";
   $("play").textContent = app.playing ? "Pause" : "Play";
@@ -84,6 +77,14 @@ function mark(): void {
 
 function take(next: State): void { app.state = next; list(); mark(); }
 function fail(error: unknown): void { app.trouble = error instanceof Error ? error.message : String(error); mark(); }
+
+// What is only of interest now goes away by itself, so that it hides nothing for long.
+function say(text: string): void {
+  app.trouble = text;
+  mark();
+  setTimeout(() => { if (app.trouble === text) hush(); }, 6000);
+}
+function hush(): void { if (app.trouble && app.trouble !== AWAY) { app.trouble = ""; mark(); } }
 
 // Requests are made in the order in which they were asked for; only those that begin something long are not made twice.
 let turn: Promise<void> = Promise.resolve();
@@ -109,98 +110,95 @@ function go(clip: number, task: Task): void {
   location.reload();
 }
 
-const given = (direction: number): void => {
-  const frames = Object.keys(app.state.given).map(Number).sort((a, b) => (a - b) * direction);
-  const next = frames.find((each) => (each - app.frame) * direction > 0);
-  if (next !== undefined) show(next);
-};
-
-function worst(): void {
-  const margins = [...app.scores].filter(([, row]) => Object.keys(row).length)
-    .map(([number, row]) => [Math.min(...Object.values(row).map((each) => each[4] ? -1 : each[1])), number]);
-  if (margins.length) show(margins.reduce((least, each) => each[0] < least[0] ? each : least)[1]);
-}
-
-// Where the next mask helps most, if nothing says where it is wrong.
-function gap(): void {
-  const [first, last] = app.state.range, frames = [first, ...Object.keys(app.state.given).map(Number), last];
-  const gaps = frames.slice(1).map((each, place) => [each - frames[place], Math.floor((each + frames[place]) / 2)]);
-  if (gaps.length) show(gaps.reduce((widest, each) => each[0] > widest[0] ? each : widest)[1]);
-}
-
-const pause = (): void => { if (app.playing) { clearTimeout(app.playing); app.playing = 0; show(app.frame); } };
-function play(): void {
-  if (app.playing) return pause();
-  const { about } = app;
-  const step = async () => {
-    const began = performance.now(), next = app.frame + 1 < about.count ? app.frame + 1 : 0;
-    const wait = next && about.times.length ? (about.times[next] - about.times[app.frame]) * 1000 : 40;
-    await show(next, 4);
-    if (app.playing) app.playing = setTimeout(step, Math.max(0, wait - (performance.now() - began)));
-  };
-  app.playing = setTimeout(step, 0);
-  mark();
-}
-
 function end(): void {
   if (app.layer) { app.layer = null; list(); show(app.frame); }
-  else if (!$("stop").hidden) ask(address("stop"));
+  else if (app.state.doing) { app.progress = "stopping after this step"; ask(address("stop")); }
+}
+
+// The direction that masks are carried in is chosen and begun at once.
+async function track(way: string): Promise<void> {
+  const why = fixed() || busy();
+  if (why) { say(why); return; }
+  if (app.state.way !== way) await edit("way", [], { object: 1, text: way });
+  if (!app.trouble) attempt("run");
+}
+
+const press: Record<string, () => unknown> = {
+  undo: () => ask(address("undo")), redo: () => ask(address("redo")), stop: end,
+  run: () => { app.home = app.frame; return ask(address("run")); },
+  estimate: () => ask(address("estimate")), play, back: () => show(app.frame - 1), forth: () => show(app.frame + 1), worst, gap, start,
+  export: () => ask(address("exports"), { format: $<HTMLSelectElement>("format").value, template: $<HTMLInputElement>("template").value }),
+  clear: () => edit("clear"), help: () => $<HTMLDialogElement>("keys").showModal(), from: () => part(0), upto: () => part(1),
+  add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
+  grid: () => edit("grid", [Number($<HTMLInputElement>("across").value)], { object: 1 }),
+  copy: () => copy(app.state.command, "the command is copied"), python: () => copy(app.state.python, "the lines of Python are copied"),
+  open: () => $("file").click(), whole: fill, one,
+};
+const BUTTONS = Object.keys(press);
+
+function attempt(id: string): void {
+  const why = $(id).closest("[hidden]") && id !== "stop" ? "that is not of this task" : refusal(id);
+  if (why) say(why); else press[id]();
+}
+
+function copy(text: string, said: string): void { navigator.clipboard.writeText(text).then(() => say(said), fail); }
+
+function part(place: 0 | 1): void {
+  const range: [number, number] = [...app.state.range];
+  range[place] = app.frame;
+  if (range[0] <= range[1]) edit("range", range, { object: 1 });
+  else say(place ? `work begins on frame ${range[0]}, after this one` : `work ends on frame ${range[1]}, before this one`);
 }
 
 function bind(): void {
-  const step = (input: HTMLInputElement, by: number) => { input.value = String(Number(input.value) + by); };
-  const part = (place: 0 | 1) => {
-    const range: [number, number] = [...app.state.range];
-    range[place] = app.frame;
-    if (range[0] <= range[1]) edit("range", range, { object: 1 });
-  };
-  const press: Record<string, () => unknown> = {
-    undo: () => ask(address("undo")), redo: () => ask(address("redo")), run: () => ask(address("run")), stop: () => ask(address("stop")),
-    estimate: () => ask(address("estimate")), play, back: () => show(app.frame - 1), forth: () => show(app.frame + 1), worst, gap,
-    export: () => ask(address("exports"), { format: $<HTMLSelectElement>("format").value, template: $<HTMLInputElement>("template").value }),
-    clear: () => edit("clear"), help: () => $<HTMLDialogElement>("keys").showModal(), from: () => part(0), upto: () => part(1),
-    add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
-    grid: () => edit("grid", [Number($<HTMLInputElement>("across").value)], { object: 1 }),
-    copy: () => navigator.clipboard.writeText(app.state.command).then(() => { app.trouble = "the command is copied"; mark(); }, fail),
-    open: () => $("file").click(),
-  };
-  for (const [id, action] of Object.entries(press)) $(id).onclick = () => { action(); };
+  for (const id of BUTTONS) $(id).onclick = () => { hush(); attempt(id); };
+  const step = (by: number) => { radius.value = String(Number(radius.value) + by); };
+  const next = () => { view.selectedIndex = (view.selectedIndex + 1) % view.length; show(app.frame); };
+  const does = (id: string) => () => attempt(id);
+  const marks = app.task === "track" || app.task === "parse";
+  const actions: Action[] = [
+    ...TOOLS[app.task].map(([name, text, key]): Action => [name, `tool: ${text.toLowerCase()}`, key, () => pick(name)]),
+    ...(marks ? [["add", "new object", "N", does("add")], ["clear", "take the object off this frame", "Delete", does("clear")],
+      ["smaller", "smaller brush", "[", () => step(-1)], ["larger", "larger brush", "]", () => step(1)]] as Action[] : []),
+    ["run", TASKS[app.task][1].toLowerCase(), "T", does("run")],
+    ...(app.task === "track" ? [["forward", "track forward", "Shift+F", () => track("forward")],
+      ["backward", "track back", "Shift+B", () => track("back")], ["both", "track both ways", "Shift+T", () => track("both")]] as Action[] : []),
+    ["stop", "stop; end a heat map", "Escape", does("stop")], ["play", "play, pause", "Space", does("play")],
+    ["back", "frame before", "ArrowLeft ,", does("back")], ["forth", "next frame", "ArrowRight .", does("forth")],
+    ["back10", "ten frames back", "Shift+ArrowLeft", () => show(app.frame - 10)], ["forth10", "ten frames on", "Shift+ArrowRight", () => show(app.frame + 10)],
+    ["first", "first frame", "Home", () => show(0)], ["last", "last frame", "End", () => show(app.about.count - 1)],
+    ["earlier", "frame before that was given", "PageUp", () => given(-1)], ["later", "next frame that was given", "PageDown", () => given(1)],
+    ["start", "first frame of the object", "A", does("start")], ["worst", "frame with the smallest margin, then the next", "W", does("worst")],
+    ["gap", "middle of the widest gap", "M", does("gap")], ["from", "work from here", "I", does("from")], ["upto", "work up to here", "U", does("upto")],
+    ["view", "next view", "V", next], ["in", "zoom in", "+ =", () => zoomBy(1.5)], ["out", "zoom out", "-", () => zoomBy(1 / 1.5)],
+    ["whole", "fit the frame", "0", fill], ["one", "one pixel for one", "Z", one],
+    ["undo", "undo", "Ctrl+Z", does("undo")], ["redo", "redo", "Ctrl+Shift+Z Ctrl+Y", does("redo")],
+    ["export", "export", "Ctrl+E", does("export")], ["save", "is everything saved?", "Ctrl+S", () => say("everything is saved as soon as it is done")],
+    ["help", "these keys", "?", does("help")],
+  ];
+  keys(actions, FIXED, hush);
+  document.addEventListener("keydown", (event) => {
+    const target = event.target as HTMLElement;
+    if (!/^[1-9]$/.test(nameOf(event)) || target.closest("select, input:not([type=range]), dialog")) return;
+    hush();
+    const id = Number(event.key);
+    if (app.task === "track" || app.task === "parse" || app.state.objects.some((each) => each.id === id)) choose(id);
+    else say(`there is no ${app.task === "points" ? "point" : "object"} ${id}`);
+  });
   $("say").onsubmit = (event) => {
     event.preventDefault();
     const input = $<HTMLInputElement>("text"), object = 1 + Math.max(0, ...app.state.objects.map((each) => each.id));
-    if (!input.value.trim()) return;
+    const why = fixed() || busy() || (input.value.trim() ? "" : "write what to look for, such as the red kite");
+    if (why) { say(why); return; }
     app.object = object;
     edit("word", [], { object, text: input.value.trim() });
     input.value = "";
   };
   view.onchange = () => { show(app.frame); };
-  zoom.oninput = fit;
-  new ResizeObserver(() => { fit(); mark(); }).observe($("stage"));
+  way.onchange = () => { way.blur(); edit("way", [], { object: 1, text: way.value }); };
+  new ResizeObserver(() => mark()).observe($("stage"));
   matchMedia("(prefers-color-scheme: dark)").onchange = mark;
   addEventListener("pagehide", () => { sessionStorage.setItem(`frame ${app.clip}`, String(app.frame)); });
-  const keys: Record<string, () => unknown> = {
-    " ": press.play, n: press.add, t: press.run, Escape: end, w: worst, m: gap, "?": press.help, Delete: press.clear,
-    i: press.from, u: press.upto,
-    ArrowLeft: press.back, ArrowRight: press.forth, Home: () => show(0), End: () => show(app.about.count - 1),
-    "shift ArrowLeft": () => show(app.frame - 10), "shift ArrowRight": () => show(app.frame + 10),
-    PageUp: () => given(-1), PageDown: () => given(1), "ctrl z": press.undo, "ctrl shift z": press.redo,
-    "ctrl y": press.redo, "ctrl e": press.export, "[": () => step(radius, -1), "]": () => step(radius, 1),
-    v: () => { view.selectedIndex = (view.selectedIndex + 1) % view.length; show(app.frame); },
-    "+": () => { step(zoom, 0.5); fit(); }, "-": () => { step(zoom, -0.5); fit(); }, "0": () => { step(zoom, -9); fit(); },
-  };
-  for (const [name, , key] of TOOLS[app.task]) keys[key.toLowerCase()] = () => pick(name);
-  for (let id = 1; id <= 9; id++) keys[id] = () => choose(id);
-  document.onkeydown = (event) => {
-    const target = event.target as HTMLElement, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const typed = target.closest("select, input:not([type=range])"), slid = target.closest("input") && key.length > 1 && key !== "Escape";
-    if ($<HTMLDialogElement>("keys").open || typed || slid || (target.closest("button, summary") && key === " ")) return;
-    const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
-    const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
-    const button = Object.entries(press).find(([, each]) => each === action)?.[0];
-    if (!action || (button && ($<HTMLButtonElement>(button).disabled || $(button).closest("[hidden]")))) return;
-    event.preventDefault();
-    action();
-  };
 }
 
 // Clips come from the disk of whoever looks at the page, by a drop or a choice.
@@ -217,6 +215,17 @@ function uploads(): void {
   $<HTMLInputElement>("file").onchange = (event) => send((event.target as HTMLInputElement).files);
   document.ondragover = (event) => { event.preventDefault(); };
   document.ondrop = (event) => { event.preventDefault(); send(event.dataTransfer?.files ?? null); };
+}
+
+// Frames that are made faster than they can be shown are passed over.
+let coming = false;
+async function come(frame: number): Promise<void> {
+  const { home } = app;
+  coming = true;
+  await show(frame, 0);
+  coming = false;
+  // Unless a person went elsewhere meanwhile.
+  if (app.frame === frame) app.home = home;
 }
 
 type News = { clip: number; task: Task; frame: number | null; scores: Record<string, Score>; done: number; total: number | null };
@@ -240,10 +249,13 @@ function follow(): void {
   heard("frame", (news) => {
     app.scores.set(news.frame!, news.scores);
     app.pictures.forget(news.frame);
-    if (news.frame === app.frame) show(app.frame); else mark();
+    if (news.frame === app.frame || app.home !== null && !coming) come(news.frame!); else mark();
   });
   heard("progress", (news) => { app.progress = `${news.done}${news.total ? ` of ${news.total}` : ""} frames`; mark(); });
-  heard("done", () => { app.progress = ""; all().catch(fail); });
+  heard("done", () => {
+    app.progress = "";
+    all().then(() => { const { home } = app; app.home = null; if (home !== null) show(home); }, fail);
+  });
   source.addEventListener("missed", () => { all().catch(fail); });
   source.addEventListener("hello", () => {
     if (app.trouble === AWAY) app.trouble = "";
@@ -289,13 +301,10 @@ function build(clips: string[]): void {
     button.textContent = text;
     button.title = `${text} (${key})`;
     button.setAttribute("role", "radio");
-    button.disabled = !about.editable;
+    button.setAttribute("aria-disabled", String(!about.editable));
     button.onclick = () => pick(name);
     return button;
   }));
-  $("keys").querySelector("dl")!.append(...KEYS.flatMap(([key, text]) => [
-    Object.assign(document.createElement("dt"), { textContent: key }), Object.assign(document.createElement("dd"), { textContent: text }),
-  ]));
 }
 
 async function begin(): Promise<void> {
@@ -309,9 +318,11 @@ async function begin(): Promise<void> {
   app.object = app.state.objects[0]?.id ?? (app.task === "parse" ? 0 : 1);
   build(clips);
   timeline = new Timeline($("timeline"), show);
-  Object.assign(calls, { show, mark, paint, ask, fail, list: () => { timeline.reveal(things()); list(); } });
+  Object.assign(calls, { show, say, mark, paint, ask, fail, list: () => { timeline.reveal(things()); list(); } });
+  recall();
   listen(pause);
   bind();
+  zooming();
   if (app.about.uploads) uploads();
   list();
   await reload();

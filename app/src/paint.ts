@@ -124,12 +124,3 @@ function drawing(): void {
     pen.strokeRect(start[0], start[1], corner[0] - start[0], corner[1] - start[1]);
   }
 }
-
-export function fit(): void {
-  const stage = $("stage"), room = [stage.clientWidth - 18, stage.clientHeight - 18];
-  const share = Math.max(0.02, Math.min(room[0] / app.about.width, room[1] / app.about.height)) * Number($<HTMLInputElement>("zoom").value);
-  canvas.style.width = `${Math.floor(app.about.width * share)}px`;
-  canvas.style.height = `${Math.floor(app.about.height * share)}px`;
-  canvas.style.imageRendering = share >= 3 ? "pixelated" : "auto";
-  if (app.state) paint();
-}

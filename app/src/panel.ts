@@ -1,7 +1,8 @@
 // The side of the page: objects, what can be done with the one that is chosen, and the queue.
 
 import { Job, post, Thing } from "./server";
-import { $, address, app, calls, edit, isHidden, things } from "./store";
+import { $, address, app, calls, edit, isHidden, remember, things } from "./store";
+import { busy, fixed } from "./reasons";
 
 // As many rows as a person looks through; a grid has more points than that.
 const MOST = 300;
@@ -17,7 +18,8 @@ function button(text: string, label: string, press: () => void, on?: boolean): H
   return made;
 }
 
-function flip(set: Set<number>, id: number): void { if (!set.delete(id)) set.add(id); calls.list(); calls.paint(); }
+function flip(set: Set<number>, id: number): void { if (!set.delete(id)) set.add(id); looked(); }
+function looked(): void { remember(); calls.list(); calls.paint(); }
 
 function row(each: Thing): HTMLElement {
   const item = document.createElement("li"), name = document.createElement("button"), colour = document.createElement("i");
@@ -35,7 +37,7 @@ function row(each: Thing): HTMLElement {
   }
   item.append(
     button(isHidden(each.id) ? "○" : "●", `${isHidden(each.id) ? "Show" : "Hide"} ${called}`, () => { app.solo = -1; flip(app.hidden, each.id); }),
-    button("S", `Show ${called} alone`, () => { app.solo = app.solo === each.id ? -1 : each.id; calls.list(); calls.paint(); }, app.solo === each.id),
+    button("S", `Show ${called} alone`, () => { app.solo = app.solo === each.id ? -1 : each.id; looked(); }, app.solo === each.id),
   );
   if (app.task !== "refer") item.append(button("L", `Lock ${called}`, () => flip(app.locked, each.id), app.locked.has(each.id)));
   return item;
@@ -74,12 +76,13 @@ function details(each: Thing): HTMLElement[] {
       return Object.assign(document.createElement("option"), { value: String(other.id), textContent: text, selected: other.id === (each.merge ?? each.id) });
     }));
     into.disabled = locked || !app.state.complete;
+    into.title = fixed() || (into.disabled ? "classes are merged once all frames are parsed" : "");
     into.onchange = () => { into.blur(); edit("merge", [Number(into.value)]); };
     parts.push(colour, into);
   }
   if (app.task === "refer") parts.push(...words(each));
   const gone = { track: "delete", points: "remove", refer: "delete", parse: "" }[app.task];
-  if (gone) parts.push(Object.assign(button("Delete", `Delete ${each.name}`, () => edit(gone)), { disabled: locked }));
+  if (gone) parts.push(button("Delete", `Delete ${each.name}`, () => { const why = fixed() || busy(); if (why) calls.say(why); else edit(gone); }));
   return parts;
 }
 

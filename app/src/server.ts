@@ -13,7 +13,8 @@ export interface Thing {
 }
 export interface State {
   given: Record<string, number[]>; prompts?: Prompt[]; objects: Thing[]; undo: number; redo: number; done: number;
-  complete: boolean; stale: boolean; doing: string; message: string; command: string; range: [number, number];
+  complete: boolean; stale: boolean; doing: string; message: string; command: string; python: string;
+  range: [number, number]; part: [number, number]; way?: string;
 }
 export interface Job { number: number; title: string; state: string; message: string }
 // Area, margin, mass, presence, and whether it is lost.

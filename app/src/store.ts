@@ -14,6 +14,8 @@ export const app = {
   clip: Number(clip) || 0, task: (task || "") as Task,
   about: null as unknown as About, state: null as unknown as State, pictures: null as unknown as Pictures,
   scores: new Map() as Scores,
+  // While frames are made they are shown as they come; this is the frame to go back to, unless a person goes elsewhere.
+  home: null as number | null,
   frame: 0, object: 1, tool: "point" as Tool, playing: 0, busy: "", asking: false, trouble: "", progress: "",
   hidden: new Set<number>(), locked: new Set<number>(), solo: -1,
   // A map over each frame, such as where a pixel looks, and what it is called.
@@ -22,7 +24,7 @@ export const app = {
 };
 
 export const calls = {
-  show: async (_frame: number): Promise<void> => {}, mark: (): void => {}, list: (): void => {}, paint: (): void => {},
+  show: async (_frame: number, _ahead?: number): Promise<void> => {}, say: (_text: string): void => {}, mark: (): void => {}, list: (): void => {}, paint: (): void => {},
   ask: async (_path: string, _body?: unknown, _busy?: string): Promise<void> => {}, fail: (_error: unknown): void => {},
 };
 
@@ -34,10 +36,27 @@ export const things = (): Thing[] => {
   return [...known, fresh].sort((a, b) => a.id - b.id);
 };
 export const colourOf = (id: number): string => app.state.objects.find((each) => each.id === id)?.colour ?? davis(id);
+export const nameOf = (id: number): string => things().find((each) => each.id === id)?.name ?? `object ${id}`;
 export const isHidden = (id: number): boolean => app.solo >= 0 ? id !== app.solo : app.hidden.has(id);
 
-export function edit(kind: string, values: number[] = [], more: { object?: number; text?: string } = {}): Promise<void> {
+// What is hidden, shown alone and locked is of this tab: a page that is opened again shows the same.
+const LOOKS = (): string => `looks ${app.clip}/${app.task}`;
+export function remember(): void {
+  sessionStorage.setItem(LOOKS(), JSON.stringify([[...app.hidden], [...app.locked], app.solo]));
+}
+export function recall(): void {
+  const [hidden, locked, solo] = JSON.parse(sessionStorage.getItem(LOOKS()) ?? "[[],[],-1]");
+  Object.assign(app, { hidden: new Set(hidden), locked: new Set(locked), solo });
+}
+
+const CHANGES = ["point", "box", "brush", "erase", "fill", "clear", "delete"];
+
+export async function edit(kind: string, values: number[] = [], more: { object?: number; text?: string } = {}): Promise<void> {
   const { frame, object, locked } = app;
+  if (CHANGES.includes(kind) && locked.has(object)) {
+    calls.say(`${nameOf(object)} is locked; press L beside its name to change it`);
+    return;
+  }
   const body = { kind, frame, object, values, locked: [...locked].filter((id) => id !== object), ...more };
   return calls.ask(address("edits"), body, kind === "point" || kind === "box" ? "making a mask" : "");
 }

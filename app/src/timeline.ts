@@ -45,7 +45,7 @@ export class Timeline {
     pen.scale(ratio, ratio);
     pen.fillStyle = line;
     pen.fillRect(LEFT, HEAD / 2, width - LEFT, 1);
-    const [first, last] = app.state.range;
+    const [first, last] = app.state.part;
     pen.fillRect(LEFT, 0, place(first) - LEFT, height);
     pen.fillRect(place(last + 1), 0, width - place(last + 1), height);
     pen.font = "11px system-ui, sans-serif";

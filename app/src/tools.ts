@@ -2,6 +2,7 @@
 
 import { Task } from "./server";
 import { $, app, calls, edit, Point, Tool } from "./store";
+import { busy, fixed } from "./reasons";
 import { canvas, paint, scale, shown } from "./paint";
 
 type Row = [Tool, string, string];
@@ -17,6 +18,7 @@ export const TOOLS: Record<Task, Row[]> = {
 const NEAR = 14;
 
 export function pick(name: Tool): void {
+  if (fixed()) { calls.say(fixed()); return; }
   app.tool = name;
   if (name !== "look" && app.layer?.path(0).includes("/look/")) { app.layer = null; paint(); }
   calls.mark();
@@ -41,11 +43,13 @@ export function listen(pause: () => void): void {
   const radius = $<HTMLInputElement>("radius");
   canvas.onpointerdown = (event) => {
     const reads = app.tool === "look";
-    if (event.button || !app.about.editable || (!reads && (app.asking || app.busy || app.state.doing))) return;
+    if (event.button) return;
+    const why = fixed() || (reads ? "" : busy());
+    if (why) { calls.say(why); return; }
     const at = place(event);
     if (app.tool === "drag" || app.tool === "hide" || app.tool === "remove") {
       const id = nearest(at);
-      if (id === null) return;
+      if (id === null) { calls.say("there is no point here; click on one"); return; }
       app.object = id;
       calls.list();
     }
@@ -67,7 +71,10 @@ export function listen(pause: () => void): void {
     app.start = app.corner = null;
     if (tool === "point" || tool === "outside")
       await edit("point", [...to, tool === "outside" || event.shiftKey || event.altKey ? 0 : 1]);
-    else if (tool === "box") { if (Math.abs(to[0] - from[0]) > 2 && Math.abs(to[1] - from[1]) > 2) await edit("box", [...from, ...to]); }
+    else if (tool === "box") {
+      if (Math.abs(to[0] - from[0]) > 2 && Math.abs(to[1] - from[1]) > 2) await edit("box", [...from, ...to]);
+      else calls.say("press where a corner of the box is to be, and let go at the opposite one");
+    }
     else if (tool === "drop") {
       app.object = 1 + Math.max(0, ...app.state.objects.map((each) => each.id).filter((id) => id < 10000));
       await edit("drop", to);

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from browsing import click, idle, opened, settled, shows, until
+from browsing import click, idle, opened, ready, settled, shows, until
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_click_track_correct_and_export(page, session, tmp_path):
 
     assert page.get_by_role("button", name="Track").is_disabled()
     click(page, 32, 36)
-    until(page, "!document.getElementById('run').disabled")
+    until(page, ready("run"))
     assert session.labels(0)[36, 32] == 1
     until(
         page,
@@ -50,7 +50,7 @@ def test_click_track_correct_and_export(page, session, tmp_path):
     # The correction is taken back with the run that was made of it, and both are done again.
     for key, left in [("Control+z", 3), ("Control+z", 2), ("Control+Shift+z", 3), ("Control+Shift+z", 4)]:
         settled(lambda: not session.doing)
-        until(page, f"!document.getElementById('{'redo' if 'Shift' in key else 'undo'}').disabled")
+        until(page, ready("redo" if "Shift" in key else "undo"))
         page.keyboard.press(key)
         settled(lambda left=left: session.state()["undo"] == left)
         assert left > 2 or np.array_equal(session.labels(5), before)
@@ -71,8 +71,8 @@ def test_click_track_correct_and_export(page, session, tmp_path):
 def test_all_of_the_page_is_on_a_phone_too(page):
     page.set_viewport_size({"width": 390, "height": 800})
     wide = """[...document.querySelectorAll('body *')].map(e => [e.id, e.getBoundingClientRect().right])
-        .filter(([id, right]) => right > 391)"""
-    assert page.evaluate(wide) == []
+        .filter(([id, right]) => right > 391).length === 0"""
+    until(page, wide)
     box = page.locator("#canvas").bounding_box()
     assert box["width"] > 200 and box["height"] > 100
     nameless = """[...document.querySelectorAll('button, select, input, canvas')]

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browsing import click, idle, opened, settled, until
+from browsing import click, idle, opened, ready, settled, until
 from undertow.world import crossing_scene
 
 FRAMES, HEIGHT, WIDTH = 8, 90, 160
 WIDE = """[...document.querySelectorAll('body *')].filter(e => !e.closest('#tools, #tasks'))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.id || e.outerHTML)"""
-READY = "!document.getElementById('run').disabled"
 PICTURES = os.environ.get("UNDERTOW_PICTURES")
 
 
@@ -86,7 +85,7 @@ def test_masks_are_painted_named_locked_and_looked_at(desk, world, tmp_path):
         until(page, "document.getElementById('objects').textContent.includes('<img')")
         assert page.locator("#objects img").count() == 0
         session.edit("name", 0, 1, (), "disc")
-        until(page, READY)
+        until(page, ready("run"))
         page.keyboard.press("t")
         idle(page, "the whole clip is done")
         picture(page, tmp_path, "masks")
@@ -102,7 +101,7 @@ def test_masks_are_painted_named_locked_and_looked_at(desk, world, tmp_path):
         assert (after == 2).any() and np.array_equal(after == 1, before == 1)
         page.get_by_label("Show disc alone").click()
         page.keyboard.press("v")
-        until(page, "!document.getElementById('undo').disabled")
+        until(page, ready("undo"))
         # Where a pixel looks in another frame.
         page.keyboard.press("l")
         click(page, x, y)
@@ -127,7 +126,7 @@ def test_points_are_dropped_dragged_and_followed(desk, world, tmp_path):
         click(page, x, y, (x + 5, y + 3))
         settled(lambda: session.state()["undo"] == 3)
         assert abs(session.queries()[1].x - x - 5) < 1.5 and session.queries()[1].frame == 0
-        until(page, READY)
+        until(page, ready("run"))
         page.keyboard.press("t")
         idle(page, "the whole clip is done")
         page.keyboard.press("End")
@@ -139,7 +138,7 @@ def test_points_are_dropped_dragged_and_followed(desk, world, tmp_path):
 def test_clusters_are_found_named_merged_and_coloured(desk, tmp_path):
     session = desk.projects[0].sessions["parse"]
     with opened(desk, "#0/parse") as page:
-        until(page, READY)
+        until(page, ready("run"))
         page.keyboard.press("t")
         idle(page, "the whole clip is done")
         first, second = [each["id"] for each in session.state()["objects"]][:2]
@@ -167,7 +166,7 @@ def test_words_are_found_and_show_their_heat(desk, tmp_path):
         page.get_by_label("What to find").fill("the round thing")
         page.get_by_role("button", name="Add", exact=True).click()
         settled(lambda: session.state()["undo"] == 1)
-        until(page, READY)
+        until(page, ready("run"))
         page.keyboard.press("t")
         idle(page, "done")
         page.locator(".words button", has_text="round").click()

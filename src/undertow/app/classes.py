@@ -70,6 +70,11 @@ class ClassSession(Session):
         files = {f: self.edits.file(edit, f) for f, edit in self.edits.last().items() if self.counts(edit, f)}
         return [Cue("anchor", path, frame, None, f"{path}@{frame}") for frame, path in files.items()]
 
+    def call(self) -> tuple[str, str, str] | None:
+        """Returns what does the same; see `Session.call`."""
+        maps = (f"{cue.frame}: ut.read_label_map({str(cue.value.absolute())!r})" for cue in self.cues())
+        return "parse", f"anchors={{{', '.join(maps)}}}", "areas"
+
     def table(self, more: Edit | None = None) -> NameTable:
         """Returns what classes are called, merged into and drawn in.
 

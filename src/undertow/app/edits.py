@@ -23,7 +23,7 @@ from undertow.runs.cues import described
 
 Kind = Literal[
     "point", "box", "brush", "erase", "fill", "clear", "delete", "name", "range", "run",
-    "drop", "drag", "grid", "hide", "remove", "colour", "merge", "word",
+    "drop", "drag", "grid", "hide", "remove", "colour", "merge", "word", "way",
 ]  # fmt: skip
 LOG = "edits.json"
 MOST_LETTERS = 200
@@ -41,7 +41,7 @@ class Edit:
         values: (x, y, inside) of a point, (x0, y0, x1, y1) of a box, radius and then x and y of each place of a stroke
             (which are not kept), (x, y) of a place, (points across) of a grid, (first, last) of a range, the id merged
             into; in pixels.
-        text: A name, a colour or an expression.
+        text: A name, a colour, an expression or a direction.
         frames: The frames that it made label maps of.
     """
 
@@ -178,7 +178,11 @@ class Edits:
         return Edit(number, kind, frame, object_id, tuple(values), text)
 
     def add(self, edit: Edit, maps: Mapping[int, LabelMap] | None = None) -> None:
-        """Adds an edit with the label maps that came of it; edits that were taken back are gone then."""
+        """Adds an edit with the label maps that came of it; edits that were taken back are gone then.
+
+        Raises:
+            OSError: if it cannot be written; then it has not happened.
+        """
         if not self._edits:
             (self.folder / "maps").mkdir(parents=True, exist_ok=True)
             self._held.close()
@@ -189,9 +193,7 @@ class Edits:
         edit = replace(edit, frames=tuple(sorted(maps or ())), values=values)
         for frame, labels in (maps or {}).items():
             write_label_map(self.file(edit, frame), labels)
-        self._edits = [*self.active, edit]
-        self._done += 1
-        self._save()
+        self._save([*self.active, edit], self._done + 1)
         for old in gone:
             for frame in old.frames:
                 self.file(old, frame).unlink(missing_ok=True)
@@ -199,17 +201,21 @@ class Edits:
                 shutil.rmtree(self.snapshot(old), ignore_errors=True)
 
     def move(self, steps: int) -> Edit | None:
-        """Takes an edit back (-1) or does it again (1), and returns it; `None` if there is none."""
+        """Takes an edit back (-1) or does it again (1), and returns it; `None` if there is none.
+
+        Raises:
+            OSError: if that cannot be written; then it has not happened.
+        """
         if not 0 <= self._done + steps <= len(self._edits):
             return None
         edit = self._edits[min(self._done, self._done + steps)]
-        self._done += steps
-        self._save()
+        self._save(self._edits, self._done + steps)
         return edit
 
-    def _save(self) -> None:
-        rows = [asdict(edit) for edit in self._edits]
-        write_json(self.folder / LOG, {"video": self.video, "own": self.own, "done": self._done, "edits": rows})
+    def _save(self, edits: list[Edit], done: int) -> None:
+        rows = [asdict(edit) for edit in edits]
+        write_json(self.folder / LOG, {"video": self.video, "own": self.own, "done": done, "edits": rows})
+        self._edits, self._done = edits, done
 
 
 def _edit(row: Mapping[str, Any]) -> Edit:

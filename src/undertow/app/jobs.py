@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Event, Lock, RLock, Thread
 from typing import Any, Literal
 
-from undertow.base import SettingsError, UndertowError
+from undertow.base import SettingsError, UndertowError, refusal
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +51,18 @@ class Job:
 
 
 class News:
-    """What happened, in order: (name, facts); the last of it is kept."""
+    """What happened, in order: (name, facts); the last of it is kept.
+
+    Attributes:
+        count: Number of things that happened.
+        ended: Whether nobody is to wait for more.
+    """
 
     def __init__(self) -> None:
         """Begins without any."""
         self._kept: deque[tuple[str, Any]] = deque(maxlen=KEPT_NEWS)
         self._lock = RLock()
-        self.count = 0
+        self.count, self.ended = 0, False
 
     def tell(self, name: str, facts: Any) -> None:
         """Adds something that happened."""
@@ -169,6 +174,8 @@ class Jobs:
                 message, state = "stopped; what was finished is kept", "stopped"
             except UndertowError as error:
                 message, state = str(error), "failed"
+            except OSError as error:
+                message, state = refusal(error), "failed"
             except Exception as error:
                 log.exception("%s failed", job.title)
                 message, state = f"{job.what} failed: {error}", "failed"

@@ -1,6 +1,7 @@
 """Masks through a video: points, boxes, brush, eraser and fill make the label map of a frame, which is the cue."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -22,14 +23,53 @@ from undertow.runs.record import Record, digests
 from undertow.runs.task import Given
 from undertow.tracking.cues import Prompted, prompted_masks, prompter
 
+# Without one, all frames are tracked, and a correction changes those from its frame on.
+WAYS = ("", "forward", "back", "both")
+
 
 class MaskSession(Session):
     """Objects that are marked on some frames and tracked through the others."""
 
     task = "track"
     kinds: ClassVar[Mapping[Kind, int]] = {
-        "point": 3, "box": 4, "brush": 3, "erase": 3, "fill": 2, "clear": 0, "delete": 0, "name": 0, "range": 2,
+        "point": 3, "box": 4, "brush": 3, "erase": 3, "fill": 2, "clear": 0, "delete": 0,
+        "name": 0, "range": 2, "way": 0,
     }  # fmt: skip
+
+    @property
+    def way(self) -> str:
+        """The direction that was chosen: one of `WAYS`."""
+        return next((edit.text for edit in reversed(self.edits.active) if edit.kind == "way"), "")
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """First and last frame of a run: forward begins at the first mask, back ends at the last."""
+        first, last = self.range
+        way = self.way
+        if way not in ("forward", "back"):
+            return first, last
+        drawn = (f for f, edit in self.edits.last().items() if first <= f <= last and self.counts(edit, f))
+        given = [*drawn] or [first if way == "forward" else last]
+        return (given[0], last) if way == "forward" else (first, given[-1])
+
+    @property
+    def chosen(self) -> Any:
+        """The options of a run, in which a correction changes the frames before it too if that was chosen."""
+        return replace(self.settings, correct_back=self.way in ("back", "both"))
+
+    def call(self) -> tuple[str, str, str] | None:
+        """Returns what does the same; see `Session.call`."""
+        files = {cue.frame: str(cue.value.absolute()) for cue in self.cues()}
+        return ("track", f"mask={files!r}", "scores") if files else None
+
+    def edit(
+        self, kind: Kind, number: int, object_id: int, values: Sequence[float] = (), text: str = "",
+        locked: Collection[int] = (),
+    ) -> None:  # fmt: skip
+        """Does what a person did; back after forward, or the reverse, is both, so that what was made stays."""
+        if kind == "way" and {text, self.way} == {"forward", "back"}:
+            text = "both"
+        super().edit(kind, number, object_id, values, text, locked)
 
     def made_of(self, edit: Edit, locked: Collection[int]) -> Mapping[int, LabelMap]:
         """Returns the label map that a tool makes of its frame; of a deletion, those of all frames with the object."""
@@ -38,7 +78,9 @@ class MaskSession(Session):
             given = [f for f, each in self.edits.last().items() if number in self.edits.described(each, f).ids]
             found = {frame: self.edits.labels(frame) for frame in given}
             return {f: erased(labels, labels == number, number) for f, labels in found.items() if labels is not None}
-        if edit.kind in ("name", "range"):
+        if edit.kind == "way" and edit.text not in WAYS:
+            raise CueError(f"there is no direction '{edit.text}'; choose {', '.join(WAYS[1:])} or none")
+        if edit.kind in ("name", "range", "way"):
             return {}
         before = self.labels(edit.frame)
         labels = np.zeros(self.project.size, np.uint16) if before is None else before
@@ -79,6 +121,7 @@ class MaskSession(Session):
         ids = drawn | {edit.object_id for edit in active if edit.kind in ("name", "clear", "erase")} | made
         names = self._names()
         return {
+            "way": self.way,
             "objects": [
                 {"id": n, "name": names.get(n, f"Object {n}"), "colour": hex_of(object_colour(n))}
                 for n in sorted(ids - (gone - drawn))

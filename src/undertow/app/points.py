@@ -105,6 +105,13 @@ class PointSession(Session):
                 cues.append(Cue("point", (query.x, query.y, True), query.frame, None, typed))
         return cues
 
+    def call(self) -> tuple[str, str, str] | None:
+        """Returns what does the same; see `Session.call`."""
+        # In the order of a run, which has grids first.
+        first, found = self.range[0], sorted(self.queries().items(), key=lambda each: each[0] < _GRIDS)
+        asked = [(query.frame - first, round(query.x, 3), round(query.y, 3)) for _, query in found]
+        return ("track_points", repr(asked), "tracks") if asked else None
+
     def run(self) -> None:
         """Queues a run; see `Session.run`."""
         if not self.cues():

@@ -32,17 +32,25 @@ class Workspace:
         news: What has happened.
         jobs: What is to be done.
         uploads: Folder for clips that are dropped on the page; `None` if they are not taken.
+        named: What the model is called on the command line.
     """
 
-    def __init__(self, model: Models, settings: Mapping[str, Any] | None = None, uploads: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: Models,
+        settings: Mapping[str, Any] | None = None,
+        uploads: Path | None = None,
+        named: str = "tiny",
+    ) -> None:
         """Begins without clips.
 
         Args:
             model: From the name of a task to the model; called when something is to be run, once for each.
             settings: Options of tasks, by name.
             uploads: Folder for clips that are dropped on the page.
+            named: What the model is called on the command line.
         """
-        self._model, self._settings, self.uploads = model, settings or {}, uploads
+        self._model, self._settings, self.uploads, self.named = model, settings or {}, uploads, named
         self._models: dict[str, Backbone] = {}
         self._lock = RLock()
         self.projects: list[Project] = []
@@ -66,11 +74,17 @@ class Workspace:
         """Returns the options of a task."""
         return self._settings.get(task) or TASKS[task].settings()
 
-    def close(self) -> None:
-        """Stops what is being done, and closes the clips."""
+    def close(self, seconds: float | None = None) -> None:
+        """Stops what is being done, and closes the clips.
+
+        Args:
+            seconds: How long a job may take to stop; one that takes longer keeps its clips open.
+        """
         self.jobs.stop()
-        for project in self.projects:
-            project.close()
+        self.jobs.wait(seconds=seconds)
+        if self.jobs.current() is None:
+            for project in self.projects:
+                project.close()
 
     def _changed(self, job: Job) -> None:
         session: Session = job.owner
@@ -84,6 +98,7 @@ class Project:
         path: The video; `None` if only a run is known.
         video: Its frames.
         size: Their (height, width).
+        named: What the model is called.
         frames: The frames as pictures.
         sessions: By the name of the task.
     """
@@ -100,6 +115,7 @@ class Project:
             SettingsError: if there is neither a video nor a run.
         """
         self._workspace, self.jobs, self.model = workspace, workspace.jobs, workspace.model
+        self.named = workspace.named
         record = read_record(out) if out.is_dir() else None
         self.opened = "track" if record is None else record.task
         if self.opened not in TASKS:

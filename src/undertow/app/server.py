@@ -1,10 +1,12 @@
 """The server of the page: this machine only, a token on every request, everything by number."""
 
 import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import uvicorn
@@ -23,9 +25,13 @@ from undertow.app.pictures import alpha_png, etag, heat_png
 from undertow.app.project import Project, Workspace
 from undertow.app.session import Session
 from undertow.app.words import WordSession
-from undertow.base import UndertowError
+from undertow.base import UndertowError, refusal
 from undertow.masks import VOID
 
+log = logging.getLogger(__name__)
+
+# Seconds that requests, and then jobs, have to end.
+GRACE = 0.8
 STATIC = Path(__file__).parent / "static"
 TYPES = {"index.html": "text/html; charset=utf-8", "app.js": "text/javascript", "app.css": "text/css"}
 
@@ -55,6 +61,11 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
     @app.exception_handler(UndertowError)
     async def explained(request: Request, error: UndertowError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(OSError)
+    async def refused(request: Request, error: OSError) -> JSONResponse:
+        log.warning("%s", refusal(error))
+        return JSONResponse({"detail": refusal(error)}, 507)
 
     @app.middleware("http")
     async def safe(request: Request, call: Callable[[Request], Any]) -> Response:
@@ -118,7 +129,7 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
     async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
         place = workspace.news.count
         yield ServerSentEvent(event="hello", data=None)
-        while not await request.is_disconnected():
+        while not (workspace.news.ended or await request.is_disconnected()):
             place, fresh = workspace.news.since(place)
             for name, facts in fresh:
                 yield ServerSentEvent(event=name, data=facts)
@@ -210,6 +221,9 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
 def serve(workspace: Workspace, port: int = 0, told: Callable[[str], None] = print) -> None:
     """Serves a workspace on this machine until it is interrupted.
 
+    A job or a request that does not end soon then goes on in its thread: all that it has finished is on disk, and
+    whoever has no use for the rest ends the process.
+
     Args:
         workspace: The clips.
         port: Where; 0 for any port that is free.
@@ -220,11 +234,17 @@ def serve(workspace: Workspace, port: int = 0, told: Callable[[str], None] = pri
         config = uvicorn.Config(
             create_app(workspace, token, port), log_level="warning", timeout_graceful_shutdown=1, server_header=False
         )
+        server = uvicorn.Server(config)
+        # In a thread of its own, as a request that makes a mask or loads a model cannot be interrupted.
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
         told(f"http://127.0.0.1:{port}/?token={token}")
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            thread.join()
         finally:
-            workspace.close()
+            workspace.news.ended = server.should_exit = True
+            thread.join(GRACE)
+            workspace.close(GRACE)
 
 
 def _tagged(content: bytes, request: Request, kind: str = "image/png") -> Response:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from undertow.app import work
+from undertow.app import copying, work
 from undertow.app.edits import Edit, Edits, Kind
 from undertow.app.history import keep, put_back
 from undertow.app.jobs import Job
@@ -118,6 +118,20 @@ class Session(ABC):
         return int(chosen[0]), min(last, int(chosen[1]))
 
     @property
+    def part(self) -> tuple[int, int]:
+        """First and last frame of a run."""
+        return self.range
+
+    @property
+    def chosen(self) -> Any:
+        """The options of a run."""
+        return self.settings
+
+    def call(self) -> tuple[str, str, str] | None:
+        """Returns the function of `undertow` that does the same, what it gets with the video, and what it yields."""
+        return None
+
+    @property
     def doing(self) -> str:
         """What is being done or waits to be; empty if nothing is."""
         job = self.project.jobs.current(self)
@@ -126,7 +140,7 @@ class Session(ABC):
     @property
     def formats(self) -> dict[str, str]:
         """The formats that runs of the task can be exported in, with a line about each."""
-        return {name: line for name, (_, _, line) in FORMATS.items() if self._takes(name)}
+        return {name: line for name, (_, _, line) in FORMATS.items() if work.takes(name, self.task)}
 
     def state(self) -> dict[str, Any]:
         """Returns what the page shows besides frames, masks and scores."""
@@ -141,8 +155,10 @@ class Session(ABC):
                 "stale": record is not None and self.stale(record),
                 "doing": self.doing,
                 "message": self.message,
-                "command": work.command(self),
+                "command": copying.command(self),
+                "python": copying.python(self),
                 "range": self.range,
+                "part": self.part,
                 **self.facts(),
             }
 
@@ -221,7 +237,7 @@ class Session(ABC):
     def estimate(self) -> None:
         """Queues an estimate of what a run would take, for which a small part of it is run."""
         cues = self.cues()
-        self._begin("estimate", lambda job: work.estimated(self, cues))
+        self._begin("estimate", lambda job: work.estimated(self, job, cues))
 
     def export(self, name: str, template: str = "") -> None:
         """Queues an export of the run into OUT.FORMAT, whose files are read back.
@@ -267,7 +283,7 @@ class Session(ABC):
 
     def stale(self, record: Record) -> bool:
         """Returns whether the run is of other cues than those that were drawn."""
-        return digests(record.cues) != self.digests() or work.part_of(self, record) != self.range
+        return digests(record.cues) != self.digests() or work.part_of(self, record) != self.part
 
     def digests(self) -> Mapping[str, str]:
         """Returns what run.json would keep of the cues, as far as they are label maps."""
@@ -327,10 +343,3 @@ class Session(ABC):
         kept = self._snapshot()
         if kept is not None and kept.is_dir() and not self.out.exists():
             put_back(kept, self.out)
-
-    def _takes(self, name: str) -> bool:
-        try:
-            check_format(name, self.task)
-        except (SettingsError, ImportError):
-            return False
-        return True

@@ -35,6 +35,11 @@ class WordSession(MaskSession):
             raise CueError("there is no word; say what to look for")
         return {}
 
+    def call(self) -> tuple[str, str, str] | None:
+        """Returns what does the same; see `Session.call`."""
+        texts = [*self.texts().values()]
+        return ("refer", repr(texts), "scores") if texts else None
+
     def texts(self) -> dict[int, str]:
         """Returns what is looked for, by object."""
         found: dict[int, str] = {}

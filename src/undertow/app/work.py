@@ -1,6 +1,5 @@
 """What takes long: running a session's task through `undertow.runs.execute`, estimating it, and exporting the run."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
@@ -29,31 +28,35 @@ STATE_SECONDS = 0.25
 def ran(session: "Session", job: Job, cues: Sequence[Cue]) -> str:
     """Runs the task of a session: what is left of it, what a correction changes, or all of it."""
     task, backbone, earlier = TASKS[session.task], session.project.model(session.task), session.record
+    settings = session.chosen
     with opened(session) as clip:
-        given = task.gather(cues, clip, lambda: backbone, session.settings)
+        given = task.gather(cues, clip, lambda: backbone, settings)
         job.check()
-        check_budget(estimate(task, clip, given, backbone, session.settings, trial=False), None)
+        check_budget(estimate(task, clip, given, backbone, settings, trial=False), None)
         again = earlier is not None and _begins_again(session, earlier, given)
         if again and not session.edits.own:
             raise SettingsError(f"the run in '{session.out}' cannot be changed so; start the app with another --out")
         if again:
             session.results.forget()
         execute(
-            task, session.out, clip, given, backbone, session.settings,
+            task, session.out, clip, given, backbone, settings,
             overwrite=again, progress=following(session, job), state_seconds=STATE_SECONDS,
         )  # fmt: skip
     session.kept()
-    return "the whole clip is done" if _is_whole(session) else "the part is done"
+    return "the whole clip is done" if is_whole(session) else "the part is done"
 
 
-def estimated(session: "Session", cues: Sequence[Cue]) -> str:
+def estimated(session: "Session", job: Job, cues: Sequence[Cue]) -> str:
     """Returns what a run of a session would take, for which a small part of it is run."""
     with opened(session) as clip:
         backbone, task = session.project.model(session.task), TASKS[session.task]
         given = task.gather(cues, clip, lambda: backbone, session.settings)
+        job.check()
         found = estimate(task, clip, given, backbone, session.settings)
+    job.check()
     seconds = "an unknown time" if found.seconds is None else f"about {found.seconds:.0f} s"
-    return f"{seconds} for {found.frames} frames, and {shown_memory(found.memory)} of memory"
+    frames = "1 frame" if found.frames == 1 else f"{found.frames} frames"
+    return f"{seconds} for {frames}, and {shown_memory(found.memory)} of memory"
 
 
 def exported(session: "Session", job: Job, name: str, template: str) -> str:
@@ -68,13 +71,22 @@ def exported(session: "Session", job: Job, name: str, template: str) -> str:
     return done.said(target)
 
 
+def takes(name: str, task: str) -> bool:
+    """Returns whether runs of a task can be exported in a format, with what is installed."""
+    try:
+        check_format(name, task)
+    except (SettingsError, ImportError):
+        return False
+    return True
+
+
 @contextmanager
 def opened(session: "Session") -> Iterator[Clip]:
     """Opens a reader of its own: frames for the page are read elsewhere in the video at the same time."""
     assert session.project.path is not None
-    first, last = session.range
+    first, last = session.part
     with Video(session.project.path) as video:
-        yield Clip(video) if _is_whole(session) else Clip(video, first, last + 1)
+        yield Clip(video) if is_whole(session) else Clip(video, first, last + 1)
 
 
 def part_of(session: "Session", record: Record) -> tuple[int, int]:
@@ -82,17 +94,6 @@ def part_of(session: "Session", record: Record) -> tuple[int, int]:
     frames: Any = record.settings.get("frames", {})
     end = frames.get("end")
     return int(frames.get("start") or 0), max(0, session.project.count - 1) if end is None else int(end) - 1
-
-
-def command(session: "Session") -> str:
-    """Returns the command that does the same; empty if the video is not known."""
-    if session.project.path is None:
-        return ""
-    first, last = session.range
-    part = [] if _is_whole(session) else ["--start", str(first), "--end", str(last + 1)]
-    said = [word for cue in session.cues() for word in (f"--{cue.kind}", cue.typed)]
-    video, out = str(session.project.path), str(session.out)
-    return shlex.join(["undertow", session.task, video, *said, *part, "--out", out])
 
 
 def following(session: "Session", job: Job) -> Following:
@@ -113,12 +114,13 @@ def _free(path: Path) -> Path:
 
 def _begins_again(session: "Session", earlier: Record, given: Given[Any]) -> bool:
     """Returns whether a run is to be replaced: of other cues, unless it is complete and can be changed into that."""
-    if part_of(session, earlier) != session.range:
+    if part_of(session, earlier) != session.part:
         return True
     if digests(earlier.cues) == digests(given.log):
         return False
     return earlier.complete is None or not session.amends(earlier, given)
 
 
-def _is_whole(session: "Session") -> bool:
-    return session.range == (0, session.project.count - 1)
+def is_whole(session: "Session") -> bool:
+    """Returns whether all frames are worked on."""
+    return session.part == (0, session.project.count - 1)

@@ -23,6 +23,7 @@ from undertow.base.files import (
 from undertow.base.names import inside, whole
 from undertow.base.options import Option, Options, option, options_of
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
+from undertow.base.refusals import refusal
 
 __all__ = [
     "LOCK",
@@ -44,6 +45,7 @@ __all__ = [
     "inside",
     "option",
     "options_of",
+    "refusal",
     "remove_leftovers",
     "resolve_device",
     "resolve_dtype",

@@ -1,5 +1,8 @@
 """`undertow app`: a page on this machine in which a person sees, corrects and exports."""
 
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +10,7 @@ import typer
 
 from undertow.base import SettingsError, set_threads
 from undertow.cli.options import Device, Model, Size, Threads, sizes
-from undertow.cli.showing import say
+from undertow.cli.showing import INTERRUPTED, say
 
 
 def app(
@@ -54,7 +57,7 @@ def app(
         "parse": ParseSettings(**shown),
         "refer": ReferSettings(segmenter=segmenter, **shown),
     }
-    workspace = Workspace(lambda task: load(model, device=device, sites=task), settings, uploads)
+    workspace = Workspace(lambda task: load(model, device=device, sites=task), settings, uploads, model)
     for each in source:
         is_run = each.is_dir() and read_record(each) is not None
         if is_run and out is not None:
@@ -64,4 +67,11 @@ def app(
         place = each if is_run else out or Path(f"{each.absolute().stem}.run")
         workspace.open(video if is_run else each, place)
         say(f"results are kept in {place}, edits in {place}.app")
-    serve(workspace, port, lambda address: say(f"open {address} (Ctrl-C ends)"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        serve(workspace, port, lambda address: say(f"open {address} (Ctrl-C ends)"))
+    except KeyboardInterrupt:
+        say("interrupted; what was finished is kept")
+        # Threads that still make a mask or load a model are not waited for: what is finished is on disk.
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)

@@ -2,34 +2,15 @@
 
 import errno
 import json as jsons
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import typer
 
-from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError
+from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError, refusal
 
 BAD_INPUT, TOO_LARGE, INTERRUPTED, BUG = 2, 4, 130, 1
-
-# What the system says no to, as half a sentence about the file, and what to do.
-_REFUSALS = {
-    errno.ENOSPC: ("the disk is full", "free some space or choose another --out, and run the command again"),
-    errno.EDQUOT: ("your disk quota is used up", "free some space or choose another --out, and run the command again"),
-    errno.EFBIG: ("a file would grow beyond the limit set here", "raise the limit (ulimit -f) or choose another --out"),
-    errno.EACCES: ("permission is denied", "change the permissions or choose another path"),
-    errno.EPERM: ("the system does not permit it", "change the permissions or choose another path"),
-    errno.EROFS: ("the file system is read-only", "choose a path that can be written to"),
-    errno.ENOENT: ("there is no such file or folder", "check the path"),
-    errno.EEXIST: ("something else has that name", "choose another path"),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
-    errno.EISDIR: ("it is a folder", "give a file"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.ELOOP: ("its links lead in a circle", "give a path without the loop"),
-    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n) and run the command again"),
-    errno.EIO: ("the disk or the connection to it fails", "check the device and run the command again"),
-}
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -45,7 +26,7 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, MemoryError) or _out_of_memory(error):
         return TOO_LARGE, "memory ran out; use a smaller --size (such as tokens=1600), or close other programs"
     if isinstance(error, OSError) and error.errno is not None:
-        return BAD_INPUT, _refusal(error)
+        return BAD_INPUT, refusal(error)
     # Libraries that only some commands need are imported when needed, with a word on how to get them.
     if isinstance(error, ImportError) and "pip install" in str(error):
         return BAD_INPUT, str(error)
@@ -69,18 +50,6 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "undertow"
     return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
-
-
-def _refusal(error: OSError) -> str:
-    """Returns what the system refused, where, and what to do."""
-    reason = (error.strerror or "the system refused").lower()
-    what, remedy = _REFUSALS.get(error.errno or 0, (reason, "check the path and run the command again"))
-    if not isinstance(error.filename, str | bytes):
-        return f"{what} ({reason}); {remedy}"
-    path = Path(os.fsdecode(error.filename))
-    # Files are written under hidden temporary names; the folder is what the user knows.
-    shown = path.parent if path.name.startswith(".") else path
-    return f"'{shown}' cannot be used: {what}; {remedy}"
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from undertow.refinement.segmenter import (
         Embedding,
         Fit,
+        OneFrame,
         Prediction,
         Sam2Segmenter,
         SamSegmenter,
@@ -32,6 +33,7 @@ __all__ = [
     "Embedding",
     "Fit",
     "ObjectCue",
+    "OneFrame",
     "PointCue",
     "Prediction",
     "Refined",

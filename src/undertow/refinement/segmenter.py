@@ -7,6 +7,7 @@ the embedding of one frame, as many as there are.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -154,6 +155,22 @@ class Segmenter(Protocol):
             masks: Logits on the frame's mask cells, such as those of an earlier answer.
             multimask: Whether to answer with three masks, for prompts that may mean several things.
         """
+
+
+class OneFrame:
+    """A segmenter that keeps the embedding of what it embedded last: prompts about a frame may come one by one."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        """Takes the segmenter, which has embedded nothing yet."""
+        self._segmenter, self.predict = segmenter, segmenter.predict
+        self._key, self._kept = b"", list[Embedding]()
+
+    def embed(self, images: UInt8[np.ndarray, "t h w 3"]) -> list[Embedding]:
+        """Returns the embedding of each frame; see `Segmenter`."""
+        key = sha256(np.ascontiguousarray(images)).digest() + repr(images.shape).encode()
+        if key != self._key:
+            self._kept, self._key = self._segmenter.embed(images), key
+        return self._kept
 
 
 class TransformersSegmenter:

@@ -17,7 +17,7 @@ from undertow.export.cues import take
 from undertow.export.taking import is_annotations
 from undertow.grounding import Grounder, frames_of, make_proposer, reader_of
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_mattes, read_object_masks
-from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
+from undertow.refinement import ObjectCue, OneFrame, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.refinement.prompts import check_cues
 from undertow.runs.cues import Cue, described
 from undertow.runs.task import Given
@@ -246,7 +246,7 @@ def prompter(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted
     """Returns what makes masks of boxes and points."""
     if settings.segmenter is None:
         return segment_grabcut
-    return partial(segment, load_segmenter(settings.segmenter, device=str(model().device)))
+    return partial(segment, OneFrame(load_segmenter(settings.segmenter, device=str(model().device))))
 
 
 def _finder(settings: TrackSettings, backbone: Backbone, size: tuple[int, int]) -> Found:

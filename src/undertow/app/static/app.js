@@ -100,6 +100,8 @@
     state: null,
     pictures: null,
     scores: /* @__PURE__ */ new Map(),
+    // While frames are made they are shown as they come; this is the frame to go back to, unless a person goes elsewhere.
+    home: null,
     frame: 0,
     object: 1,
     tool: "point",
@@ -118,7 +120,9 @@
     corner: null
   };
   var calls = {
-    show: async (_frame) => {
+    show: async (_frame, _ahead) => {
+    },
+    say: (_text) => {
     },
     mark: () => {
     },
@@ -139,9 +143,23 @@
     return [...known, fresh].sort((a, b) => a.id - b.id);
   };
   var colourOf = (id) => app.state.objects.find((each) => each.id === id)?.colour ?? davis(id);
+  var nameOf = (id) => things().find((each) => each.id === id)?.name ?? `object ${id}`;
   var isHidden = (id) => app.solo >= 0 ? id !== app.solo : app.hidden.has(id);
-  function edit(kind, values = [], more = {}) {
+  var LOOKS = () => `looks ${app.clip}/${app.task}`;
+  function remember() {
+    sessionStorage.setItem(LOOKS(), JSON.stringify([[...app.hidden], [...app.locked], app.solo]));
+  }
+  function recall() {
+    const [hidden, locked, solo] = JSON.parse(sessionStorage.getItem(LOOKS()) ?? "[[],[],-1]");
+    Object.assign(app, { hidden: new Set(hidden), locked: new Set(locked), solo });
+  }
+  var CHANGES = ["point", "box", "brush", "erase", "fill", "clear", "delete"];
+  async function edit(kind, values = [], more = {}) {
     const { frame, object, locked } = app;
+    if (CHANGES.includes(kind) && locked.has(object)) {
+      calls.say(`${nameOf(object)} is locked; press L beside its name to change it`);
+      return;
+    }
     const body = { kind, frame, object, values, locked: [...locked].filter((id) => id !== object), ...more };
     return calls.ask(address("edits"), body, kind === "point" || kind === "box" ? "making a mask" : "");
   }
@@ -149,7 +167,221 @@
     const parts = [0, 0, 0];
     for (let bit = 7, rest = id; bit >= 0; bit--, rest >>= 3)
       for (let channel = 0; channel < 3; channel++) parts[channel] |= (rest >> channel & 1) << bit;
-    return `#${parts.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+    return `#${parts.map((part2) => part2.toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  // src/keys.ts
+  var COOKIE = "undertow-keys";
+  var dialog = $("keys");
+  var said = $("keys-said");
+  var actions = [];
+  var own = read();
+  var waiting = null;
+  function read() {
+    const found = document.cookie.split("; ").find((each) => each.startsWith(`${COOKIE}=`));
+    try {
+      const kept = JSON.parse(decodeURIComponent(found.slice(COOKIE.length + 1)));
+      return Object.fromEntries(Object.entries(kept).filter(([, keys]) => typeof keys === "string"));
+    } catch {
+      return {};
+    }
+  }
+  function keep() {
+    const age = Object.keys(own).length ? 400 * 24 * 3600 : 0;
+    document.cookie = `${COOKIE}=${encodeURIComponent(JSON.stringify(own))}; max-age=${age}; samesite=strict; path=/`;
+  }
+  var keysOf = ([id, , keys]) => (own[id] ?? keys).split(" ").filter(Boolean);
+  var taken = (name) => actions.find((each) => keysOf(each).includes(name));
+  var shown = (keys) => keys.map((key) => key.replace("Arrow", "")).join(", ") || "none";
+  function nameOf2(event) {
+    const { key } = event, letter = key.toUpperCase() !== key.toLowerCase();
+    if (key === "Shift" || key === "Control" || key === "Alt" || key === "Meta") return "";
+    const held = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.shiftKey && letter ? "Shift+" : ""}`;
+    return held + (key === " " ? "Space" : key.length === 1 ? key.toUpperCase() : key);
+  }
+  function bind(all, fixed2, heard) {
+    actions = all;
+    document.onkeydown = (event) => {
+      const target = event.target, name = nameOf2(event);
+      const typed = target.closest("select, input:not([type=range])");
+      const slid = target.closest("input") && event.key.length > 1 && event.key !== "Escape";
+      if (dialog.open || typed || slid || target.closest("button, summary") && name === "Space") return;
+      const action = taken(name);
+      if (!action) return;
+      event.preventDefault();
+      heard();
+      action[3]();
+    };
+    dialog.addEventListener("keydown", (event) => {
+      if (!waiting) return;
+      const name = nameOf2(event), id = waiting.dataset.action;
+      if (!name || event.key === "Tab") return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (name !== "Escape") change(id, name);
+      waiting = null;
+      list(fixed2);
+      dialog.querySelector(`[data-action="${id}"]`)?.focus();
+    }, true);
+    $("keys-reset").onclick = () => {
+      own = {};
+      keep();
+      said.textContent = "all keys are as they were delivered";
+      list(fixed2);
+    };
+    dialog.onclose = () => {
+      waiting = null;
+      said.textContent = "";
+    };
+    list(fixed2);
+  }
+  function change(id, name) {
+    const action = actions.find((each) => each[0] === id), other = taken(name);
+    if (/^[1-9]$/.test(name)) {
+      said.textContent = `${name} chooses an object; press another key`;
+      return;
+    }
+    if (other && other !== action) own[other[0]] = keysOf(other).filter((each) => each !== name).join(" ");
+    own[id] = name;
+    keep();
+    said.textContent = other && other !== action ? `${shown([name])} does this now; "${other[1]}" has ${keysOf(other).length ? shown(keysOf(other)) : "no key"}` : "";
+  }
+  function list(fixed2) {
+    const word = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+    dialog.querySelector("dl").replaceChildren(
+      ...fixed2.flatMap(([keys, text]) => [word("dt", text), word("dd", keys)]),
+      ...actions.flatMap((action) => {
+        const button2 = word("button", shown(keysOf(action))), cell = document.createElement("dd");
+        button2.dataset.action = action[0];
+        button2.setAttribute("aria-label", `${action[1]}: ${button2.textContent}; change`);
+        button2.onclick = () => {
+          list(fixed2);
+          waiting = dialog.querySelector(`[data-action="${action[0]}"]`);
+          waiting.textContent = "press a key";
+          waiting.focus();
+        };
+        cell.append(button2);
+        return [word("dt", action[1]), cell];
+      })
+    );
+  }
+
+  // src/moves.ts
+  var { show, say } = { show: (frame, ahead) => calls.show(frame, ahead), say: (text) => calls.say(text) };
+  function given(direction) {
+    const frames = Object.keys(app.state.given).map(Number).sort((a, b) => (a - b) * direction);
+    const next = frames.find((each) => (each - app.frame) * direction > 0);
+    if (next !== void 0) show(next);
+    else say(frames.length ? `no frame ${direction > 0 ? "after" : "before"} this one was given` : "nothing was given on any frame yet");
+  }
+  function worst() {
+    const margins = [...app.scores].filter(([, row2]) => Object.keys(row2).length).map(([number, row2]) => [Math.min(...Object.values(row2).map((each) => each[4] ? -1 : each[1])), number]);
+    const order = margins.sort(([a, b], [c, d]) => a - c || b - d).map(([, number]) => number);
+    const next = order[(order.indexOf(app.frame) + 1) % order.length];
+    show(next);
+    if (order.length > 1) say(`number ${order.indexOf(next) + 1} of ${order.length} by margin; again for the next`);
+  }
+  function gap() {
+    const [first, last] = app.state.range, frames = [first, ...Object.keys(app.state.given).map(Number), last];
+    const gaps = frames.slice(1).map((each, place2) => [each - frames[place2], Math.floor((each + frames[place2]) / 2)]);
+    show(gaps.reduce((widest, each) => each[0] > widest[0] ? each : widest)[1]);
+  }
+  function start() {
+    const on = Object.entries(app.state.given).filter(([, ids]) => ids.includes(app.object)).map(([frame]) => Number(frame));
+    for (const [frame, row2] of app.scores) if (row2[app.object] && (app.task === "points" || row2[app.object][0] > 0)) on.push(frame);
+    if (!on.length) {
+      say(`${nameOf(app.object)} is on no frame yet`);
+      return;
+    }
+    const first = on.reduce((least, each) => Math.min(least, each));
+    if (first === app.frame) say(`this is the first frame of ${nameOf(app.object)}`);
+    else show(first);
+  }
+  var pause = () => {
+    if (app.playing) {
+      clearTimeout(app.playing);
+      app.playing = 0;
+      show(app.frame);
+    }
+  };
+  function play() {
+    if (app.playing) return pause();
+    const { about } = app;
+    const step = async () => {
+      const began = performance.now(), next = app.frame + 1 < about.count ? app.frame + 1 : 0;
+      const wait = next && about.times.length ? (about.times[next] - about.times[app.frame]) * 1e3 : 40;
+      await show(next, 4);
+      if (app.playing) app.playing = setTimeout(step, Math.max(0, wait - (performance.now() - began)));
+    };
+    app.playing = setTimeout(step, 0);
+    calls.mark();
+  }
+
+  // src/reasons.ts
+  var TASKS = {
+    track: ["Masks", "Track", "tracking", "click on an object, or draw a box around it; then Track"],
+    points: ["Points", "Follow", "following", "click where points are to be, or add a grid; then Follow"],
+    parse: ["Classes", "Parse", "parsing", "Parse finds clusters; or paint classes on a frame first"],
+    refer: ["Words", "Find", "finding", "write what to look for, such as the red kite; then Find"]
+  };
+  var WORDS = {
+    estimate: "estimate",
+    export: "export",
+    mask: "mask",
+    edit: "edit",
+    track: "tracking",
+    points: "following",
+    parse: "parsing",
+    refer: "finding"
+  };
+  function busy() {
+    const { doing } = app.state;
+    if (app.asking || app.busy) return `wait: ${app.busy || "the server is being asked"}`;
+    if (!doing) return "";
+    return `wait for the ${WORDS[doing] ?? doing} to end${doing === "mask" || doing === "edit" ? "" : ", or stop it with Esc"}`;
+  }
+  var fixed = () => app.about.editable ? "" : "the video of this run is not known; start the app with --video to change anything";
+  function refusal(id) {
+    const { state, about } = app, [, run, , hint] = TASKS[app.task];
+    const asked = app.task === "refer" ? state.objects.length > 0 : app.task === "parse" || Object.keys(state.given).length > 0;
+    const changing = fixed() || busy();
+    switch (id) {
+      case "undo":
+        return changing || (state.undo ? "" : "there is nothing to take back");
+      case "redo":
+        return changing || (state.redo ? "" : "there is nothing to do again");
+      case "run":
+        return changing || (!asked ? hint : state.complete && !state.stale ? "it is done, and nothing was edited since" : "");
+      case "estimate":
+        return changing || (asked ? "" : hint);
+      case "stop":
+        return state.doing || app.layer ? "" : "nothing runs that could be stopped";
+      case "export":
+        return busy() || (state.complete ? "" : state.done ? `not all frames are done; ${run} goes on` : `there is nothing to export yet; ${hint}`);
+      case "worst":
+        return app.scores.size ? "" : `frames have no margins yet; ${run} makes them`;
+      case "play":
+      case "back":
+      case "forth":
+      case "gap":
+        return about.count > 1 ? "" : "there is one frame only";
+      case "add":
+      case "grid":
+      case "from":
+      case "upto":
+        return changing;
+      case "clear": {
+        const here = state.given[app.frame] ?? Object.entries(app.scores.get(app.frame) ?? {}).filter(([, row2]) => row2[0] > 0).map(([each]) => Number(each));
+        const called = things().find((each) => each.id === app.object)?.name ?? "the object";
+        return changing || (here.includes(app.object) ? "" : `${called} is not on this frame`);
+      }
+      case "copy":
+        return state.command ? "" : fixed();
+      case "python":
+        return state.python ? "" : fixed() || hint;
+      default:
+        return "";
+    }
   }
 
   // src/paint.ts
@@ -158,7 +390,7 @@
   var radius = $("radius");
   var view = $("view");
   var calm = matchMedia("(prefers-reduced-motion: reduce)");
-  var shown = {
+  var shown2 = {
     image: null,
     mask: null,
     layer: null,
@@ -166,8 +398,8 @@
     points: []
   };
   function paint() {
-    const { image, layer } = shown, how = view.value;
-    const mask = how === "soft" ? shown.soft : shown.mask && visible(shown.mask);
+    const { image, layer } = shown2, how = view.value;
+    const mask = how === "soft" ? shown2.soft : shown2.mask && visible(shown2.mask);
     pen.globalCompositeOperation = "source-over";
     pen.globalAlpha = 1;
     pen.clearRect(0, 0, canvas.width, canvas.height);
@@ -200,22 +432,22 @@
   function visible(mask) {
     const closed = new Set(app.state.objects.filter((each) => isHidden(each.id)).map((each) => each.colour));
     if (!closed.size) return mask;
-    const copy = Object.assign(document.createElement("canvas"), { width: mask.width, height: mask.height });
-    const brush = copy.getContext("2d");
+    const copy2 = Object.assign(document.createElement("canvas"), { width: mask.width, height: mask.height });
+    const brush = copy2.getContext("2d");
     brush.drawImage(mask, 0, 0);
     const pixels = brush.getImageData(0, 0, mask.width, mask.height), data = pixels.data;
     const codes = new Set([...closed].map((colour) => parseInt(colour.slice(1), 16)));
     for (let i = 0; i < data.length; i += 4)
       if (data[i + 3] && codes.has(data[i] << 16 | data[i + 1] << 8 | data[i + 2])) data[i + 3] = 0;
     brush.putImageData(pixels, 0, 0);
-    return copy;
+    return copy2;
   }
   var scale = () => canvas.width / Math.max(1, canvas.clientWidth);
-  function dot(x, y, size, fill, edge) {
+  function dot(x, y, size, fill2, edge) {
     pen.beginPath();
     pen.arc(x, y, size, 0, 7);
-    if (fill) {
-      pen.fillStyle = fill;
+    if (fill2) {
+      pen.fillStyle = fill2;
       pen.fill();
     }
     pen.strokeStyle = edge;
@@ -223,10 +455,10 @@
   }
   function points() {
     if (app.task !== "points") return;
-    const unit = scale(), followed = new Set(shown.points.map(([id]) => id));
+    const unit = scale(), followed = new Set(shown2.points.map(([id]) => id));
     const hidden = new Set(app.state.objects.filter((each) => each.hidden).map((each) => each.id));
     pen.lineWidth = 1.5 * unit;
-    for (const [id, x, y, seen, , tail] of shown.points) {
+    for (const [id, x, y, seen, , tail] of shown2.points) {
       if (hidden.has(id) || isHidden(id)) continue;
       const colour = colourOf(id);
       pen.strokeStyle = colour;
@@ -258,7 +490,7 @@
     }
   }
   function drawing() {
-    const { start, corner, stroke } = app, unit = scale();
+    const { start: start2, corner, stroke } = app, unit = scale();
     if (stroke.length) {
       pen.strokeStyle = app.tool === "erase" ? "#fff" : colourOf(app.object);
       pen.globalAlpha = 0.7;
@@ -269,38 +501,85 @@
       for (let i = 0; i < stroke.length; i += 2) pen.lineTo(stroke[i], stroke[i + 1] + 0.01);
       pen.stroke();
       pen.globalAlpha = 1;
-    } else if (start && corner && app.tool === "drag") {
+    } else if (start2 && corner && app.tool === "drag") {
       pen.lineWidth = 1.5 * unit;
       dot(...corner, 5 * unit, colourOf(app.object), "#fff");
-    } else if (start && corner) {
+    } else if (start2 && corner) {
       pen.lineWidth = 1.5 * unit;
       pen.strokeStyle = colourOf(app.object);
-      pen.strokeRect(start[0], start[1], corner[0] - start[0], corner[1] - start[1]);
+      pen.strokeRect(start2[0], start2[1], corner[0] - start2[0], corner[1] - start2[1]);
     }
   }
+
+  // src/zoom.ts
+  var stage = $("stage");
+  var slider = $("zoom");
+  var share = $("share");
+  var factor = 1;
+  var fitting = () => Math.max(0.02, Math.min((stage.clientWidth - 18) / app.about.width, (stage.clientHeight - 18) / app.about.height));
   function fit() {
-    const stage = $("stage"), room = [stage.clientWidth - 18, stage.clientHeight - 18];
-    const share = Math.max(0.02, Math.min(room[0] / app.about.width, room[1] / app.about.height)) * Number($("zoom").value);
-    canvas.style.width = `${Math.floor(app.about.width * share)}px`;
-    canvas.style.height = `${Math.floor(app.about.height * share)}px`;
-    canvas.style.imageRendering = share >= 3 ? "pixelated" : "auto";
+    const scale2 = factor * fitting();
+    canvas.style.width = `${Math.max(1, Math.floor(app.about.width * scale2))}px`;
+    canvas.style.height = `${Math.max(1, Math.floor(app.about.height * scale2))}px`;
+    canvas.style.imageRendering = scale2 >= 3 ? "pixelated" : "auto";
+    share.textContent = `${Math.round(100 * scale2 * devicePixelRatio)} %`;
+    slider.value = String(Math.log2(factor));
+    slider.setAttribute("aria-valuetext", share.textContent);
     if (app.state) paint();
+  }
+  function zoom(to, at) {
+    const before = canvas.getBoundingClientRect(), room = stage.getBoundingClientRect();
+    const x = at?.clientX ?? room.left + room.width / 2, y = at?.clientY ?? room.top + room.height / 2;
+    const across = (x - before.left) / before.width, down = (y - before.top) / before.height;
+    factor = Math.min(32, Math.max(1 / 8, to));
+    fit();
+    const after = canvas.getBoundingClientRect();
+    stage.scrollLeft += after.left + across * after.width - x;
+    stage.scrollTop += after.top + down * after.height - y;
+  }
+  var zoomBy = (by) => zoom(factor * by);
+  var fill = () => zoom(1);
+  var one = () => zoom(1 / (fitting() * devicePixelRatio));
+  function listen() {
+    slider.oninput = () => zoom(2 ** Number(slider.value));
+    new ResizeObserver(fit).observe(stage);
+    stage.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      zoom(factor * 2 ** (-event.deltaY / 200), event);
+    }, { passive: false });
+    stage.addEventListener("pointerdown", (event) => {
+      if (event.button !== 1) return;
+      event.preventDefault();
+      stage.setPointerCapture(event.pointerId);
+      stage.onpointermove = (move) => {
+        stage.scrollLeft -= move.movementX;
+        stage.scrollTop -= move.movementY;
+      };
+      stage.onpointerup = stage.onpointercancel = () => {
+        stage.onpointermove = null;
+      };
+    });
   }
 
   // src/panel.ts
   var MOST = 300;
   var ROLES = { kept: "counts", stop: "stop word", place: "a place", outside: "not of what is named" };
-  function button(text, label, press, on) {
+  function button(text, label, press2, on) {
     const made = document.createElement("button");
     made.textContent = text;
     made.title = label;
     made.setAttribute("aria-label", label);
     if (on !== void 0) made.setAttribute("aria-pressed", String(on));
-    made.onclick = press;
+    made.onclick = press2;
     return made;
   }
   function flip(set, id) {
     if (!set.delete(id)) set.add(id);
+    looked();
+  }
+  function looked() {
+    remember();
     calls.list();
     calls.paint();
   }
@@ -328,8 +607,7 @@
       }),
       button("S", `Show ${called} alone`, () => {
         app.solo = app.solo === each.id ? -1 : each.id;
-        calls.list();
-        calls.paint();
+        looked();
       }, app.solo === each.id)
     );
     if (app.task !== "refer") item.append(button("L", `Lock ${called}`, () => flip(app.locked, each.id), app.locked.has(each.id)));
@@ -341,7 +619,7 @@
     calls.list();
     calls.mark();
   }
-  function list() {
+  function list2() {
     const all = things();
     $("objects").replaceChildren(...all.slice(0, MOST).map(row));
     const chosen = all.find((each) => each.id === app.object);
@@ -372,6 +650,7 @@
         return Object.assign(document.createElement("option"), { value: String(other.id), textContent: text, selected: other.id === (each.merge ?? each.id) });
       }));
       into.disabled = locked || !app.state.complete;
+      into.title = fixed() || (into.disabled ? "classes are merged once all frames are parsed" : "");
       into.onchange = () => {
         into.blur();
         edit("merge", [Number(into.value)]);
@@ -380,12 +659,16 @@
     }
     if (app.task === "refer") parts.push(...words(each));
     const gone = { track: "delete", points: "remove", refer: "delete", parse: "" }[app.task];
-    if (gone) parts.push(Object.assign(button("Delete", `Delete ${each.name}`, () => edit(gone)), { disabled: locked }));
+    if (gone) parts.push(button("Delete", `Delete ${each.name}`, () => {
+      const why = fixed() || busy();
+      if (why) calls.say(why);
+      else edit(gone);
+    }));
     return parts;
   }
   function words(each) {
     const line = document.createElement("p"), found = each.finding;
-    const said = found ? found.words : each.name.split(/\s+/).map((word) => ({ word, role: "" }));
+    const said2 = found ? found.words : each.name.split(/\s+/).map((word) => ({ word, role: "" }));
     line.className = "words";
     const chip = (text, place2, role) => {
       const path = address(`heat/FRAME/${each.id}/${place2}.png`), on = app.layer?.path(0) === path.replace("FRAME", "0");
@@ -397,7 +680,7 @@
       if (role && role !== "kept") made.className = "left";
       return made;
     };
-    line.append(...said.map((one, place2) => chip(one.word, place2, one.role)), chip("all", -1, ""));
+    line.append(...said2.map((one2, place2) => chip(one2.word, place2, one2.role)), chip("all", -1, ""));
     const verdict = document.createElement("p");
     if (found) verdict.textContent = found.present ? `seen best on frame ${found.frame}, contrast ${found.contrast.toFixed(2)}` : "not found";
     return [line, verdict];
@@ -429,6 +712,10 @@
   };
   var NEAR = 14;
   function pick(name) {
+    if (fixed()) {
+      calls.say(fixed());
+      return;
+    }
     app.tool = name;
     if (name !== "look" && app.layer?.path(0).includes("/look/")) {
       app.layer = null;
@@ -442,21 +729,29 @@
     return [Math.min(canvas.width - 0.01, Math.max(0, x)), Math.min(canvas.height - 0.01, Math.max(0, y))];
   }
   function nearest([x, y]) {
-    const found = shown.points.map(([id, left, top]) => [Math.hypot(left - x, top - y), id]);
+    const found = shown2.points.map(([id, left, top]) => [Math.hypot(left - x, top - y), id]);
     for (const each of app.state.objects)
       if (each.frame === app.frame) found.push([Math.hypot(each.x - x, each.y - y), each.id]);
     const best = found.reduce((least, each) => each[0] < least[0] ? each : least, [Infinity, 0]);
     return best[0] <= NEAR * scale() ? best[1] : null;
   }
-  function listen(pause2) {
+  function listen2(pause2) {
     const radius3 = $("radius");
     canvas.onpointerdown = (event) => {
       const reads = app.tool === "look";
-      if (event.button || !app.about.editable || !reads && (app.asking || app.busy || app.state.doing)) return;
+      if (event.button) return;
+      const why = fixed() || (reads ? "" : busy());
+      if (why) {
+        calls.say(why);
+        return;
+      }
       const at = place(event);
       if (app.tool === "drag" || app.tool === "hide" || app.tool === "remove") {
         const id = nearest(at);
-        if (id === null) return;
+        if (id === null) {
+          calls.say("there is no point here; click on one");
+          return;
+        }
         app.object = id;
         calls.list();
       }
@@ -483,6 +778,7 @@
         await edit("point", [...to, tool === "outside" || event.shiftKey || event.altKey ? 0 : 1]);
       else if (tool === "box") {
         if (Math.abs(to[0] - from[0]) > 2 && Math.abs(to[1] - from[1]) > 2) await edit("box", [...from, ...to]);
+        else calls.say("press where a corner of the box is to be, and let go at the opposite one");
       } else if (tool === "drop") {
         app.object = 1 + Math.max(0, ...app.state.objects.map((each) => each.id).filter((id) => id < 1e4));
         await edit("drop", to);
@@ -519,8 +815,8 @@
       this.canvas = canvas2;
       const at = (event) => {
         const box = canvas2.getBoundingClientRect();
-        const share = (event.clientX - box.left - LEFT) / Math.max(1, box.width - LEFT);
-        seek(Math.floor(Math.min(1, Math.max(0, share)) * app.about.count));
+        const share2 = (event.clientX - box.left - LEFT) / Math.max(1, box.width - LEFT);
+        seek(Math.floor(Math.min(1, Math.max(0, share2)) * app.about.count));
       };
       canvas2.addEventListener("pointerdown", (event) => {
         canvas2.setPointerCapture(event.pointerId);
@@ -558,7 +854,7 @@
       pen2.scale(ratio, ratio);
       pen2.fillStyle = line;
       pen2.fillRect(LEFT, HEAD / 2, width - LEFT, 1);
-      const [first, last] = app.state.range;
+      const [first, last] = app.state.part;
       pen2.fillRect(LEFT, 0, place2(first) - LEFT, height);
       pen2.fillRect(place2(last + 1), 0, width - place2(last + 1), height);
       pen2.font = "11px system-ui, sans-serif";
@@ -609,14 +905,14 @@
     }
     thumbs(width) {
       const { count, width: across, height: down } = app.about, each = Math.max(24, 40 * across / down);
-      const shown2 = Math.max(1, Math.min(count, Math.floor((width - LEFT) / each))), key = `${app.clip}/${shown2}`;
+      const shown3 = Math.max(1, Math.min(count, Math.floor((width - LEFT) / each))), key = `${app.clip}/${shown3}`;
       if (key === this.strip || !app.about.editable) return;
       this.strip = key;
-      $("thumbs").replaceChildren(...Array.from({ length: shown2 }, (_, place2) => {
+      $("thumbs").replaceChildren(...Array.from({ length: shown3 }, (_, place2) => {
         const image = document.createElement("img");
         image.alt = "";
         image.loading = "lazy";
-        image.src = `/api/${app.clip}/thumbs/${Math.floor((place2 + 0.5) * count / shown2)}.jpg`;
+        image.src = `/api/${app.clip}/thumbs/${Math.floor((place2 + 0.5) * count / shown3)}.jpg`;
         return image;
       }));
     }
@@ -624,39 +920,19 @@
   var short = (name) => name.length > 12 ? `${name.slice(0, 11)}\u2026` : name;
 
   // src/app.ts
-  var TASKS = {
-    track: ["Masks", "Track", "tracking", "click on an object, or draw a box around it; then Track"],
-    points: ["Points", "Follow", "following", "click where points are to be, or add a grid; then Follow"],
-    parse: ["Classes", "Parse", "parsing", "Parse finds clusters; or paint classes on a frame first"],
-    refer: ["Words", "Find", "finding", "write what to look for, such as the red kite; then Find"]
-  };
-  var KEYS = [
-    ["Click, shift-click", "on the object, beside it"],
-    ["P O B D E F", "point, point outside, box, brush, eraser, fill"],
-    ["P G H X", "of points: drop, drag, hide, remove"],
-    ["L, Esc", "look: where a pixel looks in other frames; end it"],
-    ["1 to 9, N", "object, new object"],
-    ["Delete", "take the object off this frame"],
-    ["T, Esc", "run, stop"],
-    ["Space", "play"],
-    ["Left, Right", "one frame; with shift ten"],
-    ["Home, End", "first and last frame"],
-    ["Page up, Page down", "frames that were given"],
-    ["W, M", "frame with the smallest margin, middle of the widest gap"],
-    ["I, U", "work from here, up to here"],
-    ["V", "next view"],
-    ["+ - 0", "zoom, fit"],
-    ["[ ]", "brush smaller, larger"],
-    ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo; runs too"],
-    ["Ctrl+E", "export"],
-    ["?", "these keys"]
+  var FIXED = [
+    ["click; shift- or alt-click", "on the object; beside it"],
+    ["1 to 9", "choose an object"],
+    ["Ctrl and wheel", "zoom at the pointer"],
+    ["wheel, middle button", "move the frame"]
   ];
   var AWAY = "the server does not answer; nothing is lost, start it again";
   var radius2 = $("radius");
   var view2 = $("view");
-  var zoom = $("zoom");
+  var way = $("way");
   var timeline;
-  async function show(number, ahead = 1) {
+  async function show2(number, ahead = 1) {
+    if (number !== app.frame) app.home = null;
     app.frame = Math.min(app.about.count - 1, Math.max(0, number));
     const wanted = app.frame, { pictures, layer } = app, points2 = app.task === "points";
     mark();
@@ -668,13 +944,13 @@
         view2.value === "soft" && app.task !== "points" ? pictures.soft(wanted, app.object) : null
       ]);
       if (wanted !== app.frame) return;
-      Object.assign(shown, { image, mask, soft, points: followed ?? [], layer: null });
+      Object.assign(shown2, { image, mask, soft, points: followed ?? [], layer: null });
       paint();
       canvas.dataset.frame = String(wanted);
       if (layer && !app.playing) {
         const heat = await pictures.heat(layer.path(wanted));
         if (wanted !== app.frame || layer !== app.layer) return;
-        shown.layer = heat;
+        shown2.layer = heat;
         canvas.dataset.layer = String(wanted);
         paint();
       }
@@ -689,22 +965,18 @@
     $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === void 0 ? "" : `  ${seconds.toFixed(3)} s`);
     canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
     const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
-    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || (state.stale ? "edited since it was run" : state.undo || state.complete ? "" : hint));
+    const next = state.stale ? "edited since it was run" : state.complete ? "" : !state.undo && !state.done ? hint : refusal("run") || `now ${run}; it does the other frames`;
+    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
     if (status.textContent !== text) status.textContent = text;
     status.classList.toggle("busy", Boolean(doing) && !app.trouble);
-    const locked = Boolean(doing) || app.asking || !about.editable, given2 = Object.keys(state.given).length > 0;
-    const asked = app.task === "refer" ? state.objects.length > 0 : given2 || app.task === "parse";
-    const disable = (id, off) => {
-      $(id).disabled = off;
-    };
-    disable("undo", locked || !state.undo);
-    disable("redo", locked || !state.redo);
-    disable("run", locked || !asked || state.complete && !state.stale);
-    disable("estimate", locked || !asked);
-    disable("export", Boolean(doing) || app.asking || !state.complete);
-    disable("worst", !app.scores.size);
-    disable("clear", locked);
-    disable("copy", !state.command);
+    for (const id of BUTTONS) {
+      const button2 = $(id), why = refusal(id);
+      button2.dataset.title ??= button2.title;
+      button2.setAttribute("aria-disabled", String(Boolean(why)));
+      button2.title = why || button2.dataset.title;
+    }
+    canvas.classList.toggle("busy", Boolean(doing) && app.tool !== "look");
+    way.value = state.way ?? "";
     $("run").textContent = run;
     $("stop").hidden = !state.doing || state.doing === "mask";
     $("play").textContent = app.playing ? "Pause" : "Play";
@@ -713,12 +985,25 @@
   }
   function take(next) {
     app.state = next;
-    list();
+    list2();
     mark();
   }
   function fail(error) {
     app.trouble = error instanceof Error ? error.message : String(error);
     mark();
+  }
+  function say2(text) {
+    app.trouble = text;
+    mark();
+    setTimeout(() => {
+      if (app.trouble === text) hush();
+    }, 6e3);
+  }
+  function hush() {
+    if (app.trouble && app.trouble !== AWAY) {
+      app.trouble = "";
+      mark();
+    }
   }
   var turn = Promise.resolve();
   function ask(path, body = {}, what = "") {
@@ -735,7 +1020,7 @@
       }
       app.busy = "";
       if (long) app.asking = false;
-      await show(app.frame);
+      await show2(app.frame);
     });
     return turn;
   }
@@ -743,164 +1028,162 @@
     location.hash = `${clip2}/${task2}`;
     location.reload();
   }
-  var given = (direction) => {
-    const frames = Object.keys(app.state.given).map(Number).sort((a, b) => (a - b) * direction);
-    const next = frames.find((each) => (each - app.frame) * direction > 0);
-    if (next !== void 0) show(next);
-  };
-  function worst() {
-    const margins = [...app.scores].filter(([, row2]) => Object.keys(row2).length).map(([number, row2]) => [Math.min(...Object.values(row2).map((each) => each[4] ? -1 : each[1])), number]);
-    if (margins.length) show(margins.reduce((least, each) => each[0] < least[0] ? each : least)[1]);
-  }
-  function gap() {
-    const [first, last] = app.state.range, frames = [first, ...Object.keys(app.state.given).map(Number), last];
-    const gaps = frames.slice(1).map((each, place2) => [each - frames[place2], Math.floor((each + frames[place2]) / 2)]);
-    if (gaps.length) show(gaps.reduce((widest, each) => each[0] > widest[0] ? each : widest)[1]);
-  }
-  var pause = () => {
-    if (app.playing) {
-      clearTimeout(app.playing);
-      app.playing = 0;
-      show(app.frame);
-    }
-  };
-  function play() {
-    if (app.playing) return pause();
-    const { about } = app;
-    const step = async () => {
-      const began = performance.now(), next = app.frame + 1 < about.count ? app.frame + 1 : 0;
-      const wait = next && about.times.length ? (about.times[next] - about.times[app.frame]) * 1e3 : 40;
-      await show(next, 4);
-      if (app.playing) app.playing = setTimeout(step, Math.max(0, wait - (performance.now() - began)));
-    };
-    app.playing = setTimeout(step, 0);
-    mark();
-  }
   function end() {
     if (app.layer) {
       app.layer = null;
-      list();
-      show(app.frame);
-    } else if (!$("stop").hidden) ask(address("stop"));
+      list2();
+      show2(app.frame);
+    } else if (app.state.doing) {
+      app.progress = "stopping after this step";
+      ask(address("stop"));
+    }
   }
-  function bind() {
-    const step = (input, by) => {
-      input.value = String(Number(input.value) + by);
+  async function track(way2) {
+    const why = fixed() || busy();
+    if (why) {
+      say2(why);
+      return;
+    }
+    if (app.state.way !== way2) await edit("way", [], { object: 1, text: way2 });
+    if (!app.trouble) attempt("run");
+  }
+  var press = {
+    undo: () => ask(address("undo")),
+    redo: () => ask(address("redo")),
+    stop: end,
+    run: () => {
+      app.home = app.frame;
+      return ask(address("run"));
+    },
+    estimate: () => ask(address("estimate")),
+    play,
+    back: () => show2(app.frame - 1),
+    forth: () => show2(app.frame + 1),
+    worst,
+    gap,
+    start,
+    export: () => ask(address("exports"), { format: $("format").value, template: $("template").value }),
+    clear: () => edit("clear"),
+    help: () => $("keys").showModal(),
+    from: () => part(0),
+    upto: () => part(1),
+    add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
+    grid: () => edit("grid", [Number($("across").value)], { object: 1 }),
+    copy: () => copy(app.state.command, "the command is copied"),
+    python: () => copy(app.state.python, "the lines of Python are copied"),
+    open: () => $("file").click(),
+    whole: fill,
+    one
+  };
+  var BUTTONS = Object.keys(press);
+  function attempt(id) {
+    const why = $(id).closest("[hidden]") && id !== "stop" ? "that is not of this task" : refusal(id);
+    if (why) say2(why);
+    else press[id]();
+  }
+  function copy(text, said2) {
+    navigator.clipboard.writeText(text).then(() => say2(said2), fail);
+  }
+  function part(place2) {
+    const range = [...app.state.range];
+    range[place2] = app.frame;
+    if (range[0] <= range[1]) edit("range", range, { object: 1 });
+    else say2(place2 ? `work begins on frame ${range[0]}, after this one` : `work ends on frame ${range[1]}, before this one`);
+  }
+  function bind2() {
+    for (const id of BUTTONS) $(id).onclick = () => {
+      hush();
+      attempt(id);
     };
-    const part = (place2) => {
-      const range = [...app.state.range];
-      range[place2] = app.frame;
-      if (range[0] <= range[1]) edit("range", range, { object: 1 });
+    const step = (by) => {
+      radius2.value = String(Number(radius2.value) + by);
     };
-    const press = {
-      undo: () => ask(address("undo")),
-      redo: () => ask(address("redo")),
-      run: () => ask(address("run")),
-      stop: () => ask(address("stop")),
-      estimate: () => ask(address("estimate")),
-      play,
-      back: () => show(app.frame - 1),
-      forth: () => show(app.frame + 1),
-      worst,
-      gap,
-      export: () => ask(address("exports"), { format: $("format").value, template: $("template").value }),
-      clear: () => edit("clear"),
-      help: () => $("keys").showModal(),
-      from: () => part(0),
-      upto: () => part(1),
-      add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
-      grid: () => edit("grid", [Number($("across").value)], { object: 1 }),
-      copy: () => navigator.clipboard.writeText(app.state.command).then(() => {
-        app.trouble = "the command is copied";
-        mark();
-      }, fail),
-      open: () => $("file").click()
+    const next = () => {
+      view2.selectedIndex = (view2.selectedIndex + 1) % view2.length;
+      show2(app.frame);
     };
-    for (const [id, action] of Object.entries(press)) $(id).onclick = () => {
-      action();
-    };
+    const does = (id) => () => attempt(id);
+    const marks = app.task === "track" || app.task === "parse";
+    const actions2 = [
+      ...TOOLS[app.task].map(([name, text, key]) => [name, `tool: ${text.toLowerCase()}`, key, () => pick(name)]),
+      ...marks ? [
+        ["add", "new object", "N", does("add")],
+        ["clear", "take the object off this frame", "Delete", does("clear")],
+        ["smaller", "smaller brush", "[", () => step(-1)],
+        ["larger", "larger brush", "]", () => step(1)]
+      ] : [],
+      ["run", TASKS[app.task][1].toLowerCase(), "T", does("run")],
+      ...app.task === "track" ? [
+        ["forward", "track forward", "Shift+F", () => track("forward")],
+        ["backward", "track back", "Shift+B", () => track("back")],
+        ["both", "track both ways", "Shift+T", () => track("both")]
+      ] : [],
+      ["stop", "stop; end a heat map", "Escape", does("stop")],
+      ["play", "play, pause", "Space", does("play")],
+      ["back", "frame before", "ArrowLeft ,", does("back")],
+      ["forth", "next frame", "ArrowRight .", does("forth")],
+      ["back10", "ten frames back", "Shift+ArrowLeft", () => show2(app.frame - 10)],
+      ["forth10", "ten frames on", "Shift+ArrowRight", () => show2(app.frame + 10)],
+      ["first", "first frame", "Home", () => show2(0)],
+      ["last", "last frame", "End", () => show2(app.about.count - 1)],
+      ["earlier", "frame before that was given", "PageUp", () => given(-1)],
+      ["later", "next frame that was given", "PageDown", () => given(1)],
+      ["start", "first frame of the object", "A", does("start")],
+      ["worst", "frame with the smallest margin, then the next", "W", does("worst")],
+      ["gap", "middle of the widest gap", "M", does("gap")],
+      ["from", "work from here", "I", does("from")],
+      ["upto", "work up to here", "U", does("upto")],
+      ["view", "next view", "V", next],
+      ["in", "zoom in", "+ =", () => zoomBy(1.5)],
+      ["out", "zoom out", "-", () => zoomBy(1 / 1.5)],
+      ["whole", "fit the frame", "0", fill],
+      ["one", "one pixel for one", "Z", one],
+      ["undo", "undo", "Ctrl+Z", does("undo")],
+      ["redo", "redo", "Ctrl+Shift+Z Ctrl+Y", does("redo")],
+      ["export", "export", "Ctrl+E", does("export")],
+      ["save", "is everything saved?", "Ctrl+S", () => say2("everything is saved as soon as it is done")],
+      ["help", "these keys", "?", does("help")]
+    ];
+    bind(actions2, FIXED, hush);
+    document.addEventListener("keydown", (event) => {
+      const target = event.target;
+      if (!/^[1-9]$/.test(nameOf2(event)) || target.closest("select, input:not([type=range]), dialog")) return;
+      hush();
+      const id = Number(event.key);
+      if (app.task === "track" || app.task === "parse" || app.state.objects.some((each) => each.id === id)) choose(id);
+      else say2(`there is no ${app.task === "points" ? "point" : "object"} ${id}`);
+    });
     $("say").onsubmit = (event) => {
       event.preventDefault();
       const input = $("text"), object = 1 + Math.max(0, ...app.state.objects.map((each) => each.id));
-      if (!input.value.trim()) return;
+      const why = fixed() || busy() || (input.value.trim() ? "" : "write what to look for, such as the red kite");
+      if (why) {
+        say2(why);
+        return;
+      }
       app.object = object;
       edit("word", [], { object, text: input.value.trim() });
       input.value = "";
     };
     view2.onchange = () => {
-      show(app.frame);
+      show2(app.frame);
     };
-    zoom.oninput = fit;
-    new ResizeObserver(() => {
-      fit();
-      mark();
-    }).observe($("stage"));
+    way.onchange = () => {
+      way.blur();
+      edit("way", [], { object: 1, text: way.value });
+    };
+    new ResizeObserver(() => mark()).observe($("stage"));
     matchMedia("(prefers-color-scheme: dark)").onchange = mark;
     addEventListener("pagehide", () => {
       sessionStorage.setItem(`frame ${app.clip}`, String(app.frame));
     });
-    const keys = {
-      " ": press.play,
-      n: press.add,
-      t: press.run,
-      Escape: end,
-      w: worst,
-      m: gap,
-      "?": press.help,
-      Delete: press.clear,
-      i: press.from,
-      u: press.upto,
-      ArrowLeft: press.back,
-      ArrowRight: press.forth,
-      Home: () => show(0),
-      End: () => show(app.about.count - 1),
-      "shift ArrowLeft": () => show(app.frame - 10),
-      "shift ArrowRight": () => show(app.frame + 10),
-      PageUp: () => given(-1),
-      PageDown: () => given(1),
-      "ctrl z": press.undo,
-      "ctrl shift z": press.redo,
-      "ctrl y": press.redo,
-      "ctrl e": press.export,
-      "[": () => step(radius2, -1),
-      "]": () => step(radius2, 1),
-      v: () => {
-        view2.selectedIndex = (view2.selectedIndex + 1) % view2.length;
-        show(app.frame);
-      },
-      "+": () => {
-        step(zoom, 0.5);
-        fit();
-      },
-      "-": () => {
-        step(zoom, -0.5);
-        fit();
-      },
-      "0": () => {
-        step(zoom, -9);
-        fit();
-      }
-    };
-    for (const [name, , key] of TOOLS[app.task]) keys[key.toLowerCase()] = () => pick(name);
-    for (let id = 1; id <= 9; id++) keys[id] = () => choose(id);
-    document.onkeydown = (event) => {
-      const target = event.target, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-      const typed = target.closest("select, input:not([type=range])"), slid = target.closest("input") && key.length > 1 && key !== "Escape";
-      if ($("keys").open || typed || slid || target.closest("button, summary") && key === " ") return;
-      const letter = key === "?" || key === "+" ? key : `${event.shiftKey ? "shift " : ""}${key}`;
-      const action = keys[`${event.ctrlKey || event.metaKey ? "ctrl " : ""}${letter}`];
-      const button2 = Object.entries(press).find(([, each]) => each === action)?.[0];
-      if (!action || button2 && ($(button2).disabled || $(button2).closest("[hidden]"))) return;
-      event.preventDefault();
-      action();
-    };
   }
   function uploads() {
     const send = async (files) => {
       for (const file of files ?? []) {
         try {
-          const clip2 = await upload(file, (share) => {
-            Object.assign(app, { busy: "copying", progress: `${Math.round(100 * share)}%` });
+          const clip2 = await upload(file, (share2) => {
+            Object.assign(app, { busy: "copying", progress: `${Math.round(100 * share2)}%` });
             mark();
           });
           go(clip2, app.task);
@@ -919,13 +1202,21 @@
       send(event.dataTransfer?.files ?? null);
     };
   }
+  var coming = false;
+  async function come(frame) {
+    const { home } = app;
+    coming = true;
+    await show2(frame, 0);
+    coming = false;
+    if (app.frame === frame) app.home = home;
+  }
   function follow() {
     const source = new EventSource("/api/events");
     const all = async () => {
       take(await get(address("state")));
       await reload();
       app.pictures.forget(null);
-      await show(app.frame);
+      await show2(app.frame);
     };
     const heard = (name, does) => source.addEventListener(name, (event) => {
       const news = JSON.parse(event.data);
@@ -937,13 +1228,13 @@
         if (state.doing === app.task && !app.state.doing) app.progress = "";
         take(state);
         app.pictures.forget(news.frame);
-        show(app.frame);
+        show2(app.frame);
       }, fail);
     });
     heard("frame", (news) => {
       app.scores.set(news.frame, news.scores);
       app.pictures.forget(news.frame);
-      if (news.frame === app.frame) show(app.frame);
+      if (news.frame === app.frame || app.home !== null && !coming) come(news.frame);
       else mark();
     });
     heard("progress", (news) => {
@@ -952,7 +1243,11 @@
     });
     heard("done", () => {
       app.progress = "";
-      all().catch(fail);
+      all().then(() => {
+        const { home } = app;
+        app.home = null;
+        if (home !== null) show2(home);
+      }, fail);
     });
     source.addEventListener("missed", () => {
       all().catch(fail);
@@ -1003,14 +1298,10 @@
       button2.textContent = text;
       button2.title = `${text} (${key})`;
       button2.setAttribute("role", "radio");
-      button2.disabled = !about.editable;
+      button2.setAttribute("aria-disabled", String(!about.editable));
       button2.onclick = () => pick(name);
       return button2;
     }));
-    $("keys").querySelector("dl").append(...KEYS.flatMap(([key, text]) => [
-      Object.assign(document.createElement("dt"), { textContent: key }),
-      Object.assign(document.createElement("dd"), { textContent: text })
-    ]));
   }
   async function begin() {
     const clips = await get("/api/clips");
@@ -1022,18 +1313,20 @@
     [canvas.width, canvas.height] = [app.about.width, app.about.height];
     app.object = app.state.objects[0]?.id ?? (app.task === "parse" ? 0 : 1);
     build(clips);
-    timeline = new Timeline($("timeline"), show);
-    Object.assign(calls, { show, mark, paint, ask, fail, list: () => {
+    timeline = new Timeline($("timeline"), show2);
+    Object.assign(calls, { show: show2, say: say2, mark, paint, ask, fail, list: () => {
       timeline.reveal(things());
-      list();
+      list2();
     } });
-    listen(pause);
-    bind();
+    recall();
+    listen2(pause);
+    bind2();
+    listen();
     if (app.about.uploads) uploads();
-    list();
+    list2();
     await reload();
     fit();
-    await show(Number(sessionStorage.getItem(`frame ${app.clip}`)) || 0);
+    await show2(Number(sessionStorage.getItem(`frame ${app.clip}`)) || 0);
     fit();
     follow();
   }
