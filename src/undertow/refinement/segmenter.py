@@ -167,7 +167,7 @@ class OneFrame:
 
     def embed(self, images: UInt8[np.ndarray, "t h w 3"]) -> list[Embedding]:
         """Returns the embedding of each frame; see `Segmenter`."""
-        key = sha256(np.ascontiguousarray(images)).digest() + repr(images.shape).encode()
+        key = sha256(np.ascontiguousarray(images).data).digest() + repr(images.shape).encode()
         if key != self._key:
             self._kept, self._key = self._segmenter.embed(images), key
         return self._kept
