@@ -184,7 +184,18 @@ def step(
     settings: ResolvedPoints,
     recent: tuple[Sequence[Pair], Float[Tensor, "n 2"], Tensor] | None = None,
 ) -> Step:
-    """Returns where points may be in another frame.
+    """Returns where points may be in another frame; arguments are those of `search`."""
+    found, scores, forward = search(pairs, places, settings, recent)
+    return Step(found, scores, judge(pairs[0], places, found, forward, settings))
+
+
+def search(
+    pairs: Sequence[Pair],
+    places: Float[Tensor, "n 2"],
+    settings: ResolvedPoints,
+    recent: tuple[Sequence[Pair], Float[Tensor, "n 2"], Tensor] | None = None,
+) -> tuple[Float[Tensor, "n k 2"], Float[Tensor, "n k"], Float[Tensor, "n s"]]:
+    """Returns the places of another frame that match best, the logarithms of their costs, and the forward softmax.
 
     Args:
         pairs: Features of the points' own frame and of the frame searched; costs are averaged over several pairs.
@@ -215,7 +226,7 @@ def step(
         found = (found[:, 0].reshape(-1, 4, 2) * shares[..., None]).sum(1)[:, None]
         forward = (forward.reshape(len(places), 4, -1) * shares[..., None]).sum(1)
         scores = scores.reshape(-1, 4)[:, :1]
-    return Step(found, scores, _evidence(pairs[0], places, found, forward, settings))
+    return found, scores, forward
 
 
 def _consulted(
@@ -270,14 +281,22 @@ def _within(places: Float[Tensor, "n 2"], settings: ResolvedPoints) -> Tensor:
     return (down[:, :, None] & across[:, None, :]).flatten(1)
 
 
-def _evidence(
+def judge(
     pair: Pair,
     places: Float[Tensor, "n 2"],
     found: Float[Tensor, "n k 2"],
     forward: Float[Tensor, "n s"],
     settings: ResolvedPoints,
 ) -> Evidence:
-    """Returns the forward mass round the places found, and how far from the points the way back leads."""
+    """Returns the evidence for places (x, y) of another frame: the forward mass round them, and where they match back.
+
+    Args:
+        pair: Features of the points' own frame and of the other one.
+        places: Of the points in their own frame, in cells.
+        found: The places, in cells.
+        forward: Softmax of each point over the other frame.
+        settings: Of the run.
+    """
     source, target = pair
     height, width = settings.grid
     count = found.shape[1]

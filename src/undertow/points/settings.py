@@ -93,6 +93,11 @@ class PointSettings(FrameSettings):
         "models all tokens attend to a place in the first frame, and this keeps it out of the matches.",
         expert=True,
     )
+    flow: bool | None = option(
+        None,
+        "Whether optical flow carries points from frame to frame, and matches correct it where the two disagree.",
+        expert=True,
+    )
     visible: float = option(0.5, "Confidence from which a point counts as visible.", expert=True, least=0, most=1)
     mask_colors: bool = option(False, "Masks are RGB-coded.", decides=False)
     feature_memory: int = option(
@@ -140,12 +145,16 @@ _OURS: dict[str, Any] = {
     "cover": "minimal",
     "anchor": "query",
     "spare": False,
+    "flow": False,
 }
 
 PRESETS: dict[str, PointPreset] = {
     preset.name: preset
     for preset in (
         PointPreset("points", "attention of the card's site, with every improvement that was measured to help", _OURS),
+        PointPreset(
+            "flow", "optical flow carries points, and matches of `points` bring them back", _OURS | {"flow": True}
+        ),
         PointPreset(
             "difftrack",
             "the published procedure (arXiv 2506.17220, reference code) with its quirks",
@@ -200,6 +209,7 @@ class ResolvedPoints(ResolvedFrames):
     chunk: int
     convention: Convention
     candidates: int
+    flow: bool
     visible: float
 
 
@@ -231,7 +241,19 @@ def resolve_points(settings: PointSettings, backbone: "Backbone", height: int, w
     chunk = card.chunk if source in ("attention", "features") else 1
     spare = bool(chosen["spare"]) and chunk > 2
     width_of_head = site.heads if preset.scale == "heads" else site.head_dim
-    taken = ("combination", "lookup", "decoding", "radius", "power", "recent", "reach", "smoothing", "cover", "anchor")
+    taken = (
+        "combination",
+        "lookup",
+        "decoding",
+        "radius",
+        "power",
+        "recent",
+        "reach",
+        "smoothing",
+        "cover",
+        "anchor",
+        "flow",
+    )
     return ResolvedPoints(
         **vars(frames),
         **{name: chosen[name] for name in taken},

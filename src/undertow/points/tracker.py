@@ -21,7 +21,9 @@ from undertow.masks import LabelMap
 from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import MEMORY, TensorStore
-from undertow.points.following import Pair, best_path, cover, descriptors, step
+from undertow.points.carrying import Hypotheses, Odds, advance, begin, best_of
+from undertow.points.flow import Flow
+from undertow.points.following import Pair, best_path, cover, descriptors, judge, search, step
 from undertow.points.matching import VisibilityModel
 from undertow.points.queries import check_points, grid_points, mask_points
 from undertow.points.settings import PointSettings, ResolvedPoints, resolve_points
@@ -113,7 +115,7 @@ class PointTracker:
         """
         self.backbone = backbones.load(model, sites="points") if isinstance(model, str | Path) else model
         self.settings = settings or PointSettings()
-        self.visibility = VisibilityModel()
+        self.visibility, self.odds = VisibilityModel(), Odds()
         self.forwards = 0
         self._store = TensorStore(folder, memory)
         self._resolved: ResolvedPoints | None = None
@@ -204,7 +206,7 @@ class PointTracker:
             places = self._cells(torch.from_numpy(queries[block, 1:]).float()).to(self.backbone.device)
             tracks[block, frame], confidence[block, frame] = queries[block, 1:], 1.0
             progress.advance()
-            for time, found, sure in self._walk(frame, places):
+            for time, found, sure in (self._carry if settings.flow else self._walk)(frame, places):
                 tracks[block, time], confidence[block, time] = self._pixels(found.cpu()).numpy(), sure.cpu().numpy()
                 progress.advance(frame=self._numbers[time])
         return Tracks(tracks, confidence >= settings.visible, confidence, queries)
@@ -231,10 +233,14 @@ class PointTracker:
         # Frames of a video model are seen in chunks, more than once, and what is kept of them are latents.
         store = self._store if resolved.chunk > 1 else None
         cache = cache_at(self.settings.cache)
+        self._flow = Flow(self._store, size, resolved.grid)
         self._observer = Observer(self.backbone, resolved, resolved.source, store=store, cache=cache)
 
     def _show(self, frames: Sequence[Frame], places: Sequence[int]) -> None:
         """Encodes frames of a batch; an image model observes them, too."""
+        if self.resolved.flow:
+            for frame, place in zip(frames, places, strict=True):
+                self._flow.show(frame.image, place)
         names = [_name(-1, -1, place) for place in places]
         if self.resolved.chunk == 1 and all(self._store.holds(name) for name in names):
             return
@@ -310,6 +316,26 @@ class PointTracker:
             rows = torch.arange(len(places), device=places.device)
             for time, which, found_there, sure in zip(times, chosen, candidates, sures, strict=False):
                 yield time, found_there[rows, which], sure[rows, which]
+
+    def _carry(
+        self, start: int, places: Float[Tensor, "n 2"]
+    ) -> Iterator[tuple[int, Float[Tensor, "n 2"], Float[Tensor, "n"]]]:
+        """Yields (frame, places, confidence) as `_walk` does, along paths that flow carries."""
+        rows, edge = torch.arange(len(places), device=places.device), places.new_tensor(self.resolved.grid[::-1]) - 0.5
+        for times in (range(start + 1, self.length), range(start - 1, -1, -1)):
+            here, frames = begin(places), list[Hypotheses]()
+            for time in times:
+                pairs = self._pairs(start, start, time)
+                carried, slips = self._flow.carry(here.places, time - times.step, time)
+                matched, _, forward = search(pairs, places, self.resolved)
+                matched, misfits = self._flow.register(places, matched, start, time)
+                found = torch.cat([carried, matched], 1)
+                evidence = judge(pairs[0], places, found, forward, self.resolved)
+                inside = ((found >= -0.5) & (found <= edge)).all(-1)
+                here = advance(here, found, torch.cat([slips, misfits], 1), evidence, inside, self.odds)
+                frames.append(here)
+            for time, frame, which in zip(times, frames, best_of(frames), strict=True):
+                yield time, frame.places[rows, which], torch.sigmoid(frame.odds[rows, which])
 
     def _blocks(self, frames: Int64[np.ndarray, " q"]) -> Iterator[tuple[int, Int64[np.ndarray, " n"]]]:
         """Yields query frames with the numbers of their points, as many at a time as there is room for."""
