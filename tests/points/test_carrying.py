@@ -1,13 +1,11 @@
 """Paths that flow carries, against the same rules written out for one point at a time."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from undertow.points import PointSettings, track_points
-from undertow.points.carrying import JUMP, KEPT, SAME, SLIP, Odds, advance, begin, best_of
+from undertow.points.carrying import KEPT, SAME, SLIP, Odds, advance, begin, best_of
 from undertow.points.matching import Evidence
 
 PLAIN = Odds((1.0, 0.0, 0.0, -2.0), (0.5, 1.0, 0.0, 0.0))
@@ -23,10 +21,8 @@ def one_point(start, frames):
             odds = PLAIN.carried[0] + PLAIN.carried[3] * np.log(drift + 0.1)
             new.append(("stay", each, place, drift, odds, each["earned"]))
         for place, wrong, share in zip(matches, unfit, mass, strict=True):
-            prices = [
-                min(JUMP, float(((place - at) ** 2).sum()) / (2 * (SLIP + drift) ** 2))
-                for _, _, at, drift, _, _ in new[: len(hypotheses)]
-            ]
+            carried = new[: len(hypotheses)]
+            prices = [float(((place - at) ** 2).sum()) / (2 * (SLIP + drift) ** 2) for _, _, at, drift, _, _ in carried]
             reached = [each["earned"] - price for each, price in zip(hypotheses, prices, strict=True)]
             best = int(np.argmax(reached))
             odds = PLAIN.matched[0] + PLAIN.matched[1] * np.log(share)
@@ -108,14 +104,14 @@ def test_still_points_stay_for_48_frames(tiny_like):
 
 
 def test_points_go_with_the_picture_in_both_directions_of_time(tiny_like):
-    frames = np.stack([np.roll(picture(), (t, 2 * t), (0, 1)) for t in range(8)])
+    frames = np.stack([np.roll(picture(), (t, 2 * t), (0, 1)) for t in range(6)])
     found = track_points(frames, POINTS, model=tiny_like, settings=SMALL)
-    wanted = POINTS[:, None, 1:] + (np.arange(8)[:, None] - POINTS[:, None, :1]) * [2, 1]
+    wanted = POINTS[:, None, 1:] + (np.arange(6)[:, None] - POINTS[:, None, :1]) * [2, 1]
     assert np.linalg.norm(found.tracks - wanted, axis=-1).max() < 0.5
 
 
 def test_what_left_the_picture_is_not_seen(tiny_like):
     wide = np.concatenate([picture(), picture(1)], 1)
-    frames = np.stack([wide[:, 8 * t : 8 * t + 128] for t in range(10)])
-    found = track_points(frames, [[20.0, 50.0]], model=tiny_like, settings=replace(SMALL, seed=1))
-    assert found.visibility[0, :2].all() and not found.visibility[0, 5:].any()
+    frames = np.stack([wide[:, 8 * t : 8 * t + 128] for t in range(6)])
+    found = track_points(frames, [[20.0, 50.0]], model=tiny_like, settings=SMALL)
+    assert found.visibility[0].tolist() == [True, True, True, False, False, False]

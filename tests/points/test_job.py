@@ -16,7 +16,7 @@ from undertow.points.task import TASK
 from undertow.runs import execute, read_cue
 from undertow.video import Clip, Video
 
-SETTINGS = PointSettings(size=(64, 48), batch=2)
+SETTINGS = PointSettings(preset="flow", size=(64, 48), batch=2)
 POINTS = np.array([[0, 20.0, 18.0], [2, 40.5, 30.5]])
 
 
@@ -68,7 +68,8 @@ def test_an_interrupted_run_goes_on_to_the_same_tracks(frames, tiny_like, tmp_pa
     monkeypatch.setattr(PointTracker, "_show", interrupted)
     with pytest.raises(KeyboardInterrupt):
         follow(tmp_path / "out", frames, tiny_like)
-    assert len(list((tmp_path / "out" / FEATURES).iterdir())) == 4
+    kept = sorted(path.stem for path in (tmp_path / "out" / FEATURES).iterdir())
+    assert kept == sorted([f"-1_-1_{place}" for place in range(4)] + [f"flow_{place}" for place in range(4)])
     monkeypatch.setattr(PointTracker, "_show", show)
     forwards = []
     close = PointTracker.close

@@ -15,7 +15,7 @@ from undertow.points.settings import resolve_points
 from undertow.video import Video
 
 HEIGHT, WIDTH = 48, 64
-SMALL = PointSettings(size=(WIDTH, HEIGHT), temperature=0.1, batch=3)
+SMALL = PointSettings(preset="points", size=(WIDTH, HEIGHT), temperature=0.1, batch=3)
 
 
 def clip(length, step=(0, 0), seed=0):
@@ -45,14 +45,16 @@ def test_points_of_a_still_clip_stay(tiny_like):
 @pytest.mark.parametrize("source", ["pixels", "attention"])
 def test_points_move_with_the_picture(tiny_like, source):
     """By whole tokens, which is what a network of that stride sees as the same picture elsewhere."""
-    settings = PointSettings(size=(WIDTH, HEIGHT), source=source, temperature=0.05 if source == "attention" else None)
+    settings = PointSettings(
+        preset="points", size=(WIDTH, HEIGHT), source=source, temperature=0.05 if source == "attention" else None
+    )
     asked = np.array([[28.0, 20.0]])
     found = track_points(clip(3, step=(8, 0)), asked, model=tiny_like, settings=settings)
     assert np.abs(found.tracks[0] - [[28, 20], [36, 20], [44, 20]]).max() < 4
 
 
 def test_a_result_depends_on_no_other_point(backbone):
-    settings = PointSettings(size=(WIDTH, HEIGHT), smoothing=0.1, recent=0.3)
+    settings = PointSettings(preset="points", size=(WIDTH, HEIGHT), smoothing=0.1, recent=0.3)
     together = track_points(clip(5, (2, 1)), POINTS, model=backbone, settings=settings)
     for number in range(len(POINTS)):
         alone = track_points(clip(5, (2, 1)), POINTS[number : number + 1], model=backbone, settings=settings)
@@ -62,7 +64,7 @@ def test_a_result_depends_on_no_other_point(backbone):
 
 def test_time_has_two_directions(tiny_like):
     """Tracks of a clip shown backward are those of the clip, backward: batches of one make features the same."""
-    settings = PointSettings(size=(WIDTH, HEIGHT), batch=1, recent=0.4)
+    settings = PointSettings(preset="points", size=(WIDTH, HEIGHT), batch=1, recent=0.4)
     forward = track_points(clip(5, (3, 2)), POINTS, model=tiny_like, settings=settings)
     turned = POINTS * [-1, 1, 1] + [4, 0, 0]
     backward = track_points(clip(5, (3, 2))[::-1].copy(), turned, model=tiny_like, settings=settings)
@@ -81,7 +83,7 @@ def test_points_are_added_without_the_network(backbone):
 
 
 def test_features_on_disk_change_nothing(backbone, tmp_path):
-    settings = PointSettings(size=(WIDTH, HEIGHT), recent=0.3)
+    settings = PointSettings(preset="points", size=(WIDTH, HEIGHT), recent=0.3)
     wanted = track_points(clip(5, (2, 1)), POINTS, model=backbone, settings=settings)
     for folder in (None, tmp_path / "features", tmp_path / "features"):
         with PointTracker(backbone, settings, folder=folder, memory=1) as tracker:
@@ -128,7 +130,7 @@ def test_a_video_model_sees_each_frame_once_and_few_chunks(tiny_video_like, monk
         tracker.follow([[7, 20.0, 20.0]])
         # Chunks that begin with the query's frame are new, its latents are not.
         assert len(encoded) == 16 and tracker.forwards == 4
-    with PointTracker(tiny_video_like, PointSettings(size=(WIDTH, HEIGHT), anchor="first")) as tracker:
+    with PointTracker(tiny_video_like, PointSettings(preset="points", size=(WIDTH, HEIGHT), anchor="first")) as tracker:
         tracker.observe(Video(clip(16)))
         tracker.follow([[0, 9.0, 9.0], [7, 20.0, 20.0], [8, 30.0, 9.0]])
         assert tracker.forwards == 2
@@ -173,7 +175,7 @@ def test_logits_of_several_sites_are_added(tiny_like, source):
     card = tiny_like.card
     tiny_like.card = replace(card, sites={**card.sites, "points": tuple(sites)})
     try:
-        settings = PointSettings(size=(WIDTH, HEIGHT), source=source, temperature=0.3)
+        settings = PointSettings(preset="points", size=(WIDTH, HEIGHT), source=source, temperature=0.3)
         with PointTracker(tiny_like, settings) as tracker:
             tracker.observe(Video(frames))
             kept, resolved = [tracker._features(-1, -1, frame) for frame in (0, 1)], tracker.resolved
@@ -205,7 +207,7 @@ def test_the_preset_difftrack_squashes_to_the_published_size(tiny_video_like):
 def test_a_spare_frame_takes_the_place_of_the_first(tiny_video_like):
     """What is read are the frames after a copy of the first one; chunks hold one frame less."""
     frames = clip(15, (2, 1))
-    with PointTracker(tiny_video_like, PointSettings(size=(WIDTH, HEIGHT), spare=True)) as tracker:
+    with PointTracker(tiny_video_like, PointSettings(preset="points", size=(WIDTH, HEIGHT), spare=True)) as tracker:
         tracker.observe(Video(frames), anchors=[0])
         assert tracker.resolved.chunk == tiny_video_like.card.chunk - 1 and tracker.forwards == 2
         (site,) = tracker.resolved.sites
@@ -214,7 +216,7 @@ def test_a_spare_frame_takes_the_place_of_the_first(tiny_video_like):
         seen = tiny_video_like.observe(latents, tracker.resolved.noising.timestep, [site])
         kept = tracker._features(0, 1, chunk[2])
         torch.testing.assert_close(kept.keys.float(), seen.keys[site.path][3], rtol=2e-3, atol=2e-3)
-    image = PointSettings(size=(WIDTH, HEIGHT), spare=True, source="pixels")
+    image = PointSettings(preset="points", size=(WIDTH, HEIGHT), spare=True, source="pixels")
     assert track_points(frames, [[5.0, 6.0]], model=tiny_video_like, settings=image).tracks.shape == (1, 15, 2)
 
 
@@ -231,7 +233,7 @@ def test_one_frame_is_a_video(backbone):
 
 def test_many_points_are_followed_in_blocks(tiny_like, monkeypatch):
     """A hundred thousand points, and the same in blocks of a few."""
-    settings = PointSettings(source="pixels", size=(WIDTH, HEIGHT))
+    settings = PointSettings(preset="points", source="pixels", size=(WIDTH, HEIGHT))
     random = np.random.default_rng(3)
     points = random.random((100_000, 2)) * [WIDTH, HEIGHT]
     many = track_points(clip(2, (2, 0)), points, model=tiny_like, settings=settings)

@@ -4,8 +4,8 @@ Flow between neighbouring frames is exact but forgets: its errors add up, and a 
 with the point's own frame are coarse but remember. So a few hypotheses of where each point may be go from frame to
 frame together. Flow carries each of them; beside them begin new ones at the best matches, moved to where the picture
 around the point fits, for a price: how unlikely it is that flow has slipped so far. On each frame a hypothesis earns
-the log-odds that the point is seen there, and nothing where it is more likely hidden. The path that has earned most in
-the end is the point's, and its log-odds say where it is seen.
+the log-odds that the point is seen there, and nothing where it is more likely hidden or elsewhere. The path that has
+earned most in the end is the point's.
 """
 
 from collections.abc import Sequence
@@ -19,32 +19,39 @@ from undertow.points.matching import Evidence
 
 # Hypotheses of a point that go on to the next frame.
 KEPT = 4
-# Price of a jump to anywhere, in log-odds, and how far flow slips unnoticed, in tokens.
-JUMP, SLIP = 5.0, 0.5
+# How far flow slips unnoticed, in tokens.
+SLIP = 0.5
 # Hypotheses nearer to each other than this, in tokens, are the same.
 SAME = 1.0
 # The finest drift that is distinguished, in tokens.
 FINE = 0.1
 
 
+Weights = tuple[float, float, float, float]
+"""A bias, and the weights of log mass, log(1 + gap) and log(`FINE` + drift)."""
+
+
 @dataclass(frozen=True)
 class Odds:
-    """Logistic models of a point being seen where it may be, fitted to validation worlds.
+    """Logistic models, fitted to validation worlds by `benchmarks/quality/calibrate_points.py`.
 
     Attributes:
-        carried: Of a place that flow led to: bias, and weights of log mass, log(1 + gap) and log(drift + `FINE`).
+        carried: Of a point being seen within a token of where flow led.
         matched: The same of a best match.
+        seen: Of a point being seen anywhere, told from the place it is believed at.
     """
 
-    carried: tuple[float, float, float, float] = (-0.67, 0.31, -0.36, -3.3)
-    matched: tuple[float, float, float, float] = (1.9, 1.1, -1.1, 0.0)
+    carried: Weights = (0.55, 0.36, 0.0, -1.82)
+    matched: Weights = (0.76, 0.84, -1.08, -1.70)
+    seen: Weights = (3.63, 0.17, -0.45, -0.39)
 
-    def __call__(self, evidence: Evidence, drift: Float[Tensor, "n k"], carried: int) -> Float[Tensor, "n k"]:
-        """Returns the log-odds of places, of which so many are carried and the others matched."""
-        each = [self.carried] * carried + [self.matched] * (drift.shape[1] - carried)
-        bias, *weights = drift.new_tensor(each).T
-        signals = evidence.mass.clamp(min=1e-6).log(), evidence.gap.log1p(), (drift + FINE).log()
-        return bias + sum(weight * signal for weight, signal in zip(weights, signals, strict=True))
+
+def log_odds(
+    weights: Weights, mass: Float[Tensor, "n k"], gap: Float[Tensor, "n k"], drift: Float[Tensor, "n k"]
+) -> Float[Tensor, "n k"]:
+    """Returns the log-odds of places by a logistic model."""
+    bias, on_mass, on_gap, on_drift = weights
+    return bias + on_mass * mass.clamp(min=1e-6).log() + on_gap * gap.log1p() + on_drift * (drift + FINE).log()
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,14 @@ class Hypotheses:
     Attributes:
         places: (x, y) in cells.
         drift: How far off flow may have carried each since it was known, in tokens.
-        odds: Log-odds of the point being seen there.
+        seen: Log-odds of the point being seen, if it is there.
         earned: By the path that ends there.
         parents: Which hypothesis of the frame before that path comes from.
     """
 
     places: Float[Tensor, "n m 2"]
     drift: Float[Tensor, "n m"]
-    odds: Float[Tensor, "n m"]
+    seen: Float[Tensor, "n m"]
     earned: Float[Tensor, "n m"]
     parents: Int[Tensor, "n m"]
 
@@ -92,18 +99,19 @@ def advance(
     """
     count = before.places.shape[1]
     drift = torch.cat([before.drift + misses[:, :count], misses[:, count:]], 1)
-    odds = model(evidence, drift, count).where(inside, -torch.inf)
+    signals = torch.stack([evidence.mass, evidence.gap, drift])
+    odds = [log_odds(model.carried, *signals[..., :count]), log_odds(model.matched, *signals[..., count:])]
+    gains = torch.cat(odds, 1).clamp(min=0) * inside
+    seen = log_odds(model.seen, *signals).where(inside, -torch.inf)
     # Matches come from whichever path makes them dearest least.
     squares = (places[:, count:, None] - places[:, None, :count]).square().sum(-1)
-    price = (squares / (2 * (SLIP + drift[:, None, :count]) ** 2)).clamp(max=JUMP)
+    price = squares / (2 * (SLIP + drift[:, None, :count]) ** 2)
     earned, parents = (before.earned[:, None] - price).max(-1)
     stay = torch.arange(count, device=places.device).expand(len(places), -1)
-    earned = torch.cat([before.earned, earned], 1) + odds.clamp(min=0)
+    earned = torch.cat([before.earned, earned], 1) + gains
     kept = _distinct(places, earned).topk(min(KEPT, places.shape[1]), dim=-1).indices
-    drift, odds, earned, parents = (
-        each.gather(1, kept) for each in (drift, odds, earned, torch.cat([stay, parents], 1))
-    )
-    return Hypotheses(places.gather(1, kept[..., None].expand(-1, -1, 2)), drift, odds, earned, parents)
+    found = (drift, seen, earned, torch.cat([stay, parents], 1))
+    return Hypotheses(places.gather(1, kept[..., None].expand(-1, -1, 2)), *(each.gather(1, kept) for each in found))
 
 
 def _distinct(places: Float[Tensor, "n k 2"], earned: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:

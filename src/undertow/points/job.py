@@ -27,6 +27,7 @@ from undertow.drawing.tracks import draw_tracks, draw_trajectories, point_colour
 from undertow.observing.settings import FLOAT, network_bytes, passes_per_frame
 from undertow.observing.store import MEMORY
 from undertow.points import PointSettings, PointTracker, ResolvedPoints, Tracks, cover
+from undertow.points.flow import PIXELS
 from undertow.points.queries import BYTES_PER_PLACE, Points
 from undertow.points.tracker import ROWS
 from undertow.runs.folder import Folder
@@ -245,8 +246,10 @@ def points_work(resolved: ResolvedPoints, backbone: Backbone, clip: Clip, given:
     tokens = resolved.grid[0] * resolved.grid[1]
     sites = resolved.sites if resolved.source == "attention" else resolved.sites[-1:]
     features = 2 * FLOAT * tokens * sum(site.heads * site.head_dim for site in sites)
+    # Of each frame a grey picture, and two flows of half its side in two numbers of two bytes.
+    kept_of_frame = features + (3 * min(PIXELS, clip.height * clip.width) if resolved.flow else 0)
     kept = {
-        "features": min(MEMORY, frames * features) + 2 * together * features,
+        "features": min(MEMORY, frames * kept_of_frame) + 2 * together * features,
         "tracks": points * frames * BYTES_PER_PLACE,
     }
     watched = resolved.source in ("attention", "features")

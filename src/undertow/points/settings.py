@@ -8,7 +8,7 @@ from undertow.base import SettingsError, option
 from undertow.observing.settings import FrameSettings, ResolvedFrames, Source, resolve_frames
 
 if TYPE_CHECKING:
-    from undertow.backbones import Backbone
+    from undertow.backbones import Backbone, Card
 
 Combination = Literal["forward", "mean", "product"]
 Lookup = Literal["descriptor", "matches"]
@@ -28,7 +28,11 @@ class PointSettings(FrameSettings):
         SettingsError: if a value is out of range or a word is unknown.
     """
 
-    preset: str | None = option(None, "Way to match: points, difftrack, dift, latents or pixels.")
+    preset: str | None = option(
+        None,
+        "Way to follow: flow (optical flow corrected by matches; of the models it was measured with), or matches alone "
+        "as points, difftrack, dift, latents or pixels.",
+    )
     source: Source | None = option(
         None,
         "What to compare: queries with keys (attention), hidden states (features), or 3 x 3 patches of latents or "
@@ -95,7 +99,8 @@ class PointSettings(FrameSettings):
     )
     flow: bool | None = option(
         None,
-        "Whether optical flow carries points from frame to frame, and matches correct it where the two disagree.",
+        "Whether optical flow carries points from frame to frame and matches correct it; recent and smoothing are not "
+        "used then.",
         expert=True,
     )
     visible: float = option(0.5, "Confidence from which a point counts as visible.", expert=True, least=0, most=1)
@@ -213,6 +218,11 @@ class ResolvedPoints(ResolvedFrames):
     visible: float
 
 
+def usual_preset(card: "Card") -> str:
+    """Returns the preset that a model follows points by: flow where its odds were fitted to the model's matches."""
+    return "flow" if "flow" in card.calibrated else "points"
+
+
 def resolve_points(settings: PointSettings, backbone: "Backbone", height: int, width: int) -> ResolvedPoints:
     """Returns the numbers of a run on frames of one size: explicit settings first, then the preset, then the card.
 
@@ -220,7 +230,7 @@ def resolve_points(settings: PointSettings, backbone: "Backbone", height: int, w
         SettingsError: if the preset or the model has no such option.
     """
     card = backbone.card
-    preset = get_point_preset(settings.preset or "points")
+    preset = get_point_preset(settings.preset or usual_preset(card))
     chosen = {**preset.settings, **{name: value for name, value in vars(settings).items() if value is not None}}
     source: Source = chosen["source"]
     given = settings.tokens is not None or settings.size is not None or settings.detail != "normal"

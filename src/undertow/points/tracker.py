@@ -21,7 +21,7 @@ from undertow.masks import LabelMap
 from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import MEMORY, TensorStore
-from undertow.points.carrying import Hypotheses, Odds, advance, begin, best_of
+from undertow.points.carrying import KEPT, Hypotheses, Odds, advance, begin, best_of
 from undertow.points.flow import Flow
 from undertow.points.following import Pair, best_path, cover, descriptors, judge, search, step
 from undertow.points.matching import VisibilityModel
@@ -335,14 +335,15 @@ class PointTracker:
                 here = advance(here, found, torch.cat([slips, misfits], 1), evidence, inside, self.odds)
                 frames.append(here)
             for time, frame, which in zip(times, frames, best_of(frames), strict=True):
-                yield time, frame.places[rows, which], torch.sigmoid(frame.odds[rows, which])
+                yield time, frame.places[rows, which], torch.sigmoid(frame.seen[rows, which])
 
     def _blocks(self, frames: Int64[np.ndarray, " q"]) -> Iterator[tuple[int, Int64[np.ndarray, " n"]]]:
         """Yields query frames with the numbers of their points, as many at a time as there is room for."""
         tokens = self.resolved.grid[0] * self.resolved.grid[1]
-        rows = tokens * (4 if self.resolved.lookup == "matches" else self.resolved.candidates)
-        # A path is chosen when the candidates of all frames are known, four numbers each.
-        most = max(1, min(ROWS // rows, ROWS // (4 * self.resolved.candidates * self.length)))
+        searched = self.resolved.candidates + (KEPT if self.resolved.flow else 0)
+        rows = tokens * (4 if self.resolved.lookup == "matches" else searched)
+        # A path is chosen when the candidates of all frames are known, up to six numbers each.
+        most = max(1, min(ROWS // rows, ROWS // (6 * searched * self.length)))
         for frame in np.unique(frames):
             chosen = np.flatnonzero(frames == frame)
             for start in range(0, len(chosen), most):

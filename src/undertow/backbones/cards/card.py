@@ -129,7 +129,7 @@ class Card:
         published: Presets whose paper or repository used this model: its sites and noise level here are theirs ("dift"
             has sites and a level of its own), so that their numbers can be asked for.
         calibrated: Presets with which it was measured how sure the tracker is of an object; with others, and other
-            models, presences are only an order.
+            models, presences are only an order. "flow" where it was measured how sure flow and matches of points are.
         word_reading: How attention to words is read, see `undertow.grounding.reading`.
         word_contrast: How clear a map of words must be to be believed, see `WordSettings.least`; 0 where it was not
             measured.

@@ -87,7 +87,7 @@ TINY = Card(
     },
     window_radius=10,
     window_grid=(45, 80),
-    calibrated=("drift", "dift"),
+    calibrated=("drift", "dift", "flow"),
     embedded="tiny",
     notes="trained on procedural scenes and photographs",
 )

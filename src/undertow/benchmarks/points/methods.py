@@ -54,7 +54,9 @@ class PointModel(JobPredictor):
     @classmethod
     def described(cls, settings: PointSettings, device: str | None) -> tuple[Sequence[str | None], Mapping[str, Any]]:
         """Returns what a preset says, which is part of what is measured, and may change under one name."""
-        return (), {"preset": asdict(get_point_preset(settings.preset or "points"))}
+        # A model's own preset is one of these.
+        named = [settings.preset] if settings.preset else ["flow", "points"]
+        return (), {"presets": [asdict(get_point_preset(each)) for each in named]}
 
 
 model_method = partial(job_method, PointModel)
