@@ -30,8 +30,8 @@ class PointSettings(FrameSettings):
 
     preset: str | None = option(
         None,
-        "Way to follow: flow (optical flow corrected by matches; of the models it was measured with), or matches alone "
-        "as points, difftrack, dift, latents or pixels.",
+        "Way to follow points: flow (optical flow, corrected by matches; the default where it was measured), or matches "
+        "alone by points, difftrack, dift, latents or pixels.",
     )
     source: Source | None = option(
         None,
@@ -99,8 +99,8 @@ class PointSettings(FrameSettings):
     )
     flow: bool | None = option(
         None,
-        "Whether optical flow carries points from frame to frame and matches correct it; recent and smoothing are not "
-        "used then.",
+        "Whether optical flow carries points from frame to frame and matches correct it; recent and smoothing have no "
+        "effect then.",
         expert=True,
     )
     visible: float = option(0.5, "Confidence from which a point counts as visible.", expert=True, least=0, most=1)
