@@ -30,8 +30,8 @@ class PointSettings(FrameSettings):
 
     preset: str | None = option(
         None,
-        "Way to follow points: flow (optical flow, corrected by matches; the default where it was measured), or matches "
-        "alone by points, difftrack, dift, latents or pixels.",
+        "Way to follow points: flow (optical flow, corrected by matches; the default where it was measured), or "
+        "matches alone by points, difftrack, dift, latents or pixels.",
     )
     source: Source | None = option(
         None,
