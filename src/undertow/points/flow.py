@@ -26,7 +26,8 @@ Grey = UInt8[np.ndarray, "h w"]
 
 def dense_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
     """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another."""
-    return np.asarray(cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(here, there, None))
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    return np.asarray(search.calc(here, there, None))
 
 
 class Flow:
