@@ -22,6 +22,7 @@ ALLOWED = {
     "backbones": LEAF,
     "affinity": LEAF,
     "drawing": {"masks", "base"},
+    "engines": LEAF,
 }
 ALLOWED["refinement"] = {"backbones", "masks", "video", "base"}
 ALLOWED["observing"] = {"affinity", "backbones", "base"}
@@ -34,8 +35,9 @@ ALLOWED["parsing"] = ALLOWED["points"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["referring"] = ALLOWED["tracking"] | {"tracking"}
 ALLOWED["analysis"] = ALLOWED["points"] | {"points", "world", "metrics"}
 ALLOWED["training"] = ALLOWED["tracking"] | TASKS | {"benchmarks", "world", "metrics"}
-ALLOWED["benchmarks"] = ALLOWED["tracking"] | TASKS | {"tasks", "analysis", "world", "metrics"}
-ALLOWED["app"] = ALLOWED["benchmarks"] | {"benchmarks", "training", "analysis", "export"}
+ALLOWED["batches"] = ALLOWED["tracking"] | {"tasks", "engines"}
+ALLOWED["benchmarks"] = ALLOWED["tracking"] | TASKS | {"tasks", "engines", "analysis", "world", "metrics"}
+ALLOWED["app"] = ALLOWED["benchmarks"] | {"benchmarks", "batches", "training", "analysis", "export"}
 ALLOWED["cli"] = ALLOWED["app"] | {"app"}
 
 
@@ -120,6 +122,7 @@ def test_public_names():
         "VideoError",
         "VideoWriter",
         "WeightsUnavailable",
+        "batch",
         "list_cards",
         "load",
         "open_run",

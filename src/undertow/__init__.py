@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         VideoError,
         WeightsUnavailable,
     )
+    from undertow.batches import batch
     from undertow.export import open_run
     from undertow.masks import read_label_map, write_label_map
     from undertow.parsing import Parser, ParseResult, ParseSettings, parse
@@ -57,6 +58,7 @@ __all__ = [
     "VideoError",
     "VideoWriter",
     "WeightsUnavailable",
+    "batch",
     "list_cards",
     "load",
     "open_run",

@@ -234,6 +234,17 @@ def parse_value(option: Option, text: str) -> Any:
     return value
 
 
+def parse_flag(name: str, text: str) -> bool:
+    """Returns whether a text such as "on" or "no" says yes.
+
+    Raises:
+        SettingsError: If it says neither.
+    """
+    if text not in _WORDS:
+        raise SettingsError(f"{name} is '{text}'; give on or off")
+    return _WORDS[text]
+
+
 def typeable(option: Option) -> bool:
     """Returns whether there is a text for a value of an option."""
     plain = (bool, int, float, str, Path)
@@ -244,6 +255,22 @@ def typeable(option: Option) -> bool:
 def inner_settings(option: Option) -> type[Options] | None:
     """Returns the settings class that an option holds an instance of."""
     return next((kind for kind in option.kinds if isinstance(kind, type) and issubclass(kind, Options)), None)
+
+
+def sizes(text: str | None) -> dict[str, Any]:
+    """Returns `size` or `tokens` for settings from WIDTHxHEIGHT or tokens=N."""
+    if text is None:
+        return {}
+    if match := re.fullmatch(r"(\d{1,9})x(\d{1,9})", text):
+        return {"size": (int(match[1]), int(match[2]))}
+    if match := re.fullmatch(r"tokens=(\d{1,12})", text):
+        return {"tokens": int(match[1])}
+    raise SettingsError(f"--size is '{text}'; give WIDTHxHEIGHT such as 768x432, or tokens=N such as tokens=1600")
+
+
+def listed(text: str) -> list[str]:
+    """Returns the parts of a text between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _read(kind: Any, text: str) -> Any:

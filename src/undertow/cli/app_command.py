@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.options import Device, Model, Size, Threads, sizes
+from undertow.base.options import sizes
+from undertow.cli.options import Device, Model, Size, Threads
 from undertow.cli.showing import INTERRUPTED, say
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, listed, numbers
+from undertow.base.options import listed
+from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, numbers
 from undertow.cli.showing import printable, show_report, show_written, shown_progress
 
 if TYPE_CHECKING:
@@ -116,9 +117,9 @@ def bench_run(
     from undertow.benchmarks.core.datasets import dataset_of, open_dataset, select_samples
     from undertow.benchmarks.core.methods import baselines_of, make_methods
     from undertow.benchmarks.core.runner import run_benchmark
-    from undertow.benchmarks.core.sample import parse_shard
     from undertow.benchmarks.parse.posed import with_anchors
     from undertow.benchmarks.report.writing import write_report
+    from undertow.engines import parse_shard
 
     set_threads(threads)
     part = None if shard is None else parse_shard(shard)

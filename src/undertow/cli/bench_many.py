@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from undertow.base import set_threads
+from undertow.base.options import listed
 from undertow.cli.bench import Chosen, DatasetName, ProtocolName, Root, Split, Workers, bench
-from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads, listed
+from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads
 from undertow.cli.showing import show_report, show_written, shown_progress
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "points": "Follow points through a video, in both directions.",
     "parse": "Give every pixel of a video a class.",
     "refer": "Find what a sentence names and track it.",
+    "batch": "Run a task on every clip of a table.",
     "app": "Click, track, correct and export in a page on this machine.",
     "export": "Write a finished run in another tool's format.",
     "estimate": "Predict the time, memory and disk of a run.",

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
+from undertow.base.options import sizes
 from undertow.cli.options import (
     Device,
     Dtype,
@@ -22,7 +23,6 @@ from undertow.cli.options import (
     Threads,
     check_free,
     numbers,
-    sizes,
 )
 from undertow.cli.showing import say, show_report, shown_progress
 

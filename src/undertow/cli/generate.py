@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from undertow.base import SettingsError, set_threads
-from undertow.cli.options import Device, Dtype, Json, Model, Out, Overwrite, Size, Threads, check_free, numbers, sizes
+from undertow.base.options import sizes
+from undertow.cli.options import Device, Dtype, Json, Model, Out, Overwrite, Size, Threads, check_free, numbers
 from undertow.cli.showing import say, shown_progress
 
 CLIP, PICTURE = "clip.mp4", "image.png"

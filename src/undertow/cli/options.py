@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from undertow.base import Option, Options, SettingsError
-from undertow.base.options import inner_settings, typeable
+from undertow.base.options import inner_settings, listed, typeable
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 Model = Annotated[
@@ -33,22 +33,6 @@ Lost = Annotated[
     Literal["empty", "keep"] | None,
     typer.Option(help="Whether a lost object gets no pixels or the best guess; by default as on the card."),
 ]
-
-
-def sizes(text: str | None) -> dict[str, Any]:
-    """Returns `size` or `tokens` for settings from WIDTHxHEIGHT or tokens=N."""
-    if text is None:
-        return {}
-    if match := re.fullmatch(r"(\d{1,9})x(\d{1,9})", text):
-        return {"size": (int(match[1]), int(match[2]))}
-    if match := re.fullmatch(r"tokens=(\d{1,12})", text):
-        return {"tokens": int(match[1])}
-    raise SettingsError(f"--size is '{text}'; give WIDTHxHEIGHT such as 768x432, or tokens=N such as tokens=1600")
-
-
-def listed(text: str) -> list[str]:
-    """Returns the parts of a text between commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def numbers(option: str, text: str, wanted: str, least: int = 0, most: int = 10**9 - 1) -> list[int]:
@@ -96,19 +80,6 @@ def check_free(out: Path, first: str, others: Sequence[str], what: str, *, overw
             raise SettingsError(
                 f"'{out / name}' exists already; give --overwrite to replace it, or choose another --out"
             )
-
-
-def choose_views(words: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
-    """Returns those of the files of views whose names were typed, such as "overlay.mp4"; "none" for none.
-
-    Raises:
-        SettingsError: for a word that is no view.
-    """
-    names = {file.partition(".")[0]: file for file in files}
-    stray = [word for word in words if word not in (*names, "none")]
-    if stray:
-        raise SettingsError(f"view '{stray[0]}' is not one of {', '.join((*names, 'none'))}")
-    return tuple(file for name, file in names.items() if name in words)
 
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}

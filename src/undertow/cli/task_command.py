@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from undertow.base import Option, SettingsError, options_of, set_threads
-from undertow.base.options import assigned, text_options
-from undertow.cli.options import SectionedCommand, choose_views, described, listed, parameters, show_all, sizes
+from undertow.base import SettingsError, set_threads
+from undertow.base.options import listed, text_options
+from undertow.cli.options import SectionedCommand, described, parameters, show_all
 from undertow.cli.showing import say, show_table, shown_progress
+from undertow.runs.request import Request, settings_of, usual_views
 
 if TYPE_CHECKING:
     from undertow.backbones import Backbone
@@ -37,8 +38,8 @@ CUES: Mapping[str, tuple[str, str]] = {
     "points point": ("X,Y[@F]", "A point on frame F (a number, or seconds like 1.5s)."),
     "points mask": ("FILE[@F]", "About 100 points on the objects painted on frame F."),
 }
-# Settings that say how cues are read, and those that --size stands for.
-OF_CUES, SIZES = ("mask_colors", "mask_threshold", "soft", "segmenter"), ("size", "tokens")
+# Settings that say how cues are read.
+OF_CUES = ("mask_colors", "mask_threshold", "soft", "segmenter")
 
 
 def task_command(task: "Task", title: str, *, only_estimate: bool = False) -> typer.Typer:
@@ -50,7 +51,7 @@ def task_command(task: "Task", title: str, *, only_estimate: bool = False) -> ty
         only_estimate: Whether it only says what a run would take.
     """
     cues = [_cue(kind, task.name) for kind in task.cues]
-    settings = _options(task)
+    settings = settings_of(task)
     of_cues = parameters([each for each in settings if each.name in OF_CUES], "Input")
     others = parameters([each for each in settings if each.name not in OF_CUES], "Method")
 
@@ -78,35 +79,29 @@ def run(task: "Task", typed: Mapping[str, Any]) -> None:
     """
     from undertow.backbones import load
     from undertow.export import ExportSettings, check_format, export
-    from undertow.runs import execute, read_cue
+    from undertow.runs import execute
     from undertow.runs.budget import parse_memory
-    from undertow.video import is_stream
 
     set_threads(typed["threads"])
     out, estimate = typed["out"], typed["estimate"]
     if out is None and not estimate:
         raise SettingsError("missing option '--out'; give a folder for the results")
-    fields = {each.name: typed.get(each.name) for each in _options(task)}
-    if task.live and is_stream(typed["video"]) and fields["batch"] is None:
-        # Frames that come live are not to wait for others.
-        fields["batch"] = 1
-    settings = assigned(task.settings(), typed["set"], fields | sizes(typed["size"]))
-    views = choose_views(listed(typed["views"]), task.views)
+    asked = Request.read(task, typed)
+    settings, views = asked.settings, asked.views
     if not typed["overlay"]:
         views = tuple(view for view in views if not view.startswith("overlay."))
     budget = None if typed["max_memory"] is None else parse_memory(typed["max_memory"])
     exports = listed(typed["export"] or "")
     for name in exports:
         check_format(name, task.name)
-    with opened(typed) as clip:
+    with asked.clip() as clip:
         if typed.get("render"):
             with shown_progress(typed["json"]) as progress:
                 task.redraw(out, clip, settings, views, progress)  # type: ignore[misc]
             say(f"the run in {out} is drawn anew")
             return
         loaded = cache(lambda: load(typed["model"], device=typed["device"], dtype=typed["dtype"], sites=task.name))
-        cues = [read_cue(kind, text, clip) for kind in task.cues for text in typed[kind]]
-        given = task.gather(cues, clip, loaded, settings)
+        given = asked.given(task, clip, loaded)
         weigh(task, clip, given, loaded(), settings, views, budget, show=estimate, json=typed["json"])
         if estimate:
             return
@@ -120,34 +115,15 @@ def run(task: "Task", typed: Mapping[str, Any]) -> None:
     say(f"results are in {out}")
     for name in exports:
         # Pictures of a stream have gone by.
-        asked = ExportSettings(video=Path(typed["video"])) if again else ExportSettings(edges="hard")
+        how = ExportSettings(video=Path(typed["video"])) if again else ExportSettings(edges="hard")
         with shown_progress(typed["json"]) as progress:
-            finished = export(out, name, out.with_name(f"{out.name}.{name}"), asked, progress=progress)
+            finished = export(out, name, out.with_name(f"{out.name}.{name}"), how, progress=progress)
         say(finished.said(out.with_name(f"{out.name}.{name}")))
-
-
-def _options(task: "Task") -> list[Option]:
-    """Returns the options of a task but those that --size stands for."""
-    kind: type = task.settings
-    return [each for each in options_of(kind) if each.name not in SIZES]
 
 
 def _names_anew(task: "Task", settings: Any) -> bool:
     """Returns whether settings were given that a complete run can take over, since no result depends on them."""
-    return any(getattr(settings, each.name) != each.default for each in _options(task) if not each.decides)
-
-
-def opened(typed: Mapping[str, Any]) -> "Clip":
-    """Returns the frames that a command is to work on."""
-    from undertow.video import Clip, Video, frame_number, is_stream, open_stream
-
-    video, raw, start, end = (typed[name] for name in ("video", "raw", "start", "end"))
-    live = is_stream(video)
-    if raw is not None and not live:
-        raise SettingsError(f"--raw is for standard input and pipes, and '{video}' is neither; leave it out")
-    whole = open_stream(video, raw=raw) if live else Video(video, skip_damaged=typed["skip_damaged"])
-    first = 0 if start is None else frame_number(start, whole, "--start")
-    return Clip(whole, first, None if end is None else frame_number(end, whole, "--end"), typed["every"])
+    return any(getattr(settings, each.name) != each.default for each in settings_of(task) if not each.decides)
 
 
 def _option(
@@ -197,12 +173,10 @@ _SET = _method("set", list[str], "Set anything by its name; --help-all shows all
 def _run_options(task: "Task") -> list[Parameter]:
     """Returns the options that every run has; the usual help leaves out those that are hidden."""
     names = {view: view.partition(".")[0] for view in task.views}
-    # The usual one, and still pictures, which cost little.
-    usual = ",".join(name for view, name in names.items() if view == task.views[0] or not view.endswith(".mp4"))
     render = _option("render", bool, "Only apply OUT/names.json and draw again.", False)
     return [
         _option("out", Path | None, "Folder for the results.", metavar="FOLDER"),
-        _option("views", str, f"Pictures: {', '.join(names.values())}, or none.", usual, metavar="VIEWS"),
+        _option("views", str, f"Pictures: {', '.join(names.values())}, or none.", usual_views(task), metavar="VIEWS"),
         _option("overlay", bool, "Whether to draw the overlay.", True, flag="--overlay/--no-overlay", hidden=True),
         *([] if task.redraw is None else [render]),
         _option("export", str | None, "Formats of `undertow export`, into OUT.FORMAT.", metavar="FORMAT,..."),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from undertow.runs.executing import execute
     from undertow.runs.folder import Folder
     from undertow.runs.record import Record, plain
+    from undertow.runs.request import Request
     from undertow.runs.task import Amendment, Given, Job, Phase, Task, Work
 
 __getattr__, __dir__ = on_demand(__name__)
@@ -21,6 +22,7 @@ __all__ = [
     "Job",
     "Phase",
     "Record",
+    "Request",
     "Task",
     "Work",
     "execute",

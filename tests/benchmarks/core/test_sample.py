@@ -8,8 +8,9 @@ from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import baseline_method
 from undertow.benchmarks.core.outcomes import read_outcomes
 from undertow.benchmarks.core.runner import run_benchmark
-from undertow.benchmarks.core.sample import choose_shard, get_protocol, parse_shard
+from undertow.benchmarks.core.sample import choose_shard, get_protocol
 from undertow.benchmarks.masks.sample import MaskSample
+from undertow.engines import parse_shard
 
 
 def test_full_shows_every_frame() -> None:

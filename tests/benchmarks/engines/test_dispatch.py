@@ -8,7 +8,8 @@ from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.methods import Method, baseline_method
 from undertow.benchmarks.core.runner import run_benchmark
 from undertow.benchmarks.core.sample import get_protocol
-from undertow.benchmarks.engines.units import Advanced, Finished, Loaded, MeasureUnit, UnitFailed, perform
+from undertow.benchmarks.core.units import MeasureUnit
+from undertow.engines import Advanced, Finished, Loaded, UnitFailed, perform
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_bad_options_are_refused(folders: Path, tmp_path: Path, options: dict, m
 
 def test_a_method_that_cannot_travel_is_refused_before_anything_starts(folders: Path, tmp_path: Path) -> None:
     inner = Method("inner", lambda protocol: lambda images, cues: iter(()), {})
-    with pytest.raises(SettingsError, match=r"method 'inner' cannot be sent to a worker process .* or use one worker"):
+    with pytest.raises(SettingsError, match=r"'inner' cannot be sent to a worker process .* or use one worker"):
         run_benchmark(open_dataset("davis", folders), [inner], tmp_path / "out", workers=2)
 
 

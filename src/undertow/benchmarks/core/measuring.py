@@ -1,7 +1,7 @@
 """Runs one method over one sample and scores each prediction before the next one is asked for."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,8 @@ from undertow.base import MaskError
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome
 from undertow.benchmarks.core.sample import EvaluationProtocol, Sample
 from undertow.benchmarks.core.task import Measurement, get_task
+from undertow.engines import Steps
 from undertow.video import Video
-
-Steps = Generator[Mapping[str, Any], None, Outcome]
-"""Work that yields, after each frame, facts worth showing, and returns an outcome at the end."""
 
 
 def measure(

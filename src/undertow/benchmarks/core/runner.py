@@ -15,8 +15,8 @@ from undertow.benchmarks.core.methods import Method, baselines_of
 from undertow.benchmarks.core.outcomes import RESULTS, Outcome, outcome_path, read_outcome
 from undertow.benchmarks.core.sample import EvaluationProtocol, Sample, choose_shard, get_protocol
 from undertow.benchmarks.core.task import get_task
-from undertow.benchmarks.engines import check_engine, run_units, worker_threads
-from undertow.benchmarks.engines.units import MeasureUnit, ScoreUnit
+from undertow.benchmarks.core.units import MeasureUnit, ScoreUnit
+from undertow.engines import check_engine, run_units, worker_threads
 
 
 def run_benchmark(
@@ -52,7 +52,7 @@ def run_benchmark(
         keep: Whether to write the predictions too, below `out/results/<method>`; a finished sample whose predictions
             were not kept is measured again.
         overwrite: Whether to measure again what is already there.
-        engine: "local", or "ray" for a Ray cluster, see `undertow.benchmarks.engines`.
+        engine: "local", or "ray" for a Ray cluster, see `undertow.engines`.
         workers: How many processes measure at once.
         threads: CPU threads of each; its share of this process's if not given. Outcomes are equal, whatever the
             engine and the number of workers, at equal numbers of threads.

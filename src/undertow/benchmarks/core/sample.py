@@ -5,13 +5,13 @@ protocol says which frames count, how finely a method may look at them, and whic
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from undertow.base import SettingsError, inside
+from undertow.engines import check_shard
 from undertow.video import Video
 
 
@@ -112,27 +112,6 @@ def get_protocol(name: str) -> EvaluationProtocol:
     if name not in PROTOCOLS:
         raise SettingsError(f"protocol '{name}' is not one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Returns (number, count) from a text such as "1/8".
-
-    Raises:
-        SettingsError: if it is no such text.
-    """
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
-    if not match:
-        raise SettingsError(f"--shard is '{text}'; give a number and a count, such as 1/8")
-    shard = int(match[1]), int(match[2])
-    check_shard(shard)
-    return shard
-
-
-def check_shard(shard: tuple[int, int]) -> None:
-    """Raises `SettingsError` unless the number lies between 1 and the count."""
-    number, count = shard
-    if not 1 <= number <= count:
-        raise SettingsError(f"shard is {number}/{count}; number the shards from 1/{count} to {count}/{count}")
 
 
 def choose_shard(samples: Sequence[Sample], protocol: EvaluationProtocol, shard: tuple[int, int]) -> tuple[Sample, ...]:

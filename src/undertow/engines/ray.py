@@ -1,8 +1,8 @@
 """Workers on a Ray cluster: one actor for each GPU, or for a few cores; units travel, pixels are read where they are.
 
 The cluster is the one that the environment variable RAY_ADDRESS names ("auto" for one started here with `ray start`);
-without it, Ray is started on this machine, reachable from nowhere else, and ended again. Data, weights and the
-benchmark's folder must have the same paths on every machine.
+without it, Ray is started on this machine, reachable from nowhere else, and ended again. Data, weights and the folder
+of results must have the same paths on every machine.
 """
 
 import os
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from undertow.base import SettingsError
-from undertow.benchmarks.engines.dispatch import Crew
-from undertow.benchmarks.engines.units import Failed, Finished, Loaded, Lost, Message, Unit, UnitFailed, perform
+from undertow.engines.dispatch import Crew
+from undertow.engines.units import Failed, Finished, Loaded, Lost, Message, Unit, UnitFailed, perform
 
 # The least that Ray takes; outcomes are small.
 STORE_BYTES = 80 * 2**20

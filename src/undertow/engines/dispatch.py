@@ -1,16 +1,16 @@
 """Hands units to workers, takes in what they tell, and tries again where a worker was lost."""
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from undertow.base import MemoryBudgetError, Progress, SettingsError
-from undertow.benchmarks.core.outcomes import Outcome
-from undertow.benchmarks.engines.units import Advanced, Failed, Finished, Lost, Message, Unit, UnitFailed
+from undertow.engines.units import Advanced, Failed, Finished, Lost, Message, Unit, UnitFailed
 
-MOST_TRIES = 3
+ATTEMPTS = 3
 MOST_NAMED = 5
 
 
@@ -46,11 +46,19 @@ class _Error(Exception):
 
 
 def dispatch(
-    units: Sequence[Unit], crew: Crew, places: int, progress: Progress, *, keep_going: bool = True
-) -> list[Outcome]:
-    """Returns the outcomes of units in their order, done by the workers of a crew.
+    units: Sequence[Unit],
+    crew: Crew,
+    places: int,
+    progress: Progress,
+    *,
+    keep_going: bool = True,
+    attempts: int = ATTEMPTS,
+    heard: Callable[[int, Finished | Failed, int], None] = lambda index, message, tries: None,
+) -> tuple[dict[int, Any], dict[int, Failed]]:
+    """Returns the outcomes of the units that are done, and the failures of the others, by their place among the units.
 
-    A worker that is lost loses the unit it was busy with, which is tried again in a new worker, at most twice.
+    A worker that is lost loses the unit it was busy with, which is tried again in a new worker. So is a unit that
+    failed for a reason that may pass.
 
     Args:
         units: Handed out group by group, within a group the most costly first; in their order to a single worker.
@@ -58,15 +66,13 @@ def dispatch(
         places: Number of workers.
         progress: Advanced by every step.
         keep_going: Whether the other units are finished when one fails.
-
-    Raises:
-        UndertowError: naming the units that failed, once the others are done.
-        OSError: likewise, if the system refused to read or write a file.
+        attempts: How many times a unit is tried at most.
+        heard: Called with the place of a unit, how it ended and after how many attempts, as soon as that is known.
     """
     waiting = deque(_ordered(units) if places > 1 else range(len(units)))
     free, busy = deque(range(min(places, len(units)))), dict[int, int]()
     tries, reported = Counter[int](), Counter[int]()
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Any] = {}
     failures: dict[int, Failed] = {}
 
     def tell(index: int, steps: int, **facts: object) -> None:
@@ -91,17 +97,19 @@ def dispatch(
                 free.append(place)
                 if isinstance(message, Lost):
                     units[index].clear()
-                if isinstance(message, Lost) and tries[index] < MOST_TRIES:
+                if not isinstance(message, Finished) and message.passes and tries[index] < attempts:
                     tell(index, -reported[index], retried=units[index].title)
                     waiting.appendleft(index)
-                elif isinstance(message, Finished):
+                    continue
+                if isinstance(message, Finished):
                     outcomes[index] = message.outcome
                 else:
-                    failures[index] = message if isinstance(message, Failed) else _lost(units[index], message)
+                    if isinstance(message, Lost):
+                        message = _lost(units[index], message, attempts)
+                    failures[index] = message
                     tell(index, units[index].length - reported[index], failed=units[index].title)
-    if failures:
-        _raise(units, failures)
-    return [outcomes[index] for index in range(len(units))]
+                heard(index, message, tries[index])
+    return outcomes, failures
 
 
 def _ordered(units: Sequence[Unit]) -> list[int]:
@@ -110,9 +118,9 @@ def _ordered(units: Sequence[Unit]) -> list[int]:
     return sorted(range(len(units)), key=lambda index: (groups[units[index].group], -units[index].cost))
 
 
-def _lost(unit: Unit, message: Lost) -> Failed:
-    """Returns the failure of a unit whose worker was lost at every try."""
-    what = f"{unit.title} failed {MOST_TRIES} times: the process working on it {message.how}"
+def _lost(unit: Unit, message: Lost, attempts: int) -> Failed:
+    """Returns the failure of a unit whose worker was lost at every attempt."""
+    what = f"{unit.title} failed {attempts} times: the process working on it {message.how}"
     if message.killed:
         # Nothing tells a process that the system kills for lack of memory from one that a person kills.
         return Failed(
@@ -121,8 +129,10 @@ def _lost(unit: Unit, message: Lost) -> Failed:
     return Failed(UnitFailed(what))
 
 
-def _raise(units: Sequence[Unit], failures: dict[int, Failed]) -> None:
-    """Raises the first failure, which then also names the others."""
+def raise_first(units: Sequence[Unit], failures: dict[int, Failed]) -> None:
+    """Raises the first of some failures, if there are any, which then also names the others."""
+    if not failures:
+        return
     order = sorted(failures)
     first = failures[order[0]]
     others = [units[index].title for index in order[1:]]
@@ -141,3 +151,24 @@ def check_workers(workers: int) -> None:
     """Raises `SettingsError` unless there is at least one worker and not absurdly many."""
     if not 1 <= workers <= 4096:
         raise SettingsError(f"workers is {workers}; give 1 to 4096")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Returns (number, count) from a text such as "1/8".
+
+    Raises:
+        SettingsError: if it is no such text.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
+    if not match:
+        raise SettingsError(f"--shard is '{text}'; give a number and a count, such as 1/8")
+    shard = int(match[1]), int(match[2])
+    check_shard(shard)
+    return shard
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """Raises `SettingsError` unless the number lies between 1 and the count."""
+    number, count = shard
+    if not 1 <= number <= count:
+        raise SettingsError(f"shard is {number}/{count}; number the shards from 1/{count} to {count}/{count}")

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -13,8 +13,8 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from undertow.base import SettingsError, set_threads
-from undertow.benchmarks.engines.dispatch import Crew
-from undertow.benchmarks.engines.units import Failed, Finished, Loaded, Lost, Message, Unit, perform
+from undertow.engines.dispatch import Crew
+from undertow.engines.units import Failed, Finished, Loaded, Lost, Message, Unit, perform
 
 READY = "ready"
 THREAD_LIMITS = (
@@ -155,15 +155,15 @@ class Processes(Crew):
         return Lost(f"was killed ({signal.Signals(-code).name})", killed=-code == signal.SIGKILL)
 
 
-def check_portable(methods: Mapping[str, object]) -> None:
-    """Raises `SettingsError`, naming a method that cannot be sent to another process."""
-    for name, method in methods.items():
+def check_portable(units: Sequence[Unit]) -> None:
+    """Raises `SettingsError`, naming the group of a unit that cannot be sent to another process."""
+    for unit in {unit.group: unit for unit in units}.values():
         try:
-            ForkingPickler.dumps(method)
+            ForkingPickler.dumps(unit)
         except Exception as error:
             raise SettingsError(
-                f"method '{name}' cannot be sent to a worker process ({error}); "
-                "define its make_predictor at the top of a module, or use one worker"
+                f"'{unit.group}' cannot be sent to a worker process ({error}); define what makes it at the top of a "
+                "module, or use one worker"
             ) from error
 
 
@@ -180,7 +180,7 @@ def _serve(connection: "Connection[Any, Unit]", threads: int) -> None:
             try:
                 unit = connection.recv()
             except (ImportError, AttributeError) as error:
-                connection.send(Failed.by("a method", error))
+                connection.send(Failed.by("a unit", error))
                 continue
             for message in perform(unit, loaded):
                 connection.send(message)
