@@ -11,7 +11,6 @@ floor is arithmetic alone: the products and exponentials that the order cannot d
 
 import argparse
 import json
-import math
 import re
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from undertow.affinity import Affinity, KernelSettings, compute_affinity, get_preset
+from undertow.benchmarks.speed.kernels import dense, dino, square_mask
 
 CHANNELS = 6
 
@@ -67,52 +67,19 @@ def make_task(order: Order, grid: tuple[int, int], options: argparse.Namespace) 
     return Task(frames[0], frames[1:], labels / labels.sum(1, keepdim=True), grid, order.kernel)
 
 
-def square_mask(grid: tuple[int, int], radius: int) -> Tensor:
-    rows, columns = (torch.arange(size) for size in grid)
-    near_rows, near_columns = ((x[:, None] - x).abs() <= radius for x in (rows, columns))
-    return (near_rows[:, None, :, None] & near_columns[None, :, None, :]).reshape(grid[0] * grid[1], -1)
-
-
 def ours(task: Task) -> tuple[Tensor, Tensor]:
     """The kernel under test."""
     affinity: Affinity = compute_affinity(task.queries, task.references, task.grid, task.kernel)
     return affinity.apply(task.labels), affinity.weights
 
 
-def dense(task: Task) -> tuple[Tensor, Tensor]:
-    """Softmax of one reference after the other as full matrices, with the k best kept as they come."""
-    kernel = task.kernel
-    mask = square_mask(task.grid, kernel.radius or 0)
-    queries = task.queries.float() / (math.sqrt(task.queries.shape[-1]) * kernel.temperature)
-    values = queries.new_zeros(queries.shape[1], 0)
-    indices = torch.zeros(queries.shape[1], 0, dtype=torch.long)
-    for number, keys in enumerate(task.references):
-        logits = queries @ keys.float().mT
-        if kernel.softmax_scope == "window":
-            logits.masked_fill_(~mask, -torch.inf)
-        best, where = (torch.softmax(logits, -1).mean(0) * mask).topk(kernel.topk)
-        values, indices = torch.cat([values, best], 1), torch.cat([indices, where + number * len(mask)], 1)
-        values, kept = values.topk(min(kernel.topk, values.shape[1]))
-        indices = indices.gather(1, kept)
-    weights = values / values.sum(1, keepdim=True)
-    return (task.labels.transpose(0, 1).flatten(1)[:, indices] * weights).sum(-1), weights
+def of_task(formula: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[Task], tuple[Tensor, Tensor]]:
+    return lambda task: formula(task.queries, task.references, task.labels, task.grid, task.kernel)
 
 
-def dino(task: Task) -> tuple[Tensor, Tensor]:
-    """exp(cosine / temperature) of all references as full matrices, masked, thresholded at the k-th best, divided."""
-    kernel = task.kernel
-    target = torch.nn.functional.normalize(task.queries.float(), dim=-1)
-    sources = torch.nn.functional.normalize(torch.cat([keys.float() for keys in task.references]), dim=-1)
-    affinity = torch.exp(target.expand(len(sources), -1, -1) @ sources.mT / kernel.temperature)
-    affinity *= square_mask(task.grid, kernel.radius or 0)
-    affinity = affinity.transpose(0, 1).flatten(1)
-    threshold = affinity.topk(kernel.topk).values[:, -1:]
-    affinity[affinity < threshold] = 0
-    affinity /= affinity.sum(1, keepdim=True)
-    return task.labels.transpose(0, 1).flatten(1) @ affinity.T, affinity
-
-
-IMPLEMENTATIONS: dict[str, Callable[[Task], tuple[Tensor, Tensor]]] = {"ours": ours, "dense": dense, "dino": dino}
+IMPLEMENTATIONS: dict[str, Callable[[Task], tuple[Tensor, Tensor]]] = {
+    "ours": ours, "dense": of_task(dense), "dino": of_task(dino),
+}  # fmt: skip
 
 
 def fastest(run: Callable[[], object], runs: int = 9) -> float:

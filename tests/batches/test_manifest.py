@@ -38,11 +38,8 @@ def test_both_forms_ask_for_the_same(read, tmp_path):
 
 
 def test_settings_of_the_batch_give_way_to_those_of_a_row(read):
-    rows = read(
-        "clip,batch,crf.steps,views\na.mp4,2,7,none\nb.mp4,,,\n",
-        assignments=("batch=3", "crf.steps=4"),
-        views="overlay",
-    )
+    usual = {"assignments": ("batch=3", "crf.steps=4"), "views": "overlay", "task": "parse"}
+    rows = read("clip,batch,crf.steps,views\na.mp4,2,7,none\nb.mp4,,,\n", **usual)
     assert [(row.request.settings.batch, row.request.settings.crf.steps) for row in rows] == [(2, 7), (3, 4)]
     assert [row.request.views for row in rows] == [(), ("overlay.mp4",)]
 

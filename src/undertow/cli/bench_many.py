@@ -1,12 +1,12 @@
-"""`undertow bench sweep` and `undertow bench rivals`: many settings, and many models, in one command."""
+"""`undertow bench sweep`, `rivals` and `speed`: many settings, many models, and where time goes, in one command."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from undertow.base import set_threads
-from undertow.base.options import listed
+from undertow.base import SettingsError, set_threads
+from undertow.base.options import assigned, listed, sizes
 from undertow.cli.bench import Chosen, DatasetName, ProtocolName, Root, Split, Workers, bench
 from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads
 from undertow.cli.showing import show_report, show_written, shown_progress
@@ -73,7 +73,6 @@ def bench_rivals(
 
     Nothing is downloaded: `undertow models fetch NAME` does that. Finished sequences are kept.
     """
-    from undertow.base import SettingsError
     from undertow.benchmarks.core.datasets import open_dataset, select_samples
     from undertow.benchmarks.rivals.running import REPORT, cost_table, plan_table, rivals, run_rivals
 
@@ -91,3 +90,38 @@ def bench_rivals(
             root=root, split=split, device=device, dtype=dtype,
         )  # fmt: skip
     show_written(report, json, path=out / REPORT)
+
+
+@bench.command("speed")
+def bench_speed(
+    out: Out = Path("speed"),
+    models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
+    frame: Annotated[str, typer.Option(help="Size of the frames.", metavar="WIDTHxHEIGHT")] = "854x480",
+    assignments: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of tracking, such as tokens=3600.")
+    ] = [],  # noqa: B006
+    references: Annotated[int, typer.Option(min=1, max=100, help="Frames that each is compared with.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, max=100, help="Times that each way is timed.")] = 3,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Models in their published shape; nothing is fetched.")
+    ] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = 1,
+    json: Json = False,
+) -> None:
+    """Time every stage of a frame beside other ways to do it, and against what this machine can do at most."""
+    from undertow.benchmarks.speed.running import REPORT, SpeedSettings, run_speed
+    from undertow.tracking import TrackSettings
+
+    set_threads(threads)
+    width, height = sizes(frame).get("size", (0, 0))
+    if min(width, height) < 32 or max(width, height) > 8192:
+        raise SettingsError(f"--frame is '{frame}'; give WIDTHxHEIGHT with sides from 32 to 8192, such as 854x480")
+    asked = SpeedSettings(
+        tuple(listed(models)), (height, width), assigned(TrackSettings(), assignments), references, repeats,
+        random_weights, device, dtype,
+    )  # fmt: skip
+    with shown_progress(json) as progress:
+        report = run_speed(asked, out, progress)
+    show_written(report, json, path=out / REPORT, csv=out / "speed.csv")
