@@ -1,10 +1,14 @@
-"""Memory does not grow with the video: measured in fresh processes, from a generator."""
+"""Neither memory nor work grows with the video; memory is measured in fresh processes, from a generator."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from undertow import MaskTracker, TrackSettings
 
 SCRIPT = """
 import sys
@@ -40,3 +44,16 @@ def test_two_thousand_frames_take_no_more_memory_than_fifty():
         peaks.append(int(done.stdout.split()[-1]) / 1024)
     print(f"peak memory: {peaks[0]:.0f} MiB for 50 frames, {peaks[1]:.0f} MiB for 2000")
     assert peaks[1] <= 1.05 * peaks[0]
+
+
+def test_a_step_costs_the_same_once_the_memory_is_full(tiny_like):
+    tracker = MaskTracker(tiny_like, TrackSettings(tokens=48, recent=3, lost="keep"))
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    mask = np.zeros((48, 64), np.uint16)
+    mask[10:30, 10:30] = 1
+    work = []
+    for step in range(8):
+        with FlopCounterMode(display=False) as counter:
+            tracker.step(image, mask=None if step else mask)
+        work.append(counter.get_total_flops())
+    assert work[1] < work[2] < work[3] < work[4] == work[5] == work[6] == work[7]

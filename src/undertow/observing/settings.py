@@ -16,8 +16,9 @@ NoisingKind = Literal["invert", "noise", "clean"]
 Source = Literal["attention", "features", "latents", "pixels"]
 # Most tokens for each square of a frame that has the side of a token: 8160 for 854x480 in squares of 8.
 PER_CELL = 1.28
-# Tokens as a share of those of `normal`, of `tiny` on 854x480: 3600, 8160 and 14400 (docs/benchmarks.md, "Tokens").
-DETAIL = {"draft": 0.44, "normal": 1.0, "fine": 1.76}
+# Tokens as a share of those of `normal`, of `tiny` on 854x480: 2040, 3600, 8160 and 14400 (docs/benchmarks.md,
+# "Tokens", and docs/speed.md, "Live").
+DETAIL = {"live": 0.25, "draft": 0.44, "normal": 1.0, "fine": 1.76}
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class FrameSettings(Options):
         least=16,
     )
     size: tuple[int, int] | None = option(None, "Model input as (width, height) in pixels instead.")
-    detail: Literal["draft", "normal", "fine"] = option(
+    detail: Literal["live", "draft", "normal", "fine"] = option(
         "normal",
-        "Draft takes half the time, fine twice; the number of tokens, unless tokens or size are given. "
-        "Draft loses small things.",
+        "How many tokens frames have; draft takes half the time of normal and loses small things, live takes a quarter "
+        "and loses outlines too, fine takes twice. Counts unless tokens or size are given.",
     )
     fit: Literal["aspect", "squash"] = option(
         "aspect", "Whether the model input keeps the frame's shape (aspect) or is a square (squash).", expert=True
