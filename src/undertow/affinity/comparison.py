@@ -45,7 +45,7 @@ class Comparison:
         references: Keys of each reference, (a, s, d).
         grid: Rows and columns of tokens.
         settings: The order of operations.
-        head_weights: Weight of each head; heads of weight zero are left out.
+        head_weights: Weight of each head; heads of weight zero are skipped.
 
     Attributes:
         heads: Number of heads that are ranked apart.

@@ -70,7 +70,7 @@ def compute_affinity(
         grid: Rows and columns of tokens; s is their product, row-major.
         settings: The order of operations.
         head_weights: Non-negative weight of each head, scaled here to sum to one; equal if None. Heads of weight zero
-            are left out.
+            are skipped.
 
     Raises:
         SettingsError: if shapes, grid and head weights do not fit together.

@@ -30,7 +30,7 @@ class MotionClip:
         name: For messages.
         images: Frames, one for each latent frame, or all frames of a clip that was generated with fewer latents.
         tracks: (x, y) in pixels of the points on each of `images`; the centre of the top-left pixel is (0.5, 0.5).
-        visible: Whether they can be seen there; points not visible on the first frame are left out.
+        visible: Whether they can be seen there; points not visible on the first frame are skipped.
         noisy: Latents by timestep, as they were while the clip was generated; empty for clips that were filmed.
         prompt: What a generated clip was to show.
     """

@@ -141,7 +141,7 @@ def analyze_words(
         progress: Notified of every picture.
 
     Raises:
-        SettingsError: if the model reads no text.
+        SettingsError: if the model cannot read text.
     """
     pictures, words, progress = list(pictures), words or WordSettings(), progress or SilentProgress()
     sites = text_sites(backbone)

@@ -75,7 +75,7 @@ def best_card(analysis: Analysis, card: Card, name: str | None = None) -> Card:
     """Returns a card that reads points, and masks, at the best site and timestep.
 
     The budget of tokens is adapted so that frames are shown as large as before; temperatures and presets measured at
-    another site are left out.
+    another site are skipped.
     """
     best = analysis.best
     site = next(site for site in analysis.sites if site.path == best.site)

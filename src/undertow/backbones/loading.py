@@ -116,9 +116,9 @@ def load(
             and prediction type its network has, and a generic one if there is none. Several of these, joined by "+",
             are compared together in tracking: the first leads, and the others are its `partners`.
         device: Where to run; `None` or "auto" for the best there is.
-        dtype: Number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
-        sites: What it will be used for: a purpose such as "track" (see `Card.places`), a site, or several of either.
-            Weights behind the last of these sites are read only if something needs them after all. `None` reads the
+        dtype: Number type of the weights; `None` or "auto" for bfloat16 if the device has it, else float32.
+        sites: What the model is used for: a purpose such as "track" (see `Card.places`), a site, or several of either.
+            Weights after the last of these sites are read only when something needs them. `None` reads the
             whole denoiser at once.
 
     Raises:

@@ -5,13 +5,13 @@ A message says what was found and what to do about it, in one sentence.
 
 
 class UndertowError(Exception):
-    """Base of all errors raised on purpose; `exit_code` is what the command line returns for it."""
+    """Base class of all errors of undertow; `exit_code` is the exit code of the command line."""
 
     exit_code = 2
 
 
 class VideoError(UndertowError):
-    """A video cannot be read, written or indexed as asked."""
+    """A video cannot be read, written or indexed as requested."""
 
 
 class MaskError(UndertowError):
@@ -33,6 +33,6 @@ class WeightsUnavailable(UndertowError):
 
 
 class MemoryBudgetError(UndertowError):
-    """The work would not fit in the memory allowed."""
+    """The run would not fit in the allowed memory."""
 
     exit_code = 4

@@ -34,7 +34,7 @@ class RunFrame(NamedTuple):
     Attributes:
         number: 0-based number in the whole video.
         time: Exact time in seconds.
-        name: Stem of the files made of it.
+        name: Stem of the frame's files.
     """
 
     number: int
@@ -84,7 +84,7 @@ def open_run(path: Path | str) -> "Run":
         run.masks(30), list(run.scores())
 
     Raises:
-        SettingsError: if there is none, it is still being written, or it is damaged.
+        SettingsError: if the folder has no run, or the run is unfinished or damaged.
     """
     folder = Path(path)
     record = read_record(folder) if folder.is_dir() else None

@@ -105,7 +105,7 @@ def read_shapes(path: Path, size: tuple[int, int]) -> Iterator[Shape]:
 
 
 def cvat_tracks(path: Path) -> Iterator[Shape]:
-    """Yields the shapes of a CVAT file, of tracks (version 1.1 for video) and of images; those outside are left out.
+    """Yields the shapes of a CVAT file, of tracks (version 1.1 for video) and of images; those outside are skipped.
 
     Shapes between the key frames that are written are interpolated by CVAT, and not here: a track has its key frames.
 

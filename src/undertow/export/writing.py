@@ -114,7 +114,7 @@ def export(
         out: Folder to make; it may exist if it is empty or holds the same export.
         settings: Options.
         check: Whether the files are read back and compared with the run.
-        progress: Notified of every frame.
+        progress: Notified after each frame.
 
     Raises:
         SettingsError: if the run is not finished or of a task the format does not take, the folder holds something

@@ -82,7 +82,7 @@ class MaskGenerator:
 
         Args:
             masks: Latents of the masks of a window.
-            frames: Frames of the window; those that were repeated are left out.
+            frames: Frames of the window; those that were repeated are skipped.
         """
         return self.about.scores_of(self._backbone.autoencoder.decode_clip(masks)[:frames])
 

@@ -124,7 +124,7 @@ class Grounder:
         sites: Where words are read, if not where `word_sites` says.
 
     Raises:
-        SettingsError: if the model reads no text.
+        SettingsError: if the model cannot read text.
     """
 
     def __init__(
@@ -287,7 +287,7 @@ def word_sites(backbone: Backbone) -> tuple[Site, ...]:
     """Returns the attentions in which words are read: those of the card, or else the later half of what there is.
 
     Raises:
-        SettingsError: if the model reads no text.
+        SettingsError: if the model cannot read text.
     """
     if "refer" in backbone.card.sites:
         return backbone.card.sites["refer"]

@@ -133,7 +133,7 @@ def points_into(heat: Float[Tensor, "gh gw"], mask: Bool[np.ndarray, "h w"]) -> 
 def score_masks(
     heat: Float[Tensor, "gh gw"], proposals: Sequence[tuple[Bool[np.ndarray, "h w"], float, str]]
 ) -> list[Candidate]:
-    """Returns proposals as candidates, the best first; empty masks and those of the whole picture are left out.
+    """Returns proposals as candidates, the best first; empty masks and those of the whole picture are skipped.
 
     Args:
         heat: The map.

@@ -19,7 +19,7 @@ class WordSettings(Options):
     """How words become masks (RefAM, arXiv 2509.22650).
 
     Raises:
-        SettingsError: if a value is out of range or a word is unknown.
+        SettingsError: if a value is out of range or unknown.
     """
 
     reading: Reading | None = option(

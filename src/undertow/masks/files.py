@@ -48,10 +48,10 @@ def read_label_map(
 
     Args:
         path: A PNG, BMP or TIFF file.
-        size: (height, width) of the video, `None` if any will do.
-        mask_colors: Whether, or by which table, colours stand for ids.
-        known_ids: The only ids allowed, `None` if any will do.
-        threshold: Grey level (1 to 255) from which on a pixel is object 1, for masks with soft edges of any format.
+        size: (height, width) of the video, `None` for any.
+        mask_colors: Whether colours are ids, or the table from colours to ids.
+        known_ids: The only ids allowed, `None` for any.
+        threshold: Least grey level (1 to 255) of object 1, for masks with soft edges in any format.
 
     Raises:
         MaskError: naming the file and what is wrong: unreadable, lossy, another size, soft edges, unknown ids.
@@ -146,7 +146,7 @@ def read_class_map(path: Path | str, size: tuple[int, int] | None = None) -> Lab
 
     Args:
         path: A PNG, BMP or TIFF file.
-        size: (height, width) of the video, `None` if any will do.
+        size: (height, width) of the video, `None` for any.
 
     Raises:
         MaskError: naming the file and what is wrong: unreadable, lossy, of another size, or RGB-coded.
@@ -201,7 +201,7 @@ def write_label_map(path: Path | str, labels: LabelMap, colours: UInt8[np.ndarra
     Args:
         path: The file.
         labels: The map.
-        colours: Another palette; what ids are does not depend on it.
+        colours: Another palette; it does not change ids.
     """
     void = labels == VOID
     if np.max(labels, initial=0, where=~void) < PALETTE_VOID:

@@ -48,7 +48,7 @@ def read_mattes(paths: Sequence[Path | str], size: tuple[int, int] | None = None
 
     Args:
         paths: The files.
-        size: (height, width) of the video, `None` if any will do.
+        size: (height, width) of the video, `None` for any.
 
     Raises:
         MaskError: if a file cannot be read, is of another size, or shows nothing.

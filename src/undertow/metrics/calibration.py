@@ -37,7 +37,7 @@ class ReliabilityBin:
 def reliability_table(
     confidence: ArrayLike, score: ArrayLike, bins: int = 10, binning: Binning = "quantile"
 ) -> tuple[ReliabilityBin, ...]:
-    """Returns mean score against mean confidence, bin by bin, from the least confident up; empty bins are left out.
+    """Returns mean score against mean confidence, bin by bin, from the least confident up; empty bins are skipped.
 
     Args:
         confidence: One number per thing; for bins of equal width in [0, 1].

@@ -23,10 +23,10 @@ DETAIL = {"live": 0.25, "draft": 0.44, "normal": 1.0, "fine": 1.76}
 
 @dataclass(frozen=True)
 class FrameSettings(Options):
-    """Options that every task has; whatever is None is taken from the model's card.
+    """Options that every task has; None means the value of the model's card.
 
     Raises:
-        SettingsError: if a value is out of range or a word is unknown.
+        SettingsError: if a value is out of range or unknown.
     """
 
     tokens: int | None = option(

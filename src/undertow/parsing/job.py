@@ -154,7 +154,7 @@ def render_again(
         names: A table to put in place of the rows of names.json that have the same ids.
         namer: Folder of a CLIP model that names the classes which have no name of their own yet.
         vocabulary: File of the words it chooses from.
-        progress: Notified of every frame.
+        progress: Notified after each frame.
 
     Raises:
         SettingsError: if there is no complete run of `parse`, it is of another video, or names.json is no table.

@@ -166,7 +166,7 @@ class NameTable:
 
 
 def read_vocabulary(path: Path | str) -> list[str]:
-    """Returns the words in a text file, one a line; empty lines and those after a # are left out.
+    """Returns the words in a text file, one a line; empty lines and those after a # are skipped.
 
     Raises:
         SettingsError: naming the file, if it cannot be read, or has no words or one twice.

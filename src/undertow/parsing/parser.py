@@ -46,29 +46,29 @@ def parse(
     Args:
         video: A video, a clip of one, or anything `Video` opens, an endless generator of images included.
         anchors: Label maps by frame number, on any frames: 0 is a class like any other, 65535 is void. Without any,
-            frames are parted into clusters.
+            frames are divided into clusters.
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
 
     Yields:
-        One `ParseResult` per frame, in order, a batch at a time. Memory does not grow with the video, but for the
-        labels of tokens before the first anchor, which are made backwards from it first.
+        One `ParseResult` per frame, in order, a batch at a time. Memory does not grow with the video, except for the
+        labels of tokens before the first anchor, which are computed first, backwards from it.
 
     Raises:
         CueError, MaskError: if an anchor does not fit the video.
-        SettingsError: if the settings ask for what the model or video cannot do.
+        SettingsError: if the model or the video does not support the settings.
     """
     video = video if isinstance(video, Video | Clip) else Video(video)
     yield from Parser(model, anchors, settings).run(video)
 
 
 class Parser:
-    """Parses a video, and can go on with it later.
+    """Parses a video in parts that can be resumed.
 
         parser = Parser("tiny", anchors)
         for result in parser.run(video):
             ...
-            tensors = parser.state()        # another parser that restores them yields the same from `next` on
+            tensors = parser.state()        # a parser that restores them continues from `next` with the same results
 
     Args:
         model: A loaded backbone, or the name or folder of one.
@@ -76,7 +76,7 @@ class Parser:
         settings: Options.
 
     Attributes:
-        next: How many frames of the video are done; where `run` begins.
+        next: Number of finished frames, where `run` starts.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class Parser:
             raise CueError("method 'propagate' moves the labels of anchors, and none was given; give one, or vidseg")
 
     def run(self, video: Video | Clip, frames: Iterable[Frame] | None = None) -> Iterator[ParseResult]:
-        """Yields the frames from `next` on.
+        """Yields the results of the frames from `next` on.
 
         Args:
             video: A video, or a clip of one.
-            frames: Its frames from `next` on, if they are not to be read from the video.
+            frames: Its frames from `next` on, if they should not be read from the video.
 
         Raises:
             CueError, MaskError: if an anchor does not fit the video.
-            SettingsError: if the settings ask for what the model or video cannot do.
+            SettingsError: if the model or the video does not support the settings.
         """
         anchors = check_anchors(video, self.anchors)
         resolved = resolve_parse(self.settings, self.backbone, video.height, video.width, anchored=bool(anchors))
@@ -141,11 +141,11 @@ class Parser:
                     yield result
 
     def state(self) -> dict[str, Tensor]:
-        """Returns what is needed to go on from the last batch whose frames have all been yielded, by name."""
+        """Returns the state after the last batch whose frames have all been yielded, as named tensors."""
         return dict(self._border)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Makes `run` go on where the parser that `state` was asked of had come to.
+        """Makes `run` continue where the parser that returned the state was.
 
         Raises:
             SettingsError: if the tensors are not a parser's.

@@ -15,18 +15,18 @@ from undertow.video import Frame
 
 @dataclass(frozen=True)
 class ParseResult:
-    """One frame's answer.
+    """The result of one frame.
 
     Attributes:
         index: Frame number.
         time: Seconds, exact.
-        name: Stem of files made of the frame.
-        labels: Class or cluster of every pixel at native size; 0 is a class like any other, 65535 is none.
-        ids: Classes known by then, in the order of the probabilities.
-        areas: Pixels of each class that has any.
-        confidence: Of each class that has pixels, the mean over them of best minus second probability; 1 for what an
+        name: Stem of the frame's files.
+        labels: Class or cluster of every pixel at native size; 0 is a class like any other, 65535 is void.
+        ids: Classes known so far, in the order of the probabilities.
+        areas: Number of pixels of each class that has any.
+        confidence: For each class with pixels, the mean over them of best minus second probability; 1 for pixels of an
             anchor gave.
-        probabilities: Of every pixel, one map per id, if they were asked for.
+        probabilities: One map per id, if the settings ask for them.
     """
 
     index: int

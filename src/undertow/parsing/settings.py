@@ -83,12 +83,12 @@ def sampling_steps(count: int = 25, total: int = 1000) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ParseSettings(FrameSettings):
-    """Options of semantic segmentation; whatever is None is taken from the model's card.
+    """Options of semantic segmentation; None means the value of the model's card.
 
         ut.parse("clip.mp4", settings=ParseSettings(clusters=12))
 
     Raises:
-        SettingsError: if a value is out of range or a word is unknown.
+        SettingsError: if a value is out of range or unknown.
     """
 
     batch: int = option(14, "Frames labelled together.", least=1)

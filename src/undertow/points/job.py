@@ -50,7 +50,7 @@ class PointsResult:
     Attributes:
         index: Frame number.
         time: Seconds, exact.
-        name: Stem of files made of the frame.
+        name: Stem of the frame's files.
         positions: (x, y) of each point, in pixels.
         visible: Whether each can be seen.
         confidence: How sure that is, in [0, 1].

@@ -20,12 +20,12 @@ Cover = Literal["minimal", "overlap", "consecutive"]
 
 @dataclass(frozen=True)
 class PointSettings(FrameSettings):
-    """Options of point tracking; whatever is None is taken from the preset, and then from the model's card.
+    """Options of point tracking; None means the value of the preset or of the model's card.
 
         ut.track_points("clip.mp4", points, settings=PointSettings(tokens=3600))
 
     Raises:
-        SettingsError: if a value is out of range or a word is unknown.
+        SettingsError: if a value is out of range or unknown.
     """
 
     preset: str | None = option(

@@ -53,18 +53,18 @@ def track_points(
     Args:
         video: A video, a clip of one, or anything `Video` opens.
         points: (q, 2) as x, y in pixels on frame `frame`, or (q, 3) as frame, x, y.
-        grid: Instead, so many points across and down, spread evenly over frame `frame`.
-        mask: Instead, about 100 points on the objects of a label map of frame `frame`.
-        frame: Frame of points that name none, counted from the first one tracked.
+        grid: Instead of points, this many points across and down, spread evenly over frame `frame`.
+        mask: Instead of points, a label map of frame `frame`, for about 100 points on its objects.
+        frame: Frame of points given as x, y, counted from the first tracked frame.
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
-        progress: Notified of every frame observed and followed.
+        progress: Notified after each frame that is observed or followed.
 
     Returns:
         Tracks with `tracks` (q, t, 2) in pixels x, y, `visibility` (q, t), `confidence` (q, t) and the `queries`.
 
     Raises:
-        CueError: if there is no point, or one is no number or outside the video.
+        CueError: if there is no point, or one is not a number or outside the video.
         SettingsError: unless exactly one of points, grid and mask is given.
     """
     if sum(each is not None for each in (points, grid, mask)) != 1:
@@ -82,19 +82,19 @@ def track_points(
 
 
 class PointTracker:
-    """Observes a video once and follows points through it, as often as asked.
+    """Observes a video once and follows any number of points through it.
 
         with PointTracker("tiny") as tracker:
             tracker.observe(video)
             tracks = tracker.follow([[0, 100.5, 60.5]])
             more = tracker.follow([[12, 30.0, 40.0]])  # the network does not run again
 
-    Memory is bounded whatever the length: features that no longer fit go to files.
+    Memory does not grow with the length of the video: features beyond the limit go to files.
 
     Attributes:
         backbone: The model.
         forwards: How many times the network has run.
-        visibility: What makes a confidence of evidence.
+        visibility: The model that computes confidence from evidence.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class PointTracker:
 
     @property
     def resolved(self) -> ResolvedPoints:
-        """The numbers in use, known once a video has been seen."""
+        """The resolved settings, known once a video was observed."""
         if self._resolved is None:
             raise SettingsError("the settings are resolved when a video is observed; call observe first")
         return self._resolved
@@ -137,7 +137,7 @@ class PointTracker:
         return len(self._numbers)
 
     def ask(self, video: Video | Clip, points: Real[np.ndarray, "q k"], frame: int = 0) -> Float64[np.ndarray, "q 3"]:
-        """Returns points as (t, x, y), checked against a video before it is observed; see `check_points`."""
+        """Returns points as (t, x, y) after checking them against a video; see `check_points`."""
         self._begin(video)
         length = video.frame_count
         return check_points(points, self._size, 1 << 62 if length is None else length, frame)
@@ -156,14 +156,14 @@ class PointTracker:
         frames: Iterable[Frame] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Shows the network every frame of a video, each encoded once.
+        """Runs the network on every frame of a video, each encoded once.
 
         Args:
             video: A video that can be read again or a stream, which is read to its end.
-            anchors: Frames that a video model's chunks are to begin with; others are added when they are needed. Image
+            anchors: First frames of a video model's chunks; others are added when needed. Image
                 models have none.
-            frames: Its frames, if they are not to be read from the video.
-            progress: Notified of every frame.
+            frames: Its frames, if they should not be read from the video.
+            progress: Notified after each frame.
 
         Raises:
             VideoError: if there is no frame, or they differ in size.
@@ -189,10 +189,10 @@ class PointTracker:
     def follow(
         self, points: Real[np.ndarray, "q 3"] | Sequence[Sequence[float]], progress: Progress | None = None
     ) -> Tracks:
-        """Returns where points (t, x, y) are on every frame observed; a result depends on no other point.
+        """Returns where points (t, x, y) are on every observed frame; points do not affect each other.
 
         Raises:
-            CueError: if there is no point, or one is no number or outside the video.
+            CueError: if there is no point, or one is not a number or outside the video.
         """
         settings, progress = self.resolved, progress or SilentProgress()
         queries = check_points(np.asarray(points), self._size, self.length)
@@ -212,7 +212,7 @@ class PointTracker:
         return Tracks(tracks, confidence >= settings.visible, confidence, queries)
 
     def close(self) -> None:
-        """Lets go of the features; those in a folder of the user's stay there."""
+        """Releases the features; those in a given folder stay there."""
         self._store.close()
 
     def __enter__(self) -> Self:

@@ -21,9 +21,9 @@ class Tracks:
 
     Attributes:
         tracks: (x, y) in pixels of the video; the centre of the top-left pixel is (0.5, 0.5).
-        visibility: Whether each point can be seen there.
-        confidence: How sure the method is, in [0, 1]; `None` if it does not say.
-        queries: (t, x, y) of every point as it was asked for, the frame counted among those tracked; `None` if it is
+        visibility: Whether each point is visible.
+        confidence: Confidence of each visibility, in [0, 1]; `None` if the method has none.
+        queries: (t, x, y) of every query, with the frame counted among those tracked; `None` if they are
             known elsewhere.
     """
 

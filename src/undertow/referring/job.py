@@ -51,7 +51,7 @@ def gather(
 
     Raises:
         CueError: if there is no text, or nothing is found.
-        SettingsError: if the model reads no text.
+        SettingsError: if the model cannot read text.
     """
     texts = numbered([cue for cue in cues if cue.kind == "text"])
     others = [cue for cue in cues if cue.kind != "text"]

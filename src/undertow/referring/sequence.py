@@ -26,7 +26,7 @@ def refer(
 
     Args:
         video: A video, a clip of one, or anything `Video` opens.
-        text: An expression, or several; one that is found nowhere has no pixels.
+        text: An expression, or several; an expression that is not found has no pixels.
         model: A loaded backbone, or the name or folder of one; it reads and tracks, unless the settings name a reader.
         settings: Options; defaults come from the model's card.
 
@@ -34,8 +34,8 @@ def refer(
         One `TrackResult` per frame, in order.
 
     Raises:
-        CueError: if a text names nothing, or nothing is found.
-        SettingsError: if the model reads no text.
+        CueError: if a text has no words to search for, or nothing is found.
+        SettingsError: if the model cannot read text.
     """
     settings = settings or ReferSettings()
     clip = video if isinstance(video, Clip) else Clip(video if isinstance(video, Video) else Video(video))

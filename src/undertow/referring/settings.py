@@ -13,7 +13,7 @@ class AnswerSettings(Options):
     """How the answers of a fine-tuned generator become masks (REM, arXiv 2410.23287).
 
     Raises:
-        SettingsError: if a value is out of range or a word is unknown.
+        SettingsError: if a value is out of range or unknown.
     """
 
     window: int | None = option(None, "Frames per window; by default as in training.", expert=True, least=1, most=1000)
@@ -34,12 +34,12 @@ class AnswerSettings(Options):
 
 @dataclass(frozen=True)
 class ReferSettings(TrackSettings):
-    """Options of finding what is named and tracking it.
+    """Options of referring: how words become masks, and how these are tracked.
 
         ut.refer("clip.mp4", "the red kite", settings=ReferSettings(pivots=5))
 
     Raises:
-        SettingsError: if a value is out of range or a word is unknown.
+        SettingsError: if a value is out of range or unknown.
     """
 
     method: Literal["refam", "rem"] | None = option(

@@ -55,7 +55,7 @@ def execute(
         views: Names of the files of the pictures that are drawn, such as "overlay.mp4".
         overwrite: Whether to replace a run that is there, of whatever task.
         budget: Most bytes of memory that the run may need; `None` to leave that unchecked.
-        progress: Notified of every frame.
+        progress: Notified after each frame.
         state_seconds: Least time between two states; an interruption costs no more work than that.
 
     Raises:

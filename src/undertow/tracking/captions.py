@@ -108,7 +108,7 @@ def load_captioner(
         folder: With config.json, model.safetensors (or its shards) and tokenizer.json; for example a download of
             Salesforce/blip2-opt-2.7b. Nothing is downloaded.
         device: Where to run; `None` or "auto" for the best there is.
-        dtype: Number type of the weights; `None` or "auto" for bfloat16 where the device has it, else float32.
+        dtype: Number type of the weights; `None` or "auto" for bfloat16 if the device has it, else float32.
 
     Raises:
         WeightsUnavailable: if a file is missing or damaged, or the model is no BLIP-2.

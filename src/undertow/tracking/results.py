@@ -36,17 +36,17 @@ class ObjectScore:
 
 @dataclass(frozen=True)
 class TrackResult:
-    """One frame's answer: label map at native size, scores per object id, and which frame it is.
+    """The result of one frame: label map at native size, scores by object id, and the frame's number, time and name.
 
         result.labels == 1, result.scores[1].margin
 
     Attributes:
         index: 0-based number of the frame in the video.
         time: Exact time in seconds.
-        name: Stem of the files made of it.
+        name: Stem of the frame's files.
         labels: The label map.
-        scores: How sure each object is, by id.
-        soft: What the map was decided from, on the token grid, if the settings' `keep_soft` asks for it.
+        scores: Scores of each object, by id.
+        soft: Soft masks on the token grid, if the settings' `keep_soft` is set.
     """
 
     index: int

@@ -40,12 +40,12 @@ def track(
         mask: Label map (array or file) of the first frame, or several by frame number; see `MaskTracker.step`.
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
-        tuned: Kernels of objects, in place of those that the settings ask for; see `undertow.tracking.tuning`.
-        refiner: What makes better masks of the tracker's, in place of the settings' `refine`.
+        tuned: Kernels of objects, instead of those of the settings; see `undertow.tracking.tuning`.
+        refiner: Refiner of the tracker's masks, instead of the settings' `refine`.
 
     Yields:
-        One `TrackResult` per frame, in order. If a mask is of a later frame than the first, the video is read
-        backward before (see `undertow.tracking.backward`); of a stream, or if the settings' direction is forward,
+        One `TrackResult` per frame, in order. If a mask belongs to a later frame than the first, the video is read
+        backward first (see `undertow.tracking.backward`). For a stream, or if the settings' direction is forward,
         frames before an object's first mask are yielded without it. Memory does not grow with the video.
     """
     video = video if isinstance(video, Video | Clip) else Video(video)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrackSettings(FrameSettings):
-    """Options of mask tracking; whatever is None is taken from the model's card or the preset.
+    """Options of mask tracking; None means the value of the model's card or of the preset.
 
         ut.track("clip.mp4", mask="first.png", settings=TrackSettings(preset="dift", tokens=8160))
 
     Raises:
-        SettingsError: if a value is out of range or a word is unknown.
+        SettingsError: if a value is out of range or unknown.
     """
 
     preset: str | None = option(None, "Way to propagate, such as drift, dift, dino or pixels.")
@@ -136,10 +136,10 @@ class TrackSettings(FrameSettings):
             raise SettingsError(f"keep_soft keeps what refine {self.refine} replaces; leave one of them out")
 
     def of(self, card: "Card") -> "TrackSettings":
-        """Returns the settings with the published numbers in them, if they are asked for; what is set stays.
+        """Returns the settings with published values filled in if `published` is set; explicit values stay.
 
         Raises:
-            SettingsError: if nothing was published of the preset with the card's model.
+            SettingsError: if no settings were published for the preset with the card's model.
         """
         if not self.published:
             return self
@@ -160,7 +160,7 @@ class TrackSettings(FrameSettings):
 
     @property
     def tuned(self) -> bool:
-        """Whether objects get kernels of their own."""
+        """Whether each object gets a kernel of its own."""
         begins = (self.class_name, self.caption, self.captioner, self.conditioning)
         return self.tuning != "off" or any(each is not None for each in begins)
 

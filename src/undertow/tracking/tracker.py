@@ -74,22 +74,22 @@ def _all_or_nothing(method: F) -> F:
 
 
 class MaskTracker:
-    """Tracks masks through frames that come one at a time.
+    """Tracks masks through frames one at a time.
 
         tracker = MaskTracker("tiny")
         first = tracker.step(image, mask=labels)
         second = tracker.step(next_image)
 
-    A step that fails or is interrupted, at whatever point, has not happened: the tracker is as it was before.
+    A step that fails or is interrupted at any point leaves the tracker unchanged.
 
     Args:
         model: A loaded backbone, or the name or folder of one.
         settings: Options; defaults come from the model's card.
         tuned: Kernels of objects; see `undertow.tracking.tuning`.
-        store: Where clean latents are kept, so that what shares it need not encode a frame again; see `Observer`.
+        store: Store of clean latents; whatever shares it does not encode a frame again. See `Observer`.
 
     Attributes:
-        presence_model: What makes a presence of signals; may be replaced before the first frame.
+        presence_model: Computes presence from its signals; may be replaced before the first frame.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class MaskTracker:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Ids of the objects that are tracked, in the order of the channels after the background."""
+        """Ids of the tracked objects, in the order of the channels after the background."""
         return self._state.ids if self._state else ()
 
     @property
@@ -119,12 +119,12 @@ class MaskTracker:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What was thought of the objects of the last frame, by their places in `ids`, counted from 1."""
+        """The verdicts on the objects of the last frame, by their positions in `ids`, counted from 1."""
         return self._state.verdict if self._state else None
 
     @property
     def resolved(self) -> ResolvedSettings:
-        """The numbers in use, known once a frame has been seen."""
+        """The resolved settings, known once a frame was seen."""
         if self._state is None:
             raise SettingsError("the settings are resolved when the first frame comes; call step first")
         return self._state.resolved
@@ -135,14 +135,14 @@ class MaskTracker:
 
         Args:
             image: RGB frame as uint8, or any picture that `Video` takes; all frames have the size of the first.
-            mask: Label map of this frame, as an array, a tensor or a Pillow image; needed on the first. Later, an
-                object it names joins or is corrected: its pixels are kept exactly, the frame becomes an anchor, earlier
-                frames have no more say in the object, and objects the mask does not name go on.
+            mask: Label map of this frame, as an array, a tensor or a Pillow image; required for the first. Later, an
+                object in it joins or is corrected: its pixels are kept exactly, the frame becomes an anchor, earlier
+                frames are no longer references for the object, and objects that are not in the mask are tracked on.
 
         Raises:
             CueError: if no object is tracked yet and no mask is given.
             MaskError: if the mask does not fit the frame.
-            VideoError: if the image is no uint8 picture, or not as large as the first.
+            VideoError: if the image is not a uint8 picture of the first frame's size.
         """
         index = self._state.next if self._state else 0
         if mask is None and not self.ids:
@@ -206,15 +206,15 @@ class MaskTracker:
     @_all_or_nothing
     @torch.no_grad()
     def remember(self, frame: Frame, features: FrameFeatures, labels: LabelMap) -> None:
-        """Takes a frame whose label map is known as a recent reference, as if it had just been tracked.
+        """Adds a frame with a known label map as a recent reference, as if it had just been tracked.
 
         Args:
             frame: The frame.
-            features: What `observe` gave for it.
+            features: Its features from `observe`.
             labels: Its label map, of objects that are tracked; others count as background.
 
         Raises:
-            CueError: if no mask was given yet.
+            CueError: if no mask was given before.
         """
         state = self._begun(frame)
         if not state.ids:
@@ -224,7 +224,7 @@ class MaskTracker:
         self._state = replace(state, memory=state.memory.with_recent(reference), next=frame.index + 1)
 
     def teach(self, labels: LabelMap) -> None:
-        """Lets later frames learn from a label map of the last frame instead of what was propagated to it.
+        """Replaces the propagated labels of the last frame as a reference for later frames.
 
         A frame whose mask was given stays as it is.
 
@@ -232,7 +232,7 @@ class MaskTracker:
             labels: Label map of the last frame, of objects that are tracked; others count as background.
 
         Raises:
-            MaskError: if it is no label map of the frames' size.
+            MaskError: if it is not a label map of the frames' size.
             SettingsError: if no frame has been seen.
         """
         if (state := self._state) is None:
@@ -242,7 +242,7 @@ class MaskTracker:
         self._state = replace(state, memory=state.memory.relabelled(state.next - 1, soft))
 
     def remove_object(self, object_id: int) -> None:
-        """Tracks an object no longer; what it held is background in all that is remembered.
+        """Stops tracking an object; its pixels become background in all references.
 
         Raises:
             CueError: if it is not tracked.
@@ -312,9 +312,9 @@ class MaskTracker:
         return self._state.groups if self._state else ()
 
     def state(self) -> dict[str, Tensor]:
-        """Returns everything the next frame's answer depends on besides model and settings, as named tensors.
+        """Returns the state that the next result depends on, besides model and settings, as named tensors.
 
-        Between two batches of `track` they let `restore` go on exactly; see `undertow.tracking.state`.
+        A state between two batches of `track` is exact; see `undertow.tracking.state`.
 
         Raises:
             SettingsError: if no frame has been seen.
@@ -324,7 +324,7 @@ class MaskTracker:
         return pack(Snapshot(state.ids, state.size, state.next, state.memory))
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Makes this tracker go on where the one that `state` was asked of had come to.
+        """Makes this tracker continue where the tracker that returned the state was.
 
         Raises:
             SettingsError: if the tensors are not a tracker's.

@@ -121,7 +121,7 @@ def make_shards(folder: Path, settings: PictureSettings, processes: int) -> Iter
 def make_photo_shards(
     folder: Path, settings: PhotoSettings, photographs: Sequence[Photograph], processes: int
 ) -> Iterator[int]:
-    """Makes every missing shard of view pairs, as `make_shards` does; held-out photographs are left out."""
+    """Makes every missing shard of view pairs, as `make_shards` does; held-out photographs are skipped."""
     seen = [photograph for photograph in photographs if not photograph.held_out]
     make = partial(make_photo_shard, folder, settings=settings, photographs=seen)
     return make_missing(make, folder, "json", settings.shards, processes)

@@ -26,19 +26,19 @@ class Clip:
 
         clip = Clip(Video("clip.mp4"), start=120, end=480, every=2)  # frames keep their numbers
 
-    Frames are known by their number in the whole video, so that cues and results of a clip are those of the video.
-    The frames before a clip are jumped over where the video can be read again; of a stream they are read and dropped,
-    and nothing after the last frame of the clip is taken from it.
+    Frames keep their numbers of the whole video, so cues and results of a clip apply to the video.
+    Frames before the clip are skipped by seeking if the video can be read again; in a stream they are read and dropped,
+    and nothing after the last frame of the clip is read.
 
     Attributes:
         video: The whole video.
         start: Number of the first frame.
         end: Number of the frame before which it ends, `None` for the end of the video.
-        every: How many numbers on the next frame is.
+        every: Step between frame numbers.
         height: Pixels down.
         width: Pixels across.
         again: Whether frames can be read a second time; see `Video`.
-        label: What the video is, for messages.
+        label: Name of the video in messages.
     """
 
     def __init__(self, video: Video, start: int = 0, end: int | None = None, every: int = 1):
@@ -62,7 +62,7 @@ class Clip:
 
     @property
     def numbers(self) -> Sequence[int] | None:
-        """The numbers of the frames, without those left out; `None` while the length of a stream is unknown."""
+        """Numbers of the frames without skipped ones; `None` while the length of a stream is unknown."""
         count = self.video.frame_count
         if count is None:
             return None
@@ -76,7 +76,7 @@ class Clip:
 
     @property
     def fps(self) -> Fraction | None:
-        """Mean frames per second of the clip, exact; `None` if nobody knows."""
+        """Mean frames per second of the clip, exact; `None` if unknown."""
         return None if self.video.fps is None else self.video.fps / self.every
 
     def __iter__(self) -> Iterator[Frame]:
@@ -133,7 +133,7 @@ class Clip:
         """Returns the number of the clip's frame on screen at a time of the whole video.
 
         Raises:
-            VideoError: if the video has no such time, or the clip is not on then.
+            VideoError: if the video has no such time, or it is outside the clip.
         """
         index = self.video.index_of_time(seconds)
         if index < self.start or (self.end is not None and index >= self.end):
@@ -141,7 +141,7 @@ class Clip:
         return index - (index - self.start) % self.every
 
     def fingerprint(self) -> str:
-        """Returns that of the whole video."""
+        """Returns the fingerprint of the whole video."""
         return self.video.fingerprint()
 
     def close(self) -> None:

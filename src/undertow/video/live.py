@@ -30,22 +30,22 @@ def is_stream(source: str | Path) -> bool:
 def open_stream(
     source: str | Path, *, raw: str | None = None, fps: Rate | None = None, cache_frames: int = 16
 ) -> Video:
-    """Opens video that comes once, in order, in constant memory; its length is unknown before it has ended.
+    """Opens a stream, whose frames arrive once and in order, in constant memory; its length is unknown until it ends.
 
         for frame in open_stream("camera:0"):
             frame.image  # uint8 (h, w, 3)
 
     Args:
         source: "-" for standard input; camera:0, camera:/dev/video0 or /dev/video0 for a camera; or the path of a
-            named pipe or of a file, which is then read from front to back and no further than asked for.
-        raw: How frames lie in raw video, `WIDTHxHEIGHT[:FORMAT][@RATE]` such as 640x480:bgr24@30, the formats being
+            named pipe or of a file, which is then read from front to back, on demand.
+        raw: Layout of raw video, `WIDTHxHEIGHT[:FORMAT][@RATE]` such as 640x480:bgr24@30, with the formats
             rgb24, bgr24, rgba and gray; without it, the video is encoded (mkv, webm, mpeg-ts, mp4 with its index in
             front, y4m, mjpeg and others).
-        fps: Shows frames evenly at this rate, in place of their own times; asked of a camera too.
-        cache_frames: How many of the last frames can still be asked for.
+        fps: Frame rate that replaces the frames' own times; also requested from a camera.
+        cache_frames: Number of last frames that stay available.
 
     Raises:
-        VideoError: if nothing comes, or no video.
+        VideoError: if nothing arrives, or it is not video.
     """
     rate = None if fps is None else as_rate(fps)
     form = None if raw is None else RawFormat.parse(raw)

@@ -17,7 +17,7 @@ class Source(ABC):
     """Frames by number, from anywhere; `Video` adds the cache, the times and the checks.
 
     Attributes:
-        label: What this is, for messages, such as "'clip.mp4'".
+        label: Name of the video in messages, such as "'clip.mp4'".
         height: Pixels down, after rotation.
         width: Pixels across, after rotation.
         rate: Mean frames per second, `None` if nobody knows.

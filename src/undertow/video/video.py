@@ -38,19 +38,19 @@ class UnknownLength(VideoError, TypeError):
 
 
 class Video:
-    """Frames by number, decoded when asked for and kept for a while; never the whole clip.
+    """Frames by number, decoded on demand and cached; the whole clip is never in memory.
 
         Video("clip.mp4")[21]  # uint8 RGB (h, w, 3)
 
     Iterating yields every `Frame` from the first on and reads straight through. Rotation (display matrix, EXIF) is
-    applied, alpha dropped, grey made RGB, more than 8 bits rounded to 8, odd sizes kept. Threads may share a video,
-    and take turns. It can be pickled and used in a forked process, unless it comes once.
+    applied, alpha is dropped, grey becomes RGB, more than 8 bits are rounded to 8, odd sizes stay. Threads may share a
+    video and take turns. A video that is not a stream can be pickled and used in a forked process.
 
     Attributes:
         height: Pixels down.
         width: Pixels across.
-        again: Whether frames can be read a second time; those of generators, pipes and cameras come once.
-        label: What this is, for messages, such as "'clip.mp4'".
+        again: Whether frames can be read a second time; false for generators, pipes and cameras.
+        label: Name of the video in messages, such as "'clip.mp4'".
         gaps: Numbers missing in a folder of numbered frames, such as "00004" or "00007-00009".
     """
 
@@ -89,7 +89,7 @@ class Video:
 
     @property
     def fps(self) -> Fraction | None:
-        """Mean frames per second, exact (30000/1001); `None` if nobody knows. `Frame.time` has the true times."""
+        """Mean frames per second, exact (30000/1001); `None` if unknown. `Frame.time` has the true times."""
         return self._fps or self._source.rate
 
     @property
@@ -104,17 +104,17 @@ class Video:
 
     @property
     def damaged(self) -> list[int]:
-        """Numbers of the frames that are left out because they cannot be decoded; of a stream, of those gone by."""
+        """Numbers of the skipped frames that cannot be decoded; for a stream, of those already read."""
         return sorted(self._find_damaged())
 
     @property
     def numbers(self) -> Sequence[int] | None:
-        """Numbers of the frames, without those left out; `None` for a stream until it has ended."""
+        """Numbers of the frames without skipped ones; `None` for a stream until it has ended."""
         count = self.frame_count
         return None if count is None else self.kept(range(count))
 
     def kept(self, numbers: range) -> Sequence[int]:
-        """Returns the given numbers of frames, without those that are left out."""
+        """Returns the given frame numbers without skipped ones."""
         damaged = self._find_damaged()
         return [number for number in numbers if number not in damaged] if damaged else numbers
 
@@ -135,12 +135,12 @@ class Video:
     def frames(self, numbers: Iterable[int]) -> Iterator[Frame]:
         """Yields the frames of these numbers, 0 or more, in the order given, up to the first that is past the end.
 
-        Nothing beyond the last of them is read, so that a stream can be left where it is. Of a stream, damaged frames
-        are left out.
+        Nothing beyond the last of them is read, so that a stream can be continued. In a stream, damaged frames
+        are skipped.
 
         Raises:
-            DamagedFrame: if a frame is damaged, and such frames are not left out.
-            VideoError: if a frame is one of a stream that has gone by.
+            DamagedFrame: if a frame is damaged and such frames are not skipped.
+            VideoError: if a frame of a stream is no longer available.
         """
         for index in numbers:
             if index in self._find_damaged():
@@ -185,7 +185,7 @@ class Video:
     def time_of(self, index: int) -> Fraction:
         """Returns `Frame.time` of frame `index` without reading it, in seconds.
 
-        Of a stream, only the last frames read have a time of their own; others are counted with the frame rate.
+        In a stream, only the last frames read have a time of their own; others are computed from the frame rate.
 
         Raises:
             VideoError: if there is no such frame.
@@ -196,7 +196,7 @@ class Video:
     def index_of_time(self, seconds: Fraction | float) -> int:
         """Returns the number of the frame on screen at a time; a microsecond too early still counts.
 
-        Of a stream, frames are counted with the frame rate.
+        In a stream, the number is computed from the frame rate.
 
         Raises:
             VideoError: if the time is before the first frame, or a frame's duration or more after the last.
@@ -224,14 +224,14 @@ class Video:
         """Returns the SHA-256 of the content as 64 hexadecimal digits; "stream" for a stream.
 
         A file is hashed by its bytes, a folder by the names and bytes of its images, an array or list by its pixels;
-        where a file or folder lies makes no difference.
+        the location of a file or folder does not matter.
         """
         if self._fingerprint is None:
             self._fingerprint = self._source.fingerprint()
         return self._fingerprint
 
     def close(self) -> None:
-        """Closes the file and lets go of the frames; reading afterwards is an error."""
+        """Closes the file and releases the frames; reading afterwards is an error."""
         self._closed = True
         self._cache.clear()
         self._source.close()

@@ -69,7 +69,7 @@ class VideoWriter:
 
         Args:
             image: uint8 RGB (h, w, 3), or any picture `Video` takes, of the writer's size.
-            time: When it is shown, in seconds; either all frames have times or none. Only differences count: the
+            time: Time of the frame in seconds; either all frames have times or none. Only differences count: the
                 first frame is shown at 0. They are kept to a fifth of a microsecond, and exactly for usual rates.
 
         Raises:
@@ -103,7 +103,7 @@ class VideoWriter:
             self._file.close(finish=True)
 
     def discard(self) -> None:
-        """Gives up the file, leaving none (and an older one untouched); after `close` this does nothing."""
+        """Abandons the file without writing it (an older one stays); after `close` this does nothing."""
         if self._closed:
             return
         self._closed = True

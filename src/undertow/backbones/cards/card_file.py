@@ -99,7 +99,7 @@ def list_cards() -> list[Card]:
         [card.name for card in list_cards()]
 
     Raises:
-        SettingsError: if a file in that folder is no card, or has the name of a registered one.
+        SettingsError: if a file in that folder is not a card, or has the name of a registered one.
     """
     users = user_cards()
     for name in users.keys() & _CARDS.keys():

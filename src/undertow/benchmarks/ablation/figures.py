@@ -210,7 +210,7 @@ def gather_conditionings(
     """Returns whole conditionings as vectors, by what they are: the null text, class names, captions, and learned ones.
 
     Args:
-        backbone: The model; kernels of others are left out.
+        backbone: The model; kernels of others are skipped.
         folder: Where learned kernels are kept.
         texts: Of the objects of each sequence.
     """

@@ -215,7 +215,7 @@ class Seconds:
     """What a variant takes.
 
     Attributes:
-        cpu: CPU seconds of a frame, all threads together, after the first batch; scoring and reading are left out.
+        cpu: CPU seconds of a frame, all threads together, after the first batch; scoring and reading are skipped.
         wall: The same by the clock.
         before: Seconds by the clock until the first label map, for each object of the first frame: tuning is there.
     """

@@ -147,7 +147,7 @@ def choose(every: Mapping[str, Ablation], only: Sequence[str]) -> tuple[dict[str
 
 
 def narrowed(ablations: dict[str, Ablation], names: Sequence[str]) -> dict[str, Ablation]:
-    """Returns ablations with only the variants called so, beside the first; those without any are left out.
+    """Returns ablations with only the variants called so, beside the first; those without any are skipped.
 
     Raises:
         SettingsError: if there is no such variant.

@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def objects(self) -> dict[int, ObjectScores]:
-        """J and F of every object, for the task of masks; frames on which an object does not count are left out."""
+        """J and F of every object, for the task of masks; frames on which an object does not count are skipped."""
         return {
             int(number): ObjectScores(scores["J"][~np.isnan(scores["J"])], scores["F"][~np.isnan(scores["F"])])
             for number, scores in self.series.items()
