@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Which layer carries motion?
 #
-# Not every layer of a model follows what moves. `analyze` asks each of them, on clips whose truth is known, and ranks them.
+# Not every layer of a model follows motion. `analyze` measures each layer on clips with known ground truth and ranks them.
 
 # %%
 from undertow import load

@@ -1,8 +1,8 @@
 # %% [markdown]
-# # Where does a pixel look?
+# # What does a pixel attend to?
 #
-# Everything in undertow stands on one thing: the queries and keys of a frozen model say which places belong together.
-# Here they are looked at directly.
+# Everything in undertow rests on one fact: the queries and keys of a frozen model show which places belong together.
+# This page draws them.
 
 # %%
 import tempfile
@@ -25,8 +25,8 @@ with ut.VideoWriter(folder / "clip.mp4", fps=24, width=width, height=height) as 
         writer.write(picture.image)
 
 # %% [markdown]
-# A pixel of frame 0, on the first object, asks frame 8: where is what I am? One map per head of the attention, and what
-# the kernels of DRIFT, DIFT and raw colour keep of it.
+# A pixel on the first object in frame 0 is matched with frame 8: one map per head of the attention, and the weights that
+# the kernels of DRIFT, DIFT and raw colour keep.
 
 # %%
 video = ut.Video(folder / "clip.mp4")

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Benchmark a method of your own
 #
-# A method is a function from frames and first masks to masks. Anything that can be written so is measured like
-# undertow's own: the official figures, resumable, with paired intervals.
+# A method is a function from frames and first masks to masks. undertow measures any such function like its own methods:
+# with the official metrics, resumable, with paired intervals.
 
 # %%
 import tempfile
@@ -18,7 +18,7 @@ from undertow.benchmarks.core.runner import run_benchmark
 from undertow.world import make_family_scene
 
 # %% [markdown]
-# The method: every pixel goes to the object with the nearest mean colour; a poor idea in a few lines.
+# The method: every pixel goes to the object with the nearest mean colour, a poor method in a few lines.
 
 
 # %%
@@ -39,7 +39,7 @@ mine = Method("nearest-colour", lambda protocol: nearest_colour, {"version": 1})
 
 # %% [markdown]
 # The data: two clips in the layout of `mask-folders`, a folder of frames and one of masks each. Real datasets, and the
-# twelve clips of `world-easy`, are opened by their names in the same way.
+# twelve clips of `world-easy`, are opened by name in the same way.
 
 # %%
 folder = Path(tempfile.mkdtemp())

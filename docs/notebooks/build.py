@@ -1,9 +1,10 @@
-"""Executes the notebooks and makes a page of each, with its pictures: `python docs/notebooks/build.py [NAME ...]`.
+"""Executes the notebooks and writes a page of each, with its pictures: `python docs/notebooks/build.py [NAME ...]`.
 
-A notebook is kept as a Python file in jupytext's percent format. Its page and the pictures are written beside it and
-are not kept; `jupytext --to ipynb NAME.py` makes a notebook to be opened in Jupyter.
+A notebook is a Python file in jupytext's percent format. Its page and pictures are written beside it and are not
+committed; `jupytext --to ipynb NAME.py` makes a notebook for Jupyter.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
 FOLDER = Path(__file__).parent
-# A page for people is of a size that a laptop makes while one waits.
 SECONDS = 600
 
 
 def build(source: Path) -> Path:
-    """Returns the page that was made of a notebook; an error in a cell is raised."""
+    """Returns the page of a notebook; raises the error of a cell."""
     notebook = jupytext.read(source)
+    # Warnings of libraries would show this machine's paths on the page.
+    os.environ["PYTHONWARNINGS"] = "ignore"
     client = NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, kernel_name="python3")
     client.resources = {"metadata": {"path": str(FOLDER)}}
     client.execute()
@@ -29,7 +31,7 @@ def build(source: Path) -> Path:
     for name, content in resources["outputs"].items():
         (FOLDER / name).write_bytes(content)
     made = source.with_suffix(".md")
-    link = f"\n\nThis page is the notebook `docs/notebooks/{source.name}`, as it was executed.\n"
+    link = f"\n\nThis page is the notebook `docs/notebooks/{source.name}`, executed.\n"
     made.write_text(page.replace("![png]", "![what the cell above draws]").rstrip() + link, encoding="utf-8")
     return made
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # From a run to other tools
 #
-# A finished run is a folder. It is read back frame by frame, and written in the formats of other tools.
+# A finished run is a folder. undertow reads it frame by frame and exports it to the formats of other tools.
 
 # %%
 import tempfile

@@ -19,14 +19,14 @@ parsed = list(ut.parse(frames, anchors={0: anchor}, model="tiny"))
 Image.fromarray(contact_sheet([overlay(f, p.labels) for f, p in zip(frames, parsed)][::4], columns=3, width=260))
 
 # %% [markdown]
-# How many pixels each class has, and how sure its pixels are of it: best less second-best probability.
+# The number of pixels of each class, and its confidence: best minus second-best probability.
 
 # %%
 for result in parsed[::4]:
     print(result.index, result.areas, {name: round(value, 2) for name, value in result.confidence.items()})
 
 # %% [markdown]
-# Without an anchor the model's features are clustered, and clusters keep their numbers through the clip.
+# Without an anchor the model's features are clustered, and clusters keep their ids through the clip.
 
 # %%
 clustered = list(ut.parse(frames, model="tiny", settings=ut.ParseSettings(clusters=5)))

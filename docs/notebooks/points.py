@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Following points
 #
-# The world knows where every point of its surfaces goes, so that the error can be said in pixels.
+# The procedural world knows the track of every point of its surfaces, so the error can be measured in pixels.
 
 # %%
 import numpy as np

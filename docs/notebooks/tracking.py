@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Tracking a mask, in Python
 #
-# A clip is drawn by the procedural world, so that the truth is known; the mask of its first frame is carried to the others.
+# The procedural world draws a clip with ground truth, and the tracker carries the mask of the first frame to the others.
 
 # %%
 import numpy as np
@@ -16,7 +16,7 @@ frames = [picture.image for picture in pictures]  # uint8 (h, w, 3)
 truth = [picture.labels for picture in pictures]  # uint16 (h, w), 0 for the background
 
 # %% [markdown]
-# `track` takes any iterable of images and yields a result for each, as it comes.
+# `track` takes any iterable of images and yields a result for each.
 
 # %%
 results = list(ut.track(frames, mask=truth[0], model="tiny"))
@@ -24,7 +24,7 @@ Image.fromarray(contact_sheet([overlay(f, r.labels) for f, r in zip(frames, resu
 
 
 # %% [markdown]
-# How good it is: intersection over union of each object with the truth.
+# Intersection over union of each object with the ground truth:
 
 
 # %%
@@ -36,15 +36,15 @@ for result, true in zip(results[::3], truth[::3], strict=True):
     print(result.index, [f"{iou(result.labels == i, true == i):.2f}" for i in np.unique(true) if i])
 
 # %% [markdown]
-# What the tracker itself says of a frame: area in pixels, `margin` (how much better the best answer is than the next),
-# `presence` (the probability that the object is where the mask says) and `lost`.
+# The tracker's own scores of a frame: area in pixels, `margin` (how much better the best label is than the next),
+# `presence` (the probability that the object is where its mask is) and `lost`.
 
 # %%
 for object_id, score in results[-1].scores.items():
     print(object_id, score)
 
 # %% [markdown]
-# Frames that come one at a time are given to a `MaskTracker`. A mask at a later step corrects an object or adds one.
+# A `MaskTracker` takes one frame at a time. A mask at a later step corrects an object or adds one.
 
 # %%
 tracker = ut.MaskTracker("tiny")

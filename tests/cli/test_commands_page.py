@@ -1,4 +1,4 @@
-"""docs/commands.md is what the commands say of themselves; `UNDERTOW_WRITE_DOCS=1` writes it, without it must be so."""
+"""docs/commands.md is the help of all commands: `UNDERTOW_WRITE_DOCS=1` writes it, otherwise this checks it."""
 
 import os
 import sys
@@ -14,9 +14,10 @@ from undertow.tasks import TASKS
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 INTRODUCTION = """# Commands
 
-What every command says of itself: `undertow COMMAND --help`, or `--help-all` of tasks, whose `--help` shows what is
-used every day. Options of a task are the fields of its settings: `softmax_scope` in Python is `--softmax-scope` here,
-or `--set softmax_scope=window`; `--set` also reaches settings within settings, such as `--set crf.steps=10`.
+The help of every command, as `undertow COMMAND --help` prints it; for tasks `--help-all`, because their `--help` shows
+only the common options. The options of a task are the fields of its settings: `softmax_scope` in Python is
+`--softmax-scope` here, or `--set softmax_scope=window`; `--set` also reaches nested settings, such as
+`--set crf.steps=10`.
 """
 
 
