@@ -102,7 +102,7 @@ def test_a_missing_file_and_too_many_rows_are_refused(tmp_path, read, monkeypatc
 def test_a_folder_given_is_where_clips_may_lie(read, tmp_path):
     (row,) = read(f"clip\n{tmp_path / 'elsewhere' / 'a.mp4'}\n", root=tmp_path)
     assert row.request.video == str(tmp_path / "elsewhere/a.mp4") and row.out == "a"
-    with pytest.raises(SettingsError, match="is no folder; give the one that the clips lie in"):
+    with pytest.raises(SettingsError, match="is not a folder; give the one that the clips lie in"):
         read("clip\na\n", root=tmp_path / "none")
 
 

@@ -97,7 +97,7 @@ class _Reader:
         self._path, self._settings, self._task = path, settings, settings.described
         self._root = (settings.root or path.parent).absolute()
         if not self._root.is_dir():
-            raise SettingsError(f"--root '{self._root}' is no folder; give the one that the clips lie in")
+            raise SettingsError(f"--root '{self._root}' is not a folder; give the one that the clips lie in")
         known = dict(text_options(self._task.settings))
         # What names a file or folder is the user's to give, not the table's.
         self._kept = {name for name, each in known.items() if Path in each.kinds or name == "segmenter"}
@@ -198,7 +198,7 @@ def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         SettingsError: if the file is neither CSV nor JSON lines.
     """
     if not path.is_file():
-        raise SettingsError(f"manifest '{path}' is no file; give a table of clips, CSV or JSON lines")
+        raise SettingsError(f"manifest '{path}' is not a file; give a table of clips, CSV or JSON lines")
     try:
         lines = _lines(path)
         first = next(((number, line) for number, line in lines if line.strip()), None)

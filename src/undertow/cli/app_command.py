@@ -72,7 +72,7 @@ def app(
     try:
         serve(workspace, port, lambda address: say(f"open {address} (Ctrl-C ends)"))
     except KeyboardInterrupt:
-        say("interrupted; what was finished is kept")
+        say("interrupted; finished work is kept")
         # Threads that still make a mask or load a model are not waited for: what is finished is on disk.
         sys.stderr.flush()
         os._exit(INTERRUPTED)

@@ -43,7 +43,7 @@ def batch(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace runs that are there.")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="Only say what is left would take.")] = False,
     max_memory: Annotated[
-        str | None, typer.Option(help="Refuse a run that would need more, such as 8GB.", metavar="SIZE")
+        str | None, typer.Option(help="Refuse a run that would need more memory, such as 8GB.", metavar="SIZE")
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -51,7 +51,7 @@ def batch(
 ) -> None:
     """Run a task on every clip of a table; done clips are skipped, failures are listed, and the rest goes on.
 
-    The same command goes on after an interruption, and tries again what failed.
+    Repeat the command to resume after an interruption and to retry failed clips.
     """
     from undertow.base import set_threads
     from undertow.batches import BatchSettings, read_manifest, run_batch

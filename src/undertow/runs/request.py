@@ -31,7 +31,7 @@ class Request:
         end: The frame before which to stop.
         every: Only every n-th frame is looked at.
         raw: Format of raw video in a pipe.
-        skip_damaged: Whether frames that cannot be decoded are left out.
+        skip_damaged: Whether frames that cannot be decoded are skipped.
     """
 
     video: str
