@@ -116,6 +116,28 @@ def test_modelscope_is_the_plain_computation(target, images, modelscope, tmp_pat
 
 
 @torch.no_grad()
+def test_frames_are_pictures_to_stable_diffusion_3(images, tmp_path):
+    base = write_family("sd-3-medium", tmp_path / "base", seed=4)
+    dit = fine_tuned(base, tmp_path / "learned", "transformer", "SD3Transformer2DModel", pad_tokens=40)
+    vae = diffusers.AutoencoderKL.from_pretrained(base / "vae")
+    video = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    shift = vae.config.shift_factor or 0.0
+    clean = (vae.encode(video).latent_dist.mode() - shift) * vae.config.scaling_factor
+    backbone = load(base, device="cpu", dtype="float32")
+    for text in TEXTS:
+        states = backbone.condition(text).tensor
+        states = torch.cat([states, states.new_zeros(40 - len(states), states.shape[1])])[None]
+        nothing = torch.zeros(1, dit.config.pooled_projection_dim)
+        masks = torch.cat(
+            [dit(frame, states, nothing, torch.tensor([0]), return_dict=False)[0] for frame in clean.split(1)]
+        )
+        latents, found = answered(tmp_path / "learned", images, text)
+        assert torch.allclose(latents, masks, atol=1e-4)
+        pixels = vae.decode(masks / vae.config.scaling_factor + shift).sample
+        assert torch.allclose(found, pixels.mean(1), atol=1e-4) and float(found.std()) > 1e-3
+
+
+@torch.no_grad()
 def test_noise_of_timestep_0_is_the_first_level_of_ddpm(images, modelscope, tmp_path):
     fine_tuned(modelscope, tmp_path, "unet", "UNet3DConditionModel", t0_noise="ddpm")
     backbone = load(tmp_path, device="cpu", dtype="float32")

@@ -196,7 +196,7 @@ class VideoDiT(Backbone):
         self, latents: Float[Tensor, "b f c h w"], timestep: int, states: Float[Tensor, "b n d"]
     ) -> Float[Tensor, "b f c h w"]:
         """Returns the predictions for several clips, see `Backbone.denoise_clips`."""
-        if self.image_to_video or self.kind.images:
+        if self.image_to_video:
             raise SettingsError(f"'{self.card.name}' makes no clips from text alone; give a model that does")
         clips, texts = (each.to(self.device, self.dtype) for each in (latents, states))
         return self.kind.forward_clips(self.denoiser, clips, timestep, texts, self.card.positions).float()

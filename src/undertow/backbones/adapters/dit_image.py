@@ -185,6 +185,28 @@ class StableDiffusion3Kind(DualKind):
         )[0]
         return output
 
+    def forward_clips(
+        self,
+        transformer: Any,
+        latents: Float[Tensor, "b f c h w"],
+        timestep: int,
+        states: Float[Tensor, "b n d"],
+        positions: str,
+    ) -> Float[Tensor, "b f c h w"]:
+        """Returns the predictions of one stock forward, in which every frame is a picture of its own.
+
+        The pooled state of a text is left out.
+        """
+        clips, frames = latents.shape[:2]
+        output: Tensor = transformer(
+            hidden_states=latents.flatten(0, 1),
+            encoder_hidden_states=states.repeat_interleave(frames, 0),
+            pooled_projections=states.new_zeros(clips * frames, transformer.config.pooled_projection_dim),
+            timestep=torch.full((clips * frames,), timestep, device=latents.device),
+            return_dict=False,
+        )[0]
+        return output.unflatten(0, (clips, frames))
+
     def text_reader(self, transformer: Any) -> torch.nn.Module:
         """Returns the projection of the text states."""
         return transformer.context_embedder

@@ -101,7 +101,9 @@ class Kind(ABC):
         Raises:
             SettingsError: if the kind has no forward of several clips.
         """
-        raise SettingsError("this kind of transformer is not fine-tuned here; give CogVideoX or Wan 2.1")
+        raise SettingsError(
+            "this kind of transformer is not fine-tuned here; give CogVideoX, Wan 2.1 or Stable Diffusion 3"
+        )
 
     @abstractmethod
     def heads(self, attention: Any, visual: int, /, *args: Any, **kwargs: Any) -> Heads:

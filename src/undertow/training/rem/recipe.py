@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from undertow.backbones import Backbone, load
 from undertow.backbones.fine_tuning import write_fine_tuning
@@ -123,7 +125,11 @@ def train_rem(
 
     steps = train_steps(answering, learner, examples, settings, rank, processes, mean)
     every = {"save_every": save_every, "log_every": 1, "writes": writes}
-    if not run_steps(steps, learner, work / "steps", settings.steps, deadline, progress, after_step, **every):
+    # The CPU's fused attention is slow in the backward pass over the few tokens of small images.
+    few = settings.images == 1 and accelerator.device.type == "cpu"
+    with sdpa_kernel(SDPBackend.MATH) if few else nullcontext():
+        done = run_steps(steps, learner, work / "steps", settings.steps, deadline, progress, after_step, **every)
+    if not done:
         return False
     if writes:
         with learner.averaged():
