@@ -52,7 +52,8 @@ def workers():
     return [child for child in psutil.Process().children(recursive=True) if is_worker(child)]
 
 
-def is_worker(process):
+def is_worker(process: psutil.Process) -> bool:
+    """Returns whether a process is a worker of either engine."""
     try:
         line = process.cmdline()
     except psutil.Error:

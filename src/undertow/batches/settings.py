@@ -54,6 +54,8 @@ class BatchSettings:
     max_memory: int | None = None
 
     def __post_init__(self) -> None:
+        # Workers of another machine start in another folder.
+        object.__setattr__(self, "out", Path(self.out).absolute())
         if self.task not in TASKS:
             raise SettingsError(f"task '{self.task}' is not one of {', '.join(TASKS)}")
         check_engine(self.engine, self.workers)

@@ -55,7 +55,7 @@ class ClipUnit(Unit):
         Raises:
             SettingsError: if a link leads out of the batch's folder.
         """
-        return inside(self.settings.out.absolute(), self.row.out, links=False)
+        return inside(self.settings.out, self.row.out, links=False)
 
     @property
     def digest(self) -> str:
