@@ -10,8 +10,8 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -75,12 +75,6 @@ def contents(out: Path) -> dict[str, str]:
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def processor() -> float:
-    """Returns the processor seconds of this process, and of those that it started and that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
-
-
 def main() -> None:
     """Makes the clips and runs the batch in all ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,25 +90,24 @@ def main() -> None:
         for engine in ("alone", *asked.engines.split(",")):
             out, killer = Path(place) / engine, Killer(asked.clips, 0 if engine == "alone" else asked.kills)
             how = {} if engine == "alone" else {"engine": engine, "workers": asked.workers}
-            begun, wall = processor(), time.monotonic()
+            wall = time.monotonic()
             found = batch(
                 manifest, out, progress=killer, assignments=("tokens=48",), views="none", device="cpu", **how
             )  # fmt: skip
-            used, wall = (processor() - begun) / asked.clips, time.monotonic() - wall
+            wall = time.monotonic() - wall
             logs = (out / ".batch").glob("*/log.jsonl")
             lines = [json.loads(line) for log in logs for line in log.read_text().splitlines() if line]
             twice = sum(count > 1 for count in Counter(line["out"] for line in lines if line["error"] is None).values())
             again = sum(line["attempts"] > 1 for line in lines)
+            # The first clips of a worker load the model and the libraries' code.
+            used = statistics.mean(
+                sorted(line["processor"] for line in lines if line["error"] is None)[: -2 * asked.workers - 3]
+            )
             got = contents(out)
             expected, single = expected or got, single or used
             unlike = [name for name in {**expected, **got} if expected.get(name) != got.get(name)]
             bad += bool(unlike or twice or found.failures or found.made != asked.clips)
-            # Ray's workers are nobody's children; nothing is known of their time here.
-            pace = (
-                f", {used:.3f} s of processor for a clip ({single / used:.2f} of one process)"
-                if engine != "ray"
-                else ""
-            )
+            pace = f", {used:.3f} s of processor for a clip ({single / used:.2f} of one process)"
             same = f"unlike in {unlike[:3]}" if unlike else "equal"
             print(
                 f"{engine}: {found.made} of {asked.clips} made, {killer.killed} killed, {again} tried again, "

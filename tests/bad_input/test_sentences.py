@@ -13,6 +13,7 @@ import pytest
 from undertow.base import write_text
 
 from . import (
+    batch_cases,
     bench_cases,
     mask_cases,
     motion_cases,
@@ -41,13 +42,14 @@ GROUPS = {
     "bench check": bench_cases.CHECK,
     "bench score": bench_cases.SCORE,
     "train": other_cases.TRAIN,
+    "batch": batch_cases.BATCH,
 }
 ALL = [(group, case) for group, cases in GROUPS.items() for case in cases]
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
 WRITE = os.environ.get("UNDERTOW_WRITE_DOCS") == "1"
 # A sentence says what to do by one of these words, or says what would have been right.
 REMEDIES = re.compile(
-    r"\b(add|change|check|choose|convert|copy|download|export|free|give|install|leave|lower|make|mark|name|number|paint"
+    r"\b(add|change|check|choose|convert|copy|correct|download|export|free|give|install|leave|lower|make|mark|name|number|paint"
     r"|pass|raise|re-encode|record|remove|replace|run|save|see|shorten|take|tune|use|write)\b"
     r"|is not one of|the nearest is|it has \d+ frames|goes from|would need about|the last frame of|let it"
 )

@@ -57,7 +57,7 @@ def test_what_is_no_path_of_a_cue_is_left_as_it_is(read, tmp_path):
         ("", "has no rows; give one for each clip"),
         ("clip,mask\n", "has no rows; give one for each clip"),
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "is no text in UTF-8; give CSV or JSON lines"),
-        (b"clip\na\0b\n", "line 2 of '.*' holds a NUL; the file is damaged or no text"),
+        (b"clip\na\0b\n", "line 2 of '.*' holds a NUL; give a table that is text"),
         ("video\na\n", "has no column 'clip'; name the columns in its first line"),
         ("clip,maks\na,b\n", "line 2 of '.*' has a column 'maks', which is no option of track; the nearest is 'mask'"),
         ("clip,cache\na,b\n", "column 'cache', which is one for all clips; give --set cache=... instead"),

@@ -215,7 +215,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         while line := file.readline(LONGEST_LINE + 1):
             number += 1
             if "\0" in line:
-                raise SettingsError(f"line {number} of '{path}' holds a NUL; the file is damaged or no text")
+                raise SettingsError(f"line {number} of '{path}' holds a NUL; give a table that is text")
             if len(line) > LONGEST_LINE:
                 raise SettingsError(f"line {number} of '{path}' is longer than {LONGEST_LINE} characters; shorten it")
             yield number, line

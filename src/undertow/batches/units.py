@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 from undertow import __version__
@@ -84,7 +84,8 @@ class ClipUnit(Unit):
         from undertow.runs.budget import machine_memory
         from undertow.video import is_stream
 
-        task, request, how, begun = self.settings.described, self.row.request, self.settings, monotonic()
+        task, request, how = self.settings.described, self.row.request, self.settings
+        begun, used = monotonic(), process_time()
         if is_stream(request.video):
             raise SettingsError("a batch reads files and folders of frames; save the stream to a file")
 
@@ -104,7 +105,8 @@ class ClipUnit(Unit):
             )  # fmt: skip
             frames = clip.frame_count
         yield {"clip": self.row.out}
-        return {"frames": frames, "seconds": round(monotonic() - begun, 3)}
+        seconds, processor = round(monotonic() - begun, 3), round(process_time() - used, 3)
+        return {"frames": frames, "seconds": seconds, "processor": processor}
 
     def clear(self) -> None:
         """Leaves everything as it is: a run clears up itself when it goes on."""
