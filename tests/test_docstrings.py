@@ -43,6 +43,29 @@ def test_entries_are_sentences():
     assert not stray, "\n".join(stray)
 
 
+def described(function) -> set[str]:
+    """Returns the parameters that the section Args of a function describes."""
+    names = (name for name, _ in entries(inspect.getdoc(function).replace("Attributes:", "Other:")))
+    return {each.strip("*` ") for name in names for each in name.split(",")}
+
+
+def test_every_name_has_a_docstring_and_main_functions_describe_their_parameters():
+    bare, count = [], 0
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        holders = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        parts = [each for node in (tree, *holders) for each in node.body]
+        parts = [each for each in parts if isinstance(each, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+        public = [each for each in parts if not each.name.startswith("_")]
+        count += len(public)
+        bare += [f"{path.relative_to(SOURCE)}: {each.name}" for each in public if not ast.get_docstring(each)]
+    assert count > 2000 and not bare, "\n".join(bare)
+    for name in undertow.__all__:
+        found = getattr(undertow, name)
+        if inspect.isfunction(found) and len(inspect.signature(found).parameters) > 1:
+            assert described(found) >= set(inspect.signature(found).parameters), name
+
+
 def test_examples_are_true():
     shown = [path for path in sorted(SOURCE.rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
     examples = 0
