@@ -113,7 +113,7 @@ def within(values, age, score, sequences):
 def show_alarms(values, score, thresholds):
     """Prints what looking at every mask below a threshold would find, were the threshold known beforehand."""
     failed = score < FAILED
-    print("| look below | masks looked at | failures found | of those looked at, failures |\n|---:|---:|---:|---:|")
+    print("| threshold | masks checked | failures found | failures among checked masks |\n|---:|---:|---:|---:|")
     for threshold in thresholds:
         alarm = values < threshold
         found = (alarm & failed).sum()

@@ -21,7 +21,9 @@ def batch(
         typer.Argument(help="CSV or JSON lines: clip, out, and options of the task's command.", show_default=False),
     ],
     out: Out,
-    task: Annotated[Literal["track", "points", "parse", "refer"], typer.Option(help="What is done to each.")] = "track",
+    task: Annotated[
+        Literal["track", "points", "parse", "refer"], typer.Option(help="Task to run on each clip.")
+    ] = "track",
     model: Model = "tiny",
     assignments: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of every clip, such as topk=5.")
@@ -35,13 +37,15 @@ def batch(
     engine: Annotated[Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster.")] = (
         "local"
     ),
-    workers: Annotated[int, typer.Option(min=1, help="Clips that are worked on at once.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of parallel workers.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each worker.")] = 1,
-    attempts: Annotated[int, typer.Option(help="Times that a clip is tried whose worker is lost.")] = 3,
+    attempts: Annotated[int, typer.Option(help="Attempts for a clip whose worker is lost.")] = 3,
     shard: Annotated[str, typer.Option(help="Only part i of n, written i/n, as for a Slurm array.")] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Only clips that failed before.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace runs that are there.")] = False,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what is left would take.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing runs.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only print what the remaining clips would take.")
+    ] = False,
     max_memory: Annotated[
         str | None, typer.Option(help="Refuse a run that would need more memory, such as 8GB.", metavar="SIZE")
     ] = None,
@@ -49,7 +53,7 @@ def batch(
     dtype: Dtype = None,
     json: Json = False,
 ) -> None:
-    """Run a task on every clip of a table; done clips are skipped, failures are listed, and the rest goes on.
+    """Run a task on every clip of a table; finished clips are skipped, and failures are listed at the end.
 
     Repeat the command to resume after an interruption and to retry failed clips.
     """
