@@ -54,20 +54,29 @@ def tracked(client):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_goes_on(clip, tmp_path):
+def test_a_server_that_is_killed_or_ended_goes_on(clip, tmp_path):
     with started(clip, tmp_path / "whole") as (_, client):
         client.post("/api/0/track/edits", json=BOX).raise_for_status()
         assert tracked(client)[-1] == 5
-    with started(clip, tmp_path / "killed") as (process, client):
-        client.post("/api/0/track/edits", json=BOX).raise_for_status()
-        client.post("/api/0/track/run", json={}).raise_for_status()
-        while not client.get("/api/0/track/state").json()["done"]:
-            time.sleep(0.01)
-        process.kill()
-    with started(clip, tmp_path / "killed") as (_, client):
-        assert client.get("/api/0/track/state").json()["undo"] == 1
-        if not client.get("/api/0/track/state").json()["complete"]:
-            tracked(client)
-    whole, killed = ([*map(read_written_map, sorted((tmp_path / name / "masks").iterdir()))]
-                     for name in ("whole", "killed"))  # fmt: skip
-    assert len(whole) == 6 and np.array_equal(whole, killed)
+    whole = maps(tmp_path / "whole")
+    for name, code in [("kill", -9), ("terminate", 130)]:
+        with started(clip, tmp_path / name) as (process, client):
+            client.post("/api/0/track/edits", json=BOX).raise_for_status()
+            client.post("/api/0/track/run", json={}).raise_for_status()
+            while not client.get("/api/0/track/state").json()["done"]:
+                time.sleep(0.01)
+            # A page is open, and hears what happens.
+            heard = news(client)
+            next(heard)
+            getattr(process, name)()
+            assert process.wait(60) == code
+        with started(clip, tmp_path / name) as (_, client):
+            assert client.get("/api/0/track/state").json()["undo"] == 1
+            if not client.get("/api/0/track/state").json()["complete"]:
+                tracked(client)
+        found = maps(tmp_path / name)
+        assert len(found) == 6 and np.array_equal(whole, found)
+
+
+def maps(out):
+    return [*map(read_written_map, sorted((out / "masks").iterdir()))]

@@ -6,7 +6,7 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
-from undertow.base import SettingsError
+from undertow.base import CueError, SettingsError
 from undertow.runs import execute
 from undertow.tasks import TASKS
 from undertow.tracking import TrackSettings
@@ -128,3 +128,47 @@ def test_one_thing_is_done_at_a_time_and_the_page_is_answered_meanwhile(clip, tm
     end.set()
     click.join()
     assert session.state()["doing"] == "" and session.state()["undo"] == 1 and session.labels(0)[34, 30] == 1
+
+
+def test_an_edit_that_cannot_be_written_has_not_happened(session):
+    resource = pytest.importorskip("resource", reason="needs a system that limits files")
+    session.edit("brush", 0, 1, [4, 30, 30])
+    before, (soft, hard) = session.labels(0), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            session.edit("brush", 0, 1, [9, 60, 30])
+        with pytest.raises(OSError, match="too large"):
+            session.move(-1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert session.state()["undo"] == 1 and np.array_equal(session.labels(0), before) and not session.doing
+    session.edit("brush", 0, 1, [9, 60, 30])
+    assert session.state()["undo"] == 2 and session.labels(0)[30, 60] == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "edit", "lines"),
+    [("track", ("brush", 2, 1, [8, 38, 36]), 6), ("points", ("drop", 2, 1, [38, 36]), 1), ("refer", None, 0)],
+)
+def test_what_is_copied_as_python_does_the_same(workspace, capsys, task, edit, lines):
+    session = workspace.projects[0].sessions[task]
+    if edit is not None:
+        session.edit(*edit)
+    exec(session.state()["python"], {})
+    assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+def test_the_part_of_a_run_follows_its_direction(session):
+    session.edit("brush", 2, 1, [8, 38, 36])
+    session.edit("brush", 4, 1, [8, 44, 36])
+    for way, part in [("", (0, 5)), ("forward", (2, 5)), ("back", (0, 4)), ("both", (0, 5))]:
+        session.edit("way", 0, 1, (), way)
+        assert (session.part, session.chosen.correct_back) == (part, way in ("back", "both"))
+        assert ("--start" in session.state()["command"]) == (part != (0, 5))
+        session.move(-1)
+    with pytest.raises(CueError, match="no direction"):
+        session.edit("way", 0, 1, (), "sideways")
+    session.edit("way", 0, 1, (), "forward")
+    session.edit("way", 0, 1, (), "back")
+    assert session.way == "both"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from undertow.base import CueError, SettingsError
-from undertow.refinement import Embedding, Fit, ObjectCue, PointCue, Prediction, segment, segment_grabcut
+from undertow.refinement import Embedding, Fit, ObjectCue, OneFrame, PointCue, Prediction, segment, segment_grabcut
 
 IMAGE = np.zeros((60, 100, 3), np.uint8)
 INSIDE = PointCue(30, 20)
@@ -50,6 +50,16 @@ def test_boxes_and_points_become_a_label_map():
     assert (labels == 7).sum() == 50 * 45 - 100 and labels[6, 11] == 7 and labels[4, 11] == 0
     # A single click is ambiguous, a box is not.
     assert [multimask for *_, multimask in segmenter.asked] == [False, True]
+
+
+def test_a_frame_is_embedded_once_however_many_prompts_come_for_it():
+    kept = OneFrame(Boxes())
+    (first,), (again,) = kept.embed(IMAGE[None]), kept.embed(IMAGE[None].copy())
+    (other,) = kept.embed(IMAGE[None] + 1)
+    (turned,) = kept.embed(IMAGE.transpose(1, 0, 2)[None])
+    assert first is again and other is not first and turned.fit != first.fit
+    cues = [ObjectCue(1, box=(10, 5, 60, 50))]
+    assert np.array_equal(segment(kept, IMAGE, cues), segment(Boxes(), IMAGE, cues))
 
 
 def test_points_with_a_box_and_outside():
@@ -137,6 +147,12 @@ def test_a_point_beside_the_object_is_kept_out(image):
     both = segment_grabcut(image, [ObjectCue(1, box=box)])
     one = segment_grabcut(image, [ObjectCue(1, box=box, points=(PointCue(90, 50, False), PointCue(30, 40)))])
     assert one[50, 90] == 0 and one[40, 30] == 1 and (one > 0).sum() < (both > 0).sum()
+
+
+def test_a_large_picture_gives_the_mask_of_the_small_one(image):
+    large = image.repeat(6, 0).repeat(6, 1)
+    labels = segment_grabcut(large, [ObjectCue(3, box=(54, 84, 336, 396))])
+    assert labels.shape == (576, 768) and overlap(labels == 3, SQUARE.repeat(6, 0).repeat(6, 1)) > 0.9
 
 
 def test_the_same_every_time(image):

@@ -2,9 +2,11 @@
 
 import shlex
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertow.app.work import is_whole
+from undertow.runs import Cue
 
 if TYPE_CHECKING:
     from undertow.app.session import Session
@@ -16,7 +18,7 @@ def command(session: "Session") -> str:
         return ""
     first, last = session.part
     part = [] if is_whole(session) else ["--start", str(first), "--end", str(last + 1)]
-    said = [word for cue in session.cues() for word in (f"--{cue.kind}", cue.typed)]
+    said = [word for cue in session.cues() for word in (f"--{cue.kind}", _typed(cue))]
     model = [] if session.project.named == "tiny" else ["--model", session.project.named]
     size, tokens = session.settings.size, session.settings.tokens
     shown = [] if size is None else ["--size", f"{size[0]}x{size[1]}"]
@@ -43,3 +45,8 @@ def python(session: "Session") -> str:
     if result == "tracks":
         return f"import undertow as ut\n\nvideo = {video}\ntracks = {make}\nprint(tracks.tracks.shape)\n"
     return f"import undertow as ut\n\nvideo = {video}\nfor frame in {make}:\n    print(frame.index, frame.{result})\n"
+
+
+def _typed(cue: Cue) -> str:
+    """Returns a cue as it is typed, whatever the folder."""
+    return f"{cue.value.absolute()}@{cue.frame}" if isinstance(cue.value, Path) else cue.typed
