@@ -131,7 +131,7 @@ const press: Record<string, () => unknown> = {
   clear: () => edit("clear"), help: () => $<HTMLDialogElement>("keys").showModal(), from: () => part(0), upto: () => part(1),
   add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
   grid: () => edit("grid", [Number($<HTMLInputElement>("across").value)], { object: 1 }),
-  copy: () => copy(app.state.command, "the command is copied"), python: () => copy(app.state.python, "the lines of Python are copied"),
+  copy: () => copy("command"), python: () => copy("python"),
   open: () => $("file").click(), whole: fill, one,
 };
 const BUTTONS = Object.keys(press);
@@ -141,7 +141,12 @@ function attempt(id: string): void {
   if (why) say(why); else press[id]();
 }
 
-function copy(text: string, said: string): void { navigator.clipboard.writeText(text).then(() => say(said), fail); }
+async function copy(what: "command" | "python"): Promise<void> {
+  try {
+    await navigator.clipboard.writeText((await get<Record<string, string>>(address("copies")))[what]);
+    say(what === "command" ? "the command is copied" : "the lines of Python are copied");
+  } catch (error) { fail(error); }
+}
 
 function part(place: 0 | 1): void {
   const range: [number, number] = [...app.state.range];

@@ -44,8 +44,8 @@ export function refusal(id: string): string {
       const called = things().find((each) => each.id === app.object)?.name ?? "the object";
       return changing || (here.includes(app.object) ? "" : `${called} is not on this frame`);
     }
-    case "copy": return state.command ? "" : fixed();
-    case "python": return state.python ? "" : fixed() || hint;
+    case "copy": return fixed();
+    case "python": return fixed() || (asked ? "" : hint);
     default: return "";
   }
 }

@@ -13,7 +13,7 @@ export interface Thing {
 }
 export interface State {
   given: Record<string, number[]>; prompts?: Prompt[]; objects: Thing[]; undo: number; redo: number; done: number;
-  complete: boolean; stale: boolean; doing: string; message: string; command: string; python: string;
+  complete: boolean; stale: boolean; doing: string; message: string;
   range: [number, number]; part: [number, number]; way?: string;
 }
 export interface Job { number: number; title: string; state: string; message: string }

@@ -155,7 +155,7 @@ def test_what_is_copied_as_python_does_the_same(workspace, capsys, task, edit, l
     session = workspace.projects[0].sessions[task]
     if edit is not None:
         session.edit(*edit)
-    exec(session.state()["python"], {})
+    exec(session.copies()["python"], {})
     assert len(capsys.readouterr().out.splitlines()) == lines
 
 
@@ -165,7 +165,7 @@ def test_the_part_of_a_run_follows_its_direction(session):
     for way, part in [("", (0, 5)), ("forward", (2, 5)), ("back", (0, 4)), ("both", (0, 5))]:
         session.edit("way", 0, 1, (), way)
         assert (session.part, session.chosen.correct_back) == (part, way in ("back", "both"))
-        assert ("--start" in session.state()["command"]) == (part != (0, 5))
+        assert ("--start" in session.copies()["command"]) == (part != (0, 5))
         session.move(-1)
     with pytest.raises(CueError, match="no direction"):
         session.edit("way", 0, 1, (), "sideways")

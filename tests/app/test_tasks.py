@@ -27,7 +27,7 @@ def test_points_are_dropped_dragged_hidden_and_followed(workspace, tmp_path):
     session.edit("drop", 0, 1, [30.5, 34.5])
     session.edit("grid", 2, 1, [2])
     state = ran(session)
-    assert len(state["objects"]) == 5 and list(state["given"]) == [0, 2] and "--grid 2@2" in state["command"]
+    assert len(state["objects"]) == 5 and list(state["given"]) == [0, 2] and "--grid 2@2" in session.copies()["command"]
     first = open_run(session.out).tracks
     assert first.queries.shape == (5, 3)
     number, x, y, seen, _, tail = next(row for row in session.layer(0) if row[0] == 1)
@@ -46,7 +46,7 @@ def test_points_are_dropped_dragged_hidden_and_followed(workspace, tmp_path):
     session.edit("hide", 0, 2)
     assert next(each for each in session.state()["objects"] if each["id"] == 2)["hidden"]
     session.edit("remove", 0, session.state()["objects"][2]["id"])
-    assert "--grid" not in session.state()["command"]
+    assert "--grid" not in session.copies()["command"]
     with pytest.raises(CueError, match="no point 7"):
         session.edit("drag", 0, 7, [1, 1])
     with pytest.raises(CueError, match="outside"):

@@ -161,6 +161,10 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
     def state(clip: int, task: str) -> dict[str, Any]:
         return session_of(clip, task).state()
 
+    @app.get("/api/{clip}/{task}/copies")
+    def copies(clip: int, task: str) -> dict[str, str]:
+        return session_of(clip, task).copies()
+
     @app.get("/api/{clip}/{task}/scores")
     def scores(clip: int, task: str) -> dict[int, Any]:
         return dict(session_of(clip, task).scores())

@@ -155,12 +155,15 @@ class Session(ABC):
                 "stale": record is not None and self.stale(record),
                 "doing": self.doing,
                 "message": self.message,
-                "command": copying.command(self),
-                "python": copying.python(self),
                 "range": self.range,
                 "part": self.part,
                 **self.facts(),
             }
+
+    def copies(self) -> dict[str, str]:
+        """Returns what does the same, as a command line and as Python."""
+        with self._lock:
+            return {"command": copying.command(self), "python": copying.python(self)}
 
     def scores(self) -> dict[int, Mapping[str, Any]]:
         """Returns, by frame and object, area, margin, mass, presence and whether it is lost."""

@@ -376,9 +376,9 @@
         return changing || (here.includes(app.object) ? "" : `${called} is not on this frame`);
       }
       case "copy":
-        return state.command ? "" : fixed();
+        return fixed();
       case "python":
-        return state.python ? "" : fixed() || hint;
+        return fixed() || (asked ? "" : hint);
       default:
         return "";
     }
@@ -1069,8 +1069,8 @@
     upto: () => part(1),
     add: () => choose(Math.max(app.task === "parse" ? -1 : 0, ...things().map((each) => each.id)) + 1),
     grid: () => edit("grid", [Number($("across").value)], { object: 1 }),
-    copy: () => copy(app.state.command, "the command is copied"),
-    python: () => copy(app.state.python, "the lines of Python are copied"),
+    copy: () => copy("command"),
+    python: () => copy("python"),
     open: () => $("file").click(),
     whole: fill,
     one
@@ -1081,8 +1081,13 @@
     if (why) say2(why);
     else press[id]();
   }
-  function copy(text, said2) {
-    navigator.clipboard.writeText(text).then(() => say2(said2), fail);
+  async function copy(what) {
+    try {
+      await navigator.clipboard.writeText((await get(address("copies")))[what]);
+      say2(what === "command" ? "the command is copied" : "the lines of Python are copied");
+    } catch (error) {
+      fail(error);
+    }
   }
   function part(place2) {
     const range = [...app.state.range];
