@@ -55,8 +55,8 @@ function mark(): void {
   canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
   const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
   const next = state.stale ? "edited since it was run" : state.complete ? "" : !state.undo && !state.done ? hint
-    : refusal("run") || `now ${run}; it does the other frames`;
-  const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}`
+    : refusal("run") || `press ${run} for the other frames`;
+  const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || "it begins"}`
     : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
   if (status.textContent !== text) status.textContent = text;
   status.classList.toggle("busy", Boolean(doing) && !app.trouble);
@@ -172,7 +172,7 @@ function bind(): void {
     ["back", "frame before", "ArrowLeft ,", does("back")], ["forth", "next frame", "ArrowRight .", does("forth")],
     ["back10", "ten frames back", "Shift+ArrowLeft", () => show(app.frame - 10)], ["forth10", "ten frames on", "Shift+ArrowRight", () => show(app.frame + 10)],
     ["first", "first frame", "Home", () => show(0)], ["last", "last frame", "End", () => show(app.about.count - 1)],
-    ["earlier", "frame before that was given", "PageUp", () => given(-1)], ["later", "next frame that was given", "PageDown", () => given(1)],
+    ["earlier", "previous keyframe", "PageUp", () => given(-1)], ["later", "next keyframe", "PageDown", () => given(1)],
     ["start", "first frame of the object", "A", does("start")], ["worst", "frame with the smallest margin, then the next", "W", does("worst")],
     ["gap", "middle of the widest gap", "M", does("gap")], ["from", "work from here", "I", does("from")], ["upto", "work up to here", "U", does("upto")],
     ["view", "next view", "V", next], ["in", "zoom in", "+ =", () => zoomBy(1.5)], ["out", "zoom out", "-", () => zoomBy(1 / 1.5)],

@@ -8,7 +8,7 @@ export function given(direction: 1 | -1): void {
   const frames = Object.keys(app.state.given).map(Number).sort((a, b) => (a - b) * direction);
   const next = frames.find((each) => (each - app.frame) * direction > 0);
   if (next !== undefined) show(next);
-  else say(frames.length ? `no frame ${direction > 0 ? "after" : "before"} this one was given` : "nothing was given on any frame yet");
+  else say(frames.length ? `there is no keyframe ${direction > 0 ? "after" : "before"} this frame` : "there is no keyframe yet: a frame on which something is marked");
 }
 
 // The frame with the smallest margin; pressed again, the next one.

@@ -1,4 +1,4 @@
-// A row for each object: where it was given, how sure the model is of it, where it is lost or old; thumbnails above.
+// A row for each object: its keyframes, how sure the model is of it, where it is lost or old; thumbnails above.
 
 import { Thing } from "./server";
 import { $, app, calls } from "./store";

@@ -97,7 +97,8 @@ class Server:
 def served(*words: str) -> Iterator[Server]:
     """Serves clips."""
     command = [sys.executable, "-m", "undertow", "app", *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # Runs and edits are kept where it is started.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(words[0]).parent) as process:
         assert process.stderr is not None
         try:
             found = next(f for line in process.stderr if (f := re.search(r"http://([^/]+)/\?token=(\S+)", line)))

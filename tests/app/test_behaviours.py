@@ -25,7 +25,7 @@ def test_what_does_nothing_says_why(page, session):
         ("Control+e", "nothing to export yet"),
         ("w", "no margins yet"),
         ("a", "on no frame yet"),
-        ("PageDown", "nothing was given"),
+        ("PageDown", "no keyframe yet"),
         ("Escape", "nothing runs"),
         ("Delete", "is not on this frame"),
     ]:

@@ -272,7 +272,7 @@
     const frames = Object.keys(app.state.given).map(Number).sort((a, b) => (a - b) * direction);
     const next = frames.find((each) => (each - app.frame) * direction > 0);
     if (next !== void 0) show(next);
-    else say(frames.length ? `no frame ${direction > 0 ? "after" : "before"} this one was given` : "nothing was given on any frame yet");
+    else say(frames.length ? `there is no keyframe ${direction > 0 ? "after" : "before"} this frame` : "there is no keyframe yet: a frame on which something is marked");
   }
   function worst() {
     const margins = [...app.scores].filter(([, row2]) => Object.keys(row2).length).map(([number, row2]) => [Math.min(...Object.values(row2).map((each) => each[4] ? -1 : each[1])), number]);
@@ -965,8 +965,8 @@
     $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === void 0 ? "" : `  ${seconds.toFixed(3)} s`);
     canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
     const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
-    const next = state.stale ? "edited since it was run" : state.complete ? "" : !state.undo && !state.done ? hint : refusal("run") || `now ${run}; it does the other frames`;
-    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || `${app.scores.size} of ${about.count} frames`}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
+    const next = state.stale ? "edited since it was run" : state.complete ? "" : !state.undo && !state.done ? hint : refusal("run") || `press ${run} for the other frames`;
+    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || "it begins"}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
     if (status.textContent !== text) status.textContent = text;
     status.classList.toggle("busy", Boolean(doing) && !app.trouble);
     for (const id of BUTTONS) {
@@ -1131,8 +1131,8 @@
       ["forth10", "ten frames on", "Shift+ArrowRight", () => show2(app.frame + 10)],
       ["first", "first frame", "Home", () => show2(0)],
       ["last", "last frame", "End", () => show2(app.about.count - 1)],
-      ["earlier", "frame before that was given", "PageUp", () => given(-1)],
-      ["later", "next frame that was given", "PageDown", () => given(1)],
+      ["earlier", "previous keyframe", "PageUp", () => given(-1)],
+      ["later", "next keyframe", "PageDown", () => given(1)],
       ["start", "first frame of the object", "A", does("start")],
       ["worst", "frame with the smallest margin, then the next", "W", does("worst")],
       ["gap", "middle of the widest gap", "M", does("gap")],
