@@ -9,7 +9,7 @@ def batch(kitchen: Kitchen, table: str | bytes, *more: object, name: str = "clip
 
 
 BATCH = [
-    Case("a table that does not exist", lambda k: ["batch", k.folder / "no.csv", "--out", k.out], "is no file"),
+    Case("a table that does not exist", lambda k: ["batch", k.folder / "no.csv", "--out", k.out], "is not a file"),
     Case("an empty table", lambda k: batch(k, ""), "has no rows"),
     Case("a table that is a video", lambda k: ["batch", k.clip, "--out", k.out], "clip.mp4"),
     Case("a table with a NUL", lambda k: batch(k, b"clip\na\0b\n"), "holds a NUL"),
