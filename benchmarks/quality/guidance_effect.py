@@ -34,7 +34,7 @@ def cycle_error(images: np.ndarray, tracker: Backbone, side: int = 8) -> float:
     """Returns the mean distance in pixels between points and where tracking them to the last frame and back ends."""
     start = point_grid(side, *images.shape[1:3])
     # Small clips are shown enlarged, but not as large as real ones.
-    settings = PointSettings(tokens=576)
+    settings = PointSettings(preset="points", tokens=576)
     there = track_points(images, start, model=tracker, settings=settings).tracks[:, -1]
     there = np.clip(there, 0.01, np.array(images.shape[2:0:-1]) - 0.01)
     last = np.column_stack([np.full(len(there), len(images) - 1), there])

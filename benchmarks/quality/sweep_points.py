@@ -94,7 +94,7 @@ def main():
         pictures, queries, tracks, visible = make_world(number, args.stride)
         observed = {}
         for text in args.tries or [""]:
-            options = {"tokens": args.tokens, **read_options(args.base), **read_options(text)}
+            options = {"preset": "points", "tokens": args.tokens, **read_options(args.base), **read_options(text)}
             key = tuple(options.get(name) for name in (*OBSERVING, "preset"))
             backbone.card = card
             tracker = PointTracker(backbone, PointSettings(**reading(backbone, options)))

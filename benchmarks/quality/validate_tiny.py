@@ -25,5 +25,5 @@ if __name__ == "__main__":
     for model in options.models:
         backbone = load(f"tiny={model}" if Path(model).is_dir() else get_card(model).name, dtype="float32")
         worlds = 100 * validate(backbone, TrackSettings(tokens=TOKENS, lost="keep"))
-        photographs = 100 * match_photographs(backbone, PointSettings(tokens=TOKENS), pairs)
+        photographs = 100 * match_photographs(backbone, PointSettings(preset="points", tokens=TOKENS), pairs)
         print(f"{model},{worlds:.2f},{photographs:.2f},{(worlds + photographs) / 2:.2f}", flush=True)

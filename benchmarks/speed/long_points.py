@@ -35,7 +35,7 @@ def picture(time):
 
 def follow(video, out):
     """Follows a grid of points with features in 8 MB of memory, and returns the tracks and the peak."""
-    settings = PointSettings(size=(SIZE[1], SIZE[0]), feature_memory=8)
+    settings = PointSettings(preset="points", size=(SIZE[1], SIZE[0]), feature_memory=8)
     backbone = load("tiny", device="cpu", dtype="float32")
     with Video(video) as clip, PeakMeter() as meter:
         execute(TASK, out, clip, given_points(clip, grid_points(8, SIZE)), backbone, settings)

@@ -18,6 +18,8 @@ PIXELS, SIDE = 1 << 19, 64
 # The patch of Lucas-Kanade, in pixels, and how often pictures are halved for it: guesses are nearly right.
 PATCH, LEVELS = 21, 2
 
+# Grey levels, from pixel to pixel or frame to frame, that are noise; pixels that a still camera is told to move.
+DETAIL, STILL = 2.0, 0.1
 # What a place that no picture fits is uncertain by, in cells.
 COARSE = 1.0
 
@@ -25,9 +27,24 @@ Grey = UInt8[np.ndarray, "h w"]
 
 
 def dense_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
-    """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another."""
+    """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another.
+
+    On a blank wall it is a guess. Where the camera stands still, so that most of what is not blank does not move, blank
+    places that do not change do not move either.
+    """
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-    return np.asarray(search.calc(here, there, None))
+    flow = np.asarray(search.calc(here, there, None))
+    detail, change = (cv2.blur(each, (9, 9)) for each in (_slopes(here), cv2.absdiff(here, there).astype(np.float32)))
+    sharp = detail > DETAIL
+    if sharp.any() and np.median(np.linalg.norm(flow[sharp], axis=-1)) < STILL:
+        flow[~sharp & (change < DETAIL)] = 0
+    return flow
+
+
+def _slopes(picture: Grey) -> Float32[np.ndarray, "h w"]:
+    """Returns how much grey changes from pixel to pixel."""
+    across, down = (cv2.Sobel(picture, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    return np.asarray(cv2.magnitude(across, down))
 
 
 class Flow:
@@ -122,7 +139,8 @@ class Flow:
 def _lucas_kanade(
     here: Grey, there: Grey, places: Float32[np.ndarray, "n 2"], guesses: Float32[np.ndarray, "n 2"]
 ) -> Float32[np.ndarray, "n 2"]:
-    found, _, _ = cv2.calcOpticalFlowPyrLK(
+    """Returns where places of one picture are in another near guesses; NaN where there is nothing to tell it by."""
+    found, known, _ = cv2.calcOpticalFlowPyrLK(
         here,
         there,
         np.array(places, np.float32).reshape(-1, 1, 2),
@@ -131,7 +149,7 @@ def _lucas_kanade(
         maxLevel=LEVELS,
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
-    return np.asarray(found[:, 0])
+    return np.where(known > 0, found[:, 0], np.float32(np.nan))
 
 
 def _name(place: int) -> str:
