@@ -54,7 +54,8 @@ def fit(inputs, seen, steps=30):
 def fit_flow(args):
     """Prints the three models of `Odds`."""
     backbone, rows = load(args.model), []
-    carrying.KEPT, tracker.advance = 1, record
+    carrying.KEPT = 1
+    setattr(tracker, "advance", record)  # noqa: B010
     for number in args.worlds:
         pictures, queries, tracks, visible = make_world(number, args.stride)
         follower = PointTracker(backbone, PointSettings(preset="flow", tokens=args.tokens))
