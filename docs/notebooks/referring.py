@@ -73,7 +73,7 @@ look("the rightmost object", "the largest object")
 # ## Through the clip
 #
 # `ut.refer` looks at a few frames of the clip, keeps the mask of the clearest one, and tracks it in both directions.
-# `tiny-words` reads the sentence and `tiny` tracks.
+# Here `tiny-refer`, which was [fine-tuned to answer](../referring-trained.md#tiny-refer), reads the sentence and `tiny` tracks.
 
 # %%
 results = list(ut.refer(frames, ["the green square", "the purple object"], model="tiny"))

@@ -26,9 +26,9 @@ def test_what_ships_is_small_and_safe(folder):
     assert json.loads((folder / "training.json").read_text())["step"] > 0
 
 
-def test_embedded_models_leave_words_to_it():
+def test_embedded_models_leave_words_to_what_answers():
     tiny, words = load("tiny"), load("tiny-words")
-    assert reader_of(tiny).card.name == "tiny-words" and reader_of(words) is words
+    assert reader_of(tiny).card.name == "tiny-refer" and reader_of(words) is words
 
 
 def test_it_finds_colours_in_calm_scenes_more_often_than_chance_would():

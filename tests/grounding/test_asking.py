@@ -12,6 +12,8 @@ from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
 from undertow.base import CueError, SettingsError
 from undertow.grounding import Asker
 from undertow.grounding.generator import MaskGenerator
+from undertow.grounding.proposals import hot_part, part_around
+from undertow.grounding.settings import WordSettings
 from undertow.referring import ReferSettings
 from undertow.referring.finding import find
 from undertow.referring.job import make_grounder
@@ -57,22 +59,31 @@ def test_frames_are_one_clip_to_a_generator(model, images):
         for sights, score in zip(found, scores, strict=True):
             sight = sights[place]
             assert torch.allclose(sight.heat, score.clamp(0, 1), atol=1e-5)
-            native = torch.nn.functional.interpolate(score.clamp(0, 1)[None, None], SIZE, mode="bilinear")[0, 0]
-            assert np.array_equal(sight.candidates[0].mask, (native > 0.5).numpy()) and sight.found
-            assert 0 < sight.contrast <= 1
+            assert sight.contrast == pytest.approx(float(score.clamp(0, 1).max()), abs=1e-5) and sight.found
+            hot = hot_part(sight.heat, SIZE)
+            assert np.array_equal(sight.candidates[0].mask, part_around(hot, sight.peaks[0]))
 
 
-def test_other_masks_are_scored_by_the_answer(model, images):
-    def propose(image, heat, peaks):
-        hot = torch.nn.functional.interpolate(heat[None, None], SIZE, mode="bilinear")[0, 0] > 0.6
-        return [(hot.numpy(), 1.0, "hotter"), (~hot.numpy(), 1.0, "colder")]
+def test_what_is_cut_out_comes_first_if_it_is_like_the_answer(model, images):
+    [alone] = Asker(model, SIZE).look(images[0], "the dog")
+    part = alone.candidates[0].mask
 
-    [sight] = Asker(model, SIZE, propose=propose).look(images[0], "the dog")
-    names = [each.made_of for each in sight.candidates]
-    assert names[-1] == "colder" and {"hotter", "the answer"} == set(names[:-1])
-    # Several things are named by the whole answer and not by the peaks of it.
-    [several] = Asker(model, SIZE, propose=propose).look(images[0], "the two dogs")
-    assert [each.made_of for each in several.candidates] == ["the answer"]
+    def propose(mask):
+        return lambda image, heat, peaks: [(mask, 1.0, "box of peak 1"), (~part, 1.0, "other")]
+
+    [near] = Asker(model, SIZE, propose=propose(np.roll(part, 1, 1))).look(images[0], "the dog")
+    assert [each.made_of for each in near.candidates] == ["box of peak 1", "the answer", "other"]
+    [far] = Asker(model, SIZE, propose=propose(~part)).look(images[0], "the dog")
+    assert far.candidates[0].made_of == "the answer" and np.array_equal(far.mask, part)
+    # Several things are all that is hot.
+    [several] = Asker(model, SIZE, propose=propose(~part)).look(images[0], "the two dogs")
+    assert np.array_equal(several.mask, hot_part(several.heat, SIZE))
+
+
+def test_a_low_answer_is_none(model, images):
+    for least, found in ((0.0, True), (1.01, False)):
+        [sight] = Asker(model, SIZE, WordSettings(least=least)).look(images[0], "the dog")
+        assert sight.found is found
 
 
 def test_a_reader_that_answers_is_asked_about_all_pivots_together(folder, model, images):

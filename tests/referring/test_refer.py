@@ -19,7 +19,7 @@ from undertow.tracking import track
 from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 
-SETTINGS = ReferSettings(tokens=60, pivots=2)
+SETTINGS = ReferSettings(tokens=60, pivots=2, reader="tiny-words")
 FRAMES = 5
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from undertow.grounding.asking import Asker
+    from undertow.grounding.asking import Asker, finder_of
     from undertow.grounding.grounder import Grounder, Sight, frames_of, reader_of, stretched, word_sites
     from undertow.grounding.heat import Candidate, Peak
     from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
@@ -24,6 +24,7 @@ __all__ = [
     "SegmenterProposer",
     "Sight",
     "WordSettings",
+    "finder_of",
     "frames_of",
     "make_proposer",
     "parse_expression",

@@ -7,16 +7,44 @@ that are looked at as one short clip, so that it can tell what moves, enters or 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import torch.nn.functional as functional
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from undertow.backbones import Backbone
 from undertow.grounding.generator import MaskGenerator
-from undertow.grounding.grounder import Sight
-from undertow.grounding.heat import Proposer, find_peaks, score_masks
+from undertow.grounding.grounder import Grounder, Sight
+from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, score_masks
+from undertow.grounding.proposals import hot_part, part_around
 from undertow.grounding.settings import WordSettings
 from undertow.grounding.words import Expression, parse_expression
+from undertow.observing.settings import FrameSettings
+
+ANSWER = "the answer"
+# On validation pictures (288 expressions, and 36 of things that are not there) 90 % of the answers to what is there are
+# so high somewhere, and half of the others; masks that were cut out had a J of 0.49, and the answers of 0.42.
+# `ALIKE` is the least overlap (J) of the two.
+LEAST, ALIKE = 0.3, 0.4
+
+
+def finder_of(
+    reader: Backbone,
+    size: tuple[int, int],
+    words: WordSettings | None = None,
+    frames: FrameSettings | None = None,
+    propose: Proposer | None = None,
+) -> "Grounder | Asker":
+    """Returns what finds words in frames of one size: a model that was fine-tuned to answer is asked, others are read.
+
+    Args:
+        reader: A model that reads text.
+        size: (height, width) of the frames.
+        words: How words become masks.
+        frames: At which size and noise level a model is shown them that is looked into.
+        propose: What makes masks of peaks.
+    """
+    if reader.fine_tuning is not None:
+        return Asker(reader, size, words, propose)
+    return Grounder(reader, size, words, frames, propose)
 
 
 class Asker:
@@ -66,20 +94,36 @@ class Asker:
 
     def _sight(self, image: UInt8[np.ndarray, "h w 3"], expression: Expression, score: Float[Tensor, "gh gw"]) -> Sight:
         score = score.float().clamp(0, 1)
-        own = (functional.interpolate(score[None, None], self.size, mode="bilinear")[0, 0] > 0.5).numpy()
         peaks = find_peaks(score, self.size, self.words.peaks)
-        inside = score > 0.5
-        certain = float(score[inside].mean() - score[~inside].mean()) if inside.any() and not inside.all() else 0.0
-        proposals = [(own, 1.0, "the answer")]
-        if self.propose is not None and own.any() and not expression.plural:
-            proposals += self.propose(image, score, peaks)
+        highest = float(score.max())
         return Sight(
             expression=expression,
             heat=score,
-            contrast=certain,
+            contrast=highest,
             peaks=tuple(peaks),
             tokens=(),
             blocks={},
-            found=bool(own.any()),
-            candidates=tuple(score_masks(score, proposals)),
+            found=highest >= (LEAST if self.words.least is None else self.words.least),
+            candidates=tuple(self._candidates(image, expression, score, peaks)),
         )
+
+    def _candidates(
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        said: Expression,
+        score: Float[Tensor, "gh gw"],
+        peaks: list[Peak],
+    ) -> list[Candidate]:
+        """Returns the answer around its highest place, after what was cut out there if the two are alike.
+
+        A small model is unsure, and its answer lies between a mask and none: Otsu's threshold parts it, 0.5 does not.
+        """
+        hot = hot_part(score, self.size)
+        if said.plural or self.propose is None:
+            return score_masks(score, [(hot if said.plural else part_around(hot, peaks[0]), 1.0, ANSWER)])
+        part = part_around(hot, peaks[0])
+        found = score_masks(score, [(part, 1.0, ANSWER), *self.propose(image, score, peaks)])
+        cut = [each for each in found if each.made_of.endswith("box of peak 1")]
+        cut = [each for each in cut if (each.mask & part).sum() > ALIKE * (each.mask | part).sum()]
+        first = [*(each.made_of for each in cut), ANSWER]
+        return sorted(found, key=lambda each: first.index(each.made_of) if each.made_of in first else len(first))

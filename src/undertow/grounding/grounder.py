@@ -30,7 +30,7 @@ from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_f
 
 log = logging.getLogger(__name__)
 
-READER = "tiny-words"
+READER = "tiny-refer"
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ class Grounder:
 
 
 def reader_of(backbone: Backbone) -> Backbone:
-    """Returns the model that reads words for a tracker: itself, or `tiny-words` if it is embedded and grounds none."""
+    """Returns the model that reads words for a tracker: itself, or `tiny-refer` if it is embedded and grounds none."""
     if not backbone.card.embedded or "refer" in backbone.card.sites:
         return backbone
     return load(READER, device=str(backbone.device), sites="refer")

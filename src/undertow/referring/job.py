@@ -8,7 +8,7 @@ from typing import Any
 
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, Progress, write_json, write_text
-from undertow.grounding import Asker, Grounder, frames_of, make_proposer, reader_of
+from undertow.grounding import Asker, Grounder, finder_of, frames_of, make_proposer, reader_of
 from undertow.masks import LabelMap
 from undertow.referring.explain import explain_page
 from undertow.referring.finding import Finding, find, label_maps, pivot_frames
@@ -74,18 +74,13 @@ def gather(
 
 
 def make_grounder(model: Callable[[], Backbone], settings: ReferSettings, size: tuple[int, int]) -> Grounder | Asker:
-    """Returns what finds words in frames of one size, with the reader and the segmenter of the settings.
-
-    A reader that was fine-tuned to answer is asked, and into any other one it is looked.
-    """
+    """Returns what finds words in frames of one size, with the reader and the segmenter of the settings."""
     own = model()
     reader = reader_of(own) if settings.reader is None else load(settings.reader, device=str(own.device), sites="refer")
     propose = make_proposer(settings.segmenter, reader.device, settings.paper)
-    if reader.fine_tuning is not None:
-        return Asker(reader, size, settings.words, propose)
     frames = frames_of(settings, own=reader is own)
     words = replace(settings.words, peaks=1, least=settings.words.least or 0.0) if settings.paper else settings.words
-    return Grounder(reader, size, words, frames, propose)
+    return finder_of(reader, size, words, frames, propose)
 
 
 class ReferJob(TrackJob):

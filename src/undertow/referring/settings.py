@@ -49,7 +49,7 @@ class ReferSettings(TrackSettings):
     answers: AnswerSettings = option(AnswerSettings, "How answers of rem become masks.")
     words: WordSettings = option(WordSettings, "How words become masks.")
     reader: str | None = option(
-        None, "Model that reads the words, if not the tracking model; for embedded models tiny-words.",
+        None, "Model that reads the words, if not the tracking model; for embedded models tiny-refer.",
         expert=True,
     )  # fmt: skip
     pivots: int = option(

@@ -15,7 +15,7 @@ from undertow.backbones import Backbone
 from undertow.base import CueError
 from undertow.export.cues import take
 from undertow.export.taking import is_annotations
-from undertow.grounding import Grounder, frames_of, make_proposer, reader_of
+from undertow.grounding import finder_of, frames_of, make_proposer, reader_of
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_mattes, read_object_masks
 from undertow.refinement import ObjectCue, OneFrame, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.refinement.prompts import check_cues
@@ -253,9 +253,12 @@ def _finder(settings: TrackSettings, backbone: Backbone, size: tuple[int, int]) 
     """Returns what makes masks of words: a model's attention to them."""
     reader = reader_of(backbone)
     if reader.card.embedded:
-        log.warning("'%s' knows the colours of plain scenes and little else; look at its masks first", reader.card.name)
+        log.warning(
+            "'%s' knows colours, shapes and places of simple things and little else; look at its masks first",
+            reader.card.name,
+        )
     frames = frames_of(settings, own=reader is backbone)
-    grounder = Grounder(reader, size, frames=frames, propose=make_proposer(settings.segmenter, reader.device))
+    grounder = finder_of(reader, size, frames=frames, propose=make_proposer(settings.segmenter, reader.device))
 
     def find(image: UInt8[np.ndarray, "h w 3"], text: str) -> LabelMap:
         [sight] = grounder.look(image, text)

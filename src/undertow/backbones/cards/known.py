@@ -307,6 +307,12 @@ TINY_WORDS = replace(
     word_reading="A",
     embedded="tiny-words",
 )
+TINY_REFER = replace(
+    TINY_WORDS,
+    name="tiny-refer",
+    notes="tiny-words fine-tuned to answer words with masks, on procedural pictures",
+    embedded="tiny-refer",
+)
 _STABILITY, _HALF = "Stability AI Community License", "words are read in the later half of its blocks, to be measured"
 SD_3_MEDIUM = _image_transformer_card(
     "sd-3-medium",
@@ -353,7 +359,7 @@ SVD = Card(
 for _card in (
     *(TINY, TINY_UNTRAINED, SD_2_1, SD_2_1_BASE, SD_1_5, COGVIDEOX_2B, COGVIDEOX_2B_I2V, COGVIDEOX_5B),
     *(COGVIDEOX_5B_I2V, HUNYUAN_VIDEO, WAN_1_3B, WAN_14B, TINY_VIDEO, SVD),
-    *(TINY_WORDS, FLUX_SCHNELL, FLUX_DEV, SD_3_MEDIUM, SD_3_5_MEDIUM, SD_3_5_LARGE),
+    *(TINY_WORDS, TINY_REFER, FLUX_SCHNELL, FLUX_DEV, SD_3_MEDIUM, SD_3_5_MEDIUM, SD_3_5_LARGE),
 ):
     add_card(_card)
 
