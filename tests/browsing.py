@@ -63,7 +63,7 @@ def until(page, script: str) -> None:
             return bool(page.evaluate(script))
         except Exception as error:
             # A page that is being opened anew has nothing to say yet.
-            if "context was destroyed" in str(error):
+            if "context was destroyed" in str(error) or "properties of null" in str(error):
                 return False
             raise
 

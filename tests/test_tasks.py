@@ -58,7 +58,7 @@ SMALL = {
     "track": (TrackSettings(tokens=60, batch=2), [("mask", "first.png")]),
     "points": (PointSettings(tokens=60, batch=2), [("grid", "2"), ("point", "20,20@3")]),
     "parse": (ParseSettings(tokens=60, batch=2), [("anchor", "first.png")]),
-    "refer": (ReferSettings(tokens=60, batch=2, pivots=2), [("text", "red disc")]),
+    "refer": (ReferSettings(tokens=60, batch=2, pivots=2, reader="tiny-words"), [("text", "red disc")]),
     "brightness": (settings_of("brightness"), []),
 }
 

@@ -91,7 +91,7 @@ def test_whatever_is_wrong_is_one_sentence(read, content, message):
 
 
 def test_a_missing_file_and_too_many_rows_are_refused(tmp_path, read, monkeypatch):
-    with pytest.raises(SettingsError, match=r"manifest '.*' is no file"):
+    with pytest.raises(SettingsError, match=r"manifest '.*' is not a file"):
         read_manifest(tmp_path / "none.csv", BatchSettings(tmp_path / "out"))
     monkeypatch.setattr("undertow.batches.manifest.MOST_ROWS", 3)
     assert len(read("clip\n1\n2\n3\n")) == 3
