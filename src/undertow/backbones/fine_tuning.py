@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from undertow.backbones.weights.networks import StoredWeights
-from undertow.base import SettingsError, WeightsUnavailable, write_json, write_tensors
+from undertow.base import SettingsError, WeightsUnavailable, remove_leftovers, write_json, write_tensors
 
 ABOUT, WEIGHTS = "fine_tuning.json", "fine_tuning.safetensors"
 Target = Literal["direct", "residual"]
@@ -134,6 +134,8 @@ def read_fine_tuning(folder: Path) -> FineTuning:
 def write_fine_tuning(folder: Path, about: FineTuning, weights: Mapping[str, Tensor]) -> None:
     """Writes a folder that `load` takes as a model."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (ABOUT, WEIGHTS):
+        remove_leftovers(folder / name)
     write_tensors(folder / WEIGHTS, {name: each.detach().cpu().contiguous() for name, each in weights.items()})
     write_json(folder / ABOUT, asdict(about))
 

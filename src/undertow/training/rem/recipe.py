@@ -167,6 +167,9 @@ def _begin(
         SettingsError: if the run there is another one, or data are bad; with a list of what is wrong.
     """
     work.mkdir(parents=True, exist_ok=True)
+    for leftover in work.rglob(".*-????????.*"):
+        # Of a process that was killed as it wrote.
+        leftover.unlink(missing_ok=True)
     data = {source.name: len(source) for source in sources}
     keep_recipe(work / "recipe.json", {**asdict(settings), "data": data, "model": backbone.fingerprint()})
     if (work / "steps.safetensors").exists():
