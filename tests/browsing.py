@@ -94,9 +94,23 @@ def idle(page, text: str) -> None:
     until(page, f"document.getElementById('status').textContent.includes({text!r})")
 
 
+def _resting(page) -> dict[str, float]:
+    """Returns where the canvas is, once it stays there: a finished run can change what is beside it."""
+    boxes = [page.locator("#canvas").bounding_box()]
+
+    def same() -> bool:
+        page.wait_for_timeout(50)
+        boxes.append(page.locator("#canvas").bounding_box())
+        return boxes[-1] == boxes[-2]
+
+    settled(same)
+    return boxes[-1]
+
+
 def click(page, x: float, y: float, to: tuple[float, float] | None = None) -> None:
     """Clicks on a pixel of the video, or drags from it to another."""
-    box, size = page.locator("#canvas").bounding_box(), page.evaluate("[canvas.width, canvas.height]")
+    box = _resting(page)
+    size = page.evaluate("[canvas.width, canvas.height]")
     places = [(box["x"] + px / size[0] * box["width"], box["y"] + py / size[1] * box["height"])
               for px, py in ((x, y), *([] if to is None else [to]))]  # fmt: skip
     page.mouse.move(*places[0])
