@@ -33,10 +33,11 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from undertow.backbones import Card, ImageUNet, Site, VideoDiT, VideoUNet, get_card, random_backbone
+from undertow.backbones import Card, ImageUNet, Site, VideoDiT, VideoUNet, get_card, load, random_backbone
 from undertow.backbones.adapters.vit import KINDS
 from undertow.backbones.cards.card_file import write_card_file
 from undertow.backbones.cards.nearest import nearest_card
+from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
 from undertow.backbones.published import ARCHITECTURES, Architecture
 from undertow.backbones.weights.guided_diffusion import GuidedShape
 
@@ -107,6 +108,20 @@ def write_pixels(folder: Path, seed: int = 0) -> Path:
         diffusers.UNet2DModel(**shape.arguments).save_pretrained(folder / "unet")
     diffusers.DDPMScheduler().save_pretrained(folder / "scheduler")
     return folder
+
+
+def write_answering(folder: Path) -> Path:
+    """Writes a small `tiny-video` that was fine-tuned to answer, neither with nothing nor with everything."""
+    base = write_family("tiny-video", folder / "base", seed=2)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: 0.3 * torch.randn(each.shape, generator=generator)
+        for name, each in load(base, device="cpu", dtype="float32").denoiser.state_dict().items()
+        if name.startswith("proj_out")
+    }
+    about = FineTuning(str(base), window=3, size=(32, 48), mask_range="-1..1")
+    write_fine_tuning(folder / "learned", about, weights)
+    return folder / "learned"
 
 
 def write_family(name: str, folder: Path, seed: int = 0, **options: Any) -> Path:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from families import write_family
+from families import write_answering
 from undertow.backbones import load
-from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
 from undertow.base import CueError, SettingsError
 from undertow.grounding import Asker
 from undertow.grounding.generator import MaskGenerator
@@ -26,17 +25,7 @@ SIZE, FRAMES = (40, 60), 5
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small `tiny-video` whose answers are neither empty nor everything."""
-    folder = tmp_path_factory.mktemp("models")
-    base = write_family("tiny-video", folder / "base", seed=2)
-    generator = torch.Generator().manual_seed(0)
-    weights = {
-        name: 0.3 * torch.randn(each.shape, generator=generator)
-        for name, each in load(base, device="cpu", dtype="float32").denoiser.state_dict().items()
-        if name.startswith("proj_out")
-    }
-    write_fine_tuning(folder / "learned", FineTuning(str(base), window=3, size=(32, 48), mask_range="-1..1"), weights)
-    return folder / "learned"
+    return write_answering(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

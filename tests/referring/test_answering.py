@@ -8,9 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from families import write_family
+from families import write_answering
 from undertow.backbones import load
-from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
 from undertow.base import CueError, SettingsError
 from undertow.grounding.generator import MaskGenerator
 from undertow.masks import decode_rle
@@ -27,18 +26,7 @@ SETTINGS = ReferSettings(method="rem")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A small `tiny-video` whose output layer says something at every pixel."""
-    folder = tmp_path_factory.mktemp("models")
-    base = write_family("tiny-video", folder / "base", seed=2)
-    generator = torch.Generator().manual_seed(0)
-    weights = {
-        name: 0.3 * torch.randn(each.shape, generator=generator)
-        for name, each in load(base, device="cpu", dtype="float32").denoiser.state_dict().items()
-        if name.startswith("proj_out")
-    }
-    about = FineTuning(str(base), window=3, size=SIZE, mask_range="-1..1")
-    write_fine_tuning(folder / "learned", about, weights)
-    return load(folder / "learned", device="cpu", dtype="float32")
+    return load(write_answering(tmp_path_factory.mktemp("models")), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")

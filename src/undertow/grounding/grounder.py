@@ -55,11 +55,13 @@ class Sight:
 
     Attributes:
         expression: Taken apart.
-        heat: The sum of the maps of the words that count, times the ramps of places.
-        contrast: How far its highest value stands over its mean, in standard deviations.
+        heat: The sum of the maps of the words that count, times the ramps of places; of a model that answers, its
+            scores, in [0, 1].
+        contrast: How far its highest value stands over its mean, in standard deviations; of a model that answers, the
+            highest score.
         peaks: Its highest places, in pixels of the picture.
-        tokens: Every text token's map and what became of it.
-        blocks: The heat of each block alone, by site.
+        tokens: Every text token's map and what became of it; none of a model that answers.
+        blocks: The heat of each block alone, by site; none of a model that answers.
         found: Whether the contrast is enough to believe that the picture shows it.
         candidates: Masks, the best first; empty without a proposer.
     """

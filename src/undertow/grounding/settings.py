@@ -44,8 +44,9 @@ class WordSettings(Options):
     repeats: int = option(1, "Draws of noise to average maps over.", expert=True, least=1, most=16)
     caption: str | None = option(None, "A sentence about the whole picture, which the model reads first.", expert=True)
     least: float | None = option(
-        None, "A map whose highest value is fewer standard deviations above its mean has found nothing; by default "
-        "what was measured for the model, and with 0 there is always an answer, as in the paper.", expert=True, least=0,
+        None, "A map whose highest value is fewer standard deviations above its mean has found nothing, nor has an "
+        "answer with a lower highest score (0 to 1); by default what was measured, and with 0 there is always an "
+        "answer, as in the paper.", expert=True, least=0,
     )  # fmt: skip
 
 

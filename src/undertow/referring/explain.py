@@ -59,15 +59,19 @@ def _section(finding: Finding, image: UInt8[np.ndarray, "h w 3"]) -> list[str]:
     looked = ", ".join(f"{frame}: {value:.2f}" for frame, value in sorted(finding.looked.items()))
     parts = [
         f"<h2>{finding.object_id}: {words}</h2><p>{verdict}. Frames looked at (contrast times quality): {looked}.</p>",
-        _figure(_heated(image, sight.heat), "the sum of the words that count"),
+        _figure(
+            _heated(image, sight.heat), "the sum of the words that count" if sight.tokens else "the model's answer"
+        ),
     ]
     for candidate in sight.candidates:
         text = f"{candidate.made_of}: score {candidate.score:.2f}, quality {candidate.quality:.2f}"
         parts.append(_figure(_masked(image, candidate.mask), text))
-    parts.append("<h3>Tokens</h3>")
+    if sight.tokens:
+        parts.append("<h3>Tokens</h3>")
     for token in sight.tokens:
         parts.append(_figure(_heated(image, token.map), f"{token.text or '(special)'}: {_WHY[token.fate]}"))
-    parts.append("<h3>Blocks</h3>")
+    if sight.blocks:
+        parts.append("<h3>Blocks</h3>")
     parts += [_figure(_heated(image, heat), path) for path, heat in sight.blocks.items()]
     return parts
 

@@ -24,8 +24,22 @@ EVENTS = MOVING | {"relation", "group"}
 FAMILIES_SEEN = (*("plain",) * 3, "entrances", "leaves", "fast", "look-alikes", "occlusion", "light", "camera")
 
 
+class _Drawn:
+    """What is drawn as it is asked for: so many items, and nothing on disk that could be wrong."""
+
+    count: int
+
+    def __len__(self) -> int:
+        """Returns the number of items."""
+        return self.count
+
+    def problems(self) -> Iterator[str]:
+        """Yields nothing: items are drawn, not read."""
+        return iter(())
+
+
 @dataclass(frozen=True)
-class World:
+class World(_Drawn):
     """Clips of the procedural world, as a `Source`.
 
     Attributes:
@@ -53,14 +67,6 @@ class World:
     name: str = "world"
     clips: bool = True
     draws: int = 1
-
-    def __len__(self) -> int:
-        """Returns the number of clips."""
-        return self.count
-
-    def problems(self) -> Iterator[str]:
-        """Yields nothing: clips are drawn, not read."""
-        return iter(())
 
     def item(self, number: int, draw: int = 0) -> Item:
         """Returns a clip; there is one draw of each."""
@@ -97,7 +103,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Calm:
+class Calm(_Drawn):
     """Pictures of calm scenes, some of them in front of photographs, as a `Source`.
 
     Attributes:
@@ -119,14 +125,6 @@ class Calm:
     name: str = "calm"
     clips: bool = False
     draws: int = 1
-
-    def __len__(self) -> int:
-        """Returns the number of pictures."""
-        return self.count
-
-    def problems(self) -> Iterator[str]:
-        """Yields nothing: pictures are drawn."""
-        return iter(())
 
     def item(self, number: int, draw: int = 0) -> Item:
         """Returns a picture; there is one draw of each."""
