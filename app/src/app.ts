@@ -16,7 +16,7 @@ const FIXED: [string, string][] = [
   ["click; shift- or alt-click", "on the object; beside it"], ["1 to 9", "choose an object"], ["Ctrl and wheel", "zoom at the pointer"],
   ["wheel, middle button", "move the frame"],
 ];
-const AWAY = "the server does not answer; nothing is lost, start it again";
+const AWAY = "the server does not answer; nothing is lost: start it again, and open the address that it prints";
 
 const radius = $<HTMLInputElement>("radius"), view = $<HTMLSelectElement>("view"), way = $<HTMLSelectElement>("way");
 let timeline: Timeline;

@@ -111,3 +111,20 @@ def test_masks_are_carried_forward_and_back(page, session):
     page.keyboard.press("a")
     until(page, "document.getElementById('canvas').dataset.frame === '0'")
     assert page.trouble == []
+
+
+def test_a_page_that_lost_the_server_finds_it_again(page, session, workspace):
+    page.keyboard.press("d")
+    click(page, 32, 36)
+    until(page, ready("estimate"))
+    page.locator("#estimate").click()
+    idle(page, "of memory")
+    workspace.news.ended = True
+    idle(page, "the server does not answer")
+    session.edit("name", 0, 1, (), "kite")
+    workspace.news.ended = False
+    until(page, "document.getElementById('objects').textContent.includes('kite')")
+    until(page, "!document.getElementById('status').textContent.includes('does not answer')")
+    # A page that is opened anew has the queue.
+    page.reload()
+    until(page, "document.getElementById('jobs').textContent.includes('estimate clip <b>&amp;: done')")

@@ -56,4 +56,4 @@ def test_whoever_was_away_too_long_is_told_so():
     assert news.since(place) == (3, [("frame", 0), ("frame", 1), ("frame", 2)]) and news.since(3) == (3, [])
     for number in range(KEPT_NEWS + 1):
         news.tell("frame", number)
-    assert news.since(3)[1] == [("missed", None)] and len(news.since(4)[1]) == KEPT_NEWS
+    assert news.since(3)[1] == [("missed", {})] and len(news.since(4)[1]) == KEPT_NEWS

@@ -75,7 +75,7 @@ class News:
         with self._lock:
             fresh = self.count - place
             if fresh > len(self._kept):
-                return self.count, [("missed", None)]
+                return self.count, [("missed", {})]
             return self.count, [] if not fresh else list(self._kept)[-fresh:]
 
 

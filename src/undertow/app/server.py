@@ -128,7 +128,8 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
     @app.get("/api/events", response_class=EventSourceResponse)
     async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
         place = workspace.news.count
-        yield ServerSentEvent(event="hello", data=None)
+        # Browsers drop an event without data.
+        yield ServerSentEvent(event="hello", data={})
         while not (workspace.news.ended or await request.is_disconnected()):
             place, fresh = workspace.news.since(place)
             for name, facts in fresh:

@@ -926,7 +926,7 @@
     ["Ctrl and wheel", "zoom at the pointer"],
     ["wheel, middle button", "move the frame"]
   ];
-  var AWAY = "the server does not answer; nothing is lost, start it again";
+  var AWAY = "the server does not answer; nothing is lost: start it again, and open the address that it prints";
   var radius2 = $("radius");
   var view2 = $("view");
   var way = $("way");
