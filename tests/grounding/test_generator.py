@@ -138,6 +138,27 @@ def test_frames_are_pictures_to_stable_diffusion_3(images, tmp_path):
 
 
 @torch.no_grad()
+def test_on_a_sheet_an_image_model_sees_all_frames_as_one_picture(images, tmp_path):
+    base = write_family("sd-3-medium", tmp_path / "base", seed=4)
+    dit = fine_tuned(base, tmp_path / "sheet", "transformer", "SD3Transformer2DModel", sheet=True, window=FRAMES)
+    generator = MaskGenerator(load(tmp_path / "sheet", device="cpu", dtype="float32"), SIZE)
+    video, states = generator.encode(images), generator.read(TEXTS[0])
+
+    def plain(frames):
+        nothing, zero = torch.zeros(1, dit.config.pooled_projection_dim), torch.tensor([0])
+        tall = torch.cat(list(frames), dim=1)[None]
+        return torch.stack(dit(tall, states[None], nothing, zero, return_dict=False)[0][0].chunk(len(frames), dim=1))
+
+    assert torch.allclose(generator.answer(video, states), plain(video), atol=1e-4)
+    assert not torch.allclose(generator.answer(video.flip(0), states).flip(0), plain(video), atol=1e-3)
+    filled = torch.cat([video[:3], video[2:3], video[2:3]])
+    assert torch.allclose(generator.answer(video[:3], states), plain(filled)[:3], atol=1e-4)
+    assert torch.allclose(generator.answer(video[:1], states), plain(video[:1]), atol=1e-4)
+    with pytest.raises(SettingsError, match="too large"):
+        generator.answer(video.repeat(1, 1, 8, 8), states)
+
+
+@torch.no_grad()
 def test_noise_of_timestep_0_is_the_first_level_of_ddpm(images, modelscope, tmp_path):
     fine_tuned(modelscope, tmp_path, "unet", "UNet3DConditionModel", t0_noise="ddpm")
     backbone = load(tmp_path, device="cpu", dtype="float32")
@@ -183,6 +204,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(wan, tmp_path):
         ({"mask_range": "0..255"}, "mask_range is '0..255'"),
         ({"pad_tokens": 10**9}, "pad_tokens is 1000000000"),
         ({"size": [512, 10**6]}, "size is"),
+        ({"sheet": 2}, "sheet is 2; give true or false"),
         ({"backbone": None}, "it names no backbone"),
         ({"guidance": 7.5}, "it has 'guidance', which is not known"),
     ):

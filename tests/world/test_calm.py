@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from undertow.world import scene_expressions
 from undertow.world.calm import calm_scene
 from undertow.world.materials import NAMES, name_of
 
@@ -34,3 +35,19 @@ def test_a_photograph_may_be_behind():
     assert any(
         np.array_equal(cut, photograph[y : y + 96, x : x + 144]) for y in range(120 - 96 + 1) for x in range(160 - 143)
     )
+
+
+def test_in_a_clip_things_do_what_is_said_of_them():
+    moved = 0
+    for seed in range(12):
+        scene = calm_scene(seed, (72, 128), frames=9)
+        labels = np.stack([scene.labels(float(time)) for time in range(9)])
+        for said in scene_expressions(scene, 12, 9):
+            sideways = [word for word in ("left", "right") if f"moves to the {word}" in said.text]
+            if sideways and (masks := np.isin(labels, said.labels))[[0, -1]].any((1, 2)).all():
+                first, last = (np.nonzero(mask)[1].mean() for mask in masks[[0, -1]])
+                assert (last > first) == (sideways == ["right"])
+                moved += 1
+            if said.text == "the object that enters":
+                assert not np.isin(labels[0], said.labels).any() and np.isin(labels, said.labels).any()
+    assert moved >= 3

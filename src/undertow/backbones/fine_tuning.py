@@ -42,6 +42,7 @@ class FineTuning:
         window: Frames that are seen together.
         spacing: How far apart, at most, neighbours of a window are in the video: `window * spacing` frames are covered
             by windows that lie between one another's frames.
+        sheet: Whether the frames of a window are one picture, below one another; how an image model sees motion.
         trained: Which weights were trained, for people to read.
         scale: Factor of the products of pairs, if there are any.
     """
@@ -55,6 +56,7 @@ class FineTuning:
     size: tuple[int, int] | None = None
     window: int = 73
     spacing: int = 1
+    sheet: bool = False
     trained: str = "full"
     scale: float = 1.0
 
@@ -68,6 +70,8 @@ class FineTuning:
             value = getattr(self, name)
             if not (value is None and name == "pad_tokens") and not (type(value) is int and least <= value <= most):
                 raise SettingsError(f"{name} is {value!r}; give a whole number from {least} to {most}")
+        if not isinstance(self.sheet, bool):
+            raise SettingsError(f"sheet is {self.sheet!r}; give true or false")
         if not isinstance(self.scale, int | float) or not 0 < self.scale < 1e6:
             raise SettingsError(f"scale is {self.scale!r}; give a number above 0")
         sides = (1, 1) if self.size is None else self.size

@@ -104,7 +104,8 @@ def train_rem(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME:FOLDER[@SPLIT] of a referring dataset, world:COUNT or calm:COUNT[:PHOTOGRAPHS]; several times.",
+            help="NAME:FOLDER[@SPLIT] of a referring dataset, world:COUNT, calm:COUNT[:PHOTOGRAPHS] or "
+            "calm-clips:COUNT[:PHOTOGRAPHS]; several times.",
             metavar="DATA",
         ),
     ] = None,

@@ -73,7 +73,7 @@ class MaskGenerator:
             first: Number of the window's first frame, which the noise of the latents depends on, if they get any.
         """
         given = noised(self._backbone, self.about, video, range(first, first + len(video)), self._seed)
-        prediction = self._backbone.denoise_clips(given[None], self.about.timestep, states[None])[0]
+        prediction = predicted(self._backbone, self.about, given[None], states[None])[0]
         return self.about.masks_of(prediction, video)
 
     @torch.no_grad()
@@ -85,6 +85,24 @@ class MaskGenerator:
             frames: Frames of the window; those that were repeated are skipped.
         """
         return self.about.scores_of(self._backbone.autoencoder.decode_clip(masks)[:frames])
+
+
+def predicted(
+    backbone: Backbone, about: FineTuning, video: Float[Tensor, "b f c h w"], states: Float[Tensor, "b n d"]
+) -> Float[Tensor, "b f c h w"]:
+    """Returns what a fine-tuned denoiser predicts for some windows of equal length, one for each text.
+
+    On a sheet, a clip of fewer frames than the model was trained on is filled up with its last one; a single frame is a
+    picture as it is.
+    """
+    if not about.sheet:
+        return backbone.denoise_clips(video, about.timestep, states)
+    frames = video.shape[1]
+    if 1 < frames < about.window:
+        video = torch.cat([video, video[:, -1:].expand(-1, about.window - frames, -1, -1, -1)], dim=1)
+    sheet = video.transpose(1, 2).flatten(2, 3)[:, None]
+    predictions = backbone.denoise_clips(sheet, about.timestep, states)[:, 0]
+    return torch.stack(predictions.chunk(video.shape[1], dim=2), dim=1)[:, :frames]
 
 
 def noised(backbone: Backbone, about: FineTuning, video: Latents, numbers: range, seed: int) -> Latents:

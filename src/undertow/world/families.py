@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from undertow.world.calm import calm_scene
 from undertow.world.camera import Sensor
 from undertow.world.captions import describe
 from undertow.world.materials import procedural_material, random_palette
@@ -68,6 +69,10 @@ class Family:
 
 def _crossing(seed: int, settings: WorldSettings) -> Scene:
     return crossing_scene(seed, settings.height, settings.width, settings.staging.frames)
+
+
+def _calm(seed: int, settings: WorldSettings) -> Scene:
+    return calm_scene(seed, (settings.height, settings.width), frames=settings.staging.frames)
 
 
 # Two to three objects in full view that move moderately and differ from each other: what other families change.
@@ -161,6 +166,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "Two objects of the same colours change places, one passing in front of the other.",
                 _PLAIN,
                 _crossing,
+            ),
+            Family(
+                "calm",
+                "One to six things of one material each stand still, move, turn, grow, come in or leave.",
+                _PLAIN,
+                _calm,
             ),
         )
     }

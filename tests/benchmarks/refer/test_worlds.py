@@ -27,7 +27,12 @@ def root(tmp_path_factory):
         patch.setattr(worlds, "EACH", 1)
         patch.setattr(worlds, "FAMILIES", ("plain",))
         patch.setattr(
-            worlds, "SUITES", {"world-easy": (WorldClip("plain-00", "plain", 7, 3, 64, 96),), "world-hard": ()}
+            worlds,
+            "VIDEO_SUITES",
+            {
+                "world-calm": (WorldClip("calm-00", "calm", 7, 3, 64, 96),),
+                "world-easy": (WorldClip("plain-00", "plain", 7, 3, 64, 96),),
+            },
         )
         yield tmp_path_factory.mktemp("worlds")
 
@@ -58,6 +63,8 @@ def test_the_truth_of_clips_is_that_of_their_frames(root: Path) -> None:
     assert samples and all(len(each.frames) == 3 for each in samples if isinstance(each, ReferSample))
     sample = samples[0]
     assert isinstance(sample, ReferSample)
+    calm, others = (open_dataset("world-refer-videos", root, split) for split in ("calm", "worlds"))
+    assert [each.name for each in (*calm, *others)] == [each.name for each in samples] and calm and others
     evaluator = TASK.evaluator(sample, "expressions")
     for index in range(3):
         evaluator.update(index, sample.load(index)[0])

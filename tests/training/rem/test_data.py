@@ -60,13 +60,19 @@ def test_calm_pictures_are_images_with_what_they_show(tmp_path):
         assert item.images.shape == (1, 32, 48, 3) and item.masks.shape == (len(chosen), 1, 32, 48)
         for expression, mask in zip(chosen, item.masks, strict=True):
             assert np.array_equal(mask[0], np.isin(scene.picture(0.0).labels, expression.labels))
+    [clips] = read_sources(["calm-clips:2"], SETTINGS)
+    assert clips.clips and clips.name == "calm-clips" and clips.item(0, 0).images.shape == (3, 32, 48, 3)
     # The same scenes in front of photographs look otherwise.
     shades = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     Image.fromarray(shades).save(tmp_path / "a.png")
-    behind = Calm(8, (32, 48), (tmp_path / "a.png",))
-    plain = Calm(8, (32, 48))
-    differ = [not np.array_equal(behind.item(n).images, plain.item(n).images) for n in range(8)]
-    assert any(differ) and not all(differ)
+    shown = {"count": 8, "size": (32, 48), "photographs": (tmp_path / "a.png",)}
+    moving = {"frames": 2, "families": ("calm",)}
+    for kind, options in ((Calm, {}), (World, moving)):
+        behind, plain = kind(**shown, **options), kind(**{**shown, "photographs": ()}, **options)
+        differ = [not np.array_equal(behind.item(n).images[0], plain.item(n).images[0]) for n in range(8)]
+        assert any(differ), kind
+    behind, plain = Calm(**shown), Calm(8, (32, 48))
+    assert not all(not np.array_equal(behind.item(n).images, plain.item(n).images) for n in range(8))
 
 
 def test_a_dataset_gives_frames_in_order_with_their_masks(tmp_path):

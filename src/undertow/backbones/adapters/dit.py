@@ -198,6 +198,7 @@ class VideoDiT(Backbone):
         """Returns the predictions for several clips, see `Backbone.denoise_clips`."""
         if self.image_to_video:
             raise SettingsError(f"'{self.card.name}' makes no clips from text alone; give a model that does")
+        self._check_size(latents.shape[3] * self.stride, latents.shape[4] * self.stride, self.multiple)
         clips, texts = (each.to(self.device, self.dtype) for each in (latents, states))
         return self.kind.forward_clips(self.denoiser, clips, timestep, texts, self.card.positions).float()
 

@@ -1,10 +1,11 @@
 """Benchmark worlds and what can be said of them: `world-refer`, pictures, and `world-refer-videos`, clips.
 
-The pictures are calm scenes and first frames of several families, drawn once into `world-refer`; the clips are those of
-`world-easy` and `world-hard`. Every expression is clearly true of the objects it names and clearly false of all others.
+The pictures are calm scenes and first frames of several families, drawn once into `world-refer`; the clips are calm
+ones, drawn into `world-calm`, and those of `world-easy` and `world-hard`. Every expression is clearly true of the
+objects it names and clearly false of all others.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ CALM = 24
 FAMILIES = ("plain", "light", "deformation", "camera", "look-alikes", "camouflage")
 EACH = 4
 PER_PICTURE, PER_CLIP = 8, 4
-VIDEO_SUITES = ("world-easy", "world-hard")
+VIDEO_SUITES: Mapping[str, tuple[WorldClip, ...]] = {
+    "world-calm": tuple(WorldClip(f"calm-{n:02d}", "calm", FIRST_BENCHMARK_SEED + 5000 + n) for n in range(CALM)),
+    **{suite: SUITES[suite] for suite in ("world-easy", "world-hard")},
+}
 
 
 def pictures() -> Iterator[tuple[str, Scene]]:
@@ -91,8 +95,8 @@ def _draw_pictures(root: Path, progress: Progress | None) -> None:
 
 
 def _draw_clips(root: Path, progress: Progress | None) -> None:
-    for suite in VIDEO_SUITES:
-        for clip, folder in zip(SUITES[suite], render_clips(suite, SUITES[suite], root, progress), strict=True):
+    for suite, clips in VIDEO_SUITES.items():
+        for clip, folder in zip(clips, render_clips(suite, clips, root, progress), strict=True):
             if _facts(folder).get("version") != VERSION:
                 scene = clip.scene()
                 _write(folder, said_of(scene, clip.frames, (), PER_CLIP), len(scene.things))
@@ -163,11 +167,12 @@ def _open_picture(root: Path, split: str, sample: str) -> ReferSample:
 
 
 def _clips() -> dict[str, tuple[str, WorldClip]]:
-    return {clip.name: (suite, clip) for suite in VIDEO_SUITES for clip in SUITES[suite]}
+    return {clip.name: (suite, clip) for suite, clips in VIDEO_SUITES.items() for clip in clips}
 
 
 def _clip_names(root: Path, split: str) -> Sequence[str]:
-    return _numbered((name, root / suite / name) for name, (suite, _) in _clips().items())
+    folders = [(name, root / suite / name, suite == "world-calm") for name, (suite, _) in _clips().items()]
+    return _numbered((name, folder) for name, folder, calm in folders if split == "all" or calm == (split == "calm"))
 
 
 def _open_clip(root: Path, split: str, sample: str) -> ReferSample:
@@ -193,13 +198,14 @@ DATASETS = (
     Dataset(
         name="world-refer-videos",
         task="refer",
-        title="clips of world-easy and world-hard and expressions of one object or group in them",
+        title="calm clips and those of world-easy and world-hard, and expressions of one object or group in them",
         source="drawn on first use; nothing to fetch",
-        tree="world-easy/<clip>/frames/<frame>.png, masks/<frame>.png, expressions.json\nworld-hard/...",
+        tree="world-calm/<clip>/frames/<frame>.png, masks/<frame>.png, expressions.json\n"
+        "world-easy/...\nworld-hard/...",
         names=_clip_names,
         open=_open_clip,
         rules=("expressions",),
-        splits=("all",),
+        splits=("all", "calm", "worlds"),
         prepare=_draw_clips,
         may_show=True,
     ),

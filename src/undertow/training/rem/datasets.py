@@ -1,7 +1,7 @@
 """The referring datasets that undertow reads, as what a generator is trained on: clips, images, and clips of images."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from undertow.world.photographs import list_photographs
 
 # Where seeds of procedural clips that are looked at during training begin, among those that are held out.
 VALIDATION = 300_000_000
+# What is drawn, and whether photographs can be behind it.
+DRAWN = {"world": False, "calm": True, "calm-clips": True}
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,10 @@ class PseudoClips:
 
 
 def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *, training: bool = True) -> list[Source]:
-    """Returns the sources that are typed as NAME:FOLDER, NAME:FOLDER@SPLIT, world:COUNT or calm:COUNT[:PHOTOGRAPHS].
+    """Returns the sources that are typed as NAME:FOLDER, NAME:FOLDER@SPLIT, or one of `DRAWN`.
+
+    Those are typed world:COUNT, calm:COUNT[:PHOTOGRAPHS] and calm-clips:COUNT[:PHOTOGRAPHS].
+
 
     Without a split it is the dataset's "train", if there is one and they are for training, and else its usual one.
 
@@ -137,7 +142,7 @@ def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *,
     size = (settings.size[1], settings.size[0])
     for typed in data:
         name, _, rest = typed.partition(":")
-        if name in ("world", "calm"):
+        if name in DRAWN:
             sources.append(_drawn_source(typed, settings, training))
             continue
         folder, _, split = rest.rpartition("@") if "@" in Path(rest).name else (rest, "", "")
@@ -159,17 +164,24 @@ def read_sources(data: Sequence[str], settings: RemSettings, pseudo: int = 0, *,
 
 
 def _drawn_source(typed: str, settings: RemSettings, training: bool) -> Source:
-    """Returns procedural clips, or pictures of calm scenes that may be in front of the photographs of a folder."""
+    """Returns procedural clips or pictures, of which calm ones may be in front of the photographs of a folder."""
     name, count, folder = [*typed.split(":", 2), ""][:3]
-    if not count.isdecimal() or not 0 < int(count) <= 10**7 or (folder and name == "world"):
-        raise SettingsError(f"--data is '{typed}'; give world:COUNT, such as world:2000, or calm:COUNT[:PHOTOGRAPHS]")
+    if not count.isdecimal() or not 0 < int(count) <= 10**7 or (folder and not DRAWN[name]):
+        raise SettingsError(
+            f"--data is '{typed}'; give world:COUNT, such as world:2000, calm:COUNT[:PHOTOGRAPHS] or "
+            "calm-clips:COUNT[:PHOTOGRAPHS]"
+        )
     first = FIRST_REM_SEED if training else FIRST_VALIDATION_SEED + VALIDATION
     size = (settings.size[1], settings.size[0])
-    if name == "world":
-        return World(count=int(count), frames=settings.frames, size=size, first=first, spacing=settings.spacing)
     # Those that are held out are for validation.
     photographs = [each for each in list_photographs(Path(folder)) if each.held_out != training] if folder else []
-    return Calm(int(count), size, tuple(each.path for each in photographs), first + 10**7)
+    behind = tuple(each.path for each in photographs)
+    if name == "calm":
+        return Calm(int(count), size, behind, first + 10**7)
+    world = World(int(count), settings.frames, size, first, spacing=settings.spacing)
+    if name == "world":
+        return world
+    return replace(world, first=first + 2 * 10**7, families=("calm",), photographs=behind, name=name)
 
 
 def _drawn(possible: Sequence[int], count: int, random: np.random.Generator) -> list[int]:

@@ -56,7 +56,7 @@ def train_rem(
     """Runs one slice of fine-tuning and, when all steps are done, writes the model.
 
     Args:
-        model: The generator, as `load` takes it.
+        model: The generator, as `load` takes it; one that was fine-tuned before, in full, is trained further.
         sources: What is learned from.
         work: Folder of latents, states of texts, checkpoint and logs: `steps.jsonl` and `validation.jsonl`.
         out: Folder to write.
@@ -81,7 +81,7 @@ def train_rem(
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     writes = accelerator.is_main_process
     backbone = load(model, device=str(accelerator.device), dtype="float32")
-    about = settings.about(str(model))
+    about = settings.about(_base_of(model, backbone, settings))
     if writes:
         _begin(work, sources, settings, backbone, progress)
     accelerator.wait_for_everyone()
@@ -108,7 +108,7 @@ def train_rem(
         decay=settings.decay,
         betas=(0.9, 0.999),
     )
-    answering = accelerator.prepare(Answering(backbone, about.timestep, bfloat16=settings.bfloat16))
+    answering = accelerator.prepare(Answering(backbone, about, bfloat16=settings.bfloat16))
     rank, processes = accelerator.process_index, accelerator.num_processes
 
     def after_step() -> None:
@@ -156,6 +156,21 @@ def validate(generator: MaskGenerator, source: Source) -> dict[str, float]:
     every = values[True] + values[False]
     named = {"J": every, "J still": values[True], "J moving": values[False]}
     return {name: round(float(np.mean(each)), 4) for name, each in named.items() if each}
+
+
+def _base_of(model: str | Path, backbone: Backbone, settings: RemSettings) -> str:
+    """Returns what the trained weights will take the place of those of.
+
+    Raises:
+        SettingsError: if the model was fine-tuned before, and not all that will be written would be its own.
+    """
+    if backbone.fine_tuning is None:
+        return str(model)
+    if settings.train != "full" or backbone.fine_tuning.trained != "full":
+        raise SettingsError(
+            f"'{model}' was fine-tuned before; it can be trained further with train=full after training in full only"
+        )
+    return backbone.fine_tuning.backbone
 
 
 def _begin(

@@ -25,6 +25,7 @@ class RemSettings(Options):
     spacing: int = option(
         1, "Frames from one of a clip to the next, at most, in procedural clips and where masks are asked for.", least=1
     )
+    sheet: bool = option(False, "Show an image model the frames of a clip as one picture, below one another.")
     size: tuple[int, int] = option((512, 512), "Input as (width, height) in pixels; frames are stretched to it.")
     train: Trained = option("full", "Weights that are trained: full, those of attention, or pairs beside them (lora).")
     rank: int = option(32, "Rank of the pairs of lora.", least=1, most=1024)
@@ -60,5 +61,6 @@ class RemSettings(Options):
             size=(self.size[1], self.size[0]),
             window=self.frames,
             spacing=self.spacing,
+            sheet=self.sheet,
             trained=f"{self.train} {self.rank}" if self.train == "lora" else self.train,
         )

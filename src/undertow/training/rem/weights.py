@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from undertow.backbones import Backbone
+from undertow.backbones.fine_tuning import FineTuning
 from undertow.backbones.weights.networks import weight_dtype
 from undertow.base import SettingsError
+from undertow.grounding.generator import predicted
 from undertow.training.rem.settings import RemSettings
 
 # REM's Wan leaves these as they are; the time embedding says nothing new, since there is one timestep.
@@ -76,17 +78,16 @@ def checkpoint_activations(denoiser: Any) -> None:
 class Answering(nn.Module):
     """A denoiser as a function of clips and texts, so that processes can share its gradients."""
 
-    def __init__(self, backbone: Backbone, timestep: int, *, bfloat16: bool) -> None:
-        """Takes a model whose denoiser is read, of which `timestep` is asked."""
+    def __init__(self, backbone: Backbone, about: FineTuning, *, bfloat16: bool) -> None:
+        """Takes a model whose denoiser is read, and what it is trained to answer."""
         super().__init__()
         self.denoiser = backbone.denoiser
-        self._predict = backbone.denoise_clips
-        self._timestep, self._bfloat16 = timestep, bfloat16
+        self._backbone, self._about, self._bfloat16 = backbone, about, bfloat16
 
     def forward(self, video: Float[Tensor, "b f c h w"], states: Float[Tensor, "b n d"]) -> Float[Tensor, "b f c h w"]:
         """Returns the predictions, float32."""
         with torch.autocast(video.device.type, torch.bfloat16, enabled=self._bfloat16):
-            return self._predict(video, self._timestep, states).float()
+            return predicted(self._backbone, self._about, video, states).float()
 
 
 def _add_pairs(denoiser: Any, rank: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.random import Generator
 
 from undertow.training.rem.data import Item
@@ -52,6 +53,7 @@ class World(_Drawn):
         expressions: Most expressions of a clip.
         events: Share of the expressions that are about motion, entrance, relation or a group, if there are any.
         absent: Share of the clips that also have an expression of what is not there.
+        photographs: What half of the calm scenes are in front of; none for quiet grounds alone.
         name: Of the source.
     """
 
@@ -64,6 +66,7 @@ class World(_Drawn):
     expressions: int = 5
     events: float = 0.45
     absent: float = 0.5
+    photographs: tuple[Path, ...] = ()
     name: str = "world"
     clips: bool = True
     draws: int = 1
@@ -94,7 +97,8 @@ class World(_Drawn):
         if family.name != "leaves":
             # Events happen within the clip.
             world = replace(world, staging=replace(world.staging, frames=max(12, length)))
-        scene = family.build(seed, world)
+        behind = _behind(random, self.photographs, self.size) if family.name == "calm" else None
+        scene = family.build(seed, world) if behind is None else calm_scene(seed, self.size, behind, frames=length)
         expressions = scene_expressions(scene, 12, length)
         chosen = _chosen(random, expressions, self.expressions, self.events)
         if not chosen or random.random() < self.absent:
@@ -136,10 +140,7 @@ class Calm(_Drawn):
     def scene(self, number: int) -> tuple[Scene, list[Expression]]:
         """Returns the scene of a picture and its expressions."""
         random = np.random.default_rng((self.first + number, 31))
-        behind = None
-        if self.photographs and random.random() < 0.5:
-            shorter = int(max(self.size) * random.uniform(1.5, 2.5))
-            behind = read_photograph(self.photographs[int(random.integers(len(self.photographs)))], shorter)
+        behind = _behind(random, self.photographs, self.size)
         scene = calm_scene(self.first + number, self.size, behind)
         expressions = [each for each in scene_expressions(scene, 12, 2) if not MOVING & set(each.kinds)]
         chosen = _chosen(random, expressions, self.expressions, 0.3)
@@ -148,10 +149,19 @@ class Calm(_Drawn):
         return scene, chosen
 
 
+def _behind(random: Generator, photographs: Sequence[Path], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"] | None:
+    """Returns a photograph for half of the scenes, if there are any."""
+    if not photographs or random.random() >= 0.5:
+        return None
+    shorter = int(max(size) * random.uniform(1.5, 2.5))
+    return read_photograph(photographs[int(random.integers(len(photographs)))], shorter)
+
+
 def _chosen(random: Generator, expressions: Sequence[Expression], most: int, events: float) -> list[Expression]:
-    """Returns at most so many expressions, a share of them of events if there are as many."""
+    """Returns at most so many expressions, a share of them of events if there are as many, moving things first."""
     order = [expressions[int(i)] for i in random.permutation(len(expressions))]
     happening = [each for each in order if EVENTS & set(each.kinds)]
+    happening.sort(key=lambda each: not MOVING & set(each.kinds))
     plain = [each for each in order if each not in happening]
     wanted = round(events * most)
     chosen = happening[:wanted] + plain[: most - min(wanted, len(happening))]
