@@ -53,6 +53,17 @@ def test_frames_are_one_clip_to_a_generator(model, images):
             assert np.array_equal(sight.candidates[0].mask, part_around(hot, sight.peaks[0]))
 
 
+def test_more_frames_than_the_model_was_trained_on_are_several_clips(model, images):
+    assert model.fine_tuning.window == 3
+    found = list(Asker(model, SIZE).through(dict(enumerate(images)), ["the dog"]))
+    generator = MaskGenerator(model, (32, 48))
+    states = generator.read("the dog")
+    for places in ([0, 2, 4], [1, 3]):
+        scores = generator.scores(generator.answer(generator.encode(images[places]), states), len(places))
+        for place, score in zip(places, scores, strict=True):
+            assert torch.allclose(found[place][0].heat, score.clamp(0, 1), atol=1e-5)
+
+
 def test_what_is_cut_out_comes_first_if_it_is_like_the_answer(model, images):
     [alone] = Asker(model, SIZE).look(images[0], "the dog")
     part = alone.candidates[0].mask

@@ -7,6 +7,7 @@ that are looked at as one short clip, so that it can tell what moves, enters or 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -80,17 +81,28 @@ class Asker:
         return next(self.through({index: image}, texts))
 
     def through(self, images: Mapping[int, UInt8[np.ndarray, "h w 3"]], texts: Sequence[str]) -> Iterator[list[Sight]]:
-        """Yields what is seen of each expression in every frame, see `Grounder.through`; all are shown together.
+        """Yields what is seen of each expression in every frame, see `Grounder.through`.
+
+        All are shown together; if they are more than the model was trained on, as several clips that each span them.
 
         Raises:
             CueError: if an expression is empty or has no word to look for.
         """
         expressions = [parse_expression(text, phrase=self.words.phrase) for text in texts]
-        video = self._generator.encode(np.stack(list(images.values())))
-        answers = [self._generator.answer(video, self._generator.read(each.text)) for each in expressions]
-        scores = [self._generator.scores(answer, len(images)).cpu() for answer in answers]
-        for place, image in enumerate(images.values()):
-            yield [self._sight(image, said, score[place]) for said, score in zip(expressions, scores, strict=True)]
+        frames = list(images.values())
+        clips = -(-len(frames) // self._generator.about.window)
+        seen = [self._scores(frames[first::clips], expressions) for first in range(clips)]
+        for place, image in enumerate(frames):
+            scores = seen[place % clips][:, place // clips]
+            yield [self._sight(image, said, score) for said, score in zip(expressions, scores, strict=True)]
+
+    def _scores(
+        self, frames: Sequence[UInt8[np.ndarray, "h w 3"]], expressions: Sequence[Expression]
+    ) -> Float[Tensor, "n t gh gw"]:
+        """Returns the answers for frames that are shown together."""
+        video = self._generator.encode(np.stack(frames))
+        answers = (self._generator.answer(video, self._generator.read(each.text)) for each in expressions)
+        return torch.stack([self._generator.scores(answer, len(frames)).cpu() for answer in answers])
 
     def _sight(self, image: UInt8[np.ndarray, "h w 3"], expression: Expression, score: Float[Tensor, "gh gw"]) -> Sight:
         score = score.float().clamp(0, 1)
