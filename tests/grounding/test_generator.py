@@ -147,7 +147,8 @@ def test_on_a_sheet_an_image_model_sees_all_frames_as_one_picture(images, tmp_pa
     def plain(frames):
         nothing, zero = torch.zeros(1, dit.config.pooled_projection_dim), torch.tensor([0])
         tall = torch.cat(list(frames), dim=1)[None]
-        return torch.stack(dit(tall, states[None], nothing, zero, return_dict=False)[0][0].chunk(len(frames), dim=1))
+        said = torch.cat([states] * len(frames))[None]
+        return torch.stack(dit(tall, said, nothing, zero, return_dict=False)[0][0].chunk(len(frames), dim=1))
 
     assert torch.allclose(generator.answer(video, states), plain(video), atol=1e-4)
     assert not torch.allclose(generator.answer(video.flip(0), states).flip(0), plain(video), atol=1e-3)

@@ -101,7 +101,8 @@ def predicted(
     if 1 < frames < about.window:
         video = torch.cat([video, video[:, -1:].expand(-1, about.window - frames, -1, -1, -1)], dim=1)
     sheet = video.transpose(1, 2).flatten(2, 3)[:, None]
-    predictions = backbone.denoise_clips(sheet, about.timestep, states)[:, 0]
+    # Every frame brings a text of its own, or the picture's tokens would outnumber it in the softmax.
+    predictions = backbone.denoise_clips(sheet, about.timestep, states.repeat(1, video.shape[1], 1))[:, 0]
     return torch.stack(predictions.chunk(video.shape[1], dim=2), dim=1)[:, :frames]
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,30 @@ def test_two_processes_take_the_steps_of_one(base, tmp_path):
 
     one, two = losses(run("one", 1)), losses(run("two", 2))
     assert np.allclose(one, two, rtol=1e-4)
+
+
+def test_an_image_model_learns_from_sheets_and_is_trained_further(tmp_path):
+    base = write_family("sd-3-medium", tmp_path / "base", seed=1)
+    settings = RemSettings(**OPTIONS, sheet=True, pad_tokens=40)
+    with pytest.raises(SettingsError, match=r"give --set pad_tokens=N"):
+        train_rem(base, [WORLD], tmp_path / "w", tmp_path / "o", replace(settings, pad_tokens=None), device="cpu")
+    assert train_rem(base, [WORLD], tmp_path / "work", tmp_path / "out", settings, device="cpu")
+    once = load(tmp_path / "out", device="cpu", dtype="float32")
+    table, old = (each.denoiser.pos_embed.pos_embed for each in (once, load(base, device="cpu", dtype="float32")))
+    side, rows = once.denoiser.pos_embed.pos_embed_max_size, settings.size[1] // once.multiple
+    table, old = (each.unflatten(1, (side, side)) for each in (table, old))
+    middle = slice((side - rows) // 2, (side - rows) // 2 + rows)
+    assert torch.equal(table[:, middle], old[:, middle])
+    for frame, first in ((0, middle.start - rows), (2, middle.stop)):
+        moved = table[:, first : first + rows] - old[:, middle]
+        assert torch.allclose(moved, moved[:, :1, :1].expand_as(moved), atol=1e-5), frame
+        assert float(moved.norm(dim=-1).mean()) > 0.1
+    again = [tmp_path / "work-2", tmp_path / "out-2"]
+    assert train_rem(tmp_path / "out", [WORLD], *again, replace(settings, steps=1), device="cpu")
+    assert load(again[1]).fine_tuning.backbone == str(base)
+    with pytest.raises(SettingsError, match="trained further with train=full"):
+        train_rem(
+            tmp_path / "out", [WORLD], tmp_path / "w", tmp_path / "o", replace(settings, train="lora"), device="cpu"
+        )
+    with pytest.raises(SettingsError, match="no middle frame"):
+        train_rem(base, [WORLD], tmp_path / "w2", tmp_path / "o", replace(settings, frames=4), device="cpu")

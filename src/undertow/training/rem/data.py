@@ -16,7 +16,7 @@ from torch import Tensor
 
 from undertow.backbones import Backbone
 from undertow.backbones.fine_tuning import FineTuning
-from undertow.base import write_tensors
+from undertow.base import SettingsError, write_tensors
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,15 @@ class Texts:
         self._known: dict[str, Tensor] = {}
 
     def get(self, texts: Sequence[str]) -> Float[Tensor, "b n d"]:
-        """Returns the states of some texts, float32."""
-        return torch.stack([self._one(text) for text in texts])
+        """Returns the states of some texts, float32.
+
+        Raises:
+            SettingsError: if they are not of one length.
+        """
+        states = [self._one(text) for text in texts]
+        if len(lengths := {len(each) for each in states}) > 1:
+            raise SettingsError(f"texts have {min(lengths)} to {max(lengths)} states; give --set pad_tokens=N")
+        return torch.stack(states)
 
     def _one(self, text: str) -> Float[Tensor, "n d"]:
         if text not in self._known:

@@ -32,6 +32,7 @@ from undertow.training.rem.weights import (
     choose_weights,
     halve_frozen,
     learned_weights,
+    repeat_positions,
 )
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ def train_rem(
 
     choose_weights(backbone.denoiser, settings)
     backbone.fine_tuning = about
+    if settings.sheet:
+        repeat_positions(backbone.denoiser, about.size or (0, 0), settings.frames, backbone.multiple)
     if settings.bfloat16:
         halve_frozen(backbone.denoiser)
     if settings.checkpointing:
@@ -133,7 +136,7 @@ def train_rem(
         return False
     if writes:
         with learner.averaged():
-            weights = learned_weights(backbone.denoiser, settings.train, torch.float16 if half else torch.float32)
+            weights = learned_weights(backbone.denoiser, settings, torch.float16 if half else torch.float32)
             write_fine_tuning(out, about, weights)
     accelerator.wait_for_everyone()
     return True

@@ -1,5 +1,6 @@
 """Which weights of a denoiser are trained, and what of them is kept."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,15 +52,50 @@ def in_attention(name: str) -> bool:
     return any(part.startswith("attn") for part in name.split(".")[:-1])
 
 
-def learned_weights(denoiser: Any, train: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+def repeat_positions(denoiser: Any, size: tuple[int, int], frames: int, stride: int) -> None:
+    """Makes the table of positions of an image model begin anew in every frame of a sheet.
+
+    The middle frame has the positions of a picture alone, so that what was learned of pictures holds for it; the others
+    have the same and the number of the frame, as a turn in a plane of random direction. The table is one of the weights
+    that are kept. Models that turn queries and keys have none, and are left as they are.
+
+    Args:
+        denoiser: The model.
+        size: (height, width) of a frame in pixels.
+        frames: Frames of a sheet.
+        stride: Pixels per side of a token.
+
+    Raises:
+        SettingsError: if the sheet is larger than the table, or no frame is in its middle.
+    """
+    if not hasattr(denoiser, "pos_embed"):
+        return
+    side, rows = denoiser.pos_embed.pos_embed_max_size, size[0] // stride
+    if frames % 2 == 0 or rows * frames > side:
+        raise SettingsError(
+            f"a sheet of {frames} frames of {rows} rows of tokens has no middle frame or more than {side} rows; "
+            "give an odd number of frames, fewer, or a smaller size"
+        )
+    old = denoiser.pos_embed.pos_embed.unflatten(1, (side, side))
+    new, alone, first = old.clone(), (side - rows) // 2, (side - rows * frames) // 2
+    plane = torch.linalg.qr(torch.randn(old.shape[-1], 2, generator=torch.Generator().manual_seed(0))).Q
+    # A third as long as a position is.
+    plane *= float(old.norm(dim=-1).mean()) / 3
+    for frame in range(frames):
+        turn = math.pi * (frame - frames // 2) / frames
+        number = plane @ torch.tensor([math.sin(turn), math.cos(turn) - 1])
+        new[:, first + rows * frame : first + rows * (frame + 1)] = old[:, alone : alone + rows] + number.to(old)
+    denoiser.pos_embed.pos_embed = new.flatten(1, 2)
+
+
+def learned_weights(denoiser: Any, settings: RemSettings, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Returns what is written of a denoiser: weights by name, or pairs `NAME.lora_A` and `NAME.lora_B`."""
     kept: Mapping[str, Tensor] = denoiser.state_dict()
-    if train == "lora":
-        named = {name: each for name, each in kept.items() if ".lora_" in name}
-        return {name.replace(".lora_", ".weight.lora_", 1).removesuffix(".default.weight"): each.to(dtype)
-                for name, each in named.items()}  # fmt: skip
-    trained = {name for name, each in denoiser.named_parameters() if each.requires_grad}
-    return {name: each.to(dtype) for name, each in kept.items() if name in trained}
+    chosen = {name for name, each in denoiser.named_parameters() if each.requires_grad}
+    if settings.sheet:
+        chosen |= {name for name in kept if name == "pos_embed.pos_embed"}
+    names = {name: name.replace(".lora_", ".weight.lora_", 1).removesuffix(".default.weight") for name in chosen}
+    return {(names[name] if ".lora_" in name else name): kept[name].to(dtype) for name in kept if name in chosen}
 
 
 def checkpoint_activations(denoiser: Any) -> None:
