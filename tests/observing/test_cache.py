@@ -10,6 +10,7 @@ import torch
 from undertow.observing.cache import Cache
 from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, resolve_frames
+from undertow.parsing import ParseSettings, parse
 from undertow.tracking import TrackSettings, track
 
 
@@ -84,6 +85,31 @@ def test_a_second_object_runs_neither_network_nor_kernel(tiny_like, tmp_path):
     second = tracked(masks[1], kept)
     assert entries(tmp_path) == before and len(before) > 6
     assert all(map(np.array_equal, second, tracked(masks[1], plain)))
+
+
+def test_masks_that_are_tracked_need_no_further_kernels_to_be_parsed_as_classes(tiny_like, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), np.uint8)
+    labels = np.zeros((32, 48), np.uint16)
+    labels[4:16, 4:20] = 1
+    list(track(images, labels, tiny_like, TrackSettings(tokens=96, cache=tmp_path)))
+    before = len(entries(tmp_path))
+    plain, kept = (
+        [each.labels for each in parse(images, {0: labels}, tiny_like, ParseSettings(tokens=96, cache=folder))]
+        for folder in (None, tmp_path)
+    )
+    # The anchor is also looked at by itself, to go back from.
+    assert len(entries(tmp_path)) <= before + 1 and all(map(np.array_equal, plain, kept))
+
+
+def test_frames_that_are_encoded_apart_are_found_in_any_batch(tiny_like, tmp_path, monkeypatch):
+    monkeypatch.setattr("undertow.backbones.adapters.autoencoder.CPU_PIXELS", 1)
+    images = list(np.random.default_rng(0).integers(0, 255, (4, 32, 48, 3), np.uint8))
+    resolved = resolve_frames(FrameSettings(tokens=96), tiny_like, 32, 48, "track")
+    observer = Observer(tiny_like, resolved, cache=Cache(tmp_path))
+    observer.encode(images, range(4))
+    found = torch.cat([observer.encode(images[start : start + 3], range(3)) for start in (0, 3)])
+    assert len(entries(tmp_path)) == 4
+    assert torch.equal(found, Observer(tiny_like, resolved).encode(images, range(4)))
 
 
 def test_latents_are_found_by_whatever_looks_at_the_same_frames(tiny_like, tmp_path):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ class Observer:
         Frames are given at their native size, with their numbers, by which the store knows them.
         """
         if self.store is None:
-            return self._encoded(images)
+            return _ordered(self._encoded(images))
         names = list(map(_name, indices))
         new = [place for place, name in enumerate(names) if not self.store.holds(name)]
         if new:
@@ -95,7 +95,7 @@ class Observer:
             KeyError: if it has not all of them.
         """
         kept = {} if self.store is None else {index: self.store.get(_name(index)) for index in indices}
-        return torch.stack([kept[index]["latents"] for index in indices]).to(self.backbone.device)
+        return _ordered(torch.stack([kept[index]["latents"] for index in indices]).to(self.backbone.device))
 
     def drop(self, indices: Sequence[int]) -> None:
         """Forgets the latents of frames."""
@@ -167,13 +167,18 @@ class Observer:
         size = self.resolved.input_size
         if self.cache is None:
             return self.backbone.encode(stacked, size)
-        return self._recalled("clean", [size, stacked], lambda: self.backbone.encode(stacked, size))
+        # Whatever else looks at these frames may take them in other batches, but encodes no more of them together.
+        together = self.backbone.autoencoder.together(len(stacked), *size)
+        parts = (stacked[start : start + together] for start in range(0, len(stacked), together))
+        return torch.cat(
+            [self._recalled("clean", [size, part], partial(self.backbone.encode, part, size)) for part in parts]
+        )
 
     def _recalled(self, name: str, parts: Sequence[object], make: Callable[[], Tensor]) -> Tensor:
         """Returns latents from the cache.
 
-        A batch is one entry: what frames are shown together decides their latents to the last bit, and so does the
-        order of their numbers in memory, which is kept. A run with a cache should be the run without.
+        What goes through a network together is one entry: it decides latents to the last bit, and so does the order
+        of their numbers in memory, which is kept. A run with a cache should be the run without.
         """
         assert self.cache is not None
         model = (name, self._fingerprint, str(self.backbone.dtype), self.backbone.device.type, torch.get_num_threads())
@@ -195,6 +200,11 @@ def patches(values: Float[Tensor, "f c h w"]) -> Float[Tensor, "f s nine_c"]:
     """Returns the 3 x 3 neighbourhood of every cell as one vector, edges repeated."""
     padded = functional.pad(values, (1, 1, 1, 1), mode="replicate")
     return functional.unfold(padded, 3).transpose(1, 2).contiguous()
+
+
+def _ordered(latents: Float[Tensor, "f c h w"]) -> Float[Tensor, "f c h w"]:
+    """Returns latents with their channels last in memory, wherever they were kept: a network's last bits follow it."""
+    return latents.contiguous(memory_format=torch.channels_last)
 
 
 def _name(index: int) -> str:

@@ -51,8 +51,9 @@ class PropagatingLabeller:
         else:
             first = next(place for place, frame in enumerate(frames) if frame.index in anchors)
             self.backward = self._tracker()
-            soft = self._track(self.backward, frames[first::-1], anchors)
-            soft |= self._track(self.forward, frames[first:], anchors)
+            # Forwards first, so that frames are encoded in the batches of a tracker.
+            forward = self._track(self.forward, frames[first:], anchors)
+            soft = self._track(self.backward, frames[first::-1], anchors) | forward
         maps = torch.stack([soft[frame.index] for frame in frames])
         return CoarseBatch([frame.index for frame in frames], [frame.image for frame in frames], maps, self.ids)
 
@@ -68,6 +69,7 @@ class PropagatingLabeller:
             seed=asked.seed,
             batch=_TOGETHER,
             lost="keep",
+            cache=asked.cache,
         )
         return MaskTracker(self.observer.backbone, settings, store=self.observer.store)
 

@@ -6,6 +6,7 @@ al., "Pixel-adaptive convolutional neural networks", 2019; used for masks by Uzi
 from the equations. Nothing is fitted to a video here, as some of these do.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,8 +18,6 @@ from torch import Tensor
 from undertow.base import MaskError
 from undertow.refinement.settings import CrfSettings, GuidedSettings
 
-# Values that are worked on at a time, over all masks: 16 MB.
-BAND_VALUES = 1 << 22
 # Where no cell around a pixel has its colour, nearness alone decides.
 LEAST_ALIKE = 1e-6
 
@@ -45,53 +44,56 @@ def upsample_guided(
     if height < grid[0] or width < grid[1]:
         raise MaskError(f"the image is {width}x{height}, smaller than the grid of {grid[1]}x{grid[0]} cells")
     soft = soft.float()
-    colours = torch.from_numpy(image.copy()).to(soft.device).float().movedim(-1, 0) / settings.colour
-    coarse = functional.adaptive_avg_pool2d(colours, (grid[0], grid[1]))
-    rows, columns = (_centres(new, old, soft.device) for new, old in zip((height, width), grid, strict=True))
-    result = soft.new_empty(len(soft), height, width)
-    band = max(1, BAND_VALUES // ((len(soft) + 4) * width))
-    for start in range(0, height, band):
-        part = slice(start, start + band)
-        result[:, part] = _band(soft, colours[:, part], coarse, rows[part], columns, settings)
+    # So scaled that a weight is e^-|difference|^2.
+    colours = torch.from_numpy(image.copy()).to(soft.device).float().movedim(-1, 0) / (settings.colour * 2**0.5)
+    cells = torch.cat([functional.adaptive_avg_pool2d(colours, (grid[0], grid[1])), soft])
+    reach = torch.arange(-settings.radius, settings.radius + 1, device=soft.device)
+    (down, far_down), (across, far_across) = (
+        _neighbours(new, old, reach, settings.near) for new, old in zip((height, width), grid, strict=True)
+    )
+    result, first = soft.new_empty(len(soft), height, width), 0
+    # Rows of pixels in one row of cells have the same cells around them.
+    for count in torch.unique_consecutive(down[settings.radius], return_counts=True)[1].tolist():
+        rows = slice(first, first + count)
+        around = cells[:, down[:, first]][:, :, across]
+        near = far_down[:, None, rows, None] * far_across[:, None]
+        result[:, rows] = _band(colours[:, rows], around, near)
+        first += count
     return result
 
 
-def _centres(pixels: int, cells: int, device: torch.device) -> Float[Tensor, "pixels"]:
-    """Returns where the pixels' centres lie, in cells: cell c reaches from c to c + 1."""
-    return (torch.arange(pixels, device=device) + 0.5) * cells / pixels
+def _neighbours(
+    pixels: int, cells: int, reach: Int[Tensor, "k"], near: float
+) -> tuple[Int[Tensor, "k pixels"], Float[Tensor, "k pixels"]]:
+    """Returns the cells around each pixel along one axis, and the weights of their distance, 0 outside the grid."""
+    # Cell c reaches from c to c + 1.
+    centres = (torch.arange(pixels, device=reach.device) + 0.5) * cells / pixels
+    cell = centres.floor().long() + reach[:, None]
+    weight = (-0.5 * ((cell + 0.5 - centres) / near).square()).exp()
+    return cell.clamp(0, cells - 1), weight * ((cell >= 0) & (cell < cells))
 
 
 def _band(
-    soft: Float[Tensor, "n gh gw"],
-    colours: Float[Tensor, "3 b w"],
-    coarse: Float[Tensor, "3 gh gw"],
-    rows: Float[Tensor, "b"],
-    columns: Float[Tensor, "w"],
-    settings: GuidedSettings,
+    colours: Float[Tensor, "3 b w"], around: Float[Tensor, "3+n k k w"], near: Float[Tensor, "k k b w"]
 ) -> Float[Tensor, "n b w"]:
-    """Returns a band of rows of the result."""
-    total = soft.new_zeros(len(soft), len(rows), len(columns))
-    weights = soft.new_zeros(len(rows), len(columns))
-    for down in range(-settings.radius, settings.radius + 1):
-        for right in range(-settings.radius, settings.radius + 1):
-            y, far_y = _neighbours(rows, down, soft.shape[1], settings.near)
-            x, far_x = _neighbours(columns, right, soft.shape[2], settings.near)
-            unlike = (colours - coarse[:, y[:, None], x]).square().sum(0)
-            alike = (-0.5 * unlike).exp_().clamp_(min=LEAST_ALIKE)
-            weight = alike * far_y[:, None] * far_x
-            total += weight * soft[:, y[:, None], x]
-            weights += weight
+    """Returns a band of rows of the result.
+
+    Args:
+        colours: Those of its pixels.
+        around: Colours and soft masks of the cells around each column of pixels.
+        near: Weights of the distance of the cells.
+    """
+    total = around.new_zeros(len(around) - 3, *colours.shape[1:])
+    weights = torch.zeros_like(total[0])
+    # One row of cells at a time stays in the processor's cache.
+    for row, far in zip(around.unbind(1), near, strict=True):
+        unlike = (colours[:, None] - row[:3, :, None]).square_().sum(0)
+        # Cut off before, not after: numbers that are nearly zero take a processor many times as long.
+        weight = unlike.clamp_(max=-math.log(LEAST_ALIKE)).neg_().exp_().mul_(far)
+        weights += weight.sum(0)
+        for mask, each in zip(row[3:], total, strict=True):
+            each += (weight * mask[:, None]).sum(0)
     return total / weights
-
-
-def _neighbours(
-    centres: Float[Tensor, "p"], offset: int, cells: int, near: float
-) -> tuple[Int[Tensor, "p"], Float[Tensor, "p"]]:
-    """Returns a cell near each pixel along one axis and the weight of its distance, 0 outside the grid."""
-    cell = centres.floor().long() + offset
-    weight = (-0.5 * ((cell + 0.5 - centres) / near).square()).exp()
-    inside = (cell >= 0) & (cell < cells)
-    return cell.clamp(0, cells - 1), weight * inside
 
 
 @torch.no_grad()
