@@ -15,7 +15,7 @@ import diffusers
 import pytest
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -26,6 +26,8 @@ from transformers import (
     LlamaConfig,
     LlamaModel,
     PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -41,7 +43,7 @@ from undertow.backbones.fine_tuning import FineTuning, write_fine_tuning
 from undertow.backbones.published import ARCHITECTURES, Architecture
 from undertow.backbones.weights.guided_diffusion import GuidedShape
 
-TEXT = 32  # width of the states of a text, in every family
+TEXT = 32  # width of the states of a text, in nearly every family
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,14 @@ def small_backbone(name: str, seed: int = 0, **options: Any) -> ImageUNet | Vide
             if name.endswith("mix_factor"):
                 # As after training: the mixture of space and time differs from block to block.
                 parameter.fill_(0.3 * len(name) % 2 - 1)
+            if name == "pos_frequencies":
+                # As after training, where every head turns each pair of dimensions at a speed of its own.
+                parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(seed))
+        for name, buffer in backbone.autoencoder.network.module.named_buffers():
+            if name in ("latents_mean", "bn.running_mean"):
+                buffer.copy_(torch.linspace(-0.2, 0.3, len(buffer)))
+            if name in ("latents_std", "bn.running_var"):
+                buffer.copy_(torch.linspace(0.6, 1.5, len(buffer)))
     return backbone
 
 
@@ -161,7 +171,9 @@ def save(backbone: ImageUNet | VideoUNet | VideoDiT, folder: Path, **options: An
 def _small_card(card: Card, family: Family) -> Card:
     """Returns the published card with the sites of the small network."""
     if family.block is not None:
-        return replace(card, sites=dict.fromkeys(card.sites, (family.block,)))
+        # Words are read elsewhere where it compares pictures alone.
+        read = [purpose for purpose in card.sites if purpose != "refer" or family.block.kind == "joint"]
+        return replace(card, sites=dict.fromkeys(read, (family.block,)))
     kind, arguments = family.architecture.denoiser
     with torch.device("meta"):
         unet = getattr(diffusers, kind)(**arguments)
@@ -257,6 +269,22 @@ def write_llama(folder: Path, width: int = TEXT, pooled: int = 8) -> None:
     write_clip(folder, "_2", length=77, width=pooled)
 
 
+def write_qwen3(folder: Path, width: int = 48) -> None:
+    """Writes a language model with 28 thin layers, of which FLUX.2 klein reads three, and a tokenizer of bytes."""
+    alphabet = {letter: place for place, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    marks = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+    pieces = Tokenizer(models.BPE(alphabet, []))
+    pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    pieces.add_special_tokens(list(marks))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token=marks[-1])
+    tokenizer.save_pretrained(folder / "tokenizer")
+    config = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=width // 3, intermediate_size=8, num_hidden_layers=28,
+        num_attention_heads=1, num_key_value_heads=1, head_dim=4, max_position_embeddings=512,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(folder / "text_encoder")
+
+
 _IMAGE_VAE = {
     "block_out_channels": (8, 8, 8, 8),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -340,6 +368,27 @@ def _sd3(card: str, **denoiser: Any) -> Family:
         "pos_embed_max_size": 12, **denoiser,
     }  # fmt: skip
     return _image_transformer(card, "SD3Transformer2DModel", write_sd3_texts, 1, 24, **shape)
+
+
+def _flow_video(
+    card: str, kind: str, vae: tuple[str, Mapping[str, Any]], site: Site, texts: Callable[[Path], None], **denoiser: Any
+) -> Family:
+    scheduler = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
+    shapes = Architecture((kind, {**_HEADS, **denoiser}), vae, scheduler, (5, TEXT))
+    return Family(card, shapes, texts, site)
+
+
+def _flux2() -> Family:
+    like = _image_transformer(
+        "flux.2-klein-4b", "Flux2Transformer2DModel", write_qwen3, 1, 0, in_channels=16, num_layers=2,
+        num_single_layers=2, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False, timestep_guidance_channels=16,
+    )  # fmt: skip
+    denoiser = {**like.architecture.denoiser[1], "joint_attention_dim": 48}
+    del denoiser["pooled_projection_dim"]
+    levels = {name: _IMAGE_VAE[name] for name in ("block_out_channels", "down_block_types", "up_block_types")}
+    vae = ("AutoencoderKLFlux2", {**levels, "layers_per_block": 1, "norm_num_groups": 4, "latent_channels": 4})
+    network = ("Flux2Transformer2DModel", denoiser)
+    return replace(like, architecture=replace(like.architecture, denoiser=network, vae=vae, text=(5, 48)))
 
 
 def _tiny_video() -> Family:
@@ -436,8 +485,50 @@ FAMILIES: Mapping[str, Family] = {
         write_umt5,
         Site("blocks.1.attn1", "self", 2, 16, 16),
     ),
+    "cogvideox-1.5-5b": _cogvideox(
+        "cogvideox-1.5-5b", use_rotary_positional_embeddings=True, patch_size_t=2, patch_bias=False
+    ),
+    "mochi-1": _flow_video(
+        "mochi-1", "MochiTransformer3DModel",
+        (
+            "AutoencoderKLMochi",
+            {
+                "encoder_block_out_channels": (32,) * 4, "decoder_block_out_channels": (32,) * 4, "latent_channels": 4,
+                "layers_per_block": (1,) * 5, "latents_mean": (-0.1, 0.1, 0.0, 0.2),
+                "latents_std": (0.9, 1.1, 0.8, 1.2),
+            },
+        ),
+        Site("transformer_blocks.1.attn1", "joint", 2, 16, 16), partial(write_t5, width=TEXT),
+        num_layers=3, pooled_projection_dim=24, text_embed_dim=TEXT, time_embed_dim=16,
+    ),
+    "ltx-video": _flow_video(
+        "ltx-video", "LTXVideoTransformer3DModel",
+        (
+            "AutoencoderKLLTXVideo",
+            {
+                "latent_channels": 4, "block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4,
+                "layers_per_block": (1,) * 5, "decoder_layers_per_block": (1,) * 5,
+            },
+        ),
+        Site("transformer_blocks.1.attn1", "self", 2, 16, 32), write_t5,
+        num_layers=3, cross_attention_dim=32, caption_channels=TEXT,
+    ),
+    "cosmos-predict2-2b": _flow_video(
+        "cosmos-predict2-2b", "CosmosTransformer3DModel",
+        (
+            "AutoencoderKLWan",
+            {
+                "base_dim": 4, "z_dim": 4, "num_res_blocks": 1, "latents_mean": (-0.8, 0.1, 0.4, -0.3),
+                "latents_std": (2.8, 1.5, 2.3, 2.7),
+            },
+        ),
+        Site("transformer_blocks.1.attn1", "self", 2, 16, 16), write_t5,
+        num_layers=3, text_embed_dim=TEXT, adaln_lora_dim=8, max_size=(4, 40, 40), rope_scale=(1.0, 4.0, 4.0),
+        extra_pos_embed_type=None,
+    ),
     "flux.1-schnell": _flux("flux.1-schnell"),
     "flux.1-dev": _flux("flux.1-dev", guidance_embeds=True),
+    "flux.2-klein-4b": _flux2(),
     "sd-3-medium": _sd3("sd-3-medium"),
     "sd-3.5-medium": _sd3("sd-3.5-medium", qk_norm="rms_norm", dual_attention_layers=(0, 1)),
 }  # fmt: skip

@@ -133,7 +133,8 @@ def test_parts_of_a_model_are_files_of_it(family_folder, family):
     component = "transformer" if whole.card.family == "dit" else "unet"
     (file,) = (folder / component).glob("*.safetensors")
     assert whole.parts()["denoiser"] == sum(weight.nbytes for weight in load_file(file).values())
-    assert whole.encoder_width == (32 if family == "svd" else 4 if family.startswith("wan") else 8)
+    wide, thin = family in ("svd", "mochi-1"), family.startswith(("wan", "cosmos"))
+    assert whole.encoder_width == (32 if wide else 4 if thin else 8)
 
 
 def test_a_file_that_is_not_needed_may_be_absent(tmp_path):

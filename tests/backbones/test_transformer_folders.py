@@ -98,8 +98,8 @@ def test_models_that_are_not_read(joint):
     path = folder / "transformer" / "config.json"
     config = json.loads(path.read_text())
     for change, message in (
-        ({"_class_name": "MochiTransformer3DModel"}, "holds a MochiTransformer3DModel; undertow reads CogVideoX, Hun"),
-        ({"patch_size_t": 2}, r"'mine' puts several latent frames into one token \(CogVideoX 1\.5\)"),
+        ({"_class_name": "LatteTransformer3DModel"}, "holds a LatteTransformer3DModel; undertow reads CogVideoX, Hun"),
+        ({"ofs_embed_dim": 8}, r"'mine' is told how far its first frame is from the others \(CogVideoX 1\.5"),
         ({"in_channels": 7}, "lacks|do not load|reads 7 channels and its latents have 4"),
     ):
         path.write_text(json.dumps(config | change))

@@ -15,7 +15,7 @@ from undertow.observing.settings import FrameSettings
 
 SIZE = (64, 96)
 PLAIN = WordSettings(magnets=0, phrase=False, spatial=False, sinks="keep")
-TEXT_FIRST = ("CogVideoXTransformer3DModel", "FluxTransformer2DModel")
+TEXT_FIRST = ("CogVideoXTransformer3DModel", "FluxTransformer2DModel", "Flux2Transformer2DModel")
 
 
 @pytest.fixture(scope="module", params=[name for name in FAMILIES if name != "svd"])

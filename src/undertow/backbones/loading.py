@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel, UNet2DModel
+from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizerFast, CLIPVisionModelWithProjection
 
-from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
+from undertow.backbones.adapters.autoencoder import (
+    AUTOENCODERS,
+    Autoencoder,
+    ClipAutoencoder,
+    ImageAutoencoder,
+    autoencoder_of,
+)
 from undertow.backbones.adapters.dit import VideoDiT, transformer_sites
 from undertow.backbones.adapters.dit_image import ImageDiT
 from undertow.backbones.adapters.dit_kinds import require_kind
@@ -28,7 +34,7 @@ from undertow.backbones.cards.nearest import nearest_card, of_features, read_lik
 from undertow.backbones.fine_tuning import fine_tuned, read_fine_tuning
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
-from undertow.backbones.weights.guided_diffusion import GuidedShape, guided_weights
+from undertow.backbones.weights.guided_diffusion import guided_network, guided_shape, guided_size, guided_weights
 from undertow.backbones.weights.layout import (
     is_pixel_unet,
     is_transformer,
@@ -80,7 +86,6 @@ def matcher_start(unet: UNet2DConditionModel, seed: int, logit: float = 5.0) -> 
 
 
 UNTRAINED_SEED = 0
-AUTOENCODERS = ("AutoencoderKL", "AutoencoderKLCogVideoX", "AutoencoderKLHunyuanVideo", "AutoencoderKLWan")
 # Wan's autoencoder is run in float32 by its authors.
 FLOAT32_AUTOENCODERS = ("AutoencoderKLWan",)
 # What Stable Diffusion XL is told besides the noise level and the states of a text: its whole, and sizes.
@@ -153,15 +158,15 @@ def load(
 def _load_file(path: Path, card: Card | None, device: torch.device, dtype: torch.dtype) -> ImageUNet:
     """Returns the model in one file; without a card, the one that its shapes tell."""
     if is_guided(shapes := shapes_in(path)):
-        shape = GuidedShape()
+        shape, name = guided_shape(shapes), f"adm-{guided_size(shapes)}"
         with quiet(), torch.device("meta"):
-            module = UNet2DModel(**shape.arguments)
+            module = guided_network(shape.arguments)
         weights = guided_weights(path, module.state_dict().keys(), shapes, shape)
         network = Network(hollow(module), device, dtype, weights, str(path))
         return PixelUNet(
-            card or read_like(get_card("adm-256"), path.stem),
+            card or read_like(get_card(name), path.stem),
             network,
-            read_schedule(ARCHITECTURES["adm-256"].scheduler),
+            read_schedule(ARCHITECTURES[name].scheduler),
         )
     fitting = published_names(path)
     if card is None:
@@ -288,14 +293,14 @@ def load_transformer(
     if vae_kind not in AUTOENCODERS:
         raise SettingsError(f"{folder} holds a {vae_kind} where undertow reads one of {', '.join(AUTOENCODERS)}")
     own = torch.float32 if vae_kind in FLOAT32_AUTOENCODERS else dtype
-    autoencoder = Autoencoder(stored_network(vae_kind, vae_config, folder, "vae", device, own))
+    autoencoder = autoencoder_of(stored_network(vae_kind, vae_config, folder, "vae", device, own))
     if card is None:
         sites = transformer_sites(kind, network.module, autoencoder.stride)
         size = (network.module.config.get("sample_height"), network.module.config.get("sample_width"))
         trained = size if all(size) else None
         card = nearest_card(name, "dit", schedule.prediction, autoencoder.stride, sites, trained, images=kind.images)
     _check_card(folder, card, schedule, autoencoder)
-    read_text = text_reader(folder, name, kind.text_length(network.module.config), kind.encoders)
+    read_text = text_reader(folder, name, kind.text_length(network.module.config), kind.encoders, kind.padding)
     if not card.embedded:
         # What reads the text says which text encoder it was trained with; it is in none of the blocks.
         network.read(lambda weight: weight.split(".")[0] not in kind.stacks)

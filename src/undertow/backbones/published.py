@@ -19,7 +19,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from undertow.backbones.adapters.autoencoder import Autoencoder, ClipAutoencoder, ImageAutoencoder
+from undertow.backbones.adapters.autoencoder import ClipAutoencoder, ImageAutoencoder, autoencoder_of
 from undertow.backbones.adapters.dit import VideoDiT
 from undertow.backbones.adapters.dit_image import ImageDiT
 from undertow.backbones.adapters.pixels import Pixels
@@ -32,7 +32,7 @@ from undertow.backbones.cards.card import Card
 from undertow.backbones.cards.features import MODELS, SHAPES
 from undertow.backbones.observation import Conditioning
 from undertow.backbones.sampling.schedule import read_schedule
-from undertow.backbones.weights.guided_diffusion import GuidedShape
+from undertow.backbones.weights.guided_diffusion import GUIDED, GuidedShape, guided_network
 from undertow.backbones.weights.networks import Network
 from undertow.backbones.weights.tokenizers import make_tokenizer
 from undertow.base import SettingsError
@@ -141,6 +141,26 @@ def _image_transformer(kind: str, scaling: float, shift: float, pooled: int, **d
     )
 
 
+def _flow_video(kind: str, vae: tuple[str, Mapping[str, Any]], length: int, **denoiser: Any) -> Architecture:
+    scheduler = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
+    return Architecture((kind, denoiser), vae, scheduler, (length, 4096))
+
+
+def _flux2(**denoiser: Any) -> Architecture:
+    shape = {"guidance_embeds": False, **denoiser}
+    like = _image_transformer("Flux2Transformer2DModel", 1.0, 0.0, 0, **shape)
+    return replace(like, vae=("AutoencoderKLFlux2", {}), text=(16, denoiser["joint_attention_dim"]))
+
+
+def _cosmos(heads: int, blocks: int) -> Architecture:
+    denoiser = {
+        "num_attention_heads": heads, "num_layers": blocks, "rope_scale": (1.0, 4.0, 4.0),
+        "extra_pos_embed_type": None,
+    }  # fmt: skip
+    like = _flow_video("CosmosTransformer3DModel", ("AutoencoderKLWan", {}), 512, **denoiser)
+    return replace(like, text=(512, 1024))
+
+
 def _flux(**denoiser: Any) -> Architecture:
     return _image_transformer("FluxTransformer2DModel", 0.3611, 0.1159, 768, **denoiser)
 
@@ -165,15 +185,15 @@ def _vit(kind: str, size: str, patch: int, **more: Any) -> Architecture:
     return Architecture((kind, {**shape, **more}), ("Pixels", {}), {}, (1, 1))
 
 
+def _guided(shape: GuidedShape) -> Architecture:
+    scheduler = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "prediction_type": "epsilon"}
+    return Architecture(("UNet2DModel", shape.arguments), ("Pixels", {}), scheduler, (1, 1))
+
+
 ARCHITECTURES: Mapping[str, Architecture] = {
     **{name: _vit(kind, size, patch) for name, kind, _, size, patch, *_ in MODELS},
     "dinov3-7b": _vit("dinov3_vit", "7b", 16, intermediate_size=8192, use_gated_mlp=True),
-    "adm-256": Architecture(
-        ("UNet2DModel", GuidedShape().arguments),
-        ("Pixels", {}),
-        {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "prediction_type": "epsilon"},
-        (1, 1),
-    ),
+    **{f"adm-{size}": _guided(shape) for size, shape in GUIDED.items()},
     "c-radio-v4-h": _vit("radio", "h", 16),
     "sd-2.1": _stable_diffusion("v_prediction", 96, 1024, **_SD2),
     "sd-2.1-base": _stable_diffusion("epsilon", 64, 1024, **(_SD2 | {"upcast_attention": False})),
@@ -196,6 +216,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "cogvideox-2b": _cogvideox(1.15258426, 3.0),
     "cogvideox-5b": _cogvideox(0.7, 1.0, **_5B),
     "cogvideox-5b-i2v": _cogvideox(0.7, 1.0, in_channels=32, use_learned_positional_embeddings=True, **_5B),
+    "cogvideox-1.5-5b": _cogvideox(
+        0.7, 1.0, patch_size_t=2, patch_bias=False, sample_height=300, sample_width=300, sample_frames=81, **_5B
+    ),
+    # Their pipelines read at most 256 and 128 tokens; the empty text has one.
+    "mochi-1": _flow_video("MochiTransformer3DModel", ("AutoencoderKLMochi", {}), 1),
+    "ltx-video": _flow_video("LTXVideoTransformer3DModel", ("AutoencoderKLLTXVideo", {}), 1),
     "hunyuan-video": Architecture(
         ("HunyuanVideoTransformer3DModel", {}),
         ("AutoencoderKLHunyuanVideo", {}),
@@ -208,6 +234,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "wan2.1-14b": _wan(num_attention_heads=40, num_layers=40, ffn_dim=13824),
     "flux.1-schnell": _flux(),
     "flux.1-dev": _flux(guidance_embeds=True),
+    "flux.2-klein-4b": _flux2(num_layers=5, num_single_layers=20, num_attention_heads=24, joint_attention_dim=7680),
+    "cosmos-predict2-2b": _cosmos(16, 28),
     "sd-3-medium": _sd3(24, 24, pos_embed_max_size=192),
     "sd-3.5-medium": _sd3(24, 24, pos_embed_max_size=384, qk_norm="rms_norm", dual_attention_layers=tuple(range(13))),
     "sd-3.5-large": _sd3(38, 38, pos_embed_max_size=192, qk_norm="rms_norm"),
@@ -255,9 +283,11 @@ def random_backbone(
         if card.family == "vit":
             kind, arguments = shapes.denoiser
             return VisionTransformer(card, vit_network({"model_type": kind, **arguments}, where, dtype), Pixels(where))
-        denoiser = built(shapes.denoiser)
         if shapes.vae[0] == "Pixels":
-            return PixelUNet(card, denoiser, read_schedule(shapes.scheduler))
+            with where:
+                unet = guided_network(shapes.denoiser[1])
+            return PixelUNet(card, Network(unet, where, dtype), read_schedule(shapes.scheduler))
+        denoiser = built(shapes.denoiser)
         vae = built(shapes.vae)
         if card.family == "unet-video":
             with where:
@@ -267,7 +297,7 @@ def random_backbone(
         if card.family == "dit":
             states = lambda text: _random_states(text, shapes)  # noqa: E731
             adapter = ImageDiT if card.chunk == 1 else VideoDiT
-            return adapter(card, denoiser, Autoencoder(vae), schedule, states, rotary=rotary)
+            return adapter(card, denoiser, autoencoder_of(vae), schedule, states, rotary=rotary)
         if shapes.pooled:
             read = partial(_random_states, shapes=shapes)
             return ImageUNetXL(card, denoiser, ImageAutoencoder(vae), schedule, read)

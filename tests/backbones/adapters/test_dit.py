@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import CogVideoXPipeline, LTXPipeline
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 
@@ -13,14 +15,18 @@ from families import small_backbone
 from undertow.backbones import Noising, get_card, list_cards, random_backbone
 from undertow.backbones.adapters.dit_models import rotary_tables
 from undertow.backbones.published import ARCHITECTURES
+from undertow.backbones.sampling.guidance import sample
 from undertow.base import SettingsError
 
-SMALL = ("tiny-video", "cogvideox-2b", "hunyuan-video", "wan2.1-1.3b")
+SMALL = ("tiny-video", "cogvideox-2b", "cogvideox-1.5-5b", "hunyuan-video", "mochi-1", "wan2.1-1.3b", "ltx-video")
+PER_LATENT = {"mochi-1": 6, "ltx-video": 8}
 # Heads, head dimension, blocks; parameters of the whole transformer in millions.
 PUBLISHED = {
     "cogvideox-2b": (30, 64, 30, 1694),
     "cogvideox-5b": (48, 64, 42, 5570),
     "cogvideox-5b-i2v": (48, 64, 42, 5570),
+    "cogvideox-1.5-5b": (48, 64, 42, 5571),
+    "mochi-1": (24, 128, 48, 10028),
     "hunyuan-video": (24, 128, 60, 12821),
     "wan2.1-1.3b": (12, 128, 30, 1419),
     "wan2.1-14b": (40, 128, 40, 14288),
@@ -44,7 +50,8 @@ def clip_of(backbone, frames=3, seed=0):
 
 def test_each_frame_is_encoded_alone(backbone, frames, monkeypatch):
     together = backbone.encode(frames)
-    assert together.shape == (3, 4, 2, 4) and together.dtype == torch.float32
+    cells = backbone.multiple // backbone.stride
+    assert together.shape == (3, 4, cells, 2 * cells) and together.dtype == torch.float32
     one = torch.cat([backbone.encode(frame[None]) for frame in frames])
     torch.testing.assert_close(together, one, rtol=1e-4, atol=1e-5)
     monkeypatch.setattr("undertow.backbones.adapters.autoencoder.BATCH", 2)
@@ -59,8 +66,9 @@ def test_encoding_is_the_scaled_posterior_mode(backbone, frames):
             mode = backbone.autoencoder.module.encode(pixels).latent_dist.mode()
         else:
             mode = backbone.autoencoder.module.encode(pixels[:, :, None]).latent_dist.mode()[:, :, 0]
-    if type(backbone.autoencoder.module).__name__ == "AutoencoderKLWan":
-        mean, std = (torch.tensor(each).view(1, 4, 1, 1) for each in (config.latents_mean, config.latents_std))
+    stored = dict(backbone.autoencoder.module.named_buffers()) | config
+    if stored.get("latents_mean") is not None:
+        mean, std = (torch.as_tensor(each).view(1, 4, 1, 1) for each in (stored["latents_mean"], stored["latents_std"]))
         expected = (mode - mean) / std
     else:
         expected = mode * config.scaling_factor
@@ -74,7 +82,8 @@ def test_decoding_undoes_the_scale_of_encoding(backbone, frames):
     assert np.abs(backbone.decode(latents[1:2])[0].astype(int) - images[1]).max() <= 1
     clip = backbone.decode_clip(latents)
     video = type(backbone.autoencoder.module).__name__ != "AutoencoderKL"
-    assert len(clip) == (9 if video else 3)
+    assert len(clip) == 2 * backbone.autoencoder.frames_per_latent + 1
+    assert backbone.autoencoder.frames_per_latent == PER_LATENT.get(backbone.card.name, 4 if video else 1)
     mean, std = backbone.autoencoder._statistics(latents.device)
     unscaled = latents * std + mean
     with torch.no_grad():
@@ -87,8 +96,11 @@ def test_decoding_undoes_the_scale_of_encoding(backbone, frames):
 
 
 def test_sizes(backbone):
-    assert backbone.stride == (4 if type(backbone.autoencoder.module).__name__ == "AutoencoderKL" else 8)
-    assert backbone.multiple == 2 * backbone.stride
+    if backbone.card.name == "ltx-video":
+        assert backbone.stride == backbone.multiple == 32
+    else:
+        assert backbone.stride == (4 if type(backbone.autoencoder.module).__name__ == "AutoencoderKL" else 8)
+        assert backbone.multiple == 2 * backbone.stride
     assert backbone.input_size(480, 854, size=(32, 64)) == (32, 64)
     height, width = backbone.input_size(480, 854, tokens=2 * 15)
     assert height * width == 4 * 7 * backbone.multiple**2
@@ -104,8 +116,9 @@ def test_clips_that_are_too_long_are_refused(backbone):
     for frames in (0, 14):
         with pytest.raises(SettingsError, match=f"{frames} frames are given, and .* sees 1 to 13 together"):
             backbone.observe(clip_of(backbone, frames), 19, [site])
-    with pytest.raises(SettingsError, match=r"is not divisible by"):
-        backbone.observe(clip_of(backbone)[:, :, :5], 19, [site])
+    if backbone.multiple > backbone.stride:
+        with pytest.raises(SettingsError, match=r"is not divisible by"):
+            backbone.observe(clip_of(backbone)[:, :, :5], 19, [site])
 
 
 def test_weights_decide_the_fingerprint(backbone):
@@ -204,6 +217,53 @@ def test_text_without_padding_is_text_with_its_padding_masked():
     torch.testing.assert_close(found, expected.movedim(1, 0), rtol=1e-4, atol=1e-5)
 
 
+def test_a_frame_that_is_given_twice_has_tokens_of_its_own():
+    """CogVideoX 1.5: rotated as its pipeline does it, for as many pairs of latent frames as there are frames."""
+    backbone = small_backbone("cogvideox-1.5-5b")
+    latents, text = clip_of(backbone), backbone.condition("a kite")
+    vae, network = SimpleNamespace(vae_scale_factor_spatial=8), backbone.denoiser
+    pipeline = SimpleNamespace(**vars(vae), transformer=network)
+    rotary = CogVideoXPipeline._prepare_rotary_positional_embeddings(pipeline, 48, 64, 6, torch.device("cpu"))
+    twice = latents[[0, 0, 1, 1, 2, 2]]
+    with torch.no_grad():
+        expected = network(
+            twice[None], text.tensor[None], torch.tensor([19]), image_rotary_emb=rotary, return_dict=False
+        )[0][0]
+    found = backbone.denoise(latents, 19, text)
+    torch.testing.assert_close(found, expected.view(3, 2, 4, 6, 8).mean(1), rtol=1e-5, atol=1e-5)
+    site = backbone.sites()[0]
+    assert backbone.observe(latents, 19, [site], text).queries[site.path].shape == (3, 2, 12, 16)
+    with pytest.raises(SettingsError, match="given each frame 2 times and makes no clips here"):
+        sample(backbone, "a kite", frames=3, size=(48, 64))
+
+
+@pytest.mark.filterwarnings("ignore:In CPU autocast")
+def test_mochi_counts_time_from_noise_to_the_picture():
+    """Its sampler steps from 0 to 1000 and adds what the network returns; padding of texts is masked."""
+    backbone = small_backbone("mochi-1")
+    latents, text = clip_of(backbone), backbone.condition("a kite")
+    padded = torch.cat([text.tensor, torch.randn(4, 32)])[None]
+    mask = torch.tensor([[True] * 5 + [False] * 4])
+    with torch.no_grad():
+        expected = -backbone.denoiser(latents.movedim(0, 1)[None], padded, torch.tensor([940.0]), mask).sample[0]
+    found = backbone.denoise(latents, 60, text)
+    torch.testing.assert_close(found, expected.movedim(1, 0), rtol=1e-5, atol=1e-5)
+
+
+def test_ltx_forward_is_the_pipelines():
+    backbone = small_backbone("ltx-video")
+    latents, text = clip_of(backbone), backbone.condition("a kite")
+    padded = torch.cat([text.tensor, torch.randn(4, 32)])[None]
+    mask = torch.tensor([[1] * 5 + [0] * 4])
+    packed = LTXPipeline._pack_latents(latents.movedim(0, 1)[None])
+    with torch.no_grad():
+        output = backbone.denoiser(
+            packed, padded, torch.tensor([60]), mask, 3, 6, 8, rope_interpolation_scale=(8 / 25, 32, 32)
+        ).sample
+    expected = LTXPipeline._unpack_latents(output, 3, 6, 8)[0].movedim(1, 0)
+    torch.testing.assert_close(backbone.denoise(latents, 60, text), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_self_forward_is_the_pipelines():
     backbone = small_backbone("wan2.1-1.3b")
     latents, text = clip_of(backbone), backbone.condition("a kite")
@@ -256,7 +316,7 @@ def test_published_shapes(name):
     assert round(sum(weight.numel() for weight in backbone.denoiser.parameters()) / 1e6) == millions
     assert len(backbone.sites()) == blocks
     assert backbone.input_size(480, 720) == (480, 720) and backbone.multiple == 16
-    latents = torch.empty(13, 16, 60, 90, device="meta")
+    latents = torch.empty(13, backbone.channels, 60, 90, device="meta")
     seen = backbone.observe(latents, card.noising.timestep, card.sites["points"])
     (site,) = card.sites["points"]
     assert site in backbone.sites()
@@ -265,7 +325,7 @@ def test_published_shapes(name):
     length = ARCHITECTURES[name].text[0]
     if site.kind == "joint":
         assert seen.text_keys[site.path].shape == (heads, length, head_dim)
-    assert backbone.encode(np.zeros((1, 480, 720, 3), np.uint8)).shape == (1, 16, 60, 90)
+    assert backbone.encode(np.zeros((1, 480, 720, 3), np.uint8)).shape == latents[:1].shape
     # What the notes say of how much tracking reads.
     count, whole = (int(number) for number in re.search(r"reads (\d+) of (\d+) blocks", card.notes).groups())
     assert (backbone.sites().index(site) + 1, blocks) == (count, whole)
@@ -277,5 +337,5 @@ def test_every_published_card_names_a_real_site():
     for card in list_cards():
         if card.family == "dit" and card.chunk > 1 and not card.embedded:
             (site,) = card.sites["points"]
-            assert (site.stride, card.chunk, card.token_budget) == (16, 13, 1350)
+            assert (site.stride, card.chunk, card.token_budget) == (max(16, card.latent_stride), 13, 1350)
             assert card.noising.kind == "clean" and not card.gated

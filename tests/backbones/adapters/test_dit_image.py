@@ -1,11 +1,12 @@
 """Image transformers as backbones: what they show is what plain forwards compare, and texts are the pipelines'."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline, StableDiffusion3Pipeline
+from diffusers import Flux2KleinPipeline, FluxPipeline, StableDiffusion3Pipeline
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -20,12 +21,14 @@ from undertow.backbones.adapters.dit_kinds import require_kind
 from undertow.backbones.adapters.dit_text import text_reader
 from undertow.base import SettingsError, WeightsUnavailable
 
-KINDS = ("flux.1-schnell", "flux.1-dev", "sd-3-medium", "sd-3.5-medium")
+KINDS = ("flux.1-schnell", "flux.1-dev", "flux.2-klein-4b", "sd-3-medium", "sd-3.5-medium", "cosmos-predict2-2b")
 TWO = ("text_encoder", "text_encoder_2")
 # Heads, head dimension, blocks; parameters of the whole transformer in millions.
 PUBLISHED = {
     "flux.1-schnell": (24, 128, 57, 11891),
     "flux.1-dev": (24, 128, 57, 11901),
+    "flux.2-klein-4b": (24, 128, 25, 3876),
+    "cosmos-predict2-2b": (16, 128, 28, 1956),
     "sd-3-medium": (24, 64, 24, 2028),
     "sd-3.5-medium": (24, 64, 24, 2243),
     "sd-3.5-large": (38, 64, 38, 8057),
@@ -38,19 +41,36 @@ def backbone(request):
 
 
 @pytest.fixture(scope="module")
-def latents():
-    return torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0))
+def latents(backbone):
+    return torch.randn(2, backbone.channels, 8, 12, generator=torch.Generator().manual_seed(0))
 
 
 def plain(backbone, latents, timestep, states):
     """The prediction of one frame as the stock pipelines call the network."""
-    transformer = backbone.denoiser
+    transformer, name = backbone.denoiser, type(backbone.denoiser).__name__
+    if name == "CosmosTransformer3DModel":
+        # Latents are noised as noise/σ + clean by its sampler, and given times 1/(1 + σ); nothing is padded.
+        transformer.register_to_config(concat_padding_mask=False)
+        inputs = torch.cat([latents, torch.zeros_like(latents[:, :1])], dim=1)[:, :, None]
+        level = torch.tensor([timestep / 1000])
+        output = transformer(inputs, timestep=level, encoder_hidden_states=states.tensor[None]).sample[:, :, 0]
+        transformer.register_to_config(concat_padding_mask=True)
+        return output
+    if name == "Flux2Transformer2DModel":
+        output = transformer(
+            hidden_states=Flux2KleinPipeline._pack_latents(latents),
+            encoder_hidden_states=states.tensor[None],
+            timestep=torch.tensor([timestep]) / 1000,
+            img_ids=Flux2KleinPipeline._prepare_latent_ids(latents),
+            txt_ids=Flux2KleinPipeline._prepare_text_ids(states.tensor[None]),
+        ).sample
+        return output.mT.reshape(latents.shape)
     common = {
         "encoder_hidden_states": states.tensor[None],
         "pooled_projections": states.pooled[None],
         "return_dict": False,
     }
-    if type(transformer).__name__ == "SD3Transformer2DModel":
+    if name == "SD3Transformer2DModel":
         return transformer(hidden_states=latents, timestep=torch.tensor([timestep]), **common)[0]
     _, channels, height, width = latents.shape
     output = transformer(
@@ -102,14 +122,17 @@ def test_queries_and_keys_are_those_that_the_attention_compares(backbone, latent
     seen = backbone.observe(frame, 500, backbone.sites(), states, features=True)
     count, first = len(states.tensor), type(backbone.denoiser).__name__.startswith("Flux")
     text, picture = (slice(0, count), slice(count, None)) if first else (slice(-count, None), slice(0, -count))
-    assert seen.grid == (4, 6) and seen.stride == 16 and len(compared) == len(backbone.sites())
+    patch = 16 // backbone.stride
+    assert seen.grid == (8 // patch, 12 // patch) and seen.stride == 16 and len(compared) == len(backbone.sites())
+    if not seen.text_keys:
+        text, picture = slice(0), slice(None)
     for site in backbone.sites():
         queries, keys, output = compared[site.path]
         for found, expected in (
             (seen.queries[site.path][0], queries[:, picture]),
             (seen.keys[site.path][0], keys[:, picture]),
-            (seen.text_queries[site.path], queries[:, text]),
-            (seen.text_keys[site.path], keys[:, text]),
+            (seen.text_queries.get(site.path, queries[:, text]), queries[:, text]),
+            (seen.text_keys.get(site.path, keys[:, text]), keys[:, text]),
             (seen.features[site.path][0], output[:, picture].transpose(0, 1).flatten(1)),
         ):
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -123,15 +146,27 @@ def test_frames_do_not_see_each_other(backbone, latents):
         for name in ("queries", "keys", "features"):
             for site in sites:
                 assert torch.equal(getattr(both, name)[site.path][number], getattr(one, name)[site.path][0])
-    assert not both.text_keys and set(one.text_keys) == {site.path for site in sites}
+    joint = {site.path for site in sites if site.kind == "joint"}
+    assert not both.text_keys and set(one.text_keys) == joint
 
 
 def test_latents_are_shifted_and_scaled(backbone):
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 3), dtype=np.uint8)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
-        mode = backbone.autoencoder.module.encode(pixels).latent_dist.mode()
-    torch.testing.assert_close(backbone.encode(images), (mode - 0.12) * 0.36)
+        if backbone.card.name == "flux.2-klein-4b":
+            vae = SimpleNamespace(
+                vae=backbone.autoencoder.module, _patchify_latents=Flux2KleinPipeline._patchify_latents
+            )
+            expected = Flux2KleinPipeline._encode_vae_image(vae, pixels, None)
+        elif backbone.card.name == "cosmos-predict2-2b":
+            mode = backbone.autoencoder.module.encode(pixels[:, :, None]).latent_dist.mode()[:, :, 0]
+            config = backbone.autoencoder.config
+            mean, std = (torch.tensor(each)[:, None, None] for each in (config.latents_mean, config.latents_std))
+            expected = (mode - mean) / std
+        else:
+            expected = (backbone.autoencoder.module.encode(pixels).latent_dist.mode() - 0.12) * 0.36
+    torch.testing.assert_close(backbone.encode(images), expected)
     assert backbone.decode(backbone.encode(images)).shape == images.shape
 
 
@@ -186,8 +221,8 @@ def test_stable_diffusion_3_reads_two_clips_and_t5_without_padding(tmp_path):
     torch.testing.assert_close(text_reader(tmp_path, "m", 256, TWO)(text).tensor, found.tensor[:count, :24])
 
 
-def test_states_of_clip_alone_are_padded_to_the_networks_width(latents):
-    backbone = small_backbone("sd-3-medium", seed=2)
+def test_states_of_clip_alone_are_padded_to_the_networks_width():
+    backbone, latents = small_backbone("sd-3-medium", seed=2), torch.randn(2, 4, 8, 12)
     states = backbone.condition("a red kite")
     narrow, wide = (replace(states, tensor=each) for each in (states.tensor[:, :24], states.tensor.clone()))
     wide.tensor[:, 24:] = 0
@@ -200,7 +235,7 @@ def test_folders_without_a_card_are_models_of_images(family_folder):
         assert loaded.card.chunk == 1 and type(loaded).__name__ == "ImageDiT" and len(loaded.sites()) > 2
 
 
-def test_what_is_not_read_is_refused(latents):
+def test_what_is_not_read_is_refused():
     config = dict(FAMILIES["flux.1-dev"].architecture.denoiser[1]) | {"patch_size": 1}
     with pytest.raises(SettingsError, match=r"given a picture to fill or to follow \(FLUX.1 Fill"):
         require_kind("FluxTransformer2DModel", "'m'", config | {"in_channels": 32, "out_channels": 16})
@@ -220,5 +255,5 @@ def test_published_shapes(name):
     assert {(site.heads, site.head_dim) for site in backbone.sites()} == {(heads, head_dim)}
     parameters = sum(each.numel() for each in backbone.denoiser.parameters())
     assert round(parameters / 1e6) == millions
-    assert card.gated == (name != "flux.1-schnell") and card.levels["refer"].timestep == 500
+    assert card.gated == (name not in ("flux.1-schnell", "flux.2-klein-4b")) and card.levels["refer"].timestep == 500
     assert backbone.parts(card.places("refer"))["denoiser"] <= backbone.parts()["denoiser"]

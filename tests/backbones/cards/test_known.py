@@ -24,6 +24,7 @@ def test_registered_models():
     # What is gated has an open model of the same kind beside it.
     assert {card.name for card in list_cards() if card.gated} == {
         "flux.1-dev", "sd-3-medium", "sd-3.5-medium", "sd-3.5-large", "dinov3-s", "dinov3-b", "dinov3-l", "dinov3-7b",
+        "cosmos-predict2-2b",
     }  # fmt: skip
     with pytest.raises(SettingsError, match=r"no model is called 'sd-3'; known are tiny, tiny-untrained, sd-2\.1"):
         get_card("sd-3")

@@ -63,7 +63,8 @@ def hook_count(module):
 
 def test_queries_and_keys_are_those_that_the_attention_compares(backbone, clip, compared):
     seen = backbone.observe(clip, 100, backbone.sites(), features=True)
-    grid = (clip.shape[2] // 2, clip.shape[3] // 2)
+    patch = backbone.multiple // backbone.stride
+    grid = (clip.shape[2] // patch, clip.shape[3] // patch)
     count = grid[0] * grid[1]
     assert seen.grid == grid and seen.stride == backbone.multiple
     assert set(compared) == set(seen.queries) == {site.path for site in backbone.sites()}
@@ -147,9 +148,12 @@ def test_without_rotary_embedding_place_says_nothing(clip, backbone):
         before, after = getattr(plain, which)[site.path], getattr(rotated, which)[site.path]
         torch.testing.assert_close(before, before[:1, :, :1].expand_as(before), rtol=1e-4, atol=1e-5)
         assert not torch.allclose(after, after[:1, :, :1].expand_as(after), atol=1e-2)
-        # The token at the origin is turned by no angle, and turning keeps lengths.
-        torch.testing.assert_close(after[0, :, 0], before[0, :, 0], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(after.norm(dim=-1), before.norm(dim=-1), rtol=1e-4, atol=1e-5)
+        # The token at the origin is turned by no angle, where that is in a corner; and turning keeps lengths.
+        if not type(backbone.denoiser).__name__.startswith(("Mochi", "LTX")):
+            torch.testing.assert_close(after[0, :, 0], before[0, :, 0], rtol=1e-4, atol=1e-5)
+        # LTX-Video turns dimensions of all heads together, two of which may be in different heads.
+        whole = (before.transpose(1, 2).flatten(2), after.transpose(1, 2).flatten(2))
+        torch.testing.assert_close(whole[1].norm(dim=-1), whole[0].norm(dim=-1), rtol=1e-4, atol=1e-5)
 
 
 def test_unusable_sites_are_refused(backbone, clip):

@@ -4,9 +4,12 @@ The autoencoders of video models are causal: a clip of one frame is an image to 
 frame keeps a latent of its own, and no time is lost to compression.
 """
 
+from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 
@@ -168,3 +171,102 @@ class ClipAutoencoder(ImageAutoencoder):
         """Returns the RGB frames of the latents of one clip, float32, about [-1, 1]."""
         states = latents.to(self.network.dtype) / self.config.scaling_factor
         return self.module.decode(states, num_frames=len(states), return_dict=False)[0].float()
+
+
+class MochiAutoencoder(Autoencoder):
+    """That of Mochi, whose configuration lists encoder and decoder apart."""
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per side of a latent cell."""
+        return prod(self.config["spatial_expansions"])
+
+    @property
+    def width(self) -> int:
+        """Channels at full resolution."""
+        return int(self.config["encoder_block_out_channels"][0])
+
+    @property
+    def frames_per_latent(self) -> int:
+        """Frames of a clip that a latent stands for, but the first, which stands for one."""
+        return prod(self.config["temporal_expansions"])
+
+
+class LTXAutoencoder(Autoencoder):
+    """That of LTX-Video: statistics of latents are among its weights, and some decoders are told a noise level."""
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per side of a latent cell."""
+        return int(self.network.module.spatial_compression_ratio)
+
+    @property
+    def frames_per_latent(self) -> int:
+        """Frames of a clip that a latent stands for, but the first, which stands for one."""
+        return int(self.network.module.temporal_compression_ratio)
+
+    def _decode(self, latents: Latents, *, clip: bool) -> Float[Tensor, "t 3 h w"]:
+        mean, std = self._statistics(latents.device)
+        states = (latents * std + mean).to(self.network.dtype)
+        clips = states.movedim(0, 1)[None] if clip else states[:, :, None]
+        # The pipeline's default: latents are clean.
+        level = torch.zeros(len(clips), device=latents.device) if self.config.timestep_conditioning else None
+        return self.module.decode(clips, level, return_dict=False)[0].movedim(2, 1).flatten(0, 1).float()
+
+    def _statistics(self, device: torch.device) -> tuple[Float[Tensor, "c 1 1"], Float[Tensor, "c 1 1"]]:
+        module = self.network.module
+        mean, std = (each.float().to(device)[:, None, None] for each in (module.latents_mean, module.latents_std))
+        return mean, std / self.config.scaling_factor
+
+
+class PackedAutoencoder(Autoencoder):
+    """That of FLUX.2: a latent is four of its cells, side by side, normalised by statistics among the weights."""
+
+    _video = False
+
+    def __init__(self, network: Network) -> None:
+        """Takes over a network, and reads all of it but the decoder."""
+        self.network, self.config = network, network.module.config
+        network.read(lambda name: not name.startswith("decoder."))
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent."""
+        return 4 * super().channels
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per side of a latent cell."""
+        return 2 * super().stride
+
+    def _encode(self, pixels: Float[Tensor, "f 3 h w"]) -> Latents:
+        mode = self.network.module.encode(pixels.to(self.network.dtype)).latent_dist.mode().float()
+        mean, std = self._statistics(mode.device)
+        return (functional.pixel_unshuffle(mode, 2) - mean) / std
+
+    def _decode(self, latents: Latents, *, clip: bool) -> Float[Tensor, "t 3 h w"]:
+        mean, std = self._statistics(latents.device)
+        states = functional.pixel_shuffle(latents * std + mean, 2).to(self.network.dtype)
+        return self.module.decode(states, return_dict=False)[0].float()
+
+    def _statistics(self, device: torch.device) -> tuple[Float[Tensor, "c 1 1"], Float[Tensor, "c 1 1"]]:
+        norm = self.network.module.bn
+        mean, variance = (each.float().to(device)[:, None, None] for each in (norm.running_mean, norm.running_var))
+        return mean, (variance + self.config.batch_norm_eps).sqrt()
+
+
+# Those of the models whose denoiser is a transformer.
+AUTOENCODERS: Mapping[str, type[Autoencoder]] = {
+    "AutoencoderKL": Autoencoder,
+    "AutoencoderKLCogVideoX": Autoencoder,
+    "AutoencoderKLHunyuanVideo": Autoencoder,
+    "AutoencoderKLWan": Autoencoder,
+    "AutoencoderKLMochi": MochiAutoencoder,
+    "AutoencoderKLLTXVideo": LTXAutoencoder,
+    "AutoencoderKLFlux2": PackedAutoencoder,
+}
+
+
+def autoencoder_of(network: Network) -> Autoencoder:
+    """Returns the interface to a network of one of the classes in `AUTOENCODERS`."""
+    return AUTOENCODERS[type(network.module).__name__](network)

@@ -1,4 +1,4 @@
-"""The adapter of video diffusion transformers: CogVideoX, HunyuanVideo, Wan 2.1 and `tiny-video`."""
+"""The adapter of video diffusion transformers: CogVideoX, HunyuanVideo, Mochi, Wan, LTX-Video and `tiny-video`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -77,6 +77,11 @@ class VideoDiT(Backbone):
     def any_text_length(self) -> bool:
         """Whether the network reads any number of text states."""
         return self.kind.any_text_length(self._config)
+
+    @property
+    def repeats(self) -> int:
+        """How many times the network is given each latent frame."""
+        return self.kind.repeats(self._config)
 
     @property
     def image_to_video(self) -> bool:
@@ -230,6 +235,6 @@ def transformer_sites(kind: Kind, transformer: Any, stride: int) -> list[Site]:
         names: dict[str, Any] = {kind.attention: kind.site_kind} | ({kind.cross: "cross"} if kind.cross else {})
         for name, site_kind in names.items():
             attention = transformer.get_submodule(f"{block}.{name}")
-            head_dim = attention.to_q.out_features // attention.heads
+            head_dim = attention.inner_dim // attention.heads
             sites.append(Site(f"{block}.{name}", site_kind, attention.heads, head_dim, token))
     return sites

@@ -1,7 +1,7 @@
-"""The adapter of image diffusion transformers, FLUX.1 and Stable Diffusion 3 and 3.5, and how each of them attends.
+"""The adapter of image diffusion transformers, and how FLUX.1, FLUX.2 and Stable Diffusion 3 and 3.5 attend.
 
-Both have joint attention over text and picture with weights for each, and are trained by flow matching. FLUX has its
-text first, and blocks with one set of weights behind the others; Stable Diffusion 3 has its text last. Neither masks
+All have joint attention over text and picture with weights for each, and are trained by flow matching. FLUX has its
+text first, and blocks with one set of weights behind the others; Stable Diffusion 3 has its text last. None masks
 padding, so that texts are read without any.
 """
 
@@ -15,14 +15,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.backbones.adapters.dit import VideoDiT
-from undertow.backbones.adapters.dit_kinds import Heads, Kind, Rotary, normed_heads
+from undertow.backbones.adapters.dit_kinds import Heads, Kind, Padding, Rotary, normed_heads
 from undertow.backbones.adapters.dit_models import DualKind
 from undertow.backbones.cards.card import Site
 from undertow.backbones.observation import Conditioning, Latents, Observation
 from undertow.base import SettingsError
 
-# The guidance that FLUX.1 dev is told of: its pipeline's default. It is an input of one forward, not a second one.
-GUIDANCE = 3.5
+# The guidance that FLUX.1 dev and FLUX.2 dev are given: their pipelines' defaults. It is an input of one forward, not a
+# second one.
+GUIDANCE, GUIDANCE_2 = 3.5, 4.0
 
 
 class ImageDiT(VideoDiT):
@@ -76,7 +77,8 @@ class FluxKind(Kind):
 
     attention = "attn"
     images = True
-    encoders = ("text_encoder", "text_encoder_2")
+    encoders: tuple[str, ...] = ("text_encoder", "text_encoder_2")
+    padding: Padding = "none"
     stacks: ClassVar = {"transformer_blocks": "num_layers", "single_transformer_blocks": "num_single_layers"}
 
     def text_length(self, config: Mapping[str, Any]) -> int:
@@ -157,10 +159,85 @@ class FluxKind(Kind):
         return transformer.context_embedder
 
 
+class Flux2Kind(FluxKind):
+    """FLUX.2: a token is one latent of 16 pixels, and text tokens follow one another on an axis of their own.
+
+    Its single-stream blocks project queries, keys and values with what feeds their other branch in one matrix.
+    """
+
+    encoders = ("text_encoder",)
+
+    def channels(self, config: Mapping[str, Any]) -> int:
+        """Returns the channels of the latents that the network reads."""
+        return int(config["in_channels"])
+
+    def patch(self, config: Mapping[str, Any]) -> int:
+        """Returns the latent cells per side of a token."""
+        return 1
+
+    def problem(self, config: Mapping[str, Any]) -> str | None:
+        """Returns why a network with larger tokens is not supported, or `None`."""
+        if int(config["patch_size"]) != 1:
+            return "packs its latents in another way than FLUX.2"
+        return None
+
+    def forward(
+        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
+    ) -> Latents:
+        """Returns the prediction of one stock forward of one frame."""
+        states, (rows, columns) = conditioning.tensor[None], latents.shape[2:]
+        # The axes are time, rows, columns, and the text's order.
+        places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
+        output: Tensor = transformer(
+            hidden_states=latents.flatten(2).mT,
+            encoder_hidden_states=states,
+            timestep=torch.tensor([timestep / 1000], device=latents.device),
+            guidance=torch.tensor([GUIDANCE_2], device=latents.device) if transformer.config.guidance_embeds else None,
+            img_ids=functional.pad(places, (1, 1)).to(latents.device),
+            txt_ids=functional.pad(torch.arange(states.shape[1])[:, None], (3, 0)).to(latents.device),
+            return_dict=False,
+        )[0]
+        return output.mT.unflatten(2, (rows, columns))
+
+    def heads(
+        self,
+        attention: Any,
+        visual: int,
+        /,
+        hidden_states: Float[Tensor, "1 tokens c"],
+        encoder_hidden_states: Float[Tensor, "1 n c"] | None = None,
+        image_rotary_emb: Rotary | None = None,
+        **_: Any,
+    ) -> Heads:
+        """Returns queries and keys of the sequence [text, picture], which single-stream blocks are given as one."""
+        if encoder_hidden_states is not None:
+            return super().heads(
+                attention, visual, hidden_states, encoder_hidden_states, image_rotary_emb=image_rotary_emb
+            )
+        weight = attention.to_qkv_mlp_proj.weight[: 2 * attention.inner_dim]
+        projected = functional.linear(hidden_states, weight).chunk(2, dim=-1)
+        both = zip(projected, (attention.norm_q, attention.norm_k), strict=True)
+        queries, keys = (
+            normed[0] if image_rotary_emb is None else apply_rotary_emb(normed, image_rotary_emb)[0]
+            for normed in (normed_heads(each, norm, attention.heads) for each, norm in both)
+        )
+        return Heads(queries[:, -visual:], keys[:, -visual:], queries[:, :-visual], keys[:, :-visual])
+
+    def watch(
+        self, attention: Any, keep: Callable[[Float[Tensor, "1 tokens c"]], None], visual: int
+    ) -> torch.utils.hooks.RemovableHandle:
+        """Calls `keep` with what enters the output projection, without text and, where it is one, the other branch."""
+        if isinstance(attention.to_out, torch.nn.ModuleList):
+            return Kind.watch(self, attention, keep, visual)
+        inner = attention.inner_dim
+        return attention.to_out.register_forward_pre_hook(lambda _, inputs: keep(inputs[0][:, -visual:, :inner]))
+
+
 class StableDiffusion3Kind(DualKind):
     """Stable Diffusion 3 and 3.5: sine positions at the input, text last in the attention."""
 
     images = True
+    padding: Padding = "none"
     stacks: ClassVar = {"transformer_blocks": "num_layers"}
 
     def problem(self, config: Mapping[str, Any]) -> str | None:

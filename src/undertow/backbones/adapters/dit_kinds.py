@@ -1,9 +1,8 @@
 """What the adapters of transformers need to know of one attention kind, and which kind a network has.
 
-Three kinds of video transformer are read: text and video in one sequence with shared weights (`JointKind`), in one
-sequence with weights of their own (`DualKind`), and video alone, the text read elsewhere (`SelfKind`); those of images
-are in `dit_image`. A kind says where the attentions are, how a stock forward is called, and what its queries and keys
-are when they are compared.
+Video transformers have text and video in one sequence, with shared weights or with weights of their own (`dit_models`),
+or video alone, the text being read elsewhere (`dit_cross`); those of images are in `dit_image`. A kind says where the
+attentions are, how a stock forward is called, and what its queries and keys are when they are compared.
 """
 
 from abc import ABC, abstractmethod
@@ -20,6 +19,9 @@ from undertow.backbones.observation import Conditioning, Latents
 from undertow.base import SettingsError
 
 Rotary = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]
+Padding = Literal["tokens", "seen", "zeros", "none"]
+"""How T5 reads a short text: with tokens of padding, whose states the network reads as well ("tokens") or not ("seen");
+or alone, followed by states of zeros ("zeros") or by nothing ("none")."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Kind(ABC):
         cross: Name of the cross-attention that follows it, whose keys are the text's; empty if there is none.
         images: Whether it is of an image model, whose frames do not see each other.
         encoders: Components that read texts.
+        padding: What follows the tokens of a text that is shorter than its model reads, see `Padding`.
         stacks: The lists of blocks in running order, each with the configuration's name for its length.
     """
 
@@ -56,6 +59,7 @@ class Kind(ABC):
     cross = ""
     images = False
     encoders: tuple[str, ...] = ("text_encoder",)
+    padding: Padding = "tokens"
     stacks: ClassVar[Mapping[str, str]] = MappingProxyType({"transformer_blocks": "num_layers"})
 
     @abstractmethod
@@ -73,6 +77,10 @@ class Kind(ABC):
     def patch(self, config: Mapping[str, Any]) -> int:
         """Returns the latent cells per side of a token."""
         return int(config["patch_size"])
+
+    def repeats(self, config: Mapping[str, Any]) -> int:
+        """Returns how many times the network is given each latent frame."""
+        return 1
 
     @abstractmethod
     def problem(self, config: Mapping[str, Any]) -> str | None:
@@ -102,7 +110,7 @@ class Kind(ABC):
             SettingsError: if the kind has no forward of several clips.
         """
         raise SettingsError(
-            "this kind of transformer is not fine-tuned here; give CogVideoX, Wan 2.1 or Stable Diffusion 3"
+            "this kind of transformer is not fine-tuned here; give CogVideoX, Wan, LTX-Video or Stable Diffusion 3"
         )
 
     @abstractmethod
@@ -132,18 +140,23 @@ def require_kind(class_name: str, whose: str, config: Mapping[str, Any] | None =
     Raises:
         SettingsError: if it is of none that is known here, or needs something that undertow does not do.
     """
-    from undertow.backbones.adapters.dit_image import FluxKind, StableDiffusion3Kind
-    from undertow.backbones.adapters.dit_models import DualKind, JointKind, SelfKind
+    from undertow.backbones.adapters.dit_cross import CosmosKind, LTXKind, SelfKind
+    from undertow.backbones.adapters.dit_image import Flux2Kind, FluxKind, StableDiffusion3Kind
+    from undertow.backbones.adapters.dit_models import DualKind, JointKind, MochiKind
 
     kinds: dict[str, Kind] = {
         "CogVideoXTransformer3DModel": JointKind(),
         "HunyuanVideoTransformer3DModel": DualKind(),
+        "MochiTransformer3DModel": MochiKind(),
         "WanTransformer3DModel": SelfKind(),
+        "LTXVideoTransformer3DModel": LTXKind(),
+        "CosmosTransformer3DModel": CosmosKind(),
         "FluxTransformer2DModel": FluxKind(),
+        "Flux2Transformer2DModel": Flux2Kind(),
         "SD3Transformer2DModel": StableDiffusion3Kind(),
     }
     if class_name not in kinds:
-        known = "CogVideoX, HunyuanVideo, Wan 2.1, FLUX.1 and Stable Diffusion 3"
+        known = "CogVideoX, HunyuanVideo, Mochi, Wan 2.1, LTX-Video, Cosmos, FLUX and Stable Diffusion 3"
         raise SettingsError(f"{whose} holds a {class_name}; undertow reads {known}")
     if config is not None and (problem := kinds[class_name].problem(config)):
         raise SettingsError(f"{whose} {problem}, which undertow does not do; choose another model")
@@ -164,3 +177,12 @@ def normed_heads(projected: Float[Tensor, "1 tokens c"], norm: Any, heads: int) 
     """Returns a projection per head, normed there if there is a `norm`."""
     states = split_heads(projected, heads)
     return states if norm is None else norm(states)
+
+
+def rotated(
+    states: Float[Tensor, "1 tokens a d"], cosines: Float[Tensor, "1 tokens 1 d"], sines: Float[Tensor, "1 tokens 1 d"]
+) -> Float[Tensor, "1 tokens a d"]:
+    """Returns states with pairs of neighbouring dimensions turned by their angles; tables hold each angle twice."""
+    even, odd = states[..., 0::2], states[..., 1::2]
+    cosine, sine = cosines[..., 0::2], sines[..., 0::2]
+    return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1).flatten(-2).type_as(states)

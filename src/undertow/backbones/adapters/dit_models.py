@@ -1,8 +1,8 @@
-"""The kinds of video transformers: how CogVideoX, HunyuanVideo and Wan attend, one class each.
+"""Video transformers with joint attention: how CogVideoX, HunyuanVideo and Mochi attend, one class each.
 
 CogVideoX has joint attention with shared weights, its text tokens first in one sequence with the video's. HunyuanVideo
-has weights for each modality in its dual-stream blocks, and one set in its single-stream blocks. Wan attends over all
-frames, and reads the text in a cross-attention of its own.
+has weights for each modality in its dual-stream blocks, and one set in its single-stream blocks. Mochi has only
+dual-stream blocks, and the stream of its text is narrower.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +11,21 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
-from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from jaxtyping import Float
 from torch import Tensor
+from torch.fx.experimental import _config
 
-from undertow.backbones.adapters.dit_kinds import Heads, Kind, Rotary, normed_heads, split_heads
+from undertow.backbones.adapters.dit_kinds import (
+    Heads,
+    Kind,
+    Padding,
+    Rotary,
+    normed_heads,
+    rotated,
+    split_heads,
+)
 from undertow.backbones.observation import Conditioning, Latents
+from undertow.backbones.reading.edits import answering
 
 
 class JointKind(Kind):
@@ -31,12 +40,17 @@ class JointKind(Kind):
         return bool(config["use_rotary_positional_embeddings"]) and not config["use_learned_positional_embeddings"]
 
     def problem(self, config: Mapping[str, Any]) -> str | None:
-        """Returns why CogVideoX 1.5 is not supported, or `None`."""
-        if config.get("patch_size_t") is not None:
-            return (
-                "puts several latent frames into one token (CogVideoX 1.5), so that frames have no tokens of their own"
-            )
+        """Returns why image-to-video models of CogVideoX 1.5 are not supported, or `None`."""
+        if config.get("ofs_embed_dim") is not None:
+            return "is told how far its first frame is from the others (CogVideoX 1.5 image to video)"
         return None
+
+    def repeats(self, config: Mapping[str, Any]) -> int:
+        """Returns how many times the network is given each latent frame.
+
+        A token of CogVideoX 1.5 is made of two latent frames. Each is given twice, so that it has tokens of its own.
+        """
+        return int(config.get("patch_size_t") or 1)
 
     def forward_clips(
         self,
@@ -46,7 +60,10 @@ class JointKind(Kind):
         states: Float[Tensor, "b n d"],
         positions: str,
     ) -> Float[Tensor, "b f c h w"]:
-        """Returns the predictions of one stock forward over several clips."""
+        """Returns the predictions of one stock forward over several clips.
+
+        Of a frame that is given several times, the prediction is the mean of all.
+        """
         config = transformer.config
         clips, frames, _, height, width = latents.shape
         rotary = None
@@ -54,17 +71,21 @@ class JointKind(Kind):
             patch = config.patch_size
             base = (config.sample_height // patch, config.sample_width // patch)
             grid = (height // patch, width // patch)
+            if config.patch_size_t is not None:
+                # CogVideoX 1.5 counts cells, whatever the size.
+                base = grid
             rotary = rotary_tables(frames, grid, grid if positions == "cells" else base, config.attention_head_dim)
             rotary = (rotary[0].to(latents.device), rotary[1].to(latents.device))
+        times = self.repeats(config)
         with _learned_positions(transformer, frames):
             output: Tensor = transformer(
-                hidden_states=latents,
+                hidden_states=latents.repeat_interleave(times, 1),
                 encoder_hidden_states=states,
                 timestep=torch.full((clips,), timestep, device=latents.device),
                 image_rotary_emb=rotary,
                 return_dict=False,
             )[0]
-        return output
+        return output.unflatten(1, (frames, times)).mean(2)
 
     def heads(
         self,
@@ -158,7 +179,7 @@ class DualKind(Kind):
     """HunyuanVideo: text after video; in dual-stream blocks with projections and norms of its own."""
 
     attention = "attn"
-    encoders = ("text_encoder", "text_encoder_2")
+    encoders: tuple[str, ...] = ("text_encoder", "text_encoder_2")
     stacks: ClassVar = {"transformer_blocks": "num_layers", "single_transformer_blocks": "num_single_layers"}
 
     def text_length(self, config: Mapping[str, Any]) -> int:
@@ -249,45 +270,35 @@ def _unmasked(transformer: Any) -> Iterator[None]:
         yield
 
 
-class SelfKind(Kind):
-    """Wan 2.1: norms over all heads at once, rotary embedding of the visual tokens; text in a cross-attention."""
+class MochiKind(DualKind):
+    """Mochi: a rotary embedding of its own for every head, of the video alone; time runs from noise to clean latents.
 
-    site_kind = "self"
-    cross = "attn2"
-    stacks: ClassVar = {"blocks": "num_layers"}
+    The states hold the tokens of the text only; padding is masked out of everything that the pipeline computes.
+    """
 
-    def text_length(self, config: Mapping[str, Any]) -> int:
-        """Returns how many text tokens the pipeline gives the network at most."""
-        return 512
-
-    def patch(self, config: Mapping[str, Any]) -> int:
-        """Returns the latent cells per side of a token."""
-        return int(config["patch_size"][1])
+    attention = "attn1"
+    encoders = ("text_encoder",)
+    padding: Padding = "none"
+    stacks: ClassVar = {"transformer_blocks": "num_layers"}
 
     def problem(self, config: Mapping[str, Any]) -> str | None:
-        """Returns why an image-to-video variant is not supported, or `None`."""
-        if config.get("image_dim") is not None or config.get("added_kv_proj_dim") is not None:
-            return "needs an image read by a CLIP encoder (Wan image to video)"
-        if int(config["patch_size"][0]) != 1:
-            return "puts several latent frames into one token, so that frames have no tokens of their own"
+        """Returns `None`: all variants are supported."""
         return None
 
-    def forward_clips(
-        self,
-        transformer: Any,
-        latents: Float[Tensor, "b f c h w"],
-        timestep: int,
-        states: Float[Tensor, "b n d"],
-        positions: str,
-    ) -> Float[Tensor, "b f c h w"]:
-        """Returns the predictions of one stock forward over several clips."""
-        output: Tensor = transformer(
-            hidden_states=latents.movedim(1, 2),
-            timestep=torch.full((len(latents),), timestep, device=latents.device),
-            encoder_hidden_states=states,
-            return_dict=False,
-        )[0]
-        return output.movedim(1, 2)
+    def forward(
+        self, transformer: Any, latents: Latents, timestep: int, conditioning: Conditioning, positions: str
+    ) -> Latents:
+        """Returns the prediction of one stock forward over the clip: the flow, which the network returns reversed."""
+        states = conditioning.tensor[None]
+        with _plain_tables(transformer):
+            output: Tensor = transformer(
+                hidden_states=latents.movedim(0, 1)[None],
+                encoder_hidden_states=states,
+                timestep=torch.tensor([1000.0 - timestep], device=latents.device),
+                encoder_attention_mask=torch.ones(states.shape[:2], dtype=torch.bool, device=latents.device),
+                return_dict=False,
+            )[0]
+        return -output[0].movedim(1, 0)
 
     def heads(
         self,
@@ -295,34 +306,47 @@ class SelfKind(Kind):
         visual: int,
         /,
         hidden_states: Float[Tensor, "1 tokens c"],
-        encoder_hidden_states: Float[Tensor, "1 n c"] | None = None,
-        attention_mask: None = None,
-        rotary_emb: Rotary | None = None,
+        encoder_hidden_states: Float[Tensor, "1 n c"],
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: Rotary | None = None,
     ) -> Heads:
-        """Returns queries of the visual tokens and keys of these or of the text, normed before the heads are split."""
+        """Returns queries and keys of the sequence [video, text]."""
 
-        def normed(project: Any, norm: Any, tokens: Float[Tensor, "1 m c"]) -> Tensor:
-            states: Tensor = norm(project(tokens)).unflatten(2, (attention.heads, -1))
-            return (states if rotary_emb is None else _rotated(states, *rotary_emb))[0].transpose(0, 1)
+        def of_video(project: Any, norm: Any) -> Tensor:
+            states = norm(project(hidden_states).unflatten(2, (attention.heads, -1)))
+            if image_rotary_emb is not None:
+                # One table per head, each angle once.
+                states = rotated(states, *(table.repeat_interleave(2, -1) for table in image_rotary_emb))
+            return states[0].transpose(0, 1)
 
-        read = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        queries = normed(attention.to_q, attention.norm_q, hidden_states)
-        return Heads(queries, normed(attention.to_k, attention.norm_k, read))
-
-    def restore_tables(self, transformer: Any) -> None:
-        """Computes the rotary tables again, which are no weights."""
-        rope = transformer.rope
-        transformer.rope = WanRotaryPosEmbed(rope.attention_head_dim, rope.patch_size, rope.max_seq_len)
+        return Heads(
+            of_video(attention.to_q, attention.norm_q),
+            of_video(attention.to_k, attention.norm_k),
+            normed_heads(attention.add_q_proj(encoder_hidden_states), attention.norm_added_q, attention.heads)[0],
+            normed_heads(attention.add_k_proj(encoder_hidden_states), attention.norm_added_k, attention.heads)[0],
+        )
 
     def text_reader(self, transformer: Any) -> torch.nn.Module:
-        """Returns the embedding of the text states."""
-        return transformer.condition_embedder.text_embedder
+        """Returns the projection of the text states."""
+        return transformer.time_embed.caption_proj
 
 
-def _rotated(
-    states: Float[Tensor, "1 tokens a d"], cosines: Float[Tensor, "1 tokens 1 d"], sines: Float[Tensor, "1 tokens 1 d"]
-) -> Float[Tensor, "1 tokens a d"]:
-    """Turns each pair of neighbouring dimensions by its angle; the tables hold every angle twice."""
-    even, odd = states[..., 0::2], states[..., 1::2]
-    cosine, sine = cosines[..., 0::2], sines[..., 0::2]
-    return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1).flatten(-2).type_as(states)
+@contextmanager
+def _plain_tables(transformer: Any) -> Iterator[None]:
+    """Lets Mochi compute its rotary tables without autocast, which is in float32 anyway and warns on a CPU.
+
+    On the "meta" device, the tokens of its text that are not masked cannot be counted, and are taken to be all.
+    """
+
+    def tables(frequencies: Float[Tensor, "3 a d"], frames: int, height: int, width: int, **_: Any) -> Rotary:
+        places = transformer.rope._get_positions(frames, height, width, frequencies.device, torch.float32)
+        angles = torch.einsum("nd,dhf->nhf", places, frequencies.float())
+        return angles.cos(), angles.sin()
+
+    with (
+        answering({transformer.rope: tables}),
+        _config.patch(  # type: ignore[attr-defined]
+            meta_nonzero_assume_all_nonzero=True
+        ),
+    ):
+        yield

@@ -1,4 +1,4 @@
-"""What a video transformer reads of a text, as its pipeline computes it; the empty text is computed once and kept.
+"""What a transformer reads of a text, as its pipeline computes it; the empty text is computed once and kept.
 
 Text encoders weigh many gigabytes, and tracking needs nothing but the empty text. Its states are a constant of the
 model, so they are kept in a small file, and from then on the encoder is never loaded again, or need not even be there.
@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,13 @@ from transformers import (
     CLIPTokenizerFast,
     LlamaModel,
     PreTrainedTokenizerFast,
+    Qwen3Model,
     T5EncoderModel,
     T5TokenizerFast,
     UMT5EncoderModel,
 )
 
+from undertow.backbones.adapters.dit_kinds import Padding
 from undertow.backbones.observation import Conditioning, Spans
 from undertow.backbones.weights.layout import read_config
 from undertow.backbones.weights.networks import read_network
@@ -44,18 +46,30 @@ ReadText = Callable[[str], Conditioning]
 # HunyuanVideo asks a language model to describe the video and reads its states of the text. Those of the first tokens,
 # which are the same for every text, are left away.
 HUNYUAN_PREAMBLE, HUNYUAN_LAYER = 95, -3
+# FLUX.2 klein reads three layers of Qwen3, to which the text is what a user says, and which is not to think aloud.
+QWEN_LAYERS = (9, 18, 27)
+QWEN_BEFORE = "<|im_start|>user\n"
+QWEN_AFTER = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 
 
-def text_reader(folder: Path, name: str, longest: int, components: Sequence[str] = ("text_encoder",)) -> ReadText:
+def text_reader(
+    folder: Path,
+    name: str,
+    longest: int,
+    components: Sequence[str] = ("text_encoder",),
+    padding: Padding = "tokens",
+) -> ReadText:
     """Returns what reads texts with the encoders of a model, loaded anew for every text and one after the other.
 
-    At most `longest` tokens of a text are read; `tiny-video` goes by its tokenizer. The `components` must be there.
+    At most `longest` tokens of a text are read; `tiny-video` goes by its tokenizer. The `components` must be there. For
+    `padding` see `Kind`.
     """
     readers: dict[str, Callable[[Path, str, int], Conditioning]] = {
         "clip_text_model": _read_clip,
-        "t5": _read_t5,
+        "t5": partial(_read_t5, padding=padding),
         "umt5": _read_umt5,
         "llama": _read_hunyuan,
+        "qwen3": _read_flux2,
         "clip_text_model + t5": _read_flux,
         "clip_text_model + clip_text_model": _read_sd3,
     }
@@ -127,13 +141,19 @@ def _small_encoder(folder: Path) -> Any:
     return read_network(CLIPTextModel, folder, "text_encoder", torch.float32).eval()
 
 
-def _read_t5(folder: Path, text: str, longest: int) -> Conditioning:
-    """CogVideoX: the states of as many tokens as it reads, padding included, which attends and is attended to."""
+def _read_t5(folder: Path, text: str, longest: int, padding: Padding) -> Conditioning:
+    """CogVideoX, LTX-Video, Mochi and Cosmos: the states of T5, padded each in its own way."""
     encoder = read_network(T5EncoderModel, folder, "text_encoder", torch.bfloat16).eval()
     ids, spans = _t5_ids(folder / "tokenizer", text, encoder.config, longest)
-    padding = ids.new_full((1, longest - ids.shape[1]), encoder.config.pad_token_id)
-    states: Tensor = encoder(torch.cat([ids, padding], dim=1)).last_hidden_state[0]
-    return Conditioning(states.float(), "text", text, spans=_padded(spans, len(states)))
+    count = ids.shape[1]
+    if padding in ("tokens", "seen"):
+        ids = functional.pad(ids, (0, longest - count), value=encoder.config.pad_token_id)
+    states: Tensor = encoder(ids).last_hidden_state[0].float()
+    if padding == "seen":
+        states = states[:count]
+    if padding == "zeros":
+        states = functional.pad(states, (0, 0, 0, longest - count))
+    return Conditioning(states, "text", text, spans=_padded(spans, len(states)))
 
 
 def _read_umt5(folder: Path, text: str, longest: int) -> Conditioning:
@@ -159,12 +179,7 @@ def _read_hunyuan(folder: Path, text: str, longest: int) -> Conditioning:
     language = read_network(LlamaModel, folder, "text_encoder", torch.bfloat16).eval()
     states: Tensor = language(input_ids=ids, output_hidden_states=True).hidden_states[HUNYUAN_LAYER][0].float()
     pooled = _pooled(folder, "_2", text)
-    before, after = template.index("{}"), template.index("{}") + len(text)
-    # A token may reach beyond the text, into the template that it stands in.
-    own = tuple(
-        (max(start, before) - before, min(end, after) - before) if start < after and end > before else (0, 0)
-        for start, end in spans[HUNYUAN_PREAMBLE:]
-    )
+    own = _inside(spans[HUNYUAN_PREAMBLE:], template.index("{}"), len(text))
     return Conditioning(states[HUNYUAN_PREAMBLE:], "text", text, pooled, spans=own)
 
 
@@ -172,6 +187,29 @@ def _read_flux(folder: Path, text: str, longest: int) -> Conditioning:
     """FLUX.1: T5's states, without padding, which is not masked and would draw attention, and CLIP's pooled state."""
     states, spans = _t5_states(folder, "_2", text, longest)
     return Conditioning(states, "text", text, _pooled(folder, "", text), spans=spans)
+
+
+def _read_flux2(folder: Path, text: str, longest: int) -> Conditioning:
+    """FLUX.2 klein: three layers of a language model side by side, without padding, which is not masked."""
+    tokenizer = read_tokenizer(PreTrainedTokenizerFast, folder / "tokenizer")
+    ids, spans = tokenized(tokenizer, QWEN_BEFORE + text + QWEN_AFTER)
+    _check_length(ids.shape[1], longest)
+    language = read_network(Qwen3Model, folder, "text_encoder", torch.bfloat16).eval()
+    seen = language(input_ids=ids, output_hidden_states=True).hidden_states
+    states = torch.cat([seen[layer][0] for layer in QWEN_LAYERS], dim=-1).float()
+    return Conditioning(states, "text", text, spans=_inside(spans, len(QWEN_BEFORE), len(text)))
+
+
+def _inside(spans: Spans, before: int, length: int) -> Spans:
+    """Returns the places of tokens in a text of some `length` that stands in a template, `before` its characters.
+
+    A token may reach beyond the text, into the template.
+    """
+    after = before + length
+    return tuple(
+        (max(start, before) - before, min(end, after) - before) if start < after and end > before else (0, 0)
+        for start, end in spans
+    )
 
 
 def _read_sd3(folder: Path, text: str, longest: int) -> Conditioning:

@@ -3,6 +3,8 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from undertow.backbones.adapters.pixels import SIGNED, Pixels
 from undertow.backbones.adapters.unet import ImageUNet
@@ -13,17 +15,32 @@ from undertow.backbones.weights.networks import Network
 from undertow.base import SettingsError
 
 
+class MeanClass(torch.nn.Embedding):
+    """Gives the mean of all classes, whichever is asked."""
+
+    def forward(self, input: Float[Tensor, "f"]) -> Float[Tensor, "f c"]:
+        """Returns the mean for each of some classes."""
+        return self.weight.mean(0).expand(len(input), -1)
+
+
 class PixelUNet(ImageUNet):
-    """A frozen unconditional diffusion model whose latents are pixels; it reads no text."""
+    """A frozen diffusion model whose latents are pixels; it reads no text."""
 
     def __init__(self, card: Card, network: Network, schedule: NoiseSchedule) -> None:
         """Takes over the denoiser, see `Backbone`.
 
+        One that is given the class of a picture gets the mean of all classes, as that of a frame is unknown.
+
         Raises:
-            SettingsError: if it wants to be told a class.
+            SettingsError: if it is given something else than a class.
         """
-        if network.module.config.num_class_embeds or network.module.config.class_embed_type:
-            raise SettingsError(f"'{card.name}' is told what class a picture is of; give an unconditional model")
+        config = network.module.config
+        if config.class_embed_type:
+            raise SettingsError(f"'{card.name}' is given more than the class of a picture; give another model")
+        self._classes = bool(config.num_class_embeds)
+        if self._classes:
+            known = network.module.class_embedding
+            network.module.class_embedding = MeanClass.from_pretrained(known.weight)
         super().__init__(card, network, Pixels(network.device, *SIGNED), schedule, self._no_text)
 
     def _read_text(self, text: str) -> Conditioning:
@@ -43,6 +60,7 @@ class PixelUNet(ImageUNet):
         self._no_text()
 
     def _predict(self, latents: Latents, timestep: int, conditioning: Conditioning) -> Latents:
-        output = self._network.module(latents.to(self.device, self.dtype), timestep, return_dict=False)[0]
+        given = {"class_labels": torch.zeros(len(latents), device=self.device)} if self._classes else {}
+        output = self._network.module(latents.to(self.device, self.dtype), timestep, **given, return_dict=False)[0]
         # What stands behind the noise is its variance.
         return output[:, : self.channels].float()

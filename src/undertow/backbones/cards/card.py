@@ -127,7 +127,8 @@ class Card:
         window_radius: Default radius of the matching window, in tokens.
         window_grid: (height, width) in tokens of the grid that `window_radius` was chosen on.
         published: Presets whose paper or repository used this model: its sites and noise level here are theirs ("dift"
-            has sites and a level of its own), so that their numbers can be asked for.
+            has sites and a level of its own), so that their numbers can be asked for. Of `tiny`, which no paper used,
+            they are its own, and what else a preset brings is published.
         calibrated: Presets with which it was measured how sure the tracker is of an object; with others, and other
             models, presences are only an order. "flow" where it was measured how sure flow and matches of points are.
         word_reading: How attention to words is read, see `undertow.grounding.reading`.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from undertow.backbones.cards.card import Card, Family, Prediction, Site
 from undertow.backbones.cards.card_file import get_card, list_cards
 from undertow.backbones.cards.features import feature_card
-from undertow.backbones.cards.known import GRID, IMAGE_GRID, transformer_card
+from undertow.backbones.cards.transformers import GRID, IMAGE_GRID, transformer_card
 from undertow.base import SettingsError
 
 # Frames that REM lets a text-to-video UNet see together; the network itself takes any number.

@@ -157,7 +157,7 @@ def attention_at(denoiser: torch.nn.Module, site: Site) -> Any:
         return _block_at(denoiser, site)
     try:
         attention: Any = denoiser.get_submodule(site.path)
-        heads, inner = attention.heads, attention.to_q.out_features
+        heads, inner = attention.heads, attention.inner_dim
     except AttributeError:
         raise SettingsError(f"the model has no attention called '{site.path}'; check the site") from None
     if (heads, inner // heads) != (site.heads, site.head_dim):

@@ -27,12 +27,16 @@ from undertow.backbones.sampling.temporal import frames_apart
 from undertow.base import Progress, SettingsError, SilentProgress
 
 MOST_STEPS, MOST_SCALE, MOST_FRAMES = 1000, 100.0, 10_000
-# Text scale and timestep shift of the published pipelines, by class of the network. HunyuanVideo was distilled to need
-# no second branch.
+# Text scale and timestep shift of the published pipelines, by class of the network. HunyuanVideo and FLUX were
+# distilled to need no second branch. The shift of LTX-Video grows with the clip; this is that of a small one.
 _USUAL = {
     "HunyuanVideoTransformer3DModel": (1.0, 7.0),
+    "MochiTransformer3DModel": (4.5, 1.0),
     "WanTransformer3DModel": (6.0, 3.0),
+    "LTXVideoTransformer3DModel": (3.0, 2.6),
+    "CosmosTransformer3DModel": (7.0, 1.0),
     "FluxTransformer2DModel": (1.0, 3.0),
+    "Flux2Transformer2DModel": (1.0, 3.0),
     "SD3Transformer2DModel": (7.0, 3.0),
 }
 
@@ -225,6 +229,10 @@ def _check(
     if backbone.card.family == "unet-video":
         raise SettingsError(
             f"undertow reads '{name}' and does not sample from it; give an image model or a transformer"
+        )
+    if backbone.repeats > 1:
+        raise SettingsError(
+            f"'{name}' is given each frame {backbone.repeats} times and makes no clips here; give another"
         )
     if not 1 <= frames <= MOST_FRAMES:
         raise SettingsError(f"--frames is {frames}; give 1 to {MOST_FRAMES}")

@@ -3,14 +3,15 @@
 Both count levels from fine to coarse and back. The layout numbers what follows another, whatever it is: on each level
 the residual blocks, an attention behind each on coarse levels, and the block that goes to the next. An attention keeps
 queries, keys and values of each head side by side in one matrix.
-
-The 512-pixel model tells its blocks the time by a wider vector than UNet2DModel can make, and is not read.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from diffusers import UNet2DModel
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 
 from undertow.backbones.weights.networks import StoredWeights
 
@@ -20,7 +21,7 @@ _RESIDUAL = {
 }  # fmt: skip
 _ENDS = {
     "time_embed.0": "time_embedding.linear_1", "time_embed.2": "time_embedding.linear_2",
-    "input_blocks.0.0": "conv_in", "out.0": "conv_norm_out", "out.2": "conv_out",
+    "label_emb": "class_embedding", "input_blocks.0.0": "conv_in", "out.0": "conv_norm_out", "out.2": "conv_out",
 }  # fmt: skip
 
 
@@ -35,6 +36,8 @@ class GuidedShape:
         attended: Levels whose blocks have an attention each, counted from 0.
         head_dim: Dimensions per head.
         groups: In which channels are normalised.
+        time: Numbers that a timestep is first written as, where these are not the `channels`.
+        classes: Classes of pictures that it was trained to make; 0 for none.
     """
 
     channels: int = 256
@@ -43,6 +46,8 @@ class GuidedShape:
     attended: tuple[int, ...] = (3, 4, 5)
     head_dim: int = 64
     groups: int = 32
+    time: int | None = None
+    classes: int = 0
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -64,7 +69,39 @@ class GuidedShape:
             "norm_num_groups": self.groups,
             "attn_norm_num_groups": self.groups,
             "norm_eps": 1e-5,
+            "time_embedding_dim": None if self.time is None else 4 * self.time,
+            "num_class_embeds": self.classes or None,
         }
+
+
+# The published models, by the side of their pictures.
+GUIDED = {
+    256: GuidedShape(),
+    512: GuidedShape(channels=128, factors=(1, 2, 2, 4, 4, 8, 8), attended=(4, 5, 6), time=256, classes=1000),
+}
+
+
+def guided_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Returns which of `GUIDED` weights of such shapes are: they differ in their channels at full resolution."""
+    return 512 if shapes["input_blocks.0.0.weight"][0] == GUIDED[512].channels else 256
+
+
+def guided_shape(shapes: Mapping[str, tuple[int, ...]]) -> GuidedShape:
+    """Returns the shape of a network whose weights have such shapes, with classes or without."""
+    return replace(GUIDED[guided_size(shapes)], classes=shapes.get("label_emb.weight", (0,))[0])
+
+
+def guided_network(arguments: Mapping[str, Any]) -> UNet2DModel:
+    """Returns the network that `GuidedShape.arguments` describe.
+
+    UNet2DModel writes a timestep as as many numbers as it has channels at full resolution. The model of 512 pixels has
+    fewer of these, so that what reads them is replaced.
+    """
+    module = UNet2DModel(**arguments)
+    if (width := arguments["time_embedding_dim"]) is not None:
+        module.time_proj = Timesteps(width // 4, flip_sin_to_cos=True, downscale_freq_shift=0)
+        module.time_embedding = TimestepEmbedding(width // 4, width)
+    return module
 
 
 def guided_weights(
