@@ -205,6 +205,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(wan, tmp_path):
         ({"mask_range": "0..255"}, "mask_range is '0..255'"),
         ({"pad_tokens": 10**9}, "pad_tokens is 1000000000"),
         ({"size": [512, 10**6]}, "size is"),
+        ({"threshold": 1.5}, "threshold is 1.5; give a number between 0 and 1"),
         ({"sheet": 2}, "sheet is 2; give true or false"),
         ({"backbone": None}, "it names no backbone"),
         ({"guidance": 7.5}, "it has 'guidance', which is not known"),

@@ -66,6 +66,14 @@ def test_a_run_has_masks_scores_and_words_of_every_text(model, clip, tmp_path):
     assert np.abs(soft["00001-7.png"] / 65535 - native.clamp(0, 1).numpy()).max() < 1e-4
 
 
+def test_a_mask_is_where_scores_are_above_the_threshold_of_the_model(model, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "fine_tuning", replace(model.fine_tuning, threshold=0.3))
+    folder = run(tmp_path / "run", clip, model, "dog").path
+    soft = softs(folder)
+    for row in json.loads((folder / "masks.json").read_text()):
+        assert np.array_equal(decode_rle(row["rle"]).astype(bool), soft[f"{row['frame']:05d}-1.png"] > 0.3 * 65535)
+
+
 def test_argmax_gives_a_pixel_to_one_text(model, clip, tmp_path):
     settings = replace(SETTINGS, answers=AnswerSettings(merge="argmax", soft=False))
     folder = run(tmp_path / "run", clip, model, "red disc", "dog", settings=settings).path

@@ -43,6 +43,8 @@ class FineTuning:
         spacing: How far apart, at most, neighbours of a window are in the video: `window * spacing` frames are covered
             by windows that lie between one another's frames.
         sheet: Whether the frames of a window are one picture, below one another; how an image model sees motion.
+        threshold: Score above which a pixel belongs to a mask. 0.5 is the middle between outside and inside; a small
+            model is unsure, and its scores stay below.
         trained: Which weights were trained, for people to read.
         scale: Factor of the products of pairs, if there are any.
     """
@@ -57,6 +59,7 @@ class FineTuning:
     window: int = 73
     spacing: int = 1
     sheet: bool = False
+    threshold: float = 0.5
     trained: str = "full"
     scale: float = 1.0
 
@@ -72,6 +75,8 @@ class FineTuning:
                 raise SettingsError(f"{name} is {value!r}; give a whole number from {least} to {most}")
         if not isinstance(self.sheet, bool):
             raise SettingsError(f"sheet is {self.sheet!r}; give true or false")
+        if not isinstance(self.threshold, float) or not 0 < self.threshold < 1:
+            raise SettingsError(f"threshold is {self.threshold!r}; give a number between 0 and 1")
         if not isinstance(self.scale, int | float) or not 0 < self.scale < 1e6:
             raise SettingsError(f"scale is {self.scale!r}; give a number above 0")
         sides = (1, 1) if self.size is None else self.size
@@ -98,7 +103,7 @@ class FineTuning:
         return (low + (high - low) * masks.float())[:, None].expand(-1, 3, -1, -1)
 
     def scores_of(self, pixels: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t h w"]:
-        """Returns how far decoded frames are from outside (0) to inside (1); a mask is where that is above 0.5."""
+        """Returns how far decoded frames are from outside (0) to inside (1); see `threshold`."""
         low, high = self.ends
         return (pixels.mean(1) - low) / (high - low)
 

@@ -78,7 +78,7 @@ class MaskGenerator:
 
     @torch.no_grad()
     def scores(self, masks: Latents, frames: int) -> Float[Tensor, "t h w"]:
-        """Returns how far each pixel is from outside (0) to inside (1); a mask is where that is above 0.5.
+        """Returns how far each pixel is from outside (0) to inside (1), see `FineTuning.threshold`.
 
         Args:
             masks: Latents of the masks of a window.

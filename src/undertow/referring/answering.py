@@ -83,7 +83,7 @@ class ResolvedAnswers:
 
 @dataclass(frozen=True)
 class Answer(TrackResult):
-    """One frame's answer, with the score of every text at native size, which is at least 0.5 in its mask.
+    """One frame's answer, with the score of every text at native size; above the model's threshold it is in the mask.
 
     `labels` has at each pixel the object of the highest score; `masks` are those of each text, which may overlap.
     """
@@ -209,11 +209,12 @@ class AnswerJob:
         native = functional.interpolate(scores[None], (height, width), mode="bilinear")[0]
         ids = list(self._prompts)
         best, which = native.max(0)
-        inside = (best > 0.5).numpy()
+        threshold = self._generator.about.threshold
+        inside = (best > threshold).numpy()
         labels = np.where(inside, np.array(ids, np.uint16)[which.numpy()], 0).astype(np.uint16)
         merged = self._resolved.answers.merge == "argmax"
         masks = {
-            object_id: labels == object_id if merged else (native[index] > 0.5).numpy()
+            object_id: labels == object_id if merged else (native[index] > threshold).numpy()
             for index, object_id in enumerate(ids)
         }
         scored = {
