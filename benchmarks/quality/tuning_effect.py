@@ -38,6 +38,8 @@ VARIANTS = {
     "heads-others": ("three", replace(FAST, learned="heads", exclude_self=True)),
     "both-others": ("three", replace(FAST, exclude_self=True)),
     "paper": ("decoder", PRESETS["paper"]),
+    "prompt": ("decoder", PRESETS["prompt"]),
+    "prompt-others": ("decoder", replace(PRESETS["prompt"], exclude_self=True)),
     "amortised": ("decoder", PRESETS["amortised"]),
 }
 COLUMNS = ("variant", "sequence", "frames", "J&F", "loss before", "loss", "held out before", "held out", "best step",

@@ -1,4 +1,4 @@
-"""What reading words in a picture takes on the published shapes of FLUX.1 and Stable Diffusion 3, without weights.
+"""What reading words in a picture takes on the published shapes of FLUX and Stable Diffusion 3, without weights.
 
     python benchmarks/speed/words_cost.py > words.md
 
@@ -18,7 +18,7 @@ from undertow.backbones import Conditioning, get_card, random_backbone
 from undertow.backbones.published import ARCHITECTURES
 from undertow.grounding.reading import read_text
 
-MODELS = ("flux.1-schnell", "sd-3-medium", "sd-3.5-large")
+MODELS = ("flux.1-schnell", "flux.2-klein-4b", "sd-3-medium", "sd-3.5-large")
 SIDE, TEXT = 1024, 24
 BFLOAT16, FLOAT32 = 2, 4
 
@@ -62,7 +62,7 @@ def measure(name: str, side: int = SIDE, text: int = TEXT) -> Cost:
             read_text(seen, site, "B")
     with FlopCounterMode(display=False) as whole:
         backbone.denoise(latents, 500, states)
-    tokens, heads = (cells // 2) ** 2, sites[0].heads
+    tokens, heads = seen.grid[0] * seen.grid[1], sites[0].heads
     return Cost(
         read=read.get_total_flops(),
         whole=whole.get_total_flops(),
