@@ -162,6 +162,15 @@ def test_dense_denominators_equal_logsumexp(scale, tokens):
     torch.testing.assert_close(log2_denominators(queries * scale, keys).double(), expected, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_denominators_of_numbers_that_bfloat16_holds_equal_logsumexp(scale):
+    queries, (keys,) = features(4, 2, (1100, 1), 16, 1)
+    queries, keys = (queries * scale).bfloat16().float(), keys.bfloat16().float()
+    expected = torch.logsumexp(queries.double() @ keys.double().mT / (0.1 * 4), -1) * LOG2_E
+    got = Similarity(queries, KernelSettings(temperature=0.1)).log2_denominators(keys)
+    torch.testing.assert_close(got.double(), expected, rtol=2e-6, atol=2e-4)
+
+
 def test_distances_lose_no_digits_far_from_the_origin():
     queries, (keys,) = features(5, 1, (6, 6), 27, 1)
     queries, keys = queries * 0.01 + 100, keys * 0.01 + 100

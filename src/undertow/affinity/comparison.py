@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import torch
+import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 
 from undertow.affinity.best import Scores
 from undertow.affinity.settings import KernelSettings
-from undertow.affinity.similarity import LEAST_LOGIT, Similarity, log2_denominators, log2_sum_exp2
+from undertow.affinity.similarity import LEAST_LOGIT, Similarity, log2_sum_exp2
 from undertow.affinity.windows import TILE_SIDE, Rectangle, halo, halo_cells, strips, tiles, window_bias
 
 # Bytes of logits that are worked on together; on a CPU they stay in a core's second-level cache.
@@ -71,10 +72,13 @@ class Comparison:
         chosen = slice(None) if bool(used.all()) else used
         similarity = Similarity(queries[chosen], settings)
         self._queries = similarity.queries
+        self._safe = similarity.safe
         keys = [similarity.keys(each[chosen]) for each in references]
         self._denominators: Tensor | None = None
         if settings.softmax_scope == "reference":
-            self._denominators = torch.stack([log2_denominators(self._queries, each) for each in keys])
+            self._denominators = torch.stack([similarity.log2_denominators(each[chosen]) for each in references])
+            # A last number of 1, which takes the denominator off in the product.
+            keys = [functional.pad(each, (0, 1), value=1.0) for each in keys]
         radii = list(map(settings.radius_of, range(len(keys))))
         # Room for scores and logits is taken once: memory that is asked for anew has to be cleared each time.
         cells, new = TILE_SIDE**2 * max(halo_cells(radius, grid) for radius in set(radii)), self._queries.new_empty
@@ -107,7 +111,7 @@ class Comparison:
                     logits -= whole if scope == "joint" else log2_sum_exp2(logits, 2)[:, :, None]
                 self._mix(logits, values[some])
                 if self._settings.logarithmic:
-                    sums.append(log2_sum_exp2(values[some], 2, room=self._scratch))
+                    sums.append(log2_sum_exp2(values[some], 2, room=self._scratch, safe=self._safe))
             log2_sum = log2_sum_exp2(torch.cat(sums), 0) if sums else None
             every.append(Scores(values, alike.numbers[0], around, self._grid, log2_sum))
         return every
@@ -128,11 +132,12 @@ class Comparison:
             some = slice(first, first + self._step)
             shape = (len(keys[some]), len(queries), *bias.shape)
             logits = self._scratch[: torch.Size(shape).numel()].view(shape) if room is None else room[some]
-            batch = queries.expand(len(logits), -1, -1, -1).flatten(0, 1)
-            torch.bmm(keys[some].flatten(0, 1), batch, out=logits.flatten(0, 1))
-            logits += bias
+            batch = queries.expand(len(logits), -1, -1, -1)
             if self._denominators is not None:
-                logits -= tile.cut(self._denominators[alike.numbers[some]][..., None], self._grid).mT
+                off = tile.cut(self._denominators[alike.numbers[some]][..., None], self._grid).mT
+                batch = torch.cat([batch, -off], dim=2)
+            torch.bmm(keys[some].flatten(0, 1), batch.flatten(0, 1), out=logits.flatten(0, 1))
+            logits += bias
             yield some, logits
 
     def _mix(self, logits: Float[Tensor, "r a m n"], out: Float[Tensor, "r g m n"]) -> None:
