@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from families import write_features
 from undertow import TrackSettings, cli
 from undertow.affinity import compute_affinity, get_preset
+from undertow.backbones import load
 from undertow.benchmarks.speed.ceiling import Ceiling
 from undertow.benchmarks.speed.kernels import dense, dino
 from undertow.benchmarks.speed.stages import OURS, time_stages
@@ -45,6 +47,15 @@ def test_every_stage_is_timed_in_all_of_its_ways(tiny_like):
     work = {(each.stage, each.way): each.gigaflops for each in found}
     assert work["observe", OURS] < work["observe", "the whole network"]
     assert work["objects", "each of 2 objects by itself"] == pytest.approx(2 * work["objects", OURS])
+
+
+def test_a_model_without_noise_is_timed_as_far_as_it_goes(tmp_path):
+    ceiling = Ceiling(flops=1e9, flops32=1e9, bandwidth=1e9)
+    backbone = load(write_features("vit", tmp_path / "vit"), device="cpu", dtype="float32")
+    found = time_stages(backbone, TrackSettings(tokens=16, batch=2), (32, 32), ceiling, references=2, repeats=1)
+    ways = {(each.stage, each.way) for each in found}
+    assert {("observe", OURS), ("kernel", "DINO's and DIFT's order")} <= ways
+    assert ("inversion", OURS) not in ways and ("observe", "the whole network") not in ways
 
 
 def test_a_ceiling_is_what_the_longer_of_two_takes():

@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from undertow.affinity import compute_affinity
 from undertow.backbones import Backbone
 from undertow.backbones.reading.sizes import resize
-from undertow.base import SettingsError
 from undertow.benchmarks.speed.ceiling import Ceiling, Clock
 from undertow.benchmarks.speed.kernels import dense, dino, square_mask
 from undertow.masks import write_label_map
@@ -190,22 +189,22 @@ def _of_model(
         "encode", parts.get("autoencoder", 0), put_in,
         ours=lambda: backbone.encode(shown), single=lambda: backbone.encode(shown[:1]), **other,
     )  # fmt: skip
-    noised, numbers = latents, range(batch)
-    try:
+    noised, whole = latents, dict[str, Callable[[], Any]]()
+    # What was trained without noise cannot be run to its end.
+    if backbone.card.prediction != "none":
+        whole = {"full": lambda: backbone.denoise(noised, level.timestep)}
         inverted = level if level.kind == "invert" else noise_level(level, None, "invert", 0)
         once = {"ours": lambda: backbone.invert(latents, inverted)}
         yield stage("inversion", parts.get("denoiser", 0), latents[0].nbytes * 2, **once)
         if level.kind == "noise":
-            noised = backbone.noise(latents, level, list(numbers))
-    except SettingsError:
-        pass  # a model without noise levels has no inversion
+            noised = backbone.noise(latents, level, list(range(batch)))
     if float32 is not None:
         other = {"float32": lambda: float32.observe(noised.float(), level.timestep, sites, features=hidden)}
     yield stage(
         "observe", read.get("denoiser", 0), latents[0].nbytes,
         ours=lambda: backbone.observe(noised, level.timestep, sites, features=hidden),
         single=lambda: backbone.observe(noised[:1], level.timestep, sites, features=hidden),
-        full=lambda: backbone.denoise(noised, level.timestep), **other,
+        **whole, **other,
     )  # fmt: skip
 
 
