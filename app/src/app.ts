@@ -22,8 +22,8 @@ const radius = $<HTMLInputElement>("radius"), view = $<HTMLSelectElement>("view"
 let timeline: Timeline;
 
 // The frame asked for last is the one that is drawn, whatever order pictures come in.
-async function show(number: number, ahead = 1): Promise<void> {
-  if (number !== app.frame) app.home = null;
+async function show(number: number, ahead = 1, following = false): Promise<void> {
+  if (number !== app.frame && !following) app.home = null;
   app.frame = Math.min(app.about.count - 1, Math.max(0, number));
   const wanted = app.frame, { pictures, layer } = app, points = app.task === "points";
   mark();
@@ -56,7 +56,7 @@ function mark(): void {
   const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
   const next = state.stale ? "edited since it was run" : state.complete ? "" : !state.undo && !state.done ? hint
     : refusal("run") || `press ${run} for the other frames`;
-  const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || "it begins"}`
+  const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || "starting"}`
     : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
   if (status.textContent !== text) status.textContent = text;
   status.classList.toggle("busy", Boolean(doing) && !app.trouble);
@@ -68,6 +68,7 @@ function mark(): void {
   }
   canvas.classList.toggle("busy", Boolean(doing) && app.tool !== "look");
   way.value = state.way ?? "";
+  $("changed").hidden = !state.changed.length;
   $("run").textContent = run;
   $("stop").hidden = !state.doing || state.doing === "mask";
   $("play").textContent = app.playing ? "Pause" : "Play";
@@ -225,12 +226,9 @@ function uploads(): void {
 // Frames that are made faster than they can be shown are passed over.
 let coming = false;
 async function come(frame: number): Promise<void> {
-  const { home } = app;
   coming = true;
-  await show(frame, 0);
+  await show(frame, 0, true);
   coming = false;
-  // Unless a person went elsewhere meanwhile.
-  if (app.frame === frame) app.home = home;
 }
 
 type News = { clip: number; task: Task; frame: number | null; scores: Record<string, Score>; done: number; total: number | null };
@@ -297,7 +295,7 @@ function build(clips: string[]): void {
     tab.onclick = () => { if (each !== task) go(app.clip, each); };
     return tab;
   }));
-  $("format").append(...Object.entries(about.tasks[task]).map(([name, line]) => option(name, name, line)));
+  $("format").append(...Object.entries(about.tasks[task]).map(([name, line]) => option(name, `${name}: ${line}`, line)));
   for (const each of document.querySelectorAll<HTMLElement>("[data-for]")) each.hidden = !each.dataset.for!.split(" ").includes(task);
   app.tool = TOOLS[task][0][0];
   $("tools").append(...TOOLS[task].map(([name, text, key]) => {
@@ -317,7 +315,7 @@ async function begin(): Promise<void> {
   if (app.clip >= clips.length) app.clip = 0;
   app.about = await get<About>(`/api/${app.clip}/about`);
   if (!(app.task in TASKS)) app.task = app.about.opened;
-  app.pictures = new Pictures(app.clip, app.task);
+  app.pictures = new Pictures(app.clip, app.task, app.about);
   app.state = await get<State>(address("state"));
   [canvas.width, canvas.height] = [app.about.width, app.about.height];
   app.object = app.state.objects[0]?.id ?? (app.task === "parse" ? 0 : 1);

@@ -14,7 +14,7 @@ export interface Thing {
 export interface State {
   given: Record<string, number[]>; prompts?: Prompt[]; objects: Thing[]; undo: number; redo: number; done: number;
   complete: boolean; stale: boolean; doing: string; message: string;
-  range: [number, number]; part: [number, number]; way?: string;
+  range: [number, number]; part: [number, number]; changed: [number, number][]; way?: string;
 }
 export interface Job { number: number; title: string; state: string; message: string }
 // Area, margin, mass, presence, and whether it is lost.
@@ -64,13 +64,19 @@ async function reason(answer: Response): Promise<string> {
 
 type Kept = Promise<ImageBitmap | Followed[] | null>;
 
+// Bytes of pictures that are kept, as far as a few frames of a large video fit in.
+const ROOM = 2 ** 28;
+
 // Pictures by address. Frames never change and are kept, the last ones used longest; what is made of them is asked for
 // again.
 export class Pictures {
   private kept = new Map<string, Kept>();
-  constructor(private clip: number, private task: Task, private room = 48) {}
+  private room: number;
+  constructor(private clip: number, private task: Task, { width, height }: About) {
+    this.room = Math.min(48, Math.max(12, ROOM / (4 * width * height)));
+  }
 
-  frame(number: number): Promise<ImageBitmap | null> { return this.take(`/api/${this.clip}/frames/${number}.png`); }
+  frame(number: number): Promise<ImageBitmap | null> { return this.take(`/api/${this.clip}/frames/${number}.bmp`); }
   mask(number: number): Promise<ImageBitmap | null> { return this.take(this.made("masks", `${number}.png`)); }
   points(number: number): Promise<Followed[]> { return this.take(this.made("layers", `${number}`)); }
   soft(number: number, id: number): Promise<ImageBitmap | null> { return this.take(this.made("soft", `${number}/${id}.png`)); }

@@ -48,6 +48,8 @@ export class Timeline {
     const [first, last] = app.state.part;
     pen.fillRect(LEFT, 0, place(first) - LEFT, height);
     pen.fillRect(place(last + 1), 0, width - place(last + 1), height);
+    pen.fillStyle = style.getPropertyValue("--changed");
+    for (const [from, to] of app.state.changed) pen.fillRect(place(from), HEAD - 4, Math.max(2, place(to + 1) - place(from)), 4);
     pen.font = "11px system-ui, sans-serif";
     pen.textBaseline = "middle";
     rows.forEach((each, row) => {

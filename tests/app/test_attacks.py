@@ -71,7 +71,7 @@ def test_a_clip_is_taken_whole_or_not_at_all(client, workspace, tmp_path):
     answer = client.post("/api/clips", params={"name": "../new clip.mkv"}, content=content)
     assert answer.json() == {"clip": 1} and client.get("/api/clips").json()[1] == "new-clip.mkv"
     assert client.get("/api/1/about").json()["count"] == 2
-    frame = Image.open(io.BytesIO(client.get("/api/1/frames/1.png").content)).convert("RGB")
+    frame = Image.open(io.BytesIO(client.get("/api/1/frames/1.bmp").content)).convert("RGB")
     assert np.array_equal(np.asarray(frame), np.full((16, 32, 3), 200, np.uint8))
     before = sorted(folder.rglob("*"))
     # What is no clip, more or less than was announced, far too large, or of unknown length.
@@ -106,7 +106,7 @@ def test_an_upload_that_does_not_fit_on_the_disk_is_refused_before_it_is_read(tm
         "/api/0/track/masks/99.png",
         "/api/0/track/masks/-1.png", "/api/0/track/masks/..%2F0.png",
         "/api/0/thumbs/99.jpg", "/api/0/track/heat/0/1/0.png",
-        "/api/0/frames/1e3.png", "/api/0/look/0/nan/1/0.png", "/api/0/look/0/1/1/99.png",
+        "/api/0/frames/1e3.bmp", "/api/0/look/0/nan/1/0.png", "/api/0/look/0/1/1/99.png",
         "/api/0/refer/heat/0/1/0.png",
     ],
 )  # fmt: skip
@@ -152,7 +152,7 @@ def test_two_tabs_and_a_thousand_requests_at_once(workspace):
     def ask(number: int) -> int:
         connection = HTTPConnection(address, timeout=120)
         body, method = None, "GET"
-        path = [f"/api/0/frames/{number % 6}.png", "/api/clips", f"/api/0/track/masks/{number % 6}.png"][number % 3]
+        path = [f"/api/0/frames/{number % 6}.bmp", "/api/clips", f"/api/0/track/masks/{number % 6}.png"][number % 3]
         if number % 10 == 0:
             # Tabs draw and take back whatever the other did.
             path, method = f"/api/0/track/{'undo' if number % 20 else 'edits'}", "POST"

@@ -102,6 +102,21 @@ def test_masks_are_carried_forward_and_back(page, session):
     until(page, ready("run"))
     page.keyboard.press("Shift+F")
     idle(page, "the part is done")
+    # What a correction made anew is said and shown, until something else is done.
+    page.keyboard.press("ArrowRight")
+    until(page, "document.getElementById('canvas').dataset.frame === '3'")
+    click(page, 80, 50)
+    until(page, ready("run"))
+    page.keyboard.press("t")
+    idle(page, "the part is done; frames 3 to 5 were tracked again; changed: 3-5")
+    assert session.state()["changed"] == ((3, 5),) and page.locator("#changed").is_visible()
+    page.keyboard.press("Control+z")
+    settled(lambda: not session.state()["changed"])
+    until(page, ready("undo"))
+    page.keyboard.press("Control+z")
+    until(page, ready("redo"))
+    page.keyboard.press("ArrowLeft")
+    until(page, "document.getElementById('canvas').dataset.frame === '2'")
     assert sorted(session.results.names) == [2, 3, 4, 5] and session.state()["way"] == "forward"
     # Back after forward is both, so that what was made stays; the frame that was shown is shown again.
     page.keyboard.press("Shift+B")

@@ -36,12 +36,12 @@ def picture(answer) -> np.ndarray:
 def test_frames_are_those_of_the_video_and_are_sent_once(client, clip):
     with Video(clip) as video:
         for number in (3, 0, 5):
-            answer = client.get(f"/api/0/frames/{number}.png")
+            answer = client.get(f"/api/0/frames/{number}.bmp")
             assert np.array_equal(picture(answer), video.frame(number).image)
-            again = client.get(f"/api/0/frames/{number}.png", headers={"If-None-Match": answer.headers["ETag"]})
+            again = client.get(f"/api/0/frames/{number}.bmp", headers={"If-None-Match": answer.headers["ETag"]})
             assert again.status_code == 304 and not again.content
-    assert client.get(f"/api/0/frames/{COUNT}.png").status_code == 404
-    assert client.get("/api/0/frames/-1.png").status_code == 404
+    assert client.get(f"/api/0/frames/{COUNT}.bmp").status_code == 404
+    assert client.get("/api/0/frames/-1.bmp").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_frames_are_those_of_the_video_and_are_sent_once(client, clip):
         ({"Origin": "http://127.0.0.1:9999"}, 403),
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/static/app.js", "/api/0/track/state", "/api/0/frames/0.png", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/static/app.js", "/api/0/track/state", "/api/0/frames/0.bmp", "/nothing"])
 def test_strangers_are_refused_everything(client, headers, code, path):
     assert client.get(path, headers=headers).status_code == code
     assert client.post("/api/0/track/run", headers=headers).status_code == code

@@ -155,6 +155,12 @@ def test_a_large_picture_gives_the_mask_of_the_small_one(image):
     assert labels.shape == (576, 768) and overlap(labels == 3, SQUARE.repeat(6, 0).repeat(6, 1)) > 0.9
 
 
+def test_where_colours_tell_nothing_apart_the_inside_of_a_box_is_taken():
+    plain = np.full((90, 120, 3), 128, np.uint8)
+    found = segment_grabcut(plain, [ObjectCue(1, box=(20, 10, 100, 80))]) == 1
+    assert found[35:55, 50:70].all() and not found[:10].any() and not found[:, :20].any()
+
+
 def test_the_same_every_time(image):
     cue = [ObjectCue(1, box=(9, 14, 56, 66))]
     assert (segment_grabcut(image, cue) == segment_grabcut(image, cue)).all()

@@ -1,6 +1,7 @@
-"""What the page draws: frames by number and label maps, as PNG, which browsers decode exactly."""
+"""What the page draws: frames by number as BMP, label maps as PNG; browsers decode both exactly."""
 
 import io
+import secrets
 from collections import OrderedDict
 from hashlib import sha256
 from threading import Lock
@@ -15,15 +16,17 @@ from undertow.masks import VOID, LabelMap
 from undertow.masks.colours import palette
 from undertow.video import Video
 
-# Encoded frames that are kept; at 1080p about a hundred.
+# Encoded frames that are kept; at 1080p about forty.
 ROOM = 256 * 2**20
 # Height of a thumbnail, and how many are kept.
 THUMB, THUMBS = 40, 400
 
 
-def frame_png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Returns a frame as PNG, without loss and in the least time."""
-    return _encoded(Image.fromarray(image))
+def frame_bmp(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Returns a frame as BMP: within one machine, packing it takes far longer than sending all of it."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "BMP")
+    return buffer.getvalue()
 
 
 def mask_png(labels: LabelMap, colours: UInt8[np.ndarray, "256 3"] | None = None, clear: int = 0) -> bytes:
@@ -58,7 +61,7 @@ def etag(content: bytes | str) -> str:
 
 
 class Frames:
-    """The frames of a video as PNG: decoded when asked for, encoded once, the last ones kept.
+    """The frames of a video as BMP: decoded when asked for, encoded once, the last ones kept.
 
     Threads may share it. A video that is not there has grey frames, so that a run can be looked at without it.
     """
@@ -69,9 +72,13 @@ class Frames:
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0
         self._thumbs: OrderedDict[int, bytes] = OrderedDict()
-        self._lock = Lock()
+        self._lock, self._name = Lock(), secrets.token_hex(8)
 
-    def png(self, number: int) -> bytes:
+    def tag(self, number: int) -> str:
+        """Returns the entity tag of a frame, which is known before it is decoded."""
+        return f'"{self._name}-{number}"'
+
+    def bmp(self, number: int) -> bytes:
         """Returns a frame by its number in the video.
 
         Raises:
@@ -82,8 +89,8 @@ class Frames:
                 self._kept.move_to_end(number)
                 return self._kept[number]
         if self._video is None:
-            return frame_png(np.full((*self._size, 3), 96, np.uint8))
-        content = frame_png(self._video.frame(number).image)
+            return frame_bmp(np.full((*self._size, 3), 96, np.uint8))
+        content = frame_bmp(self._video.frame(number).image)
         with self._lock:
             if number not in self._kept:
                 self._kept[number] = content
@@ -102,7 +109,7 @@ class Frames:
             if number in self._thumbs:
                 return self._thumbs[number]
         height, width = self._size
-        with Image.open(io.BytesIO(self.png(number))) as image:
+        with Image.open(io.BytesIO(self.bmp(number))) as image:
             small = image.convert("RGB").resize((max(1, round(width * THUMB / height)), THUMB))
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=70)

@@ -21,7 +21,7 @@ from undertow.app.edits import MOST_LETTERS, Kind
 from undertow.app.guard import HEADERS, UPLOADS, Guard, cookie_of
 from undertow.app.looking import looks
 from undertow.app.masks import MaskSession
-from undertow.app.pictures import alpha_png, etag, heat_png
+from undertow.app.pictures import Frames, alpha_png, etag, heat_png
 from undertow.app.project import Project, Workspace
 from undertow.app.session import Session
 from undertow.app.words import WordSession
@@ -77,6 +77,12 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
         if not 0 <= clip < len(workspace.projects):
             raise HTTPException(404, f"there is no clip {clip}")
         return workspace.projects[clip]
+
+    def frames_of(clip: int, number: int) -> Frames:
+        project = project_of(clip)
+        if not 0 <= number < project.count:
+            raise HTTPException(404, f"there is no frame {number}")
+        return project.frames
 
     def session_of(clip: int, task: str, number: int = 0) -> Session:
         project = project_of(clip)
@@ -140,19 +146,15 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
     def about(clip: int) -> dict[str, Any]:
         return project_of(clip).about()
 
-    @app.get("/api/{clip}/frames/{number}.png")
+    @app.get("/api/{clip}/frames/{number}.bmp")
     def frame(clip: int, number: int, request: Request) -> Response:
-        project = project_of(clip)
-        if not 0 <= number < project.count:
-            raise HTTPException(404, f"there is no frame {number}")
-        return _tagged(project.frames.png(number), request)
+        frames = frames_of(clip, number)
+        return _tagged(frames.tag(number), lambda: frames.bmp(number), request, "image/bmp")
 
     @app.get("/api/{clip}/thumbs/{number}.jpg")
     def thumb(clip: int, number: int, request: Request) -> Response:
-        project = project_of(clip)
-        if not 0 <= number < project.count:
-            raise HTTPException(404, f"there is no frame {number}")
-        return _tagged(project.frames.thumb(number), request, "image/jpeg")
+        frames = frames_of(clip, number)
+        return _tagged(frames.tag(number), lambda: frames.thumb(number), request, "image/jpeg")
 
     @app.get("/api/{clip}/look/{number}/{x}/{y}/{other}.png")
     def look(clip: int, number: int, x: float, y: float, other: int) -> Response:
@@ -174,7 +176,10 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
     def mask(clip: int, task: str, number: int, request: Request) -> Response:
         session = session_of(clip, task, number)
         labels = session.labels(number)
-        return Response(status_code=204) if labels is None else _tagged(session.picture(labels), request)
+        if labels is None:
+            return Response(status_code=204)
+        content = session.picture(labels)
+        return _tagged(etag(content), lambda: content, request, "image/png")
 
     @app.get("/api/{clip}/{task}/layers/{number}")
     def layer(clip: int, task: str, number: int) -> Any:
@@ -252,13 +257,12 @@ def serve(workspace: Workspace, port: int = 0, told: Callable[[str], None] = pri
             workspace.close(GRACE)
 
 
-def _tagged(content: bytes, request: Request, kind: str = "image/png") -> Response:
+def _tagged(tag: str, content: Callable[[], bytes], request: Request, kind: str) -> Response:
     """Returns a picture, or that the browser has it already."""
-    tag = etag(content)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type=kind, headers=headers)
+    return Response(content(), media_type=kind, headers=headers)
 
 
 def _picture(content: bytes) -> Response:

@@ -45,6 +45,7 @@ class Session(ABC):
         edits: What a person did.
         results: What the run has made so far.
         message: What was said last.
+        changed: First and last of each part of the frames that the last correction changed.
     """
 
     task: ClassVar[str]
@@ -58,6 +59,7 @@ class Session(ABC):
             SettingsError: if the run is of another video, or the edits are damaged or open elsewhere.
         """
         self.project, self.out, self.settings, self.message = project, out, settings, ""
+        self.changed: tuple[tuple[int, int], ...] = ()
         record = self.record
         if record is not None and project.video is not None and record.video != project.video.fingerprint():
             raise SettingsError(f"the run in '{out}' is of another video than '{project.path}'; choose another --out")
@@ -155,6 +157,7 @@ class Session(ABC):
                 "stale": record is not None and self.stale(record),
                 "doing": self.doing,
                 "message": self.message,
+                "changed": self.changed,
                 "range": self.range,
                 "part": self.part,
                 **self.facts(),
@@ -320,7 +323,7 @@ class Session(ABC):
         with self._lock:
             if self.doing:
                 raise SettingsError(f"wait for the {self.doing} to end, or stop it")
-            self.message = ""
+            self.message, self.changed = "", ()
             self.project.jobs.add(self, what, f"{what} {self.project.label}", whole)
         self.tell("edit", {"frame": None})
 
@@ -330,7 +333,7 @@ class Session(ABC):
         with self._lock:
             if self.doing:
                 raise SettingsError(f"wait for the {self.doing} to end, or stop it")
-            self._at_hand, self.message = doing, ""
+            self._at_hand, self.message, self.changed = doing, "", ()
         try:
             yield
         finally:

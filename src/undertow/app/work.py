@@ -1,6 +1,6 @@
 """What takes long: running a session's task through `undertow.runs.execute`, estimating it, and exporting the run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
@@ -43,7 +43,20 @@ def ran(session: "Session", job: Job, cues: Sequence[Cue]) -> str:
             overwrite=again, progress=following(session, job), state_seconds=STATE_SECONDS,
         )  # fmt: skip
     session.kept()
-    return "the whole clip is done" if is_whole(session) else "the part is done"
+    said = ["the whole clip is done" if is_whole(session) else "the part is done"]
+    if earlier is not None and not again and (record := session.record) is not None:
+        for entry in record.cues[len(earlier.cues) :]:
+            if isinstance(found := entry.get("corrected"), Mapping):
+                said.append(f"frames {found['first']} to {found['last']} were tracked again")
+                said.append(f"changed: {found['changed']}" if found["changed"] else "none changed")
+                session.changed += spans(found["changed"])
+    return "; ".join(said)
+
+
+def spans(text: str) -> tuple[tuple[int, int], ...]:
+    """Returns first and last of each part of numbers such as "3, 7-9"."""
+    parts = [part.split("-") for part in text.split(", ") if part]
+    return tuple((int(part[0]), int(part[-1])) for part in parts)
 
 
 def estimated(session: "Session", job: Job, cues: Sequence[Cue]) -> str:

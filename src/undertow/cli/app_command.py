@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from undertow.base import SettingsError, set_threads
 from undertow.base.options import sizes
 from undertow.cli.options import Device, Model, Size, Threads
 from undertow.cli.showing import INTERRUPTED, say
+
+if TYPE_CHECKING:
+    from undertow.backbones import Backbone
 
 
 def app(
@@ -41,7 +44,6 @@ def app(
         from undertow.app import Workspace, serve
     except ModuleNotFoundError as error:
         raise SettingsError(f"the app needs {error.name}; install it with: pip install 'undertow[app]'") from None
-    from undertow.backbones import load
     from undertow.parsing import ParseSettings
     from undertow.points import PointSettings
     from undertow.referring import ReferSettings
@@ -58,14 +60,21 @@ def app(
         "parse": ParseSettings(**shown),
         "refer": ReferSettings(segmenter=segmenter, **shown),
     }
-    workspace = Workspace(lambda task: load(model, device=device, sites=task), settings, uploads, model)
+
+    def loaded(task: str) -> "Backbone":
+        # Not before it is needed: the libraries of models take seconds to import.
+        from undertow.backbones import load
+
+        return load(model, device=device, sites=task)
+
+    workspace = Workspace(loaded, settings, uploads, model)
     for each in source:
         is_run = each.is_dir() and read_record(each) is not None
         if is_run and out is not None:
             raise SettingsError("a run stays in its folder; leave --out out")
         if not is_run and video is not None:
             raise SettingsError("--video is for a run; leave it out")
-        place = each if is_run else out or Path(f"{each.absolute().stem}.run")
+        place = each if is_run else out or Path(f"{_called(each, source)}.run")
         workspace.open(video if is_run else each, place)
         say(f"results are kept in {place}, edits in {place}.app")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -76,3 +85,12 @@ def app(
         # Threads that still make a mask or load a model are not waited for: what is finished is on disk.
         sys.stderr.flush()
         os._exit(INTERRUPTED)
+
+
+def _called(clip: Path, others: list[Path]) -> str:
+    """Returns what the run of a clip is called: after its folder too where another clip has its name."""
+    path, stems = clip.absolute(), [each.absolute().stem for each in others]
+    name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}-{path.stem}"
+    if len({each.absolute() for each in others}) < len(others):
+        raise SettingsError(f"'{clip}' is named twice; name it once")
+    return name

@@ -117,8 +117,9 @@ def _place(cue: ObjectCue) -> str:
 
 ROUNDS = 2
 # Cuts are made on a window around what can belong to the object, larger by a share of its sides, and reduced to about
-# so many pixels across and down. Where next to nothing of what can belong to it is left, more pixels are tried.
-MARGIN, SIDES, LEAST = 0.3, (160, 320, 1_000_000), 0.02
+# so many pixels across and down. Where next to nothing of what can belong to it is left, its inside is taken as
+# certain: what is deeper in it than a share of its greatest depth.
+MARGIN, SIDE, LEAST, INSIDE = 0.3, 160, 0.02, 0.5
 # In shares of the frame's diagonal: how far around itself a point is certain, and how far from all its points an object
 # without a box reaches at most.
 CLICK, REACH = 0.012, 0.12
@@ -165,20 +166,19 @@ def _cut(image: UInt8[np.ndarray, "h w 3"], cue: ObjectCue) -> np.ndarray:
     window = _window(inside)
     colours, state = cv2.cvtColor(image[window], cv2.COLOR_RGB2BGR), whole[window]
     found = np.zeros_like(inside)
-    for side in SIDES:
-        found[window] = _cut_small(colours, state, side) & inside[window]
-        if found.sum() >= LEAST * inside.sum():
-            break
+    found[window] = _cut_small(colours, state) & inside[window]
+    if found.sum() < LEAST * inside.sum():
+        depth = cv2.distanceTransform(np.pad(inside[window], 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        surer = np.where((state == cv2.GC_PR_FGD) & (depth > INSIDE * depth.max()), np.uint8(cv2.GC_FGD), state)
+        found[window] = _cut_small(colours, surer) & inside[window]
     return found
 
 
-def _cut_small(
-    colours: UInt8[np.ndarray, "h w 3"], state: UInt8[np.ndarray, "h w"], side: int
-) -> Bool[np.ndarray, "h w"]:
-    """Returns the minimal cut of a picture that is reduced to `side`^2 pixels, if it has more, as large as it was."""
+def _cut_small(colours: UInt8[np.ndarray, "h w 3"], state: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Returns the minimal cut of a picture that is reduced to `SIDE`^2 pixels, if it has more, as large as it was."""
     cv2 = _opencv()
     height, width = state.shape
-    share = min(1.0, side / math.sqrt(height * width))
+    share = min(1.0, SIDE / math.sqrt(height * width))
     size = max(1, round(share * width)), max(1, round(share * height))
     small = cv2.resize(state, size, interpolation=cv2.INTER_NEAREST)
     # Its colour models start from random centres.

@@ -15,7 +15,6 @@ from undertow.backbones import Backbone
 from undertow.base import CueError
 from undertow.export.cues import take
 from undertow.export.taking import is_annotations
-from undertow.grounding import finder_of, frames_of, make_proposer, reader_of
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_mattes, read_object_masks
 from undertow.refinement import ObjectCue, OneFrame, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.refinement.prompts import check_cues
@@ -251,6 +250,9 @@ def prompter(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted
 
 def _finder(settings: TrackSettings, backbone: Backbone, size: tuple[int, int]) -> Found:
     """Returns what makes masks of words: a model's attention to them."""
+    # Its models bring libraries that take seconds to import, and most cues are not words.
+    from undertow.grounding import finder_of, frames_of, make_proposer, reader_of
+
     reader = reader_of(backbone)
     if reader.card.embedded:
         log.warning(

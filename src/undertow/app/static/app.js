@@ -41,18 +41,19 @@
       return `the server answers ${answer.status}`;
     }
   }
+  var ROOM = 2 ** 28;
   var Pictures = class {
-    constructor(clip2, task2, room = 48) {
+    constructor(clip2, task2, { width, height }) {
       this.clip = clip2;
       this.task = task2;
-      this.room = room;
+      this.room = Math.min(48, Math.max(12, ROOM / (4 * width * height)));
     }
     clip;
     task;
-    room;
     kept = /* @__PURE__ */ new Map();
+    room;
     frame(number) {
-      return this.take(`/api/${this.clip}/frames/${number}.png`);
+      return this.take(`/api/${this.clip}/frames/${number}.bmp`);
     }
     mask(number) {
       return this.take(this.made("masks", `${number}.png`));
@@ -857,6 +858,8 @@
       const [first, last] = app.state.part;
       pen2.fillRect(LEFT, 0, place2(first) - LEFT, height);
       pen2.fillRect(place2(last + 1), 0, width - place2(last + 1), height);
+      pen2.fillStyle = style.getPropertyValue("--changed");
+      for (const [from, to] of app.state.changed) pen2.fillRect(place2(from), HEAD - 4, Math.max(2, place2(to + 1) - place2(from)), 4);
       pen2.font = "11px system-ui, sans-serif";
       pen2.textBaseline = "middle";
       rows.forEach((each, row2) => {
@@ -931,8 +934,8 @@
   var view2 = $("view");
   var way = $("way");
   var timeline;
-  async function show2(number, ahead = 1) {
-    if (number !== app.frame) app.home = null;
+  async function show2(number, ahead = 1, following = false) {
+    if (number !== app.frame && !following) app.home = null;
     app.frame = Math.min(app.about.count - 1, Math.max(0, number));
     const wanted = app.frame, { pictures, layer } = app, points2 = app.task === "points";
     mark();
@@ -966,7 +969,7 @@
     canvas.setAttribute("aria-label", `Frame ${frame} of ${about.label}`);
     const doing = state.doing || app.busy, status = $("status"), [, run, running, hint] = TASKS[app.task];
     const next = state.stale ? "edited since it was run" : state.complete ? "" : !state.undo && !state.done ? hint : refusal("run") || `press ${run} for the other frames`;
-    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || "it begins"}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
+    const text = app.trouble || (state.doing === app.task ? `${running}: ${app.progress || "starting"}` : doing ? `${doing}: ${app.progress || "..."}` : app.layer?.title || state.message || next);
     if (status.textContent !== text) status.textContent = text;
     status.classList.toggle("busy", Boolean(doing) && !app.trouble);
     for (const id of BUTTONS) {
@@ -977,6 +980,7 @@
     }
     canvas.classList.toggle("busy", Boolean(doing) && app.tool !== "look");
     way.value = state.way ?? "";
+    $("changed").hidden = !state.changed.length;
     $("run").textContent = run;
     $("stop").hidden = !state.doing || state.doing === "mask";
     $("play").textContent = app.playing ? "Pause" : "Play";
@@ -1209,11 +1213,9 @@
   }
   var coming = false;
   async function come(frame) {
-    const { home } = app;
     coming = true;
-    await show2(frame, 0);
+    await show2(frame, 0, true);
     coming = false;
-    if (app.frame === frame) app.home = home;
   }
   function follow() {
     const source = new EventSource("/api/events");
@@ -1294,7 +1296,7 @@
       };
       return tab;
     }));
-    $("format").append(...Object.entries(about.tasks[task2]).map(([name, line]) => option(name, name, line)));
+    $("format").append(...Object.entries(about.tasks[task2]).map(([name, line]) => option(name, `${name}: ${line}`, line)));
     for (const each of document.querySelectorAll("[data-for]")) each.hidden = !each.dataset.for.split(" ").includes(task2);
     app.tool = TOOLS[task2][0][0];
     $("tools").append(...TOOLS[task2].map(([name, text, key]) => {
@@ -1313,7 +1315,7 @@
     if (app.clip >= clips.length) app.clip = 0;
     app.about = await get(`/api/${app.clip}/about`);
     if (!(app.task in TASKS)) app.task = app.about.opened;
-    app.pictures = new Pictures(app.clip, app.task);
+    app.pictures = new Pictures(app.clip, app.task, app.about);
     app.state = await get(address("state"));
     [canvas.width, canvas.height] = [app.about.width, app.about.height];
     app.object = app.state.objects[0]?.id ?? (app.task === "parse" ? 0 : 1);

@@ -8,12 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from undertow.backbones.weights.layout import Layout, read_config, weight_files, weight_variant
 from undertow.base import WeightsUnavailable
@@ -230,6 +227,8 @@ def stored_network(
     Raises:
         WeightsUnavailable: if a file is damaged.
     """
+    import diffusers
+
     where = str(folder / component)
     try:
         with quiet(), torch.device("meta"):
@@ -285,6 +284,10 @@ def quiet() -> Iterator[None]:
 
     When reading fails, diffusers leaves torch's default number type at that of the weights; it is put back.
     """
+    # Here, as both take seconds to import, and much that finds weights reads none.
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
     dtype = torch.get_default_dtype()
     levels = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
     bars = transformers_logging.is_progress_bar_enabled()
