@@ -23,7 +23,7 @@ let timeline: Timeline;
 
 // The frame asked for last is the one that is drawn, whatever order pictures come in.
 async function show(number: number, ahead = 1, following = false): Promise<void> {
-  if (number !== app.frame && !following) app.home = null;
+  if (!following) app.home = null;
   app.frame = Math.min(app.about.count - 1, Math.max(0, number));
   const wanted = app.frame, { pictures, layer } = app, points = app.task === "points";
   mark();
@@ -47,6 +47,9 @@ async function show(number: number, ahead = 1, following = false): Promise<void>
       if (wanted + next < app.about.count) pictures.frame(wanted + next).catch(() => null);
   } catch (error) { fail(error); }
 }
+
+// The frame that is shown, as it is now.
+const again = (): Promise<void> => show(app.frame, 1, true);
 
 // Everything around the canvas, from the state.
 function mark(): void {
@@ -101,7 +104,7 @@ function ask(path: string, body: unknown = {}, what = ""): Promise<void> {
     } catch (error) { fail(error); }
     app.busy = "";
     if (long) app.asking = false;
-    await show(app.frame);
+    await again();
   });
   return turn;
 }
@@ -112,7 +115,7 @@ function go(clip: number, task: Task): void {
 }
 
 function end(): void {
-  if (app.layer) { app.layer = null; list(); show(app.frame); }
+  if (app.layer) { app.layer = null; list(); again(); }
   else if (app.state.doing) { app.progress = "stopping after this step"; ask(address("stop")); }
 }
 
@@ -159,7 +162,7 @@ function part(place: 0 | 1): void {
 function bind(): void {
   for (const id of BUTTONS) $(id).onclick = () => { hush(); attempt(id); };
   const step = (by: number) => { radius.value = String(Number(radius.value) + by); };
-  const next = () => { view.selectedIndex = (view.selectedIndex + 1) % view.length; show(app.frame); };
+  const next = () => { view.selectedIndex = (view.selectedIndex + 1) % view.length; again(); };
   const does = (id: string) => () => attempt(id);
   const marks = app.task === "track" || app.task === "parse";
   const actions: Action[] = [
@@ -200,7 +203,7 @@ function bind(): void {
     edit("word", [], { object, text: input.value.trim() });
     input.value = "";
   };
-  view.onchange = () => { show(app.frame); };
+  view.onchange = () => { again(); };
   way.onchange = () => { way.blur(); edit("way", [], { object: 1, text: way.value }); };
   new ResizeObserver(() => mark()).observe($("stage"));
   matchMedia("(prefers-color-scheme: dark)").onchange = mark;
@@ -235,7 +238,7 @@ type News = { clip: number; task: Task; frame: number | null; scores: Record<str
 
 function follow(): void {
   const source = new EventSource("/api/events");
-  const all = async () => { take(await get(address("state"))); await reload(); app.pictures.forget(null); await show(app.frame); };
+  const all = async () => { take(await get(address("state"))); await reload(); app.pictures.forget(null); await again(); };
   const heard = (name: string, does: (news: News) => void) => source.addEventListener(name, (event) => {
     const news: News = JSON.parse(event.data);
     if (news.clip === app.clip && news.task === app.task) does(news);
@@ -246,7 +249,7 @@ function follow(): void {
       if (state.doing === app.task && !app.state.doing) app.progress = "";
       take(state);
       app.pictures.forget(news.frame);
-      show(app.frame);
+      again();
     }, fail);
   });
   heard("frame", (news) => {

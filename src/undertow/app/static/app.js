@@ -935,7 +935,7 @@
   var way = $("way");
   var timeline;
   async function show2(number, ahead = 1, following = false) {
-    if (number !== app.frame && !following) app.home = null;
+    if (!following) app.home = null;
     app.frame = Math.min(app.about.count - 1, Math.max(0, number));
     const wanted = app.frame, { pictures, layer } = app, points2 = app.task === "points";
     mark();
@@ -963,6 +963,7 @@
       fail(error);
     }
   }
+  var again = () => show2(app.frame, 1, true);
   function mark() {
     const { about, state, frame } = app, seconds = about.times[frame];
     $("time").textContent = `${frame} / ${about.count - 1}` + (seconds === void 0 ? "" : `  ${seconds.toFixed(3)} s`);
@@ -1024,7 +1025,7 @@
       }
       app.busy = "";
       if (long) app.asking = false;
-      await show2(app.frame);
+      await again();
     });
     return turn;
   }
@@ -1036,7 +1037,7 @@
     if (app.layer) {
       app.layer = null;
       list2();
-      show2(app.frame);
+      again();
     } else if (app.state.doing) {
       app.progress = "stopping after this step";
       ask(address("stop"));
@@ -1109,7 +1110,7 @@
     };
     const next = () => {
       view2.selectedIndex = (view2.selectedIndex + 1) % view2.length;
-      show2(app.frame);
+      again();
     };
     const does = (id) => () => attempt(id);
     const marks = app.task === "track" || app.task === "parse";
@@ -1175,7 +1176,7 @@
       input.value = "";
     };
     view2.onchange = () => {
-      show2(app.frame);
+      again();
     };
     way.onchange = () => {
       way.blur();
@@ -1223,7 +1224,7 @@
       take(await get(address("state")));
       await reload();
       app.pictures.forget(null);
-      await show2(app.frame);
+      await again();
     };
     const heard = (name, does) => source.addEventListener(name, (event) => {
       const news = JSON.parse(event.data);
@@ -1235,7 +1236,7 @@
         if (state.doing === app.task && !app.state.doing) app.progress = "";
         take(state);
         app.pictures.forget(news.frame);
-        show2(app.frame);
+        again();
       }, fail);
     });
     heard("frame", (news) => {
