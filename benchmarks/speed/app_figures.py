@@ -178,7 +178,7 @@ def masks(folder: Path, root: Path | None) -> Iterator[str]:
         yield f"| mask of the first click, GrabCut, 480p | {server.timed([click])} |"
         yield f"| mask of a box, GrabCut, 480p | {server.timed([box])} |"
     sequences = sorted(root.glob("davis-*/frames")) if root else []
-    with served(folder, *map(str, sequences or [clip])) as server:
+    with served(folder, *map(str, sequences), *([] if sequences else [clip])) as server:
         clicks, boxes = Asked(), Asked()
         for number, sequence in enumerate(sequences):
             server.ask(f"/api/{number}/frames/0.bmp")

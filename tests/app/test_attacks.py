@@ -66,6 +66,16 @@ def test_an_upload_is_called_what_is_safe_and_stays_in_its_folder(name, kept, tm
     assert again.parent == tmp_path / "uploads" and not again.exists()
 
 
+def test_names_cannot_turn_or_break_what_is_said(client, workspace, clip, tmp_path):
+    strange = clip.rename(tmp_path / "a\n\u202egpj.mp4")
+    label = workspace.open(strange, tmp_path / "strange\u202e").label
+    assert label.isprintable() and client.get("/api/clips").json()[1] == label
+    refused = client.post("/api/1/track/exports", json={"format": "davis"})
+    assert refused.status_code == 409 and refused.json()["detail"].isprintable()
+    unseen = {"kind": "name", "frame": 0, "object": 1, "text": "\u202egnp"}
+    assert "cannot be seen" in client.post("/api/0/track/edits", json=unseen).json()["detail"]
+
+
 def test_a_clip_is_taken_whole_or_not_at_all(client, workspace, tmp_path):
     folder, content = tmp_path / "uploads", film()
     answer = client.post("/api/clips", params={"name": "../new clip.mkv"}, content=content)

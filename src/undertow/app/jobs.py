@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Event, Lock, RLock, Thread
 from typing import Any, Literal
 
-from undertow.base import SettingsError, UndertowError, refusal
+from undertow.base import SettingsError, UndertowError, printable, refusal
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class Jobs:
                 log.exception("%s failed", job.title)
                 message, state = f"{job.what} failed: {error}", "failed"
             with self._turn:
-                job.message = job.owner.message = message
+                job.message = job.owner.message = printable(message)
                 job.state = state  # type: ignore[assignment]
                 self._turn.notify_all()
             self._changed(job)

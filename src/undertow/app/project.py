@@ -15,7 +15,7 @@ from undertow.app.points import PointSession
 from undertow.app.session import Session
 from undertow.app.words import WordSession
 from undertow.backbones import Backbone
-from undertow.base import SettingsError
+from undertow.base import SettingsError, printable
 from undertow.runs.record import read_record
 from undertow.tasks import TASKS
 from undertow.video import Video
@@ -140,7 +140,7 @@ class Project:
     @property
     def label(self) -> str:
         """What the clip is called."""
-        return self.path.name if self.path is not None else self.sessions[self.opened].out.name
+        return printable(self.path.name if self.path is not None else self.sessions[self.opened].out.name)
 
     @property
     def count(self) -> int:

@@ -25,7 +25,7 @@ from undertow.app.pictures import Frames, alpha_png, etag, heat_png
 from undertow.app.project import Project, Workspace
 from undertow.app.session import Session
 from undertow.app.words import WordSession
-from undertow.base import UndertowError, refusal
+from undertow.base import UndertowError, printable, refusal
 from undertow.masks import VOID
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
 
     @app.exception_handler(UndertowError)
     async def explained(request: Request, error: UndertowError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 409)
+        return JSONResponse({"detail": printable(str(error))}, 409)
 
     @app.exception_handler(OSError)
     async def refused(request: Request, error: OSError) -> JSONResponse:

@@ -202,8 +202,10 @@ class Session(ABC):
             raise CueError(f"{self.task} has no {kind}; choose another tool")
         if not 0 <= number < self.project.count or not 0 <= object_id < VOID or object_id == self.background:
             raise CueError(f"there is no frame {number} or object {object_id}; give others")
-        if not np.isfinite(values).all() or len(values) < self.kinds[kind] or not text.isprintable():
+        if not np.isfinite(values).all() or len(values) < self.kinds[kind]:
             raise CueError(f"a {kind} cannot be made of {len(values)} numbers; draw it again")
+        if not text.isprintable():
+            raise CueError(f"{ascii(text)[:40]} has characters that cannot be seen; write it without them")
         if kind == "range" and not 0 <= values[0] <= values[1] < self.project.count:
             raise CueError("the first frame comes after the last; choose others")
         with self._busy("mask"):

@@ -20,7 +20,7 @@ from undertow.base.files import (
     write_tensors,
     write_text,
 )
-from undertow.base.names import inside, whole
+from undertow.base.names import inside, printable, whole
 from undertow.base.options import Option, Options, option, options_of
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
 from undertow.base.refusals import refusal
@@ -45,6 +45,7 @@ __all__ = [
     "inside",
     "option",
     "options_of",
+    "printable",
     "refusal",
     "remove_leftovers",
     "resolve_device",

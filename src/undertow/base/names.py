@@ -92,6 +92,12 @@ def whole(value: object, what: str, *, least: int = 0, most: int, source: Path |
     return number
 
 
+def printable(text: str) -> str:
+    """Returns text as one line in which nothing can move the cursor or colour the terminal, such as a file's name."""
+    line = " ".join(part.strip() for part in text.splitlines())
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
 def _problem(name: object, suffix: str, folder: Path | str) -> str:
     """Returns what is wrong with a name, as the rest of a sentence; nothing if it can be used."""
     if not isinstance(name, str):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from undertow.base import SettingsError, set_threads
+from undertow.base import SettingsError, printable, set_threads
 from undertow.base.options import listed
 from undertow.cli.options import Device, Dtype, Json, Lost, Out, Overwrite, Threads, numbers
-from undertow.cli.showing import printable, show_report, show_written, shown_progress
+from undertow.cli.showing import show_report, show_written, shown_progress
 
 if TYPE_CHECKING:
     from undertow.benchmarks.core.sample import Sample

@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from undertow import __version__
-from undertow.cli.showing import INTERRUPTED, explain, printable, say
+from undertow.base import printable
+from undertow.cli.showing import INTERRUPTED, explain, say
 from undertow.tasks import TASKS
 
 # The commands in the order in which `undertow --help` lists them, and what it says of each.

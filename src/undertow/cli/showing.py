@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError, refusal
+from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError, printable, refusal
 
 BAD_INPUT, TOO_LARGE, INTERRUPTED, BUG = 2, 4, 130, 1
 
@@ -33,12 +33,6 @@ def explain(error: Exception) -> tuple[int, str]:
     kind = type(error).__name__
     what = f"{kind}: {error}" if str(error) else kind
     return BUG, f"undertow itself failed ({what}); run it again with UNDERTOW_DEBUG=1 and report what it shows as a bug"
-
-
-def printable(text: str) -> str:
-    """Returns text as one line in which nothing can move the cursor or colour the terminal, such as a file's name."""
-    line = " ".join(part.strip() for part in text.splitlines())
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
 
 
 def _usage(error: Exception) -> str:
