@@ -171,9 +171,12 @@ def save(backbone: ImageUNet | VideoUNet | VideoDiT, folder: Path, **options: An
 def _small_card(card: Card, family: Family) -> Card:
     """Returns the published card with the sites of the small network."""
     if family.block is not None:
-        # Words are read elsewhere where it compares pictures alone.
-        read = [purpose for purpose in card.sites if purpose != "refer" or family.block.kind == "joint"]
-        return replace(card, sites=dict.fromkeys(read, (family.block,)))
+        sites = dict.fromkeys(card.sites, (family.block,))
+        if "refer" in sites and family.block.kind == "self":
+            # Words are read beside an attention that compares pictures alone.
+            cross = family.block.path.replace("attn1", "attn2")
+            sites["refer"] = (replace(family.block, path=cross, kind="cross"),)
+        return replace(card, sites=sites)
     kind, arguments = family.architecture.denoiser
     with torch.device("meta"):
         unet = getattr(diffusers, kind)(**arguments)
