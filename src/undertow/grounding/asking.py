@@ -22,9 +22,9 @@ from undertow.observing.settings import FrameSettings
 
 ANSWER = "the answer"
 # On validation pictures (288 expressions, and 36 of things that are not there) 90 % of the answers to what is there are
-# so high somewhere, and half of the others; masks that were cut out had a J of 0.49, and the answers of 0.42.
+# so high somewhere, and four in ten of the others; masks that were cut out had a J of 0.50, and the answers of 0.44.
 # `ALIKE` is the least overlap (J) of the two.
-LEAST, ALIKE = 0.3, 0.4
+LEAST, ALIKE = 0.26, 0.4
 
 
 def finder_of(
