@@ -111,9 +111,9 @@ def test_without_it_the_card_counts(model):
     assert (found.recent, found.noising.ensemble, found.first_labels) == (model.card.recent, 1, "area")
 
 
-def test_a_model_that_nobody_published_is_refused(tiny_like):
-    with pytest.raises(SettingsError, match="no published numbers of preset 'dift'; give --model sd-2"):
-        MaskTracker(tiny_like, TrackSettings(preset="dift", published=True))
+def test_a_model_that_nobody_published_is_refused():
+    with pytest.raises(SettingsError, match="no published numbers of preset 'dift'; give --model tiny, sd-2"):
+        TrackSettings(preset="dift", published=True).of(get_card("wan2.1-1.3b"))
     with pytest.raises(SettingsError, match="preset 'pixels'; it has those of drift, dift, dino, crw"):
         TrackSettings(preset="pixels", published=True).of(small_backbone("sd-1.5").card)
     assert set(PUBLISHED) == {preset for card in list_cards() for preset in card.published}
