@@ -14,6 +14,7 @@ from undertow.base import CueError, SettingsError
 from undertow.grounding.generator import MaskGenerator
 from undertow.masks import decode_rle
 from undertow.referring import ReferSettings
+from undertow.referring.answering import resolve
 from undertow.referring.settings import AnswerSettings
 from undertow.runs import execute, read_cue
 from undertow.runs.estimate import estimate
@@ -72,6 +73,12 @@ def test_a_mask_is_where_scores_are_above_the_threshold_of_the_model(model, clip
     soft = softs(folder)
     for row in json.loads((folder / "masks.json").read_text()):
         assert np.array_equal(decode_rle(row["rle"]).astype(bool), soft[f"{row['frame']:05d}-1.png"] > 0.3 * 65535)
+
+
+def test_a_budget_of_tokens_does_not_change_the_size_of_training(model):
+    for settings in (SETTINGS, replace(SETTINGS, tokens=1600)):
+        assert resolve(settings, model, (40, 60)).input_size == SIZE
+    assert resolve(replace(SETTINGS, size=(96, 64)), model, (40, 60)).input_size == (64, 96)
 
 
 def test_argmax_gives_a_pixel_to_one_text(model, clip, tmp_path):

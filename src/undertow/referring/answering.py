@@ -1,5 +1,6 @@
 """One video in which a fine-tuned generator says what texts name: windows, scores, masks, what is kept (REM)."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -29,6 +30,8 @@ from undertow.tracking.results import ObjectScore, TrackResult
 from undertow.video import Clip, Frame
 
 WORDS, SOFT = "words.json", "soft"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,10 @@ def resolve(settings: ReferSettings, backbone: Backbone, size: tuple[int, int]) 
         SettingsError: if the model was not fine-tuned, or cannot be shown such frames or such windows.
     """
     about = MaskGenerator(backbone, size).about
-    asked = settings.size is not None or settings.tokens is not None or about.size is None
+    # A budget of tokens is for models that were trained at many sizes; this one knows its own.
+    asked = settings.size is not None or about.size is None
+    if settings.tokens is not None and not asked:
+        log.info("tokens is left out: '%s' is shown frames as in training; give size to change it", backbone.card.name)
     wanted = None if settings.size is None else (settings.size[1], settings.size[0])
     shown = backbone.input_size(*size, tokens=settings.tokens, size=wanted, fit=settings.fit) if asked else about.size
     assert shown is not None
