@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from undertow.base import SettingsError
+from undertow.cli.app_command import _called
 from undertow.masks import read_written_map
 
 pytest.importorskip("fastapi", reason="needs the extra app")
@@ -52,6 +54,13 @@ def tracked(client):
         if name == "done":
             assert client.get("/api/0/track/state").json()["complete"], facts
             return frames
+
+
+def test_clips_of_one_name_have_runs_of_their_own(tmp_path):
+    clips = [tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4", tmp_path / "b/other.mp4"]
+    assert [_called(each, clips) for each in clips] == ["a-clip", "b-clip", "other"]
+    with pytest.raises(SettingsError, match="named twice"):
+        _called(clips[0], [clips[0], *clips])
 
 
 @pytest.mark.slow
