@@ -163,11 +163,8 @@ def _load_file(path: Path, card: Card | None, device: torch.device, dtype: torch
             module = guided_network(shape.arguments)
         weights = guided_weights(path, module.state_dict().keys(), shapes, shape)
         network = Network(hollow(module), device, dtype, weights, str(path))
-        return PixelUNet(
-            card or read_like(get_card(name), path.stem),
-            network,
-            read_schedule(ARCHITECTURES[name].scheduler),
-        )
+        own = card or read_like(get_card(name), path.stem)
+        return PixelUNet(own, network, read_schedule(ARCHITECTURES[name].scheduler))
     fitting = published_names(path)
     if card is None:
         if len(fitting) != 1:

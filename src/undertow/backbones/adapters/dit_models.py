@@ -15,15 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.fx.experimental import _config
 
-from undertow.backbones.adapters.dit_kinds import (
-    Heads,
-    Kind,
-    Padding,
-    Rotary,
-    normed_heads,
-    rotated,
-    split_heads,
-)
+from undertow.backbones.adapters.dit_kinds import Heads, Kind, Padding, Rotary, normed_heads, rotated
 from undertow.backbones.observation import Conditioning, Latents
 from undertow.backbones.reading.edits import answering
 
@@ -102,8 +94,7 @@ class JointKind(Kind):
         sequence = torch.cat([encoder_hidden_states, hidden_states], dim=1)
 
         def parts(project: Any, norm: Any) -> tuple[Tensor, Tensor]:
-            states = split_heads(project(sequence), attention.heads)
-            states = states if norm is None else norm(states)
+            states = normed_heads(project(sequence), norm, attention.heads)
             text, video = states[0, :, :count], states[:, :, count:]
             if image_rotary_emb is not None:
                 video = apply_rotary_emb(video, image_rotary_emb)
