@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from undertow.backbones import get_card
+from undertow.backbones.weights.locating import embedded_folder
 from undertow.world import (
     FAMILIES,
     FIRST_BENCHMARK_SEED,
     FIRST_VALIDATION_SEED,
     SUITES,
+    TRACKING_FAMILIES,
     WorldClip,
     make_family_scene,
     make_scene,
@@ -36,6 +39,11 @@ def test_the_default_family_is_what_training_draws():
 def test_names_and_keys_agree():
     assert all(name == family.name for name, family in FAMILIES.items())
     assert set(FAMILIES) >= {"leaves", "look-alikes", "occlusion", "reentry", "fast", "light", "camouflage", "crossing"}
+
+
+def test_recipes_draw_from_the_families_that_the_shipped_weights_saw():
+    recipe = json.loads((embedded_folder(get_card("tiny-video")) / "training.json").read_text())["recipe"]
+    assert tuple(recipe["validation"]["families"]) == ("leaves", *TRACKING_FAMILIES[1:])
 
 
 def test_seeds_are_apart_from_training_and_validation():

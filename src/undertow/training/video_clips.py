@@ -17,7 +17,7 @@ from jaxtyping import Float16, UInt8
 
 from undertow.base import atomic_path, write_text
 from undertow.training.autoencoder import to_unit
-from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, Scene, scene_captions
+from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, TRACKING_FAMILIES, Scene, scene_captions
 
 # `tiny` learnt from seeds below 15 200; clips begin far above them and end far below validation.
 FIRST_CLIP_SEED = 100_000_000
@@ -72,7 +72,7 @@ def draw_scene(number: int, settings: ClipSettings) -> ClipScene:
     if seed >= FIRST_VALIDATION_SEED:
         raise ValueError("training seeds must stay below the held-out ones")
     random = np.random.default_rng((seed, 23))
-    others = [name for name in FAMILIES if name != "leaves"]
+    others = [name for name in TRACKING_FAMILIES if name != "leaves"]
     family = FAMILIES["leaves" if random.random() < settings.leaves else str(random.choice(others))]
     spacing, motion = float(random.choice(settings.spacings)), float(random.choice(settings.motions))
     length = ceil(spacing * (settings.frames - 1)) + 1

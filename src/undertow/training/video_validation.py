@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from undertow.training.video_architecture import blocks, rotary
 from undertow.training.video_clips import encode_frames
-from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, point_tracks
+from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, TRACKING_FAMILIES, point_tracks
 
 THRESHOLDS = (1, 2, 4, 8, 16)
 RASTER = 256
@@ -39,7 +39,7 @@ class VideoValidation:
         timestep: What the network is given; the latents are clean.
     """
 
-    families: tuple[str, ...] = tuple(FAMILIES)
+    families: tuple[str, ...] = TRACKING_FAMILIES
     frames: int = 8
     spacing: float = 3.0
     size: tuple[int, int] = (192, 192)

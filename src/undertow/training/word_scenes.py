@@ -17,7 +17,7 @@ from torch import Tensor
 from undertow.base import atomic_path, write_text
 from undertow.training.video_clips import encode_frames
 from undertow.training.word_captions import Mention, mentions_of
-from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, Scene
+from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, TRACKING_FAMILIES, Scene
 from undertow.world.calm import calm_scene
 from undertow.world.photographs import Photograph, list_photographs, read_photograph
 
@@ -45,7 +45,7 @@ def draw_word_scene(seed: int, lot: Lot, photographs: Sequence[Photograph]) -> S
     random = np.random.default_rng((seed, 31))
     kind = random.random()
     if kind < lot.worlds:
-        family = FAMILIES[str(random.choice(list(FAMILIES)))]
+        family = FAMILIES[str(random.choice(TRACKING_FAMILIES))]
         height, width = lot.size
         return family.build(seed, replace(family.settings, height=height, width=width, leaves=50))
     behind = None
