@@ -79,7 +79,14 @@ function mark(): void {
   timeline.draw(app.task === "points" ? state.objects.filter((each) => each.id < 10000) : things());
 }
 
-function take(next: State): void { app.state = next; list(); mark(); }
+function take(next: State): void {
+  // What was done is over: the page is back where it was before it says so, and keys act on the frame that is seen.
+  const home = app.state.doing === app.task && !next.doing ? app.home : null;
+  app.state = next;
+  if (home !== null) { app.home = null; app.frame = home; again(); }
+  list();
+  mark();
+}
 function fail(error: unknown): void { app.trouble = error instanceof Error ? error.message : String(error); mark(); }
 
 // What is only of interest now goes away by itself, so that it hides nothing for long.

@@ -96,7 +96,7 @@ function words(each: Thing): HTMLElement[] {
     const made = button(text, `Where "${text}" looks${role ? ` (${ROLES[role] ?? role})` : ""}`, () => {
       app.layer = on ? null : { title: `where "${text}" looks; Esc ends it`, path: (frame) => path.replace("FRAME", String(frame)) };
       calls.list();
-      calls.show(app.frame);
+      calls.show(app.frame, 1, true);
     }, on);
     if (role && role !== "kept") made.className = "left";
     return made;

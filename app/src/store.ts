@@ -24,7 +24,7 @@ export const app = {
 };
 
 export const calls = {
-  show: async (_frame: number, _ahead?: number): Promise<void> => {}, say: (_text: string): void => {}, mark: (): void => {}, list: (): void => {}, paint: (): void => {},
+  show: async (_frame: number, _ahead?: number, _following?: boolean): Promise<void> => {}, say: (_text: string): void => {}, mark: (): void => {}, list: (): void => {}, paint: (): void => {},
   ask: async (_path: string, _body?: unknown, _busy?: string): Promise<void> => {}, fail: (_error: unknown): void => {},
 };
 

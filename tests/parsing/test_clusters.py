@@ -25,7 +25,10 @@ def test_nearest_is_the_least_distance(monkeypatch):
 
 
 def test_one_round_moves_centres_to_the_means_of_their_points():
-    points, start = torch.randn(50, 3), torch.randn(4, 3)
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(50, 3, generator=generator)
+    # Each centre is a point, so that none is without any.
+    start = points[:4]
     found = clusters._lloyd(points, start, iterations=1)
     first = [min(range(4), key=lambda k: float(((p - start[k]) ** 2).sum())) for p in points]
     means = [torch.stack([p for p, k in zip(points, first, strict=True) if k == number]).mean(0) for number in range(4)]

@@ -121,7 +121,7 @@
     corner: null
   };
   var calls = {
-    show: async (_frame, _ahead) => {
+    show: async (_frame, _ahead, _following) => {
     },
     say: (_text) => {
     },
@@ -676,7 +676,7 @@
       const made = button(text, `Where "${text}" looks${role ? ` (${ROLES[role] ?? role})` : ""}`, () => {
         app.layer = on ? null : { title: `where "${text}" looks; Esc ends it`, path: (frame) => path.replace("FRAME", String(frame)) };
         calls.list();
-        calls.show(app.frame);
+        calls.show(app.frame, 1, true);
       }, on);
       if (role && role !== "kept") made.className = "left";
       return made;
@@ -989,7 +989,13 @@
     timeline.draw(app.task === "points" ? state.objects.filter((each) => each.id < 1e4) : things());
   }
   function take(next) {
+    const home = app.state.doing === app.task && !next.doing ? app.home : null;
     app.state = next;
+    if (home !== null) {
+      app.home = null;
+      app.frame = home;
+      again();
+    }
     list2();
     mark();
   }
