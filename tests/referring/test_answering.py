@@ -81,6 +81,14 @@ def test_a_budget_of_tokens_does_not_change_the_size_of_training(model):
     assert resolve(replace(SETTINGS, size=(96, 64)), model, (40, 60)).input_size == (64, 96)
 
 
+def test_a_model_of_sheets_keeps_the_size_and_the_frames_of_its_sheets(model, monkeypatch):
+    monkeypatch.setattr(model, "fine_tuning", replace(model.fine_tuning, sheet=True))
+    assert resolve(replace(SETTINGS, answers=AnswerSettings(window=1)), model, (40, 60)).window == 1
+    for change in ({"size": (96, 64)}, {"answers": AnswerSettings(window=9)}):
+        with pytest.raises(SettingsError, match="at most 3 frames at its own size"):
+            resolve(replace(SETTINGS, **change), model, (40, 60))
+
+
 def test_argmax_gives_a_pixel_to_one_text(model, clip, tmp_path):
     settings = replace(SETTINGS, answers=AnswerSettings(merge="argmax", soft=False))
     folder = run(tmp_path / "run", clip, model, "red disc", "dog", settings=settings).path

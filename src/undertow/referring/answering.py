@@ -127,6 +127,12 @@ def resolve(settings: ReferSettings, backbone: Backbone, size: tuple[int, int]) 
     shown = backbone.input_size(*size, tokens=settings.tokens, size=wanted, fit=settings.fit) if asked else about.size
     assert shown is not None
     window, step = settings.answers.window or about.window, backbone.autoencoder.frames_per_latent
+    if about.sheet and (window > about.window or shown != about.size):
+        # Where a frame begins on the sheet was learned.
+        raise SettingsError(
+            f"'{backbone.card.name}' sees at most {about.window} frames at its own size together; leave out size, and "
+            f"answers.window above {about.window}"
+        )
     if (window - 1) % step:
         raise SettingsError(f"answers.window is {window}; give a multiple of {step} and 1, such as {16 * step + 1}")
     spacing = settings.answers.spacing or about.spacing

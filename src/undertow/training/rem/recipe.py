@@ -173,7 +173,13 @@ def _base_of(model: str | Path, backbone: Backbone, settings: RemSettings) -> st
         raise SettingsError(
             f"'{model}' was fine-tuned before; it can be trained further with train=full after training in full only"
         )
-    return backbone.fine_tuning.backbone
+    before, after = backbone.fine_tuning, settings.about("")
+    layout = [(each.sheet, each.size, each.window) for each in (before, after)]
+    if before.sheet and layout[0] != layout[1]:
+        raise SettingsError(
+            f"'{model}' was trained on sheets of {before.window} frames; give the same sheet, frames and size"
+        )
+    return before.backbone
 
 
 def _begin(

@@ -94,8 +94,11 @@ def learned_weights(denoiser: Any, settings: RemSettings, dtype: torch.dtype = t
     chosen = {name for name, each in denoiser.named_parameters() if each.requires_grad}
     if settings.sheet:
         chosen |= {name for name in kept if name == "pos_embed.pos_embed"}
-    names = {name: name.replace(".lora_", ".weight.lora_", 1).removesuffix(".default.weight") for name in chosen}
-    return {(names[name] if ".lora_" in name else name): kept[name].to(dtype) for name in kept if name in chosen}
+    return {
+        name.replace(".lora_", ".weight.lora_", 1).removesuffix(".default.weight"): kept[name].to(dtype)
+        for name in kept
+        if name in chosen
+    }
 
 
 def checkpoint_activations(denoiser: Any) -> None:
