@@ -63,16 +63,23 @@ class SelfKind(Kind):
         encoder_hidden_states: Float[Tensor, "1 n c"] | None = None,
         attention_mask: None = None,
         rotary_emb: Rotary | None = None,
+        image_rotary_emb: Rotary | None = None,
     ) -> Heads:
-        """Returns queries of the visual tokens and keys of these or of the text, normed before the heads are split."""
+        """Returns queries of the visual tokens and keys of these or of the text.
 
-        def normed(project: Any, norm: Any, tokens: Float[Tensor, "1 m c"]) -> Tensor:
-            states: Tensor = norm(project(tokens)).unflatten(2, (attention.heads, -1))
-            return (states if rotary_emb is None else rotated(states, *rotary_emb))[0].transpose(0, 1)
-
+        What turns them has one of two names, by class.
+        """
+        turn = image_rotary_emb if rotary_emb is None else rotary_emb
         read = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        queries = normed(attention.to_q, attention.norm_q, hidden_states)
-        return Heads(queries, normed(attention.to_k, attention.norm_k, read))
+        queries = self.normed(attention.to_q(hidden_states), attention.norm_q, attention.heads, turn)
+        return Heads(queries, self.normed(attention.to_k(read), attention.norm_k, attention.heads, turn))
+
+    def normed(
+        self, states: Float[Tensor, "1 m c"], norm: Any, heads: int, turn: Rotary | None
+    ) -> Float[Tensor, "a m d"]:
+        """Returns projected tokens as heads: normed before these are split, and turned after."""
+        split: Tensor = norm(states).unflatten(2, (heads, -1))
+        return (split if turn is None else rotated(split, *turn))[0].transpose(0, 1)
 
     def restore_tables(self, transformer: Any) -> None:
         """Computes the rotary tables again, which are no weights."""
@@ -132,26 +139,12 @@ class LTXKind(SelfKind):
         )[0]
         return output.unflatten(1, (frames, height, width)).movedim(-1, 2)
 
-    def heads(
-        self,
-        attention: Any,
-        visual: int,
-        /,
-        hidden_states: Float[Tensor, "1 tokens c"],
-        encoder_hidden_states: Float[Tensor, "1 n c"] | None = None,
-        attention_mask: None = None,
-        image_rotary_emb: Rotary | None = None,
-    ) -> Heads:
-        """Returns queries of the visual tokens and keys of these or of the text, rotated before heads are split."""
-
-        def normed(project: Any, norm: Any, tokens: Float[Tensor, "1 m c"]) -> Tensor:
-            states: Tensor = norm(project(tokens))
-            states = states if image_rotary_emb is None else rotated(states, *image_rotary_emb)
-            return states[0].unflatten(1, (attention.heads, -1)).transpose(0, 1)
-
-        read = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        queries = normed(attention.to_q, attention.norm_q, hidden_states)
-        return Heads(queries, normed(attention.to_k, attention.norm_k, read))
+    def normed(
+        self, states: Float[Tensor, "1 m c"], norm: Any, heads: int, turn: Rotary | None
+    ) -> Float[Tensor, "a m d"]:
+        """Returns projected tokens as heads: normed and turned before these are split."""
+        whole: Tensor = norm(states)
+        return (whole if turn is None else rotated(whole, *turn))[0].unflatten(1, (heads, -1)).transpose(0, 1)
 
     def restore_tables(self, transformer: Any) -> None:
         """Does nothing: every forward makes its own."""
@@ -198,27 +191,12 @@ class CosmosKind(SelfKind):
             )[0]
         return output[:, :, 0].unflatten(0, (clips, frames))
 
-    def heads(
-        self,
-        attention: Any,
-        visual: int,
-        /,
-        hidden_states: Float[Tensor, "1 tokens c"],
-        encoder_hidden_states: Float[Tensor, "1 n c"] | None = None,
-        attention_mask: None = None,
-        image_rotary_emb: Rotary | None = None,
-    ) -> Heads:
-        """Returns queries of the visual tokens and keys of these or of the text."""
-
-        def normed(project: Any, norm: Any, tokens: Float[Tensor, "1 m c"]) -> Tensor:
-            states = normed_heads(project(tokens), norm, attention.heads)
-            if image_rotary_emb is not None:
-                states = apply_rotary_emb(states, image_rotary_emb, use_real_unbind_dim=-2)
-            return states[0]
-
-        read = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        queries = normed(attention.to_q, attention.norm_q, hidden_states)
-        return Heads(queries, normed(attention.to_k, attention.norm_k, read))
+    def normed(
+        self, states: Float[Tensor, "1 m c"], norm: Any, heads: int, turn: Rotary | None
+    ) -> Float[Tensor, "a m d"]:
+        """Returns projected tokens as heads: split before they are normed and turned."""
+        split: Tensor = normed_heads(states, norm, heads)
+        return (split if turn is None else apply_rotary_emb(split, turn, use_real_unbind_dim=-2))[0]
 
     def restore_tables(self, transformer: Any) -> None:
         """Does nothing: every forward makes its own."""
