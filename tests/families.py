@@ -110,9 +110,14 @@ def write_features(name: str, folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_pixels(folder: Path, seed: int = 0) -> Path:
-    """Writes a small UNet that denoises pixels, as guided diffusion's are shaped, and returns its folder."""
+def write_pixels(name: str, folder: Path, seed: int = 0) -> Path:
+    """Writes a small UNet that denoises pixels, as guided diffusion's are shaped, and returns its folder.
+
+    That of 512 pixels is given the class of a picture, and its first level is as wide as its second.
+    """
     shape = GuidedShape(channels=16, factors=(1, 2, 2), blocks=1, attended=(1, 2), head_dim=8, groups=4)
+    if name == "adm-512":
+        shape = replace(shape, factors=(1, 1, 2, 2), attended=(2, 3), classes=5)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         diffusers.UNet2DModel(**shape.arguments).save_pretrained(folder / "unet")
@@ -137,15 +142,15 @@ def write_answering(folder: Path) -> Path:
 def write_family(name: str, folder: Path, seed: int = 0, **options: Any) -> Path:
     """Writes the small model called `name` into `folder`, and returns that.
 
-    Names are keys of `FAMILIES` and `FEATURES`, and adm-256.
+    Names are keys of `FAMILIES`, `FEATURES` and `PIXELS`.
 
     Its `card.json` is the published model's card with the sites of this one, so that both the folder and the card file
     can be given as --model: the folder alone is read at one generic site. `options` are those of `save_pretrained`.
     """
     if name in FEATURES:
         return write_features(name, folder, seed)
-    if name == "adm-256":
-        return write_pixels(folder, seed)
+    if name in PIXELS:
+        return write_pixels(name, folder, seed)
     family = FAMILIES[name]
     save(small_backbone(name, seed), folder, **options)
     with torch.random.fork_rng(devices=[]):
@@ -405,6 +410,7 @@ def _tiny_video() -> Family:
 
 
 # Vision transformers of transformers, by what config.json calls them, with what differs from the others.
+PIXELS = ("adm-256", "adm-512")
 FEATURES: Mapping[str, Mapping[str, Any]] = {
     "vit": {"intermediate_size": 64},
     "dinov2": {},

@@ -12,7 +12,7 @@ from undertow.backbones.cards.card_file import read_card_file, write_card_file
 from undertow.backbones.published import ARCHITECTURES
 from undertow.base import SettingsError
 from undertow.benchmarks.masks.methods import model_method
-from undertow.benchmarks.rivals.costs import costs_of, shipped_costs
+from undertow.benchmarks.rivals.costs import costs_of, shipped_costs, ways
 from undertow.benchmarks.sweep import Point, parse_axes, tuned_card
 from undertow.masks import write_label_map
 
@@ -21,7 +21,8 @@ from undertow.masks import write_label_map
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     for name in ("cat", "dog"):
-        for step in range(3):
+        # As many as protocol lab, which takes every third, needs to score one.
+        for step in range(7):
             labels = np.zeros((32, 48), np.uint16)
             labels[8:20, 4 + step : 20 + step] = 1
             for kind in ("frames", "masks"):
@@ -86,27 +87,18 @@ def test_a_dry_run_lists_every_download_with_licence_gate_and_size(run):
 
 def test_rivals_are_measured_where_weights_are(run, data, tmp_path):
     out = tmp_path / "rivals"
+    models, words = "tiny-untrained,tiny-words,dino-vitb8", ("--sequences", "cat", "--threads", "1")
     table = run(
-        "rivals",
-        "davis-folders",
-        "--root",
-        data,
-        "--out",
-        out,
-        "--models",
-        "tiny,dino-vitb8",
-        "--protocol",
-        "full",
-        "--sequences",
-        "cat",
-        "--threads",
-        "1",
-    )
+        "rivals", "davis-folders", "--root", data, "--out", out, "--models", models, "--protocol", "lab",
+        "--set", "tokens=24", *words,
+    )  # fmt: skip
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
-    scores = {(row[0], row[2]): row[3] for row in rows if len(row) == 8}
-    assert float(scores["tiny", "ours"]) > 50
-    assert scores["dino-vitb8", "published"] == "needs weights" and "71.4" in table
+    scores = {tuple(row[:3]): row[3] for row in rows if len(row) == 8}
+    assert float(scores["tiny-words", "drift", "ours"]) > 0 and float(scores["tiny-untrained", "dino", "published"]) > 0
+    assert scores["dino-vitb8", "dino", "published"] == "needs weights" and "71.4" in table
     assert (out / "rivals.md").is_file()
+    assert "Protocol lab: every 3. frame, at most 30 frames, default size, tokens=24." in table
+    assert (out / "tiny-untrained+dift+tokens-24/cat.json").is_file()
 
 
 def test_costs_that_ship_are_those_that_are_counted():
@@ -124,5 +116,5 @@ def test_every_model_of_which_shapes_are_known_has_costs():
     counted = {each.model for each in shipped_costs()}
     known = [card for card in list_cards() if card.embedded or card.name in ARCHITECTURES]
     assert counted == {card.name for card in known}
-    ways = {(each.model, each.preset) for each in shipped_costs() if not each.published}
-    assert ways == {(card.name, card.preset) for card in known}
+    found = [(each.model, each.preset, each.published) for each in shipped_costs()]
+    assert sorted(found) == sorted((card.name, *way) for card in known for way in ways(card))

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from families import FEATURES
+from families import FEATURES, PIXELS
 from undertow import cli
 from undertow.masks import write_label_map
 from undertow.video import write_video
@@ -37,6 +37,7 @@ SIMILAR = (
     "ltx-video",
     "flux.2-klein-4b",
     "cosmos-predict2-2b",
+    "adm-512",
     "vit",
     "dinov2",
     "dinov2_with_registers",
@@ -98,7 +99,7 @@ def test_every_command_runs(family, command, clip, model, tmp_path, monkeypatch,
     out = tmp_path / (expected if isinstance(expected, str) else "out")
     words += ["--threads", "1", "--size", "tokens=64", *(["--out", str(out)] if expected else [])]
     monkeypatch.setattr("sys.argv", ["undertow", *words])
-    if command == "refer" and family in ("svd", "adm-256", *FEATURES):
+    if command == "refer" and family in ("svd", *PIXELS, *FEATURES):
         with pytest.raises(SystemExit):
             cli.main()
         assert " no text" in capsys.readouterr().err

@@ -86,6 +86,12 @@ def test_vision_transformers():
         assert (found.first_labels, found.channel_norm, found.padded) == ("nearest", "minmax", False)
 
 
+def test_rows_of_tokens_are_those_of_the_site():
+    """A UNet's pictures are multiples of more pixels than a token of it has."""
+    found = published("dinov3", load("tiny", device="cpu", sites="track"))
+    assert (found.input_size, found.grid) == ((480, 848), (60, 106))
+
+
 def test_adm():
     found = published("adm", random_backbone(get_card("adm-256"), device="meta"))
     assert common(found) == ("cosine", "none", 0.1, 15, 10, 28) and found.kernel.window == "square"

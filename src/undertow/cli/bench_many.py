@@ -11,6 +11,10 @@ from undertow.cli.bench import Chosen, DatasetName, ProtocolName, Root, Split, W
 from undertow.cli.options import Device, Dtype, Json, Out, Overwrite, Threads
 from undertow.cli.showing import show_report, show_written, shown_progress
 
+Assignments = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of tracking, such as tokens=3600.")
+]
+
 
 @bench.command("sweep")
 def bench_sweep(
@@ -59,6 +63,7 @@ def bench_rivals(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure nothing; list downloads, sizes, licences, gates and costs.")
     ] = False,
+    assignments: Assignments = [],  # noqa: B006
     protocol: ProtocolName = "full",
     sequences: Chosen = "",
     split: Split = None,
@@ -86,8 +91,8 @@ def bench_rivals(
     with shown_progress(json) as progress:
         samples = select_samples(open_dataset(dataset, root, split, progress), listed(sequences))
         report = run_rivals(
-            samples, found, out, protocol, progress, overwrite=overwrite, workers=workers, threads=threads,
-            root=root, split=split, device=device, dtype=dtype,
+            samples, found, out, protocol, progress, assignments=assignments, overwrite=overwrite, workers=workers,
+            threads=threads, root=root, split=split, device=device, dtype=dtype,
         )  # fmt: skip
     show_written(report, json, path=out / REPORT)
 
@@ -97,9 +102,7 @@ def bench_speed(
     out: Out = Path("speed"),
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "tiny",
     frame: Annotated[str, typer.Option(help="Size of the frames.", metavar="WIDTHxHEIGHT")] = "854x480",
-    assignments: Annotated[
-        list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of tracking, such as tokens=3600.")
-    ] = [],  # noqa: B006
+    assignments: Assignments = [],  # noqa: B006
     references: Annotated[int, typer.Option(min=1, max=100, help="Frames that each is compared with.")] = 8,
     repeats: Annotated[int, typer.Option(min=1, max=100, help="Times that each way is timed.")] = 3,
     random_weights: Annotated[

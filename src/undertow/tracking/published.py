@@ -34,14 +34,14 @@ class Published:
     padded: bool = False
     gate: float = 0.0
 
-    def input_size(self, height: int, width: int, patch: int) -> tuple[int, int] | None:
+    def input_size(self, height: int, width: int, patch: int, multiple: int) -> tuple[int, int] | None:
         """Returns the (height, width) in pixels at which frames of one size are shown; `None` for a square.
 
-        Models read multiples of `patch` pixels.
+        A token has `patch` pixels to a side, and models read multiples of `multiple` pixels.
         """
         if self.patches is not None:
-            sized = replace(self, side=self.patches * patch, patches=None, multiple=patch)
-            return sized.input_size(height, width, patch)
+            sized = replace(self, side=self.patches * patch, patches=None, multiple=multiple)
+            return sized.input_size(height, width, patch, multiple)
         if self.side == "square":
             return None
         if self.side is None:

@@ -214,7 +214,8 @@ def resolve(
     purposes = ["tuning"] * tuned + ["features"] * (preset.source == "features")
     if settings.published:
         purposes.insert(0, preset.name)
-        shown = PUBLISHED[preset.name].input_size(height, width, backbone.multiple)
+        patch = card.sites["track"][0].stride
+        shown = PUBLISHED[preset.name].input_size(height, width, patch, backbone.multiple)
         settings = replace(settings, fit="squash") if shown is None else settings
     frames = resolve_frames(settings, backbone, height, width, *purposes, "track", shown=shown, several=True)
     if settings.ensemble is not None:

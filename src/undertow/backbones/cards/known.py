@@ -80,7 +80,7 @@ TINY = Card(
     window_grid=(45, 80),
     calibrated=("drift", "dift", "flow"),
     # No paper used it: site and noise level are ours, what else a preset brings is published.
-    published=("drift", "dift", "dino", "crw"),
+    published=("drift", "dino", "dinov3", "crw", "dift", "adm"),
     embedded="tiny",
     notes="trained on procedural scenes and photographs",
 )
@@ -91,7 +91,7 @@ TINY_UNTRAINED = replace(
     name="tiny-untrained",
     untrained=True,
     calibrated=(),
-    published=(),
+    published=("drift", "dino"),
     noising=_NOISELESS,
     temperatures={**TINY.temperatures, "drift": 0.006, "dift": 0.01},
     notes="control: tiny with an untrained denoiser",

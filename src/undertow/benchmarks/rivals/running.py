@@ -1,21 +1,22 @@
 """One command for the table of all models: what would be downloaded, then scores of those whose weights are here."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from undertow.backbones import Card, get_card, list_cards, weights_state
 from undertow.backbones.cards.features import MODELS
 from undertow.base import Progress, write_text
+from undertow.benchmarks.core.jobs import named
 from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import Outcome, by_method
 from undertow.benchmarks.core.runner import run_benchmark
-from undertow.benchmarks.core.sample import Sample
-from undertow.benchmarks.core.task import get_task
+from undertow.benchmarks.core.sample import Sample, get_protocol
 from undertow.benchmarks.masks.methods import model_method
 from undertow.benchmarks.report.tables import Table, difference_table, percent
 from undertow.benchmarks.rivals.costs import Cost, shipped_costs, ways
+from undertow.benchmarks.sweep import measured
 from undertow.tracking import TrackSettings
 
 REPORT = "rivals.md"
@@ -106,44 +107,56 @@ def cost_table(found: Iterable[Rival]) -> Table:
     return Table(head, tuple(rows))
 
 
-def score_table(found: Sequence[Rival], outcomes: Sequence[Outcome]) -> Table:
-    """Returns our scores beside what papers print on DAVIS-2017 val, and what a frame costs."""
+def score_table(found: Sequence[Rival], outcomes: Sequence[Outcome], assignments: Sequence[str] = ()) -> Table:
+    """Returns our scores and seconds, measured with some settings changed, beside what papers print on DAVIS-2017."""
     methods = by_method(outcomes)
     compared = {}
     if methods:
         compared = {row[0]: row[1:3] for row in difference_table(outcomes, next(iter(methods))).rows}
     rows = []
     for each in found:
-        measured = list(methods.get(each.name, {}).values())
-        score = percent(get_task(measured[0].task).summarise(measured)["J&F"]) if measured else "needs weights"
+        name = named(each.name, assignments=assignments)
+        score, seconds = "needs weights", "-"
+        if name in methods:
+            measures = measured(methods[name])
+            score, seconds = percent(measures[0]), f"{measures[1]:.2f}"
         printed = PRINTED.get((each.card.name, each.preset), "-") if each.published else "-"
-        cost = f"{each.cost.teraflops:.3g}" if each.cost else "-"
         how = "published" if each.published else "ours"
-        rows.append((each.card.name, each.preset, how, score, *compared.get(each.name, ("", "")), printed, cost))
-    head = ("model", "preset", "settings", "J&F", "difference", "95 % interval", "the paper, DAVIS-2017", "TFLOP/frame")
+        rows.append((each.card.name, each.preset, how, score, *compared.get(name, ("", "")), seconds, printed))
+    head = ("model", "preset", "settings", "J&F", "difference", "95 % interval", "s/frame", "the paper, DAVIS-2017")
     return Table(head, tuple(rows))
 
 
 def run_rivals(
-    samples: Sequence[Sample], found: Sequence[Rival], out: Path, protocol: str, progress: Progress, **options: Any
+    samples: Sequence[Sample],
+    found: Sequence[Rival],
+    out: Path,
+    protocol: str,
+    progress: Progress,
+    *,
+    assignments: Sequence[str] = (),
+    **options: Any,
 ) -> str:
     """Measures every way whose weights are here, writes `rivals.md`, and returns the markdown.
 
-    Published settings bring their own size; the others have the protocol's. `options` are those of `run_benchmark`,
-    and `device` and `dtype` of the models.
+    The protocol chooses frames; sizes are the settings' own, or one for all if the `assignments` say so, such as
+    tokens=1600. `options` are those of `run_benchmark`, and `device` and `dtype` of the models.
     """
     place = {name: options.pop(name, None) for name in ("device", "dtype")}
+    shown = replace(get_protocol(protocol), tokens=None)
     methods: list[Method] = [
         model_method(
-            each.card.name, each.preset, TrackSettings(published=each.published), label=each.name,
-            **place,
+            each.card.name, each.preset, TrackSettings(published=each.published),
+            label=named(each.name, assignments=assignments), assignments=assignments, **place,
         )
         for each in found
         if each.here
     ]  # fmt: skip
-    outcomes = run_benchmark(samples, methods, out, protocol, progress, **options) if methods else []
-    parts = [f"# Every model on {samples[0].dataset}", f"Protocol {protocol}; differences are from the first measured."]
-    parts += [score_table(found, outcomes).markdown(), "## A frame of 854x480", cost_table(found).markdown()]
-    text = "\n\n".join([*parts, "## Weights", plan_table(found).markdown()]) + "\n"
+    outcomes = run_benchmark(samples, methods, out, shown, progress, **options) if methods else []
+    about = f"Protocol {shown.describe()}{''.join(f', {each}' for each in assignments)}. Differences are from the first"
+    parts = [f"# Every model on {samples[0].dataset}", f"{about} measured, seconds by the clock of this machine."]
+    parts += [score_table(found, outcomes, assignments).markdown(), "## A frame of 854x480"]
+    parts += [cost_table(found).markdown(), "## Weights", plan_table(found).markdown()]
+    text = "\n\n".join(parts) + "\n"
     write_text(out / REPORT, text)
     return text
