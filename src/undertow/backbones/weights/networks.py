@@ -86,15 +86,19 @@ class StoredWeights:
                 for name in group:
                     yield name, self._part(name, opened.get_tensor(self.stored.get(name, name)))
 
-    def head(self, name: str, count: int) -> Tensor:
-        """Returns the first numbers of a weight, without reading all of it."""
-        with safe_open(self.files[name], "pt") as opened:
-            part = opened.get_slice(self.stored.get(name, name))
-            shape = part.get_shape()
-            if not shape or name in self.parts:
-                return self._part(name, opened.get_tensor(self.stored.get(name, name))).flatten()[:count]
-            rows = -(-count // max(1, math.prod(shape[1:])))
-            return part[:rows].flatten()[:count]
+    def heads(self, names: Iterable[str], count: int) -> Iterator[tuple[str, Tensor]]:
+        """Yields the first numbers of some weights with their names, file by file, without reading all of them."""
+        for file, group in groupby(sorted(names, key=lambda name: self.files[name]), self.files.__getitem__):
+            with safe_open(file, "pt") as opened:
+                for name in group:
+                    part = opened.get_slice(self.stored.get(name, name))
+                    shape = part.get_shape()
+                    if not shape or name in self.parts:
+                        whole = self._part(name, opened.get_tensor(self.stored.get(name, name)))
+                        yield name, whole.flatten()[:count]
+                    else:
+                        rows = -(-count // max(1, math.prod(shape[1:])))
+                        yield name, part[:rows].flatten()[:count]
 
     def _part(self, name: str, stored: Tensor) -> Tensor:
         """Returns what of a stored weight is that of a name."""
@@ -207,11 +211,15 @@ class Network:
 
         A weight whose file is not there has no numbers.
         """
-        for name, tensor in self.module.state_dict().items():
+        weights, unread = self.module.state_dict(), dict[str, Tensor]()
+        if self.stored is not None:
+            names = [name for name, tensor in weights.items() if tensor.is_meta and name in self.stored]
+            unread = dict(self.stored.heads(names, count))
+        for name, tensor in weights.items():
             dtype, head = tensor.dtype, tensor.flatten()[:count]
             if self.stored is not None and tensor.is_meta:
                 dtype = weight_dtype(self.module, name, self.dtype)
-                head = self.stored.head(name, count).to(dtype) if name in self.stored else torch.empty(0)
+                head = unread[name].to(dtype) if name in unread else torch.empty(0)
             yield name, tuple(tensor.shape), dtype, head
 
     def _placed(self, name: str, tensor: Tensor, copy: bool = False) -> Tensor:
