@@ -23,7 +23,7 @@ from undertow.base.files import (
 from undertow.base.names import inside, printable, whole
 from undertow.base.options import Option, Options, option, options_of
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
-from undertow.base.refusals import refusal
+from undertow.base.refusals import out_of_memory, refusal
 
 __all__ = [
     "LOCK",
@@ -45,6 +45,7 @@ __all__ = [
     "inside",
     "option",
     "options_of",
+    "out_of_memory",
     "printable",
     "refusal",
     "remove_leftovers",

@@ -1,4 +1,4 @@
-"""What the operating system refuses, as a sentence that says what to do."""
+"""What the operating system refuses, as a sentence that says what to do, and how lack of memory is known."""
 
 import errno
 import os
@@ -33,3 +33,13 @@ def refusal(error: OSError) -> str:
     # Files are written under hidden temporary names; the folder is what the user knows.
     shown = path.parent if path.name.startswith(".") else path
     return f"'{shown}' cannot be used: {what}; {remedy}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Returns whether Python, torch or the system says that memory ran out; torch on a CPU has no class for it."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Not by class, as torch is not loaded before a command needs it.
+    return isinstance(error, MemoryError) or (
+        type(error).__name__ == "OutOfMemoryError" or "memory: you tried to allocate" in str(error)
+    )

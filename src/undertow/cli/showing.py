@@ -1,6 +1,5 @@
 """How the command line shows what it did, and how errors end it: one sentence, and an exit code."""
 
-import errno
 import json as jsons
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError, printable, refusal
+from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError, out_of_memory, printable, refusal
 
 BAD_INPUT, TOO_LARGE, INTERRUPTED, BUG = 2, 4, 130, 1
 
@@ -23,7 +22,7 @@ def explain(error: Exception) -> tuple[int, str]:
     # Usage errors: their class is click's or, in later versions of typer, typer's own; what both have is this method.
     if hasattr(error, "format_message"):
         return BAD_INPUT, _usage(error)
-    if isinstance(error, MemoryError) or _out_of_memory(error):
+    if out_of_memory(error):
         return TOO_LARGE, "memory ran out; use a smaller --size (such as tokens=1600), or close other programs"
     if isinstance(error, OSError) and error.errno is not None:
         return BAD_INPUT, refusal(error)
@@ -44,14 +43,6 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "undertow"
     return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Returns whether torch or the system says that memory ran out; on a CPU, torch raises a plain RuntimeError."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    # Not by class, as torch is not loaded before a command needs it.
-    return type(error).__name__ == "OutOfMemoryError" or "memory: you tried to allocate" in str(error)
 
 
 def say(text: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from undertow.base import MemoryBudgetError, UndertowError, set_threads
+from undertow.base import MemoryBudgetError, UndertowError, out_of_memory, set_threads
 
 Steps = Generator[Mapping[str, Any], None, Any]
 """Work that yields, after each step, facts worth showing, and returns its outcome at the end."""
@@ -121,11 +121,7 @@ class Failed:
         trace = "".join(traceback.format_exception(error))
         if isinstance(error, UndertowError):
             return cls(type(error)(str(error) if unit in str(error) else f"{unit}: {error}"), trace)
-        if (
-            isinstance(error, MemoryError)
-            or type(error).__name__ == "OutOfMemoryError"
-            or "tried to alloc" in str(error)
-        ):
+        if out_of_memory(error):
             text = f"{unit}: memory ran out; use fewer workers, a smaller size, or close other programs"
             return cls(MemoryBudgetError(text), trace, passes=True)
         if isinstance(error, OSError):

@@ -13,6 +13,7 @@ from torch import Tensor
 from undertow.backbones import Backbone, Conditioning, Noising, Observation, Site
 from undertow.backbones.reading.sizes import resize
 from undertow.observing.cache import Cache
+from undertow.observing.halving import Halving
 from undertow.observing.settings import ResolvedFrames, Source
 from undertow.observing.store import TensorStore
 
@@ -41,6 +42,9 @@ class Observer:
             empty. Noise is put on under the null text always, so that it is done once.
         store: Where clean latents are kept until they are dropped, so that no frame is encoded twice.
         cache: Where clean latents, and inverted ones, are kept for other runs.
+
+    Attributes:
+        halving: What does work on frames that do not see each other in batches that fit in memory.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Observer:
         store: TensorStore | None = None,
         cache: Cache | None = None,
     ) -> None:
-        self.cache = cache
+        self.cache, self.halving = cache, Halving()
         self.backbone, self.resolved, self.source, self.store = backbone, resolved, source, store
         self.sites = resolved.sites if sites is None else tuple(sites)
         self._conditionings: Sequence[Conditioning | None] = conditionings or [None]
@@ -109,6 +113,13 @@ class Observer:
             return _same(patches(prepared)[:, None])
         if self.source == "latents":
             return _same(patches(functional.adaptive_avg_pool2d(prepared.float(), self.resolved.grid))[:, None])
+        if self.backbone.card.chunk > 1:
+            return self._noised(prepared, indices)
+        parts = self.halving.parts(lambda some: self._noised(prepared[some], indices[some]), len(prepared))
+        return [each for part in parts for each in part]
+
+    def _noised(self, prepared: Float[Tensor, "f c gh gw"], indices: Sequence[int]) -> list[FrameFeatures]:
+        """Returns the features of frames that go through the network together, after noise was put on."""
         level = self.resolved.noising
         if level.ensemble == 1:
             return self._compared(self.noise(prepared, indices))
@@ -161,6 +172,9 @@ class Observer:
         return self.backbone.condition(images=np.stack(images), size=self.resolved.input_size)
 
     def _encoded(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float[Tensor, "f c gh gw"]:
+        return torch.cat([*self.halving.parts(lambda some: self._encoded_together(images[some]), len(images))])
+
+    def _encoded_together(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float[Tensor, "f c gh gw"]:
         stacked = np.stack(images)
         if self.source == "pixels":
             return torch.from_numpy(resize(stacked, self.resolved.grid)).permute(0, 3, 1, 2).float() / 255

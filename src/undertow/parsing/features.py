@@ -54,12 +54,12 @@ def extract_tokens(
     Raises:
         SettingsError: if the sites are not of one width.
     """
+    def extract(some: slice) -> TokenFeatures:
+        return _extract(observer, images[some], indices[some], resolved)
+
     # Frames of a video model see each other, so all of them go together.
-    together = _TOGETHER if observer.backbone.card.chunk == 1 else len(images)
-    parts = [
-        _extract(observer, images[start : start + together], indices[start : start + together], resolved)
-        for start in range(0, len(images), together)
-    ]
+    alone = observer.backbone.card.chunk == 1
+    parts = [*observer.halving.parts(extract, len(images), _TOGETHER)] if alone else [extract(slice(None))]
     return TokenFeatures(torch.cat([part.tokens for part in parts]), torch.cat([part.correspond for part in parts]))
 
 

@@ -17,7 +17,7 @@ from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SettingsError
 from undertow.masks import LabelMap, given_label_map, object_ids, soft_one_hot
 from undertow.observing.cache import cache_at
-from undertow.observing.observer import FrameFeatures
+from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
 from undertow.tracking.lost import Verdict, judge
@@ -106,6 +106,7 @@ class MaskTracker:
         self._store = store
         self._cache = cache_at(self.settings.cache)
         self._state: _State | None = None
+        self._observer: Observer | None = None
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -155,9 +156,10 @@ class MaskTracker:
         """Returns the features of frames, which depend on nothing but model, settings and the frames themselves."""
         for frame in frames:
             self._begun(frame)
-        conditionings = self.tuned.conditionings if self.tuned else ()
-        observer = observer_of(self.backbone, self.resolved, conditionings, self._store, self._cache)
-        return observer.see([frame.image for frame in frames], [frame.index for frame in frames])
+        if self._observer is None or self._observer.resolved is not self.resolved:
+            conditionings = self.tuned.conditionings if self.tuned else ()
+            self._observer = observer_of(self.backbone, self.resolved, conditionings, self._store, self._cache)
+        return self._observer.see([frame.image for frame in frames], [frame.index for frame in frames])
 
     @_all_or_nothing
     @torch.no_grad()
