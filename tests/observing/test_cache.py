@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -124,3 +125,55 @@ def test_latents_are_found_by_whatever_looks_at_the_same_frames(tiny_like, tmp_p
         assert again or torch.equal(noisy, plain.noise(plain.encode(images, [0, 1]), [0, 1]))
     # Clean latents once, inverted ones once for each noise level.
     assert [count for count, _ in seen] == [2, 3, 3] and torch.equal(seen[1][1], seen[2][1])
+
+
+def forked(work):
+    """Returns the number of a process that does some work in a copy of this one, and then ends without error."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+@pytest.fixture
+def tracked(tiny_like):
+    images = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), np.uint8)
+    mask = np.zeros((32, 48), np.uint16)
+    mask[4:16, 4:20] = 1
+
+    def run(cache):
+        return [each.labels for each in track(images, mask, tiny_like, TrackSettings(tokens=96, cache=cache))]
+
+    return run
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed where they can be forked")
+def test_runs_on_one_cache_at_the_same_time_are_runs_without(tracked, tmp_path):
+    plain = tracked(None)
+
+    def check():
+        assert all(map(np.array_equal, plain, tracked(tmp_path)))
+
+    children = [forked(check) for _ in range(3)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    before = entries(tmp_path)
+    check()
+    assert entries(tmp_path) == before and not list(tmp_path.glob("*/.*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed where they can be forked")
+def test_what_was_kept_before_a_kill_between_two_stages_is_found(tracked, tiny_like, tmp_path, monkeypatch):
+    plain = tracked(None)
+    with monkeypatch.context() as killing:
+        killing.setattr(type(tiny_like), "observe", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        assert os.waitpid(forked(lambda: tracked(tmp_path)), 0)[1] == signal.SIGKILL
+    # The latents of the first batch were kept; its network was never run.
+    encoded, encode = [], type(tiny_like).encode
+    monkeypatch.setattr(type(tiny_like), "encode", lambda self, *given: encoded.append(1) or encode(self, *given))
+    assert len(entries(tmp_path)) == 1
+    assert all(map(np.array_equal, plain, tracked(tmp_path))) and len(encoded) == 1
