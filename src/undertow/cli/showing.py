@@ -7,7 +7,16 @@ from pathlib import Path
 
 import typer
 
-from undertow.base import BarProgress, JsonProgress, Progress, SilentProgress, UndertowError, out_of_memory, printable, refusal
+from undertow.base import (
+    BarProgress,
+    JsonProgress,
+    Progress,
+    SilentProgress,
+    UndertowError,
+    out_of_memory,
+    printable,
+    refusal,
+)
 
 BAD_INPUT, TOO_LARGE, INTERRUPTED, BUG = 2, 4, 130, 1
 

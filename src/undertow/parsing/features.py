@@ -54,6 +54,7 @@ def extract_tokens(
     Raises:
         SettingsError: if the sites are not of one width.
     """
+
     def extract(some: slice) -> TokenFeatures:
         return _extract(observer, images[some], indices[some], resolved)
 
