@@ -91,7 +91,7 @@ def plan_table(found: Iterable[Rival]) -> Table:
                 gate,
             )
         )
-    return Table(("model", "weights", "from", "GB", "licence", "gate"), tuple(rows))
+    return Table(("model", "weights", "from", "GB in float32", "licence", "gate"), tuple(rows))
 
 
 def cost_table(found: Iterable[Rival]) -> Table:
