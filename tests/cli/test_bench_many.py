@@ -10,9 +10,11 @@ from undertow import cli
 from undertow.backbones import get_card, list_cards
 from undertow.backbones.cards.card_file import read_card_file, write_card_file
 from undertow.backbones.published import ARCHITECTURES
-from undertow.base import SettingsError
+from undertow.base import SettingsError, SilentProgress, WeightsUnavailable
+from undertow.benchmarks.core.datasets import open_dataset, select_samples
 from undertow.benchmarks.masks.methods import model_method
 from undertow.benchmarks.rivals.costs import costs_of, shipped_costs, ways
+from undertow.benchmarks.rivals.running import Rival, rivals, run_rivals
 from undertow.benchmarks.sweep import Point, parse_axes, tuned_card
 from undertow.masks import write_label_map
 
@@ -99,6 +101,16 @@ def test_rivals_are_measured_where_weights_are(run, data, tmp_path):
     assert (out / "rivals.md").is_file()
     assert "Protocol lab: every 3. frame, at most 30 frames, default size, tokens=24." in table
     assert (out / "tiny-untrained+dift+tokens-24/cat.json").is_file()
+
+
+def test_a_model_that_cannot_be_measured_does_not_keep_the_others_from_it(data, tmp_path):
+    samples = select_samples(open_dataset("davis-folders", data), ["cat"])
+    lacking = Rival(get_card("dino-vits16"), "dino", False, "cached", None)
+    with pytest.raises(WeightsUnavailable, match=r"dino-vits16\+dino could not be measured: .*dino-vits16"):
+        run_rivals(samples, [lacking, *rivals(["tiny-words"])], tmp_path, "lab", SilentProgress(), threads=1)
+    lines = (tmp_path / "rivals.md").read_text().splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[4].strip() for line in lines if line.count("|") == 9}
+    assert rows["dino-vits16"] == "failed" and float(rows["tiny-words"]) > 0
 
 
 def test_costs_that_ship_are_those_that_are_counted():

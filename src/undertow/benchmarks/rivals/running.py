@@ -1,15 +1,14 @@
 """One command for the table of all models: what would be downloaded, then scores of those whose weights are here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from undertow.backbones import Card, get_card, list_cards, weights_state
 from undertow.backbones.cards.features import MODELS
-from undertow.base import Progress, write_text
+from undertow.base import Progress, UndertowError, write_text
 from undertow.benchmarks.core.jobs import named
-from undertow.benchmarks.core.methods import Method
 from undertow.benchmarks.core.outcomes import Outcome, by_method
 from undertow.benchmarks.core.runner import run_benchmark
 from undertow.benchmarks.core.sample import Sample, get_protocol
@@ -107,16 +106,28 @@ def cost_table(found: Iterable[Rival]) -> Table:
     return Table(head, tuple(rows))
 
 
-def score_table(found: Sequence[Rival], outcomes: Sequence[Outcome], assignments: Sequence[str] = ()) -> Table:
-    """Returns our scores and seconds, measured with some settings changed, beside what papers print on DAVIS-2017."""
+def score_table(
+    found: Sequence[Rival],
+    outcomes: Sequence[Outcome],
+    assignments: Sequence[str] = (),
+    failed: Collection[str] = (),
+) -> Table:
+    """Returns our scores and seconds beside what papers print on DAVIS-2017.
+
+    Args:
+        found: The ways to track, a row each.
+        outcomes: What was measured so far.
+        assignments: Settings that were changed.
+        failed: Names of the ways that could not be measured.
+    """
     methods = by_method(outcomes)
     compared = {}
     if methods:
         compared = {row[0]: row[1:3] for row in difference_table(outcomes, next(iter(methods))).rows}
     rows = []
     for each in found:
+        score, seconds = "failed" if each.name in failed else "not yet" if each.here else "needs weights", "-"
         name = named(each.name, assignments=assignments)
-        score, seconds = "needs weights", "-"
         if name in methods:
             measures = measured(methods[name])
             score, seconds = percent(measures[0]), f"{measures[1]:.2f}"
@@ -137,26 +148,41 @@ def run_rivals(
     assignments: Sequence[str] = (),
     **options: Any,
 ) -> str:
-    """Measures every way whose weights are here, writes `rivals.md`, and returns the markdown.
+    """Measures every way whose weights are here, and returns `rivals.md`, which is written after each of them.
 
     The protocol chooses frames; sizes are the settings' own, or one for all if the `assignments` say so, such as
     tokens=1600. `options` are those of `run_benchmark`, and `device` and `dtype` of the models.
+
+    Raises:
+        UndertowError: the first of those by which ways could not be measured, once all others were.
     """
     place = {name: options.pop(name, None) for name in ("device", "dtype")}
     shown = replace(get_protocol(protocol), tokens=None)
-    methods: list[Method] = [
-        model_method(
-            each.card.name, each.preset, TrackSettings(published=each.published),
-            label=named(each.name, assignments=assignments), assignments=assignments, **place,
-        )
-        for each in found
-        if each.here
-    ]  # fmt: skip
-    outcomes = run_benchmark(samples, methods, out, shown, progress, **options) if methods else []
+    outcomes: list[Outcome] = []
+    failed: dict[str, UndertowError] = {}
     about = f"Protocol {shown.describe()}{''.join(f', {each}' for each in assignments)}. Differences are from the first"
-    parts = [f"# Every model on {samples[0].dataset}", f"{about} measured, seconds by the clock of this machine."]
-    parts += [score_table(found, outcomes, assignments).markdown(), "## A frame of 854x480"]
-    parts += [cost_table(found).markdown(), "## Weights", plan_table(found).markdown()]
-    text = "\n\n".join(parts) + "\n"
-    write_text(out / REPORT, text)
-    return text
+    head = [f"# Every model on {samples[0].dataset}", f"{about} measured, seconds by the clock of this machine."]
+    rest = ["## A frame of 854x480", cost_table(found).markdown(), "## Weights", plan_table(found).markdown()]
+
+    def written() -> str:
+        text = "\n\n".join([*head, score_table(found, outcomes, assignments, failed).markdown(), *rest]) + "\n"
+        write_text(out / REPORT, text)
+        return text
+
+    for each in found:
+        if each.here:
+            label = named(each.name, assignments=assignments)
+            try:
+                method = model_method(
+                    each.card.name, each.preset, TrackSettings(published=each.published), label=label,
+                    assignments=assignments, **place,
+                )  # fmt: skip
+                outcomes += run_benchmark(samples, [method], out, shown, progress, **options)
+            except UndertowError as error:
+                failed[each.name] = error
+            written()
+    if failed:
+        name, first = next(iter(failed.items()))
+        more = f"; also failed: {', '.join(list(failed)[1:])}" if len(failed) > 1 else ""
+        raise type(first)(f"{name} could not be measured: {first}{more}") from first
+    return written()
