@@ -22,13 +22,15 @@ only the common options. The options of a task are the fields of its settings: `
 
 
 def names() -> list[tuple[str, ...]]:
-    """Every command but those of `estimate`, which are the tasks' once more."""
+    """Every command but most of those of `estimate`, which are the tasks' once more."""
     found: list[tuple[str, ...]] = []
     root = typer.main.get_command(cli.app)
     for name in root.list_commands(None):
         found.append((name,))
         _, command, _ = root.resolve_command(None, [name])
-        if name != "estimate" and hasattr(command, "list_commands"):
+        if name == "estimate":
+            found.append((name, "train", "rem"))
+        elif hasattr(command, "list_commands"):
             found += [(name, each) for each in command.list_commands(None)]
     return found
 

@@ -1,5 +1,6 @@
 """Commands of tasks: their help fits on a screen, and shows everything when asked."""
 
+import json
 import re
 
 import pytest
@@ -46,3 +47,16 @@ def test_the_whole_help_has_every_setting(task, shown):
 
 def test_cues_show_what_is_typed(shown):
     assert any(re.match(r"  --grid N\[@F\] ", line) for line in shown("points", "--help"))
+
+
+def test_what_fine_tuning_takes_is_estimated(shown):
+    command = ["train", "rem", "--model", "wan2.1-1.3b", "--set", "frames=17"]
+    lines = shown("estimate", *command)
+    assert lines == shown(*command, "--out", "out", "--estimate")
+    assert any(line.split()[:2] == ["moving", "average"] for line in lines)
+    [line] = shown("estimate", *command, "--processes", "8", "--json")
+    kinds = json.loads(line)["kinds"]
+    assert list(kinds) == ["full", "attention", "lora"]
+    assert kinds["lora"]["total"] < kinds["attention"]["total"] < kinds["full"]["total"]
+    assert all(kind["recomputed"]["total"] < kind["total"] for kind in kinds.values())
+    assert kinds["full"]["recomputed"]["cards"] == [24, 48, 80]

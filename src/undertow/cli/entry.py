@@ -68,14 +68,16 @@ class LazyGroup(TyperGroup):
 
 
 class EstimateGroup(LazyGroup):
-    """The commands of tasks once more, to say what they would take."""
+    """The commands of tasks, and training, once more, to say what they would take."""
 
     def names(self) -> Iterable[str]:
-        """Returns the names of the tasks."""
-        return TASKS
+        """Returns the names of the tasks, and `train`."""
+        return *TASKS, "train"
 
     def load(self, name: str) -> Any:
-        """Returns the command of a task."""
+        """Returns the command of a task, or the group of those of training."""
+        if name == "train":
+            return import_module("undertow.cli.train").estimate_train
         return task_of(name, only_estimate=True)
 
 

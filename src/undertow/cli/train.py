@@ -1,5 +1,6 @@
-"""`undertow train`: the recipes of the embedded models."""
+"""`undertow train`: the recipes of the embedded models, and fine-tuning; `undertow estimate train`."""
 
+import json as jsons
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,12 @@ from undertow.cli.options import Device, Dtype, Json, Model, Out, Threads, numbe
 from undertow.cli.showing import say, show_table, shown_progress
 
 train = typer.Typer(help="Train the embedded models, and fine-tune others.", no_args_is_help=True)
+# What of it can be estimated; a group, although it is one command.
+estimate_train = typer.Typer(help="Train the embedded models, and fine-tune others.", callback=lambda: None)
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting, such as train=lora.", metavar="NAME=VALUE")
+]
 
 
 @train.command("embedded")
@@ -114,10 +121,7 @@ def train_rem(
     ] = None,
     validate: Annotated[str | None, typer.Option(help="Data to validate on during training.", metavar="DATA")] = None,
     pseudo: Annotated[int, typer.Option(help="Clips to make from each dataset of images.", min=0)] = 0,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any setting, such as train=lora.", metavar="NAME=VALUE"),
-    ] = None,
+    assignments: Settings = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only print what training would hold in memory.")
@@ -129,19 +133,14 @@ def train_rem(
     """Fine-tune a video generator to segment what a text names, for `undertow refer --method rem`."""
     from undertow.base.options import assigned
     from undertow.training.rem.datasets import read_sources
-    from undertow.training.rem.memory import training_memory
     from undertow.training.rem.recipe import train_rem as fine_tune
     from undertow.training.rem.settings import RemSettings
 
     set_threads(threads)
-    settings = assigned(RemSettings(), assignments or ())
     if estimate:
-        found = training_memory(model, settings)
-        rows = [(name, f"{size / 1e9:.1f} GB") for name, size in found.parts.items()]
-        fits = ", ".join(f"{size} GB" for size in found.cards) or "none of 24, 48 and 80 GB"
-        trained = (f"{found.trained / 1e6:.1f} M of {(found.trained + found.frozen) / 1e6:.0f} M",)
-        show_table([("trained", *trained), *rows, ("in all", f"{found.total / 1e9:.1f} GB"), ("fits", fits)])
+        estimate_rem(model, assignments, json=json)
         return
+    settings = assigned(RemSettings(), assignments or ())
     if not data or work is None:
         raise SettingsError("--data and --work are needed; give data such as world:2000, and a folder for checkpoints")
     if minutes is not None and not minutes > 0:
@@ -154,3 +153,37 @@ def train_rem(
             validation=looked, minutes=minutes, device=device, progress=progress,
         )  # fmt: skip
     say(f"the model is in {out}" if done else f"paused; repeat the command with --work {work} to resume")
+
+
+@estimate_train.command("rem")
+def estimate_rem(
+    model: Model,
+    assignments: Settings = None,
+    clips: Annotated[int, typer.Option(help="Clips of a step on each GPU.", min=1)] = 1,
+    processes: Annotated[int, typer.Option(help="GPUs that share the weights.", min=1)] = 1,
+    json: Json = False,
+) -> None:
+    """Predict the memory that fine-tuning takes on each GPU, whatever is trained; nothing is fetched or allocated."""
+    from undertow.base.options import assigned
+    from undertow.training.rem.memory import memory_of_kinds
+    from undertow.training.rem.settings import RemSettings
+
+    settings = assigned(RemSettings(), assignments or ())
+    found = memory_of_kinds(model, settings, clips, processes)
+    if json:
+        kinds = {kind: held.as_dict() | {"recomputed": again.as_dict()} for kind, (held, again) in found.items()}
+        typer.echo(jsons.dumps({"event": "estimate", "kinds": kinds}))
+        return
+    columns = [
+        {
+            "weights trained": f"{held.trained / 1e6:.1f} M of {(held.trained + held.frozen) / 1e6:.0f} M",
+            **{part: f"{size / 1e9:.1f} GB" for part, size in held.parts.items()},
+            "in all": f"{held.total / 1e9:.1f} GB",
+            "fits": ", ".join(f"{size} GB" for size in held.cards) or "none",
+            "activations, recomputed": f"{again.parts['activations'] / 1e9:.1f} GB",
+            "in all, recomputed": f"{again.total / 1e9:.1f} GB",
+            "fits, recomputed": ", ".join(f"{size} GB" for size in again.cards) or "none",
+        }
+        for held, again in found.values()
+    ]
+    show_table([(name, *(column[name] for column in columns)) for name in columns[0]], "", *found)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from undertow.base import Progress, SettingsError, write_json, write_tensors, write_text
+from undertow.training.sharding import shared_like, whole
 
 
 class Learner:
@@ -73,15 +74,21 @@ class Learner:
                 self.average[name].lerp_(parameter, 1 - keep)
         return float(norm)
 
-    def save(self, path: Path) -> None:
-        """Writes everything needed to go on exactly, atomically."""
+    def save(self, path: Path, *, writes: bool = True) -> None:
+        """Writes everything needed to go on exactly, atomically.
+
+        Of several processes that share the weights all must call this, and one `writes`.
+        """
         tensors = {"step": torch.tensor(self.step)}
         for name, parameter in self.parameters.items():
-            tensors[f"weight.{name}"] = parameter.detach()
-            tensors[f"average.{name}"] = self.average[name]
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"adam.{key}.{name}"] = value
-        write_tensors(path, {n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()})
+            own = {f"adam.{key}.{name}": value for key, value in self.optimizer.state.get(parameter, {}).items()}
+            own |= {f"weight.{name}": parameter, f"average.{name}": self.average[name]}
+            for key, value in own.items():
+                gathered = whole(value.detach())
+                if writes:
+                    tensors[key] = gathered.cpu().clone().contiguous()
+        if writes:
+            write_tensors(path, tensors)
 
     def load(self, path: Path) -> None:
         """Reads what `save` wrote.
@@ -93,10 +100,10 @@ class Learner:
         try:
             with torch.no_grad():
                 for name, parameter in self.parameters.items():
-                    parameter.copy_(tensors[f"weight.{name}"])
-                    self.average[name].copy_(tensors[f"average.{name}"])
-                    state = {k: tensors[f"adam.{k}.{name}"] for k in ("exp_avg", "exp_avg_sq")}
-                    state = {k: v.to(parameter.device) for k, v in state.items()}
+                    parameter.copy_(shared_like(tensors[f"weight.{name}"], parameter))
+                    self.average[name].copy_(shared_like(tensors[f"average.{name}"], parameter))
+                    state = {k: tensors[f"adam.{k}.{name}"].to(parameter.device) for k in ("exp_avg", "exp_avg_sq")}
+                    state = {k: shared_like(v, parameter) for k, v in state.items()}
                     self.optimizer.state[parameter] = {**state, "step": tensors[f"adam.step.{name}"]}
         except (KeyError, RuntimeError) as error:
             raise SettingsError(f"{path} is not a checkpoint of this model; remove it or use another --work") from error
@@ -214,12 +221,11 @@ def run_steps(
                 lines.write(json.dumps(row) + "\n")
                 lines.flush()
             after_step()
-            if writes and learner.step % save_every == 0:
-                learner.save(checkpoint)
+            if learner.step % save_every == 0:
+                learner.save(checkpoint, writes=writes)
             if past(deadline) or learner.step >= total:
                 break
-    if writes:
-        learner.save(checkpoint)
+    learner.save(checkpoint, writes=writes)
     return learner.step >= total
 
 

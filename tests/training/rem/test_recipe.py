@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from families import write_clip, write_family
 from undertow.backbones import load
@@ -29,9 +29,11 @@ WORLD = World(count=4, frames=3, size=(32, 48))
 OPTIONS = {"steps": 6, "batch": 2, "image_batch": 2, "frames": 3, "size": (48, 32), "rate": 1e-3, "warmup": 1}
 # What another process does: a run of its own, or its part of one of several processes.
 CODE = """
+import logging
 import sys
 import torch
 torch.set_num_threads(1)
+logging.basicConfig(level=logging.INFO)
 from pathlib import Path
 from undertow.training.rem.recipe import train_rem
 from undertow.training.rem.settings import RemSettings
@@ -122,6 +124,9 @@ def test_memory_is_counted_from_shapes():
     states = sum(full.parts[name] for name in ("trained weights", "their gradients", "moments of AdamW"))
     assert states == 16 * full.trained and 20e9 < states < 24e9
     assert (attention.total < full.total and not full.cards) or min(full.cards) >= 48
+    shared = training_memory("wan2.1-1.3b", RemSettings(), processes=4)
+    assert shared.parts["moments of AdamW"] * 4 == full.parts["moments of AdamW"]
+    assert shared.parts["activations"] == full.parts["activations"] and shared.total < full.total
 
 
 @pytest.mark.parametrize("model", ["tiny", "svd", "dinov2-s", "flux.1-schnell"])
@@ -155,25 +160,46 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(base, tmp_path):
     assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
 
 
-@pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(base, tmp_path):
-    def run(name, processes):
-        folders = [str(tmp_path / name), str(tmp_path / f"{name}-out")]
-        port = 20000 + os.getpid() % 20000
-        started = []
-        for rank in range(processes):
-            world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
-            several = {name: str(value) for name, value in world.items()} | {"MASTER_ADDR": "127.0.0.1"}
-            environment = os.environ | (several if processes > 1 else {}) | {"ACCELERATE_USE_CPU": "true"}
-            command = [sys.executable, "-c", CODE, str(base), *folders, "10"]
-            started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE))
-        for process in started:
-            _, error = process.communicate(timeout=900)
-            assert process.returncode == 0, error.decode()[-2000:]
-        return Path(folders[0])
+@pytest.fixture(scope="module")
+def alone(base, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    run_processes(base, folder, 1)
+    return folder
 
-    one, two = losses(run("one", 1)), losses(run("two", 2))
-    assert np.allclose(one, two, rtol=1e-4)
+
+def run_processes(base, folder, processes, **more):
+    """Takes ten steps in `folder`, in processes that share each batch; returns what they said."""
+    port, started, said = 20000 + os.getpid() % 20000, [], ""
+    for rank in range(processes):
+        world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+        several = {name: str(value) for name, value in world.items()} | {"MASTER_ADDR": "127.0.0.1"}
+        environment = os.environ | (several if processes > 1 else {}) | {"ACCELERATE_USE_CPU": "true"} | more
+        command = [sys.executable, "-c", CODE, str(base), str(folder / "work"), str(folder / "out"), "10"]
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE))
+    for process in started:
+        _, error = process.communicate(timeout=900)
+        assert process.returncode == 0, error.decode()[-2000:]
+        said += error.decode()
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharing", ["false", "true"], ids=["copies", "shards"])
+def test_two_processes_take_the_steps_of_one(sharing, base, alone, tmp_path):
+    # As `accelerate launch --use_fsdp` sets them.
+    said = run_processes(base, tmp_path, 2, ACCELERATE_USE_FSDP=sharing, FSDP_CPU_RAM_EFFICIENT_LOADING=sharing)
+    assert said.count("holds a share of the weights") == (2 if sharing == "true" else 0)
+    assert np.allclose(losses(alone / "work"), losses(tmp_path / "work"), rtol=1e-4)
+    one, two = (load_file(folder / "work/steps.safetensors") for folder in (alone, tmp_path))
+    assert one.keys() == two.keys() and all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
+
+
+@pytest.mark.slow
+def test_shares_of_weights_are_read_and_gathered_as_they_were(base, alone, tmp_path):
+    shutil.copytree(alone / "work", tmp_path / "work")
+    run_processes(base, tmp_path, 2, ACCELERATE_USE_FSDP="true")
+    one, two = learned(alone / "out"), learned(tmp_path / "out")
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_an_image_model_learns_from_sheets_and_is_trained_further(tmp_path):

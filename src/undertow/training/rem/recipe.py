@@ -1,6 +1,7 @@
 """The whole of fine-tuning: data are checked, latents kept, steps resumed, and a folder written that `load` takes.
 
-On Accelerate, so that the same call runs in one process or in several under `accelerate launch`.
+On Accelerate, so that the same call runs in one process or in several under `accelerate launch`; with its `--use_fsdp`
+they share the weights.
 """
 
 import json
@@ -34,6 +35,7 @@ from undertow.training.rem.weights import (
     learned_weights,
     repeat_positions,
 )
+from undertow.training.sharding import shard, shards_wanted
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +84,8 @@ def train_rem(
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     writes = accelerator.is_main_process
     backbone = load(model, device=str(accelerator.device), dtype="float32")
+    # Read where there is room for all of it in float32; a GPU need not have that.
+    backbone._network.device = torch.device("cpu")
     about = settings.about(_base_of(model, backbone, settings))
     if writes:
         _begin(work, sources, settings, backbone, progress)
@@ -95,6 +99,14 @@ def train_rem(
         halve_frozen(backbone.denoiser)
     if settings.checkpointing:
         checkpoint_activations(backbone.denoiser)
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    sharded = shards_wanted(processes)
+    if sharded:
+        shard(backbone.denoiser, accelerator.device, processes)
+        log.info("each of %d processes holds a share of the weights", processes)
+    else:
+        backbone.denoiser.to(accelerator.device)
+    backbone._network.device = accelerator.device
     generator = MaskGenerator(backbone, (settings.size[1], settings.size[0]))
     examples = Examples(
         Order(settings, sources),
@@ -111,14 +123,18 @@ def train_rem(
         decay=settings.decay,
         betas=(0.9, 0.999),
     )
-    answering = accelerator.prepare(Answering(backbone, about, bfloat16=settings.bfloat16))
-    rank, processes = accelerator.process_index, accelerator.num_processes
+    answering: Any = Answering(backbone, about, bfloat16=settings.bfloat16)
+    if not sharded:
+        answering = accelerator.prepare(answering)
 
     def after_step() -> None:
-        if writes and validation is not None and learner.step % settings.validate_every == 0:
+        # A shared model answers only if all processes ask.
+        if (writes or sharded) and validation is not None and learner.step % settings.validate_every == 0:
             kind = accelerator.device.type
             with learner.averaged(), torch.autocast(kind, torch.bfloat16, enabled=settings.bfloat16):
                 found = validate(generator, validation)
+            if not writes:
+                return
             with (work / "validation.jsonl").open("a") as lines:
                 lines.write(json.dumps({"step": learner.step, **found}) + "\n")
             log.info("step %d: J %.3f", learner.step, found["J"])
@@ -134,9 +150,9 @@ def train_rem(
         done = run_steps(steps, learner, work / "steps", settings.steps, deadline, progress, after_step, **every)
     if not done:
         return False
-    if writes:
-        with learner.averaged():
-            weights = learned_weights(backbone.denoiser, settings, torch.float16 if half else torch.float32)
+    with learner.averaged():
+        weights = learned_weights(backbone.denoiser, settings, torch.float16 if half else torch.float32)
+        if writes:
             write_fine_tuning(out, about, weights)
     accelerator.wait_for_everyone()
     return True
@@ -212,6 +228,9 @@ def _begin(
 def _accelerator(device: str | None) -> Any:
     try:
         from accelerate import Accelerator
+        from accelerate.utils import disable_fsdp_ram_efficient_loading
     except ImportError as error:
         raise SettingsError("training needs accelerate; install it with `pip install undertow[train]`") from error
+    # Or transformers leaves the text encoders of all processes but the first empty.
+    disable_fsdp_ram_efficient_loading()
     return Accelerator(cpu=device == "cpu")

@@ -14,6 +14,7 @@ from undertow.backbones.weights.networks import weight_dtype
 from undertow.base import SettingsError
 from undertow.grounding.generator import predicted
 from undertow.training.rem.settings import RemSettings
+from undertow.training.sharding import whole
 
 # REM's Wan leaves these as they are; the time embedding says nothing new, since there is one timestep.
 FROZEN = ("patch_embedding", "condition_embedder", "time_embedding")
@@ -89,13 +90,16 @@ def repeat_positions(denoiser: Any, size: tuple[int, int], frames: int, stride: 
 
 
 def learned_weights(denoiser: Any, settings: RemSettings, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Returns what is written of a denoiser: weights by name, or pairs `NAME.lora_A` and `NAME.lora_B`."""
+    """Returns what is written of a denoiser: weights by name, or pairs `NAME.lora_A` and `NAME.lora_B`.
+
+    Processes that share the denoiser must all ask for it.
+    """
     kept: Mapping[str, Tensor] = denoiser.state_dict()
     chosen = {name for name, each in denoiser.named_parameters() if each.requires_grad}
     if settings.sheet:
         chosen |= {name for name in kept if name == "pos_embed.pos_embed"}
     return {
-        name.replace(".lora_", ".weight.lora_", 1).removesuffix(".default.weight"): kept[name].to(dtype)
+        name.replace(".lora_", ".weight.lora_", 1).removesuffix(".default.weight"): whole(kept[name]).to(dtype)
         for name in kept
         if name in chosen
     }
