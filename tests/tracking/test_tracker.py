@@ -43,7 +43,7 @@ def test_pixels_follow_two_objects(clip, tiny_like):
         assert overlap(results[-1].labels == object_id, truth[-1] == object_id) > still
 
 
-@pytest.mark.parametrize("preset", ["drift", "dift", "dino", "crw", "pixels", "latents"])
+@pytest.mark.parametrize("preset", ["drift", "dift", "flow", "dino", "crw", "pixels", "latents"])
 def test_every_preset_tracks_a_still_picture(preset, clip, tiny_like):
     # Three equal frames: whatever the kernel, the answer may blur but must stay where it is.
     images, truth = clip

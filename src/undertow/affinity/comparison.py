@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from undertow.affinity.best import Scores
+from undertow.affinity.motion import Nearness
 from undertow.affinity.settings import KernelSettings
 from undertow.affinity.similarity import LEAST_LOGIT, Similarity, log2_sum_exp2
 from undertow.affinity.windows import TILE_SIDE, Rectangle, halo, halo_cells, strips, tiles, window_bias
@@ -47,6 +48,7 @@ class Comparison:
         grid: Rows and columns of tokens.
         settings: The order of operations.
         head_weights: Weight of each head; heads of weight zero are skipped.
+        places: Where the tokens of each reference are expected; see `compute_affinity`.
 
     Attributes:
         heads: Number of heads that are ranked apart.
@@ -61,6 +63,7 @@ class Comparison:
         grid: tuple[int, int],
         settings: KernelSettings,
         head_weights: Float[Tensor, "a"],
+        places: Sequence[Float[Tensor, "3 s"] | None] | None = None,
     ):
         self._grid, self._settings = grid, settings
         used = head_weights > 0
@@ -74,6 +77,12 @@ class Comparison:
         self._queries = similarity.queries
         self._safe = similarity.safe
         keys = [similarity.keys(each[chosen]) for each in references]
+        if places is not None and settings.radius is not None:
+            nearness = Nearness(grid, settings.radius, queries.device)
+            self._queries = nearness.queries(self._queries)
+            keys = [nearness.keys(*each) for each in zip(keys, places, strict=True)]
+            # Where every reference is expected elsewhere, all weights may be too small to be summed as they are.
+            self._safe = self._safe and any(each is None for each in places)
         self._denominators: Tensor | None = None
         if settings.softmax_scope == "reference":
             self._denominators = torch.stack([similarity.log2_denominators(each[chosen]) for each in references])

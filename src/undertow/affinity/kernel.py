@@ -59,6 +59,7 @@ def compute_affinity(
     grid: tuple[int, int],
     settings: KernelSettings,
     head_weights: Float[Tensor, "a"] | None = None,
+    places: Sequence[Float[Tensor, "3 s"] | None] | None = None,
 ) -> Affinity:
     """Returns the kernel of one frame over its references, exactly as the settings define it.
 
@@ -71,12 +72,17 @@ def compute_affinity(
         settings: The order of operations.
         head_weights: Non-negative weight of each head, scaled here to sum to one; equal if None. Heads of weight zero
             are skipped.
+        places: For each reference, row and column at which each of its tokens is expected in the frame, and from 0 to 1
+            how far that is to be believed; None for a reference whose tokens may be anywhere. Weights, before the k
+            best are kept, fall with the distance from there as a Gaussian does, of a quarter of the radius.
 
     Raises:
-        SettingsError: if shapes, grid and head weights do not fit together.
+        SettingsError: if shapes, grid and head weights do not fit together, or places are given without a radius.
     """
     weights = checked_head_weights(queries, references, grid, head_weights)
-    comparison = Comparison(queries, references, grid, settings, weights)
+    if places is not None and settings.radius is None:
+        raise SettingsError("tokens are expected near their places within a window; give a radius, or no places")
+    comparison = Comparison(queries, references, grid, settings, weights, places)
     sizes = [window_size(settings.radius_of(number), grid) for number in range(len(references))]
     joint = settings.topk_scope == "joint"
     k = min(settings.topk, sum(sizes)) if joint else sum(min(settings.topk, size) for size in sizes)

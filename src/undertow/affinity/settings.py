@@ -91,12 +91,14 @@ class Preset:
             "pixels" 3 x 3 patches of RGB in [0, 1] with themselves, as a single head.
         kernel: The kernel's settings. Radii are those of the publication's own grid.
         recent: Number of previous frames kept as references.
+        motion: Whether the tokens of previous frames are followed along optical flow, and expected where it takes them.
     """
 
     name: str
     source: Literal["attention", "features", "latents", "pixels"]
     kernel: KernelSettings
     recent: int
+    motion: bool = False
 
 
 PRESETS: dict[str, Preset] = {
@@ -148,6 +150,14 @@ PRESETS: dict[str, Preset] = {
                 similarity="cosine", temperature=0.2, softmax_scope="survivors", window="disc", radius=12, topk=5
             ),
             recent=7,
+        ),
+        # Our own: DIFT's order, in which what optical flow expects elsewhere weighs less (docs/tracking.md).
+        Preset(
+            "flow",
+            "features",
+            KernelSettings(similarity="cosine", temperature=0.2, softmax_scope="none", radius=15, topk=15),
+            recent=7,
+            motion=True,
         ),
         # Controls of our own: what plain colours and the autoencoder's latents already track, in DRIFT's window.
         Preset(

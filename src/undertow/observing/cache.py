@@ -118,20 +118,22 @@ def recall_affinity(
     grid: tuple[int, int],
     settings: KernelSettings,
     head_weights: Float[Tensor, "a"] | None = None,
+    places: Sequence[Float[Tensor, "3 s"] | None] | None = None,
 ) -> Affinity:
     """Returns what `compute_affinity` does, from a cache if there is one.
 
     The kernel of a frame depends on no label: a second object, or another mask of the same frame, has the same.
     """
     if cache is None:
-        return compute_affinity(queries, references, grid, settings, head_weights)
+        return compute_affinity(queries, references, grid, settings, head_weights, places)
 
     def make() -> Tensors:
-        made = compute_affinity(queries, references, grid, settings, head_weights)
+        made = compute_affinity(queries, references, grid, settings, head_weights, places)
         return {"indices": made.indices.int(), "weights": made.weights, "mass": made.mass}
 
     machine = queries.device.type, torch.get_num_threads()
-    parts = ("affinity", machine, grid, settings, len(references), queries, *references)
-    kept = cache.recall([*parts, None if head_weights is None else head_weights.tolist()], make)
+    parts = ["affinity", machine, grid, settings, len(references), queries, *references]
+    parts += [None if head_weights is None else head_weights.tolist(), *(places or ())]
+    kept = cache.recall(parts, make)
     device = queries.device
     return Affinity(*(kept[name].to(device) for name in ("indices", "weights", "mass")))

@@ -1,7 +1,7 @@
 """Optical flow of a video: where places of a frame are in its neighbours, and in any other frame from a guess.
 
-Dense inverse search between neighbours (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016), and
-pyramidal Lucas-Kanade from a guess between any two frames. Both are checked by going back.
+Dense inverse search between neighbours, and pyramidal Lucas-Kanade from a guess between any two frames. Both are
+checked by going back.
 """
 
 import cv2
@@ -10,41 +10,17 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
+from undertow.observing.flow import SIDE, Grey, dense_flow, grey_picture
 from undertow.observing.store import TensorStore
 from undertow.points.matching import interpolate
 
-# Most pixels of the pictures that flow is estimated between, and their shortest side: OpenCV's search needs some room.
-PIXELS, SIDE = 1 << 19, 64
+# Most pixels of the pictures that flow is estimated between.
+PIXELS = 1 << 19
 # The patch of Lucas-Kanade, in pixels, and how often pictures are halved for it: guesses are nearly right.
 PATCH, LEVELS = 21, 2
 
-# Grey levels, from pixel to pixel or frame to frame, that are noise; pixels that a still camera is told to move.
-DETAIL, STILL = 2.0, 0.1
 # What a place that no picture fits is uncertain by, in cells.
 COARSE = 1.0
-
-Grey = UInt8[np.ndarray, "h w"]
-
-
-def dense_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
-    """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another.
-
-    On a blank wall it is a guess. Where the camera stands still, so that most of what is not blank does not move, blank
-    places that do not change do not move either.
-    """
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-    flow = np.asarray(search.calc(here, there, None))
-    detail, change = (cv2.blur(each, (9, 9)) for each in (_slopes(here), cv2.absdiff(here, there).astype(np.float32)))
-    sharp = detail > DETAIL
-    if sharp.any() and np.median(np.linalg.norm(flow[sharp], axis=-1)) < STILL:
-        flow[~sharp & (change < DETAIL)] = 0
-    return flow
-
-
-def _slopes(picture: Grey) -> Float32[np.ndarray, "h w"]:
-    """Returns how much grey changes from pixel to pixel."""
-    across, down = (cv2.Sobel(picture, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
-    return np.asarray(cv2.magnitude(across, down))
 
 
 class Flow:
@@ -64,8 +40,7 @@ class Flow:
 
     def show(self, image: UInt8[np.ndarray, "h w 3"], place: int) -> None:
         """Takes the next frame, which is at that place among those shown."""
-        seen = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-        seen = cv2.resize(seen, self._size[::-1], interpolation=cv2.INTER_AREA)
+        seen = grey_picture(image, self._size)
         last, self._last = (self._last if place > 0 else None), seen
         if self._store.holds(_name(place)):
             return

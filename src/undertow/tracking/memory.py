@@ -19,6 +19,8 @@ class Reference:
         known: Which channels it knows. A frame from before an object joined may well show it, as background.
         own: On an anchor, what every object whose mask was given scores on the anchor itself (see `AnchorTokens.own`),
             zeros for other channels. None on other frames.
+        places: Where its tokens are expected in the next frame: row, column, and from 0 to 1 how far that is to be
+            believed. None if they may be anywhere.
     """
 
     index: int
@@ -26,6 +28,7 @@ class Reference:
     labels: Float[Tensor, "n s"]
     known: Bool[Tensor, "n"]
     own: Float[Tensor, "2 n"] | None = None
+    places: Float[Tensor, "3 s"] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Memory:
         """Keeps a frame until `limit` newer ones have come."""
         recent = (*self.recent, reference)
         return replace(self, recent=recent[max(0, len(recent) - self.limit) :])
+
+    def followed(self, move: Callable[[Float[Tensor, "3 s"]], Float[Tensor, "3 s"]]) -> "Memory":
+        """Takes the places that tokens of references are followed to on to another frame."""
+        return self._mapped(lambda each: each if each.places is None else replace(each, places=move(each.places)))
 
     def relabelled(self, index: int, labels: Float[Tensor, "n s"]) -> "Memory":
         """Gives the newest recent frame other soft labels, if it is frame `index`; an anchor keeps what was given."""

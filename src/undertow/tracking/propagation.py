@@ -58,7 +58,8 @@ def _carry_together(
 ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
     """Returns the soft labels that references give a frame by one kernel, and the kernel's mass of each token."""
     keys = [reference.keys for reference in references]
-    affinity = recall_affinity(cache, features.queries, keys, resolved.grid, resolved.kernel, head_weights)
+    places = [reference.places for reference in references] if resolved.preset.motion else None
+    affinity = recall_affinity(cache, features.queries, keys, resolved.grid, resolved.kernel, head_weights, places)
     labels = torch.stack([r.labels for r in references])
     known = torch.stack([r.known for r in references])
     carried = affinity.apply(labels)

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from undertow.base import SettingsError
+from undertow.observing.flow import Grey
 from undertow.tracking.memory import Memory, Reference
 
-_PARTS = ("keys", "labels", "known", "own")
+_PARTS = ("keys", "labels", "known", "own", "places")
 
 
 class Snapshot(NamedTuple):
@@ -20,12 +21,14 @@ class Snapshot(NamedTuple):
         size: Height and width of the frames in pixels.
         next: Number that the next frame of `step` gets.
         memory: The references.
+        picture: The last frame as motion sees it; None if nothing is followed.
     """
 
     ids: tuple[int, ...]
     size: tuple[int, int]
     next: int
     memory: Memory
+    picture: Grey | None = None
 
 
 def pack(snapshot: Snapshot) -> dict[str, Tensor]:
@@ -35,6 +38,8 @@ def pack(snapshot: Snapshot) -> dict[str, Tensor]:
         "size": torch.tensor(snapshot.size),
         "next": torch.tensor(snapshot.next),
     }
+    if snapshot.picture is not None:
+        tensors["picture"] = torch.from_numpy(snapshot.picture)
     memory = snapshot.memory
     for kind, references in (("anchor", memory.anchors), ("recent", memory.recent)):
         tensors[kind] = torch.tensor([reference.index for reference in references], dtype=torch.int64)
@@ -59,7 +64,9 @@ def unpack(tensors: Mapping[str, Tensor], recent: int, device: torch.device | st
         anchors, recents = (tuple(_references(tensors, kind, device)) for kind in ("anchor", "recent"))
         memory = Memory(recent, anchors, recents[max(0, len(recents) - recent) :])
         height, width = (int(side) for side in tensors["size"])
-        return Snapshot(tuple(int(i) for i in tensors["ids"]), (height, width), int(tensors["next"]), memory)
+        ids, picture = tuple(int(i) for i in tensors["ids"]), tensors.get("picture")
+        seen = None if picture is None else picture.numpy()
+        return Snapshot(ids, (height, width), int(tensors["next"]), memory, seen)
     except (KeyError, ValueError, TypeError) as error:
         raise SettingsError(f"this is not the state of a tracker (no {error}); start the run anew") from error
 
@@ -75,6 +82,7 @@ def _references(tensors: Mapping[str, Tensor], kind: str, device: torch.device |
                 tensors[stem + "labels"],
                 tensors[stem + "known"],
                 tensors.get(stem + "own"),
+                tensors.get(stem + "places"),
             )
         )
     return found

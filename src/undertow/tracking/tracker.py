@@ -17,11 +17,13 @@ from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SettingsError
 from undertow.masks import LabelMap, given_label_map, object_ids, soft_one_hot
 from undertow.observing.cache import cache_at
+from undertow.observing.flow import Grey
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
+from undertow.tracking.motion import Motion, picture_of, places_on
 from undertow.tracking.presence import AnchorTokens, PresenceModel
 from undertow.tracking.propagation import carry, decide, with_given
 from undertow.tracking.results import ObjectScore, TrackResult
@@ -44,6 +46,7 @@ class _State:
         ids: Object ids, in the order of the channels after the background.
         groups: Which kernel carries which objects.
         next: Number of the next frame of `step`.
+        picture: The last frame as motion sees it; None if nothing is followed.
         soft: Soft masks of the last frame.
         verdict: What was thought of the objects of the last frame.
     """
@@ -54,6 +57,7 @@ class _State:
     ids: tuple[int, ...] = ()
     groups: tuple[Group, ...] = ()
     next: int = 0
+    picture: Grey | None = None
     soft: Float[Tensor, "m h w"] | None = None
     verdict: Verdict | None = None
 
@@ -171,6 +175,7 @@ class MaskTracker:
         if mask is not None:
             mask = given_label_map(mask, size=state.size, source=f"the mask of frame {frame.index}")
             state = self._state = self._joined(state, mask, frame.index)
+        state = _followed(state, frame)
         memory, ids, grid = state.memory, state.ids, state.resolved.grid
         soft, mass = carry(features, memory.references(), state.groups, state.resolved, self._cache)
         named = set() if mask is None else set(object_ids(mask))
@@ -186,7 +191,7 @@ class MaskTracker:
             for _ in range(copies):
                 memory = memory.with_recent(reference)
         else:
-            memory = memory.with_recent(reference)
+            memory = memory.with_recent(_on_the_move(reference, state.resolved))
         scores = {}
         for channel, object_id in enumerate(ids, start=1):
             area = decided.area[object_id]
@@ -218,12 +223,13 @@ class MaskTracker:
         Raises:
             CueError: if no mask was given before.
         """
-        state = self._begun(frame)
+        state = _followed(self._begun(frame), frame)
         if not state.ids:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
-        self._state = replace(state, memory=state.memory.with_recent(reference), next=frame.index + 1)
+        memory = state.memory.with_recent(_on_the_move(reference, state.resolved))
+        self._state = replace(state, memory=memory, next=frame.index + 1)
 
     def teach(self, labels: LabelMap) -> None:
         """Replaces the propagated labels of the last frame as a reference for later frames.
@@ -323,7 +329,7 @@ class MaskTracker:
         """
         if (state := self._state) is None:
             raise SettingsError("a tracker has no state before its first frame; call step first")
-        return pack(Snapshot(state.ids, state.size, state.next, state.memory))
+        return pack(Snapshot(state.ids, state.size, state.next, state.memory, state.picture))
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Makes this tracker continue where the tracker that returned the state was.
@@ -332,6 +338,22 @@ class MaskTracker:
             SettingsError: if the tensors are not a tracker's.
         """
         recent = self.backbone.card.recent if self.settings.recent is None else self.settings.recent
-        ids, size, following, memory = unpack(tensors, recent, self.backbone.device)
+        ids, size, following, memory, picture = unpack(tensors, recent, self.backbone.device)
         resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
-        self._state = _State(resolved, size, memory, ids, tuple(group(self.tuned, ids)), following)
+        self._state = _State(resolved, size, memory, ids, tuple(group(self.tuned, ids)), following, picture)
+
+
+def _followed(state: _State, frame: Frame) -> _State:
+    """Returns the state in which the tokens of earlier frames have been followed to a frame, if the preset does so."""
+    if not state.resolved.preset.motion:
+        return state
+    grid = state.resolved.grid
+    picture = picture_of(frame.image, grid)
+    if state.picture is None or not state.memory.recent:
+        return replace(state, picture=picture)
+    return replace(state, memory=state.memory.followed(Motion(state.picture, picture, grid)), picture=picture)
+
+
+def _on_the_move(reference: Reference, resolved: ResolvedSettings) -> Reference:
+    """Returns a reference whose tokens are followed from now on, if the preset does so."""
+    return replace(reference, places=places_on(resolved.grid)) if resolved.preset.motion else reference

@@ -71,6 +71,7 @@ TINY = Card(
         "drift, tuned": 0.05,
         "points, attention": 0.2,
         "dift": 0.02,
+        "flow": 0.02,
         "dino": 0.01,
         "crw": 0.01,
         "pixels": 0.005,

@@ -1,0 +1,42 @@
+"""Dense optical flow between two pictures: where each pixel of one is in the other.
+
+Dense inverse search (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016).
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+Grey = UInt8[np.ndarray, "h w"]
+
+# The shortest side of pictures that OpenCV's search has room in.
+SIDE = 64
+# Grey levels, from pixel to pixel or frame to frame, that are noise; pixels that a still camera is told to move.
+DETAIL, STILL = 2.0, 0.1
+
+
+def grey_picture(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> Grey:
+    """Returns an RGB picture in grey at another size, (height, width)."""
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA))
+
+
+def dense_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
+    """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another.
+
+    On a blank wall it is a guess. Where the camera stands still, so that most of what is not blank does not move, blank
+    places that do not change do not move either.
+    """
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    flow = np.asarray(search.calc(here, there, None))
+    detail, change = (cv2.blur(each, (9, 9)) for each in (_slopes(here), cv2.absdiff(here, there).astype(np.float32)))
+    sharp = detail > DETAIL
+    if sharp.any() and np.median(np.linalg.norm(flow[sharp], axis=-1)) < STILL:
+        flow[~sharp & (change < DETAIL)] = 0
+    return flow
+
+
+def _slopes(picture: Grey) -> Float32[np.ndarray, "h w"]:
+    """Returns how much grey changes from pixel to pixel."""
+    across, down = (cv2.Sobel(picture, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    return np.asarray(cv2.magnitude(across, down))
