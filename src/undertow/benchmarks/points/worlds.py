@@ -66,33 +66,36 @@ def _stamp(clip: WorldClip) -> str:
     return json.dumps({"version": VERSION, "points": [*POINTS, BESIDE], **asdict(clip)}, sort_keys=True)
 
 
-def _load(path: Path, clip: WorldClip) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns the tracks in a clip's folder, `None` unless they are whole and of exactly this clip."""
+def load_points(path: Path, stamp: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the tracks and visibility in a file, `None` unless they are whole and were saved under this stamp."""
     try:
         # A handle of our own, because numpy leaves the one it opened of a damaged file open.
         with path.open("rb") as handle, np.load(handle) as arrays:
-            if sum(member.file_size for member in arrays.zip.infolist()) > MOST_BYTES or str(arrays["stamp"]) != _stamp(
-                clip
-            ):
+            too_large = sum(member.file_size for member in arrays.zip.infolist()) > MOST_BYTES
+            if too_large or str(arrays["stamp"]) != stamp:
                 return None
             return arrays["tracks"], arrays["visible"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
+def save_points(path: Path, tracks: Float32[np.ndarray, "q t 2"], visible: Bool[np.ndarray, "q t"], stamp: str) -> None:
+    """Writes tracks and visibility, with a stamp of all that decides them."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, tracks=tracks, visible=visible, stamp=np.array(stamp))
+
+
 def draw_points(clip: WorldClip, folder: Path) -> None:
     """Writes the tracks of a clip into its folder, unless they are there."""
-    if _load(folder / FILE, clip) is None:
-        tracks, visible = clip_tracks(clip)
-        with atomic_path(folder / FILE) as path:
-            np.savez_compressed(path, tracks=tracks, visible=visible, stamp=np.array(_stamp(clip)))
+    if load_points(folder / FILE, _stamp(clip)) is None:
+        save_points(folder / FILE, *clip_tracks(clip), _stamp(clip))
 
 
 def _suite(suite: str) -> Dataset:
     name = f"{suite}-points"
 
     def open_clip(clip: WorldClip, folder: Path) -> PointSample:
-        found = _load(folder / FILE, clip)
+        found = load_points(folder / FILE, _stamp(clip))
         if found is None:
             raise SettingsError(f"the tracks '{folder / FILE}' are not of this clip; remove them to have them made")
         return PointSample(
