@@ -1,6 +1,7 @@
 """One frame compared with its references: scores of each tile of queries against the halos around it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -12,7 +13,8 @@ from undertow.affinity.best import Scores
 from undertow.affinity.motion import Nearness
 from undertow.affinity.settings import KernelSettings
 from undertow.affinity.similarity import LEAST_LOGIT, Similarity, log2_sum_exp2
-from undertow.affinity.windows import TILE_SIDE, Rectangle, halo, halo_cells, strips, tiles, window_bias
+from undertow.affinity.threads import in_threads
+from undertow.affinity.windows import TILE_SIDE, Rectangle, halo, halo_cells, tiles, window_bias
 
 # Bytes of logits that are worked on together; on a CPU they stay in a core's second-level cache.
 CPU_BYTES = 1 << 20
@@ -37,6 +39,21 @@ class _Alike:
     def values(self, *shape: int) -> Tensor:
         """Returns the room in some shape."""
         return self.room[: torch.Size(shape).numel()].view(shape)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Where one thread works: memory that is taken once, as what is asked for anew has to be cleared each time.
+
+    Attributes:
+        alike: References by the size of their windows, with room for their scores.
+        step: How many references are worked on together.
+        scratch: Room for their logits.
+    """
+
+    alike: list[_Alike]
+    step: int
+    scratch: Tensor
 
 
 class Comparison:
@@ -85,62 +102,76 @@ class Comparison:
             self._safe = self._safe and any(each is None for each in places)
         self._denominators: Tensor | None = None
         if settings.softmax_scope == "reference":
-            self._denominators = torch.stack([similarity.log2_denominators(each[chosen]) for each in references])
+            self._denominators = denominators = queries.new_empty(len(keys), *queries[chosen].shape[:2]).float()
+
+            def sum_up(numbers: Iterator[int]) -> None:
+                for number in numbers:
+                    denominators[number] = similarity.log2_denominators(references[number][chosen])
+
+            in_threads(sum_up, range(len(keys)), queries.device)
             # A last number of 1, which takes the denominator off in the product.
             keys = [functional.pad(each, (0, 1), value=1.0) for each in keys]
-        radii = list(map(settings.radius_of, range(len(keys))))
-        # Room for scores and logits is taken once: memory that is asked for anew has to be cleared each time.
-        cells, new = TILE_SIDE**2 * max(halo_cells(radius, grid) for radius in set(radii)), self._queries.new_empty
-        self._alike = []
-        for radius, group in groupby(range(len(keys)), radii.__getitem__):
-            numbers = list(group)
-            room = new(len(numbers) * self.heads * TILE_SIDE**2 * halo_cells(radius, grid))
-            self._alike.append(_Alike(radius, numbers, [keys[number] for number in numbers], room))
-        limit = CPU_BYTES if queries.device.type == "cpu" else GPU_BYTES
-        self._step = max(1, limit // (self._queries.itemsize * len(self._weights) * cells))
-        self._scratch = new(min(self._step, len(keys)) * len(self._weights) * cells)
+        self._keys = keys
 
-    def scores(self) -> Iterator[tuple[Rectangle, list[Scores]]]:
-        """Yields the tiles of the frame and, for each size of window, their scores, which the next overwrite."""
-        for strip in strips(self._grid):
+    def scores(self, strips: Iterable[Rectangle]) -> Iterator[tuple[Rectangle, list[Scores]]]:
+        """Yields the tiles of some strips and, for each size of window, their scores, which the next overwrite."""
+        room = self._room()
+        for strip in strips:
             for tile in tiles(strip):
-                yield tile, self._scores(tile, strip)
+                yield tile, self._scores(tile, strip, room)
 
-    def _scores(self, tile: Rectangle, strip: Rectangle) -> list[Scores]:
+    def _room(self) -> _Room:
+        radii = list(map(self._settings.radius_of, range(len(self._keys))))
+        cells = TILE_SIDE**2 * max(halo_cells(radius, self._grid) for radius in set(radii))
+        alike, new = [], self._queries.new_empty
+        for radius, group in groupby(range(len(self._keys)), radii.__getitem__):
+            numbers = list(group)
+            values = new(len(numbers) * self.heads * TILE_SIDE**2 * halo_cells(radius, self._grid))
+            alike.append(_Alike(radius, numbers, [self._keys[number] for number in numbers], values))
+        limit = CPU_BYTES if self._queries.device.type == "cpu" else GPU_BYTES
+        step = max(1, limit // (self._queries.itemsize * len(self._weights) * cells))
+        return _Room(alike, step, new(min(step, len(self._keys)) * len(self._weights) * cells))
+
+    def _scores(self, tile: Rectangle, strip: Rectangle, room: _Room) -> list[Scores]:
         scope, every = self._settings.softmax_scope, []
         whole: Tensor | float = 0.0
         if scope == "joint":
-            sums = [log2_sum_exp2(x, 2) for alike in self._alike for _, x in self._logits(tile, strip, alike)]
+            sums = [log2_sum_exp2(x, 2) for alike in room.alike for _, x in self._logits(tile, strip, room, alike)]
             whole = log2_sum_exp2(torch.cat(sums), 0)[:, None]
-        for alike in self._alike:
+        for alike in room.alike:
             around = halo(tile, alike.radius, self._grid)
             values, sums = alike.values(len(alike.numbers), self.heads, around.cells, tile.cells), []
-            for some, logits in self._logits(tile, strip, alike, values if self._apart else None):
+            for some, logits in self._logits(tile, strip, room, alike, values if self._apart else None):
                 if scope in ("window", "joint"):
                     logits -= whole if scope == "joint" else log2_sum_exp2(logits, 2)[:, :, None]
                 self._mix(logits, values[some])
                 if self._settings.logarithmic:
-                    sums.append(log2_sum_exp2(values[some], 2, room=self._scratch, safe=self._safe))
+                    sums.append(log2_sum_exp2(values[some], 2, room=room.scratch, safe=self._safe))
             log2_sum = log2_sum_exp2(torch.cat(sums), 0) if sums else None
             every.append(Scores(values, alike.numbers[0], around, self._grid, log2_sum))
         return every
 
     def _logits(
-        self, tile: Rectangle, strip: Rectangle, alike: _Alike, room: Float[Tensor, "r a m n"] | None = None
+        self,
+        tile: Rectangle,
+        strip: Rectangle,
+        room: _Room,
+        alike: _Alike,
+        out: Float[Tensor, "r a m n"] | None = None,
     ) -> Iterator[tuple[slice, Float[Tensor, "some a m n"]]]:
         """Yields some references at a time, and the logits of a tile's n queries against the m cells around it.
 
-        The cells come first, so that sums and maxima over them are made of many queries at once. Logits are in the
-        room given for them, or else overwritten by the next.
+        The cells come first, so that sums and maxima over them are made of many queries at once. Logits are in
+        `out`, or else overwritten by the next.
         """
         around = halo(tile, alike.radius, self._grid)
         bias = window_bias(tile, around, alike.radius, self._settings.window, self._queries.device)
         queries = tile.cut(self._queries, self._grid).mT
         keys = alike.columns(strip, self._grid)[:, :, around.top * around.width : around.bottom * around.width]
-        for first in range(0, len(keys), self._step):
-            some = slice(first, first + self._step)
+        for first in range(0, len(keys), room.step):
+            some = slice(first, first + room.step)
             shape = (len(keys[some]), len(queries), *bias.shape)
-            logits = self._scratch[: torch.Size(shape).numel()].view(shape) if room is None else room[some]
+            logits = room.scratch[: torch.Size(shape).numel()].view(shape) if out is None else out[some]
             batch = queries.expand(len(logits), -1, -1, -1)
             if self._denominators is not None:
                 off = tile.cut(self._denominators[alike.numbers[some]][..., None], self._grid).mT

@@ -4,7 +4,7 @@ One tile of queries at a time: logits against the halo of each reference, expone
 mixed, the k best kept. What is held grows with the tokens and the window, never with the square of the tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,8 @@ from undertow.affinity.best import keep_best
 from undertow.affinity.comparison import Comparison
 from undertow.affinity.settings import KernelSettings
 from undertow.affinity.similarity import Similarity, log2_sum_exp2
-from undertow.affinity.windows import window_size
+from undertow.affinity.threads import in_threads
+from undertow.affinity.windows import Rectangle, strips, window_size
 from undertow.base import SettingsError
 
 
@@ -90,13 +91,17 @@ def compute_affinity(
     indices = torch.zeros(*grid, k, dtype=torch.long, device=queries.device)
     kept = torch.zeros(*grid, k, device=queries.device)
     mass = torch.zeros(grid, device=queries.device)
-    for tile, scores in comparison.scores():
-        values, pointed_at, share = keep_best(scores, sizes, settings, logarithmic=comparison.logarithmic)
-        rows, columns, shape = *tile.slices, (-1, tile.width, values.shape[1])
-        # Near the border a halo may hold fewer than k tokens; the rest of the row keeps weight zero.
-        indices[rows, columns, : values.shape[1]] = pointed_at.view(shape)
-        kept[rows, columns, : values.shape[1]] = values.view(shape)
-        mass[rows, columns] = share.view(shape[:2])
+
+    def fill(some: Iterator[Rectangle]) -> None:
+        for tile, scores in comparison.scores(some):
+            values, pointed_at, share = keep_best(scores, sizes, settings, logarithmic=comparison.logarithmic)
+            rows, columns, shape = *tile.slices, (-1, tile.width, values.shape[1])
+            # Near the border a halo may hold fewer than k tokens; the rest of the row keeps weight zero.
+            indices[rows, columns, : values.shape[1]] = pointed_at.view(shape)
+            kept[rows, columns, : values.shape[1]] = values.view(shape)
+            mass[rows, columns] = share.view(shape[:2])
+
+    in_threads(fill, strips(grid), queries.device)
     return Affinity(indices.flatten(0, 1), kept.flatten(0, 1), mass.flatten())
 
 

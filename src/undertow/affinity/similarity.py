@@ -35,7 +35,9 @@ class Similarity:
         self._kind = settings.similarity
         factor = LOG2_E / settings.temperature
         self.safe = self._kind == "cosine" and factor <= SAFE_LOGIT
-        self._given, self._scale = queries, 1 / (settings.temperature * queries.shape[-1] ** 0.5)
+        self._scale = 1 / (settings.temperature * queries.shape[-1] ** 0.5)
+        fused = self._kind == "dot" and queries.device.type == "cpu" and _fits_bfloat16(queries)
+        self._exact = queries.bfloat16() if fused else None
         values = queries.float()
         if self._kind == "dot":
             self.queries = values * (factor / values.shape[-1] ** 0.5)
@@ -67,10 +69,10 @@ class Similarity:
         holds exactly. PyTorch's fused attention multiplies those by the processor's own instructions, and sums in
         float32; it also multiplies by values, which nobody needs here, but takes less than half the time all the same.
         """
-        if self._kind == "dot" and values.device.type == "cpu" and all(map(_fits_bfloat16, (self._given, values))):
-            queries, keys = (each.bfloat16()[None] for each in (self._given, values))
+        if self._exact is not None and _fits_bfloat16(values):
+            keys = values.bfloat16()[None]
             fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-            sums: Tensor = fused(queries, keys, keys, scale=self._scale)[1][0]
+            sums: Tensor = fused(self._exact[None], keys, keys, scale=self._scale)[1][0]
             return sums * LOG2_E
         return log2_denominators(self.queries, self.keys(values))
 
@@ -87,7 +89,7 @@ def log2_sum_exp2(logits: Tensor, dim: int, room: Tensor | None = None, *, safe:
     """
     out = None if room is None else room[: logits.numel()].view(logits.shape)
     if safe:
-        return torch.clamp(logits, min=LEAST_LOGIT, out=out).exp2_().sum(dim=dim).log2_()
+        return torch.exp2(logits, out=out).sum(dim=dim).log2_()
     peak = logits.amax(dim=dim, keepdim=True).clamp_(min=torch.finfo(logits.dtype).min)
     shifted = torch.sub(logits, peak, out=out).clamp_(min=LEAST_LOGIT)
     return shifted.exp2_().sum(dim=dim).log2_().add_(peak.squeeze(dim))

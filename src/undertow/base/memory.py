@@ -20,6 +20,8 @@ _LIMITS = (
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
 _SAMPLING_SECONDS = 0.002
+# Numbers of glibc's mallopt.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def process_memory() -> int:
@@ -43,6 +45,17 @@ def release_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def keep_freed_memory() -> None:
+    """Lets this process keep memory that it has freed for what is asked for next, up to 256 MB; a call of glibc's.
+
+    By default, large blocks go back to the system at once, and clearing the pages of new ones takes a quarter of an
+    encoder's time.
+    """
+    if sys.platform == "linux" and (option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        option(_TRIM_THRESHOLD, 256 << 20)
+        option(_MMAP_THRESHOLD, 64 << 20)
 
 
 class PeakMeter:
