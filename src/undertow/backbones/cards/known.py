@@ -65,7 +65,7 @@ TINY = Card(
     levels={"parse": _NOISELESS},
     # Given a high timestep, the network compares colours and large forms; shown none, it sees them sharp.
     noising=Noising(kind="clean", timestep=201, steps_grid=inversion_steps(201)),
-    preset="dift",
+    preset="flow",
     temperatures={
         "drift": 0.1,
         "drift, tuned": 0.05,
@@ -94,7 +94,7 @@ TINY_UNTRAINED = replace(
     calibrated=(),
     published=("drift", "dino"),
     noising=_NOISELESS,
-    temperatures={**TINY.temperatures, "drift": 0.006, "dift": 0.01},
+    temperatures={**TINY.temperatures, "drift": 0.006, "dift": 0.01, "flow": 0.01},
     notes="control: tiny with an untrained denoiser",
 )
 # DIFT's code reads what leaves the third block of the decoder. Its README tracks DAVIS with Stable Diffusion 2.1 at
