@@ -5,8 +5,6 @@ A Gaussian of the distance multiplies the weights of a reference whose tokens ha
 keys, so that both just become four numbers longer and the kernel stays as it is.
 """
 
-import math
-
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Float
@@ -33,7 +31,7 @@ class Nearness:
         self._middle = torch.tensor([(height - 1) / 2, (width - 1) / 2], device=device)
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         self._own = torch.stack([rows.flatten(), columns.flatten()], -1).to(device) - self._middle
-        self._sharpness = LOG2_E / (2 * max(SPREAD * radius, math.ulp(1.0)) ** 2)
+        self._sharpness = LOG2_E / (2 * (SPREAD * max(radius, 1)) ** 2)
 
     def queries(self, queries: Float[Tensor, "a s e"]) -> Float[Tensor, "a s f"]:
         """Returns longer queries."""
