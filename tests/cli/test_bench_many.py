@@ -100,7 +100,7 @@ def test_rivals_are_measured_where_weights_are(run, data, tmp_path):
     assert scores["dino-vitb8", "dino", "published"] == "needs weights" and "71.4" in table
     assert (out / "rivals.md").is_file()
     assert "Protocol lab: every 3. frame, at most 30 frames, default size, tokens=24." in table
-    assert (out / "tiny-untrained+dift+tokens-24/cat.json").is_file()
+    assert (out / "tiny-untrained+dino+published+tokens-24/cat.json").is_file()
 
 
 def test_a_model_that_cannot_be_measured_does_not_keep_the_others_from_it(data, tmp_path):
