@@ -3,11 +3,14 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from undertow.backbones import load
 from undertow.observing.cache import Cache
 from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, resolve_frames
@@ -127,53 +130,62 @@ def test_latents_are_found_by_whatever_looks_at_the_same_frames(tiny_like, tmp_p
     assert [count for count, _ in seen] == [2, 3, 3] and torch.equal(seen[1][1], seen[2][1])
 
 
-def forked(work):
-    """Returns the number of a process that does some work in a copy of this one, and then ends without error."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
+# Another process tracks a clip with a cache. Not a fork of this one: a fork lacks the threads of its libraries.
+RUN = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+import torch
+from undertow.backbones import load
+from undertow.tracking import TrackSettings, track
+given, cache, threads, deadly = sys.argv[1:]
+torch.set_num_threads(int(threads))
+model = load("tiny", sites="track")
+if deadly == "deadly":
+    type(model).observe = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+given = np.load(given)
+settings = TrackSettings(tokens=96, cache=Path(cache))
+for plain, found in zip(given["plain"], track(given["images"], given["mask"], model, settings), strict=True):
+    assert np.array_equal(plain, found.labels)
+"""
 
 
 @pytest.fixture
-def tracked(tiny_like):
+def tracked(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), np.uint8)
     mask = np.zeros((32, 48), np.uint16)
     mask[4:16, 4:20] = 1
+    model = load("tiny", sites="track")
 
-    def run(cache):
-        return [each.labels for each in track(images, mask, tiny_like, TrackSettings(tokens=96, cache=cache))]
+    def here(cache):
+        return np.stack([each.labels for each in track(images, mask, model, TrackSettings(tokens=96, cache=cache))])
 
-    return run
+    plain = here(None)
+    np.savez(tmp_path / "given.npz", images=images, mask=mask, plain=plain)
+
+    def elsewhere(cache, manner="harmless"):
+        numbers = str(tmp_path / "given.npz"), str(cache), str(torch.get_num_threads()), manner
+        return subprocess.Popen([sys.executable, "-c", RUN, *numbers])
+
+    return plain, here, elsewhere
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed where they can be forked")
 def test_runs_on_one_cache_at_the_same_time_are_runs_without(tracked, tmp_path):
-    plain = tracked(None)
-
-    def check():
-        assert all(map(np.array_equal, plain, tracked(tmp_path)))
-
-    children = [forked(check) for _ in range(3)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
-    before = entries(tmp_path)
-    check()
-    assert entries(tmp_path) == before and not list(tmp_path.glob("*/.*"))
+    plain, here, elsewhere = tracked
+    running = [elsewhere(tmp_path / "cache") for _ in range(2)]
+    assert [each.wait() for each in running] == [0, 0]
+    before = entries(tmp_path / "cache")
+    assert np.array_equal(plain, here(tmp_path / "cache"))
+    assert entries(tmp_path / "cache") == before and not list(tmp_path.glob("cache/*/.*"))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed where they can be forked")
-def test_what_was_kept_before_a_kill_between_two_stages_is_found(tracked, tiny_like, tmp_path, monkeypatch):
-    plain = tracked(None)
-    with monkeypatch.context() as killing:
-        killing.setattr(type(tiny_like), "observe", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-        assert os.waitpid(forked(lambda: tracked(tmp_path)), 0)[1] == signal.SIGKILL
+@pytest.mark.skipif(os.name == "nt", reason="the signal is of other systems")
+def test_what_was_kept_before_a_kill_between_two_stages_is_found(tracked, tmp_path, monkeypatch):
+    plain, here, elsewhere = tracked
+    assert elsewhere(tmp_path / "cache", "deadly").wait() == -signal.SIGKILL
     # The latents of the first batch were kept; its network was never run.
-    encoded, encode = [], type(tiny_like).encode
-    monkeypatch.setattr(type(tiny_like), "encode", lambda self, *given: encoded.append(1) or encode(self, *given))
-    assert len(entries(tmp_path)) == 1
-    assert all(map(np.array_equal, plain, tracked(tmp_path))) and len(encoded) == 1
+    encoded, kind = [], type(load("tiny", sites="track"))
+    encode = kind.encode
+    monkeypatch.setattr(kind, "encode", lambda self, *given: encoded.append(1) or encode(self, *given))
+    assert len(entries(tmp_path / "cache")) == 1
+    assert np.array_equal(plain, here(tmp_path / "cache")) and len(encoded) == 1
