@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from undertow.analysis.scores import REFERENCE
 from undertow.base import SettingsError
+from undertow.observing.flow import fetched
 
 # How far from its start a point may come back, in pixels of a frame of 480 x 720: half of what counts as right.
 CYCLE = 4.0
@@ -73,12 +74,10 @@ def flows(
 
 def at(field: Float32[np.ndarray, "h w c"], places: Float32[np.ndarray, "q 2"]) -> Float32[np.ndarray, "q c"]:
     """Returns a field, known at pixel centres, at places (x, y) in pixels; bilinear, constant beyond the border."""
-    cv2 = opencv()
     if not len(places):
         return np.zeros((0, field.shape[2]), np.float32)
     x, y = (np.ascontiguousarray(places[:, axis, None], np.float32) - 0.5 for axis in (0, 1))
-    found = np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    return found.reshape(len(places), field.shape[2])
+    return fetched(field, x, y).reshape(len(places), field.shape[2])
 
 
 def warp_error(images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> float:

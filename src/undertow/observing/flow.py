@@ -36,6 +36,13 @@ def dense_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
     return flow
 
 
+def fetched(
+    field: Float32[np.ndarray, "h w *c"], x: Float32[np.ndarray, "m n"], y: Float32[np.ndarray, "m n"]
+) -> Float32[np.ndarray, "m n *c"]:
+    """Returns a field at places in pixels, 0 being the centre of the first; bilinear, constant beyond the border."""
+    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
 def _slopes(picture: Grey) -> Float32[np.ndarray, "h w"]:
     """Returns how much grey changes from pixel to pixel."""
     across, down = (cv2.Sobel(picture, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))

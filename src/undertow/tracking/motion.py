@@ -7,10 +7,10 @@ matches near the place that flow has taken a token to, as far as the way back ag
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from undertow.observing.flow import SIDE, Grey, dense_flow, grey_picture
+from undertow.observing.flow import SIDE, Grey, dense_flow, fetched, grey_picture
 
 # Pixels of the pictures along the side of a token: flow need only be right to a small part of one.
 FINENESS = 4
@@ -45,7 +45,7 @@ class Motion:
         height, width = before.shape
         rows, columns = np.indices((height, width), np.float32)
         x, y = columns + ahead[..., 0], rows + ahead[..., 1]
-        missed = np.linalg.norm(ahead + _at(back, x, y), axis=-1)
+        missed = np.linalg.norm(ahead + fetched(back, x, y), axis=-1)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         believed = inside & (missed < MISS * self._fineness + SHARE * np.linalg.norm(ahead, axis=-1))
         # Averaged over about a token.
@@ -57,11 +57,6 @@ class Motion:
         """Returns where places of the one frame are in the other, and how far that is to be believed by now."""
         row, column, trust = (each[:, None].numpy() for each in places)
         x, y = ((each + 0.5) * self._fineness - 0.5 for each in (column, row))
-        ahead = _at(self._ahead, x, y)[:, 0] / self._fineness
-        believed = trust[:, 0] * _at(self._believed, x, y)[:, 0]
+        ahead = fetched(self._ahead, x, y)[:, 0] / self._fineness
+        believed = trust[:, 0] * fetched(self._believed, x, y)[:, 0]
         return torch.from_numpy(np.stack([row[:, 0] + ahead[:, 1], column[:, 0] + ahead[:, 0], believed]))
-
-
-def _at(field: Float32[np.ndarray, "h w *c"], x: np.ndarray, y: np.ndarray) -> Float32[np.ndarray, "m n *c"]:
-    """Returns a field, known at pixel centres, at places; bilinear, constant beyond the border."""
-    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))

@@ -29,6 +29,7 @@ from undertow.benchmarks.core.jobs import JobPredictor, job_method
 from undertow.benchmarks.core.methods import Baseline
 from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
+from undertow.observing.flow import fetched
 from undertow.tracking import TrackSettings, make_refiner
 
 Estimator = Literal["farneback", "dis"]
@@ -161,17 +162,12 @@ def carry(
         forward: Flow from each pixel of the frame before to its place in the frame.
         settings: Tolerance of the check and what to do where it fails.
     """
-    cv2 = _opencv()
     rows, columns = np.indices(backward.shape[:2], np.float32)
     x, y = columns + backward[..., 0], rows + backward[..., 1]
-
-    def fetched(values: np.ndarray) -> np.ndarray:
-        return np.asarray(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-
-    warped = np.stack([fetched(channel) for channel in soft])
+    warped = np.stack([fetched(channel, x, y) for channel in soft])
     height, width = backward.shape[:2]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    consistent = inside & _agree(backward, fetched(forward), settings)
+    consistent = inside & _agree(backward, fetched(forward, x, y), settings)
     if settings.fallback == "doubt":
         warped[1:] *= np.where(consistent, 1, settings.trust)
         warped[0] = 1 - warped[1:].sum(0)

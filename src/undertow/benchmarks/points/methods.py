@@ -21,6 +21,7 @@ from undertow.benchmarks.core.jobs import JobPredictor, MakeJob, job_method
 from undertow.benchmarks.core.methods import Baseline
 from undertow.benchmarks.core.sample import EvaluationProtocol
 from undertow.benchmarks.masks.methods import FLOW_BASELINES, flow_estimator
+from undertow.observing.flow import fetched
 from undertow.points.settings import PointSettings, get_point_preset
 from undertow.points.tracks import Tracks
 
@@ -141,12 +142,10 @@ def lucas_kanade() -> Mover:
 def dense_flow() -> Mover:
     """Returns what carries places by dense inverse search."""
     estimate = flow_estimator(FLOW_BASELINES["dis"])
-    cv2 = _opencv()
 
     def move(first: Grey, second: Grey, places: Places) -> Places:
         x, y = (places[None, :, axis].astype(np.float32) for axis in (0, 1))
-        flow = estimate(first, second)
-        return np.asarray(places + cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])
+        return np.asarray(places + fetched(estimate(first, second), x, y)[0])
 
     return move
 
