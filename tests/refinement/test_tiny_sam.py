@@ -7,7 +7,7 @@ import pytest
 
 from undertow.backbones.weights.locating import embedded_folder
 from undertow.refinement import get_segmenter_card, load_segmenter
-from undertow.training.validation import SegmenterValidation, validate_segmenter
+from undertow.training.segmenter_validation import SegmenterValidation, validate_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,25 @@
 """The recipe of tiny-sam at a very small size, and its parts one by one."""
 
+import csv
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from undertow.base import SettingsError
-from undertow.refinement import load_segmenter
+from undertow.refinement import draw_prompts, load_segmenter
 from undertow.training.pictures import (
+    SegmentPhotoSettings,
     SegmentPictureSettings,
+    make_composite_shards,
     make_segment_shard,
     open_segment_shard,
     part_map,
 )
-from undertow.training.segmenter_examples import clicks, corrections, damaged_logits, loose_boxes
+from undertow.training.segmenter_examples import clicks, corrections, cut_logits, damaged_logits, loose_boxes
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 from undertow.training.segmenter_recipe import TinySamRecipe, train_tiny_sam
 from undertow.training.segmenter_steps import (
@@ -28,17 +32,21 @@ from undertow.training.segmenter_steps import (
     mask_losses,
     overlaps,
 )
-from undertow.training.validation import SCORES, SegmenterValidation, middle
+from undertow.training.segmenter_validation import PHOTO, SCORES, SegmenterValidation, choice, middle
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
+from undertow.world.composites import CompositeSettings
+from undertow.world.photographs import COLUMNS, list_photographs
 
 WORLD = WorldSettings(height=64, width=64, leaves=5, objects=(2, 3), radius=(0.2, 0.3))
+COMPOSITES = CompositeSettings(height=64, width=64, radius=(0.2, 0.3))
 RECIPE = TinySamRecipe(
     pictures=SegmentPictureSettings(shards=1, world=WORLD),
+    photos=SegmentPhotoSettings(shards=1, photographs=4, composites=COMPOSITES),
     shape=SegmenterShape(
         image_size=64, patch_size=8, width=20, layers=2, heads=1, everywhere=(1,), window=2, channels=16
     ),
     segmenter=SegmenterSettings(steps=4, small_steps=2, small_side=32, small_crops=2, crops=2, balanced_steps=3),
-    validation=SegmenterValidation(scenes=1, smallest=50, world=replace(WORLD, height=54, width=96)),
+    validation=SegmenterValidation(scenes=1, smallest=50, world=replace(WORLD, height=54, width=96), composites=COMPOSITES),
 )
 
 
@@ -48,6 +56,21 @@ def work(tmp_path_factory, monkeypatch_module):
     monkeypatch_module.setattr("undertow.training.pictures.SEGMENT_SCENES", 4)
     folder = tmp_path_factory.mktemp("work")
     make_segment_shard(folder / "pictures", 0, RECIPE.pictures)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of twelve photographs that may be used, of which two are held out."""
+    folder, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    names = [f"{number:02d}.png" for number in range(12)]
+    rows = [(name, "set", "1234", name, "Ann", "CC-BY-4.0", "") for name in names]
+    for name in names:
+        coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((120, 96), Image.Resampling.BICUBIC).save(folder / name)
+    with (folder / "SOURCES.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([COLUMNS, *rows])
+    assert any(each.held_out for each in list_photographs(folder))
     return folder
 
 
@@ -95,6 +118,65 @@ def test_slices_add_up_to_one_run(work, tmp_path, monkeypatch):
         train_tiny_sam(whole, tmp_path / "c", replace(RECIPE, seed=1), processes=1, device="cpu")
 
 
+def test_a_finished_segmenter_learns_further_from_photographs(work, photos, tmp_path):
+    import shutil
+
+    first, further = (shutil.copytree(work, tmp_path / name) for name in ("first", "further"))
+    assert train_tiny_sam(first, tmp_path / "a", RECIPE, processes=1, device="cpu")
+    how = {"photos": photos, "start": tmp_path / "a", "processes": 1, "device": "cpu"}
+    recipe = replace(RECIPE, segmenter=replace(RECIPE.segmenter, steps=1))
+    assert train_tiny_sam(further, tmp_path / "b", recipe, **how)
+    one, two = (load_segmenter(tmp_path / name, device="cpu").model.state_dict() for name in "ab")
+    steps = [(one[name] - two[name]).abs().max() for name in one]
+    # The first step of the warm-up moves each weight by a hundredth of the rate.
+    assert 0 < max(steps) < 1e-3
+    facts = json.loads((tmp_path / "b" / "training.json").read_text())
+    assert facts["photographs"] == 12 and facts["further"]
+    assert tuple(facts["validation"]) == (*SCORES, *(f"{PHOTO}{name}" for name in SCORES))
+    parts = [facts["validation"][name] for name in ("box", "click", "photo_box", "photo_click")]
+    assert choice(facts["validation"]) == pytest.approx(np.mean(parts))
+    assert "| 00.png | Ann |" in (tmp_path / "b" / "PHOTOGRAPHS.md").read_text()
+    assert load_segmenter(tmp_path / "b", device="cpu").close
+    with pytest.raises(SettingsError, match="other settings"):
+        train_tiny_sam(further, tmp_path / "c", recipe, processes=1, device="cpu")
+
+
+def test_held_out_photographs_are_in_no_composite(work, photos, tmp_path):
+    for each in list_photographs(photos):
+        if each.held_out:
+            (tmp_path / each.path.name).write_text("not read")
+        else:
+            (tmp_path / each.path.name).symlink_to(each.path)
+    (tmp_path / "SOURCES.csv").symlink_to(photos / "SOURCES.csv")
+    settings = replace(RECIPE.photos, photographs=20)
+    assert list(make_composite_shards(tmp_path / "made", settings, list_photographs(tmp_path), processes=1)) == [0]
+    shard = open_segment_shard(tmp_path / "made", 0)
+    assert shard.images.shape == (8, 64, 64, 3) and np.array_equal(shard.objects > 0, shard.parts > 0)
+
+
+def test_a_start_of_another_shape_is_refused(tmp_path):
+    build_segmenter(0, RECIPE.shape).save_pretrained(tmp_path / "other")
+    with pytest.raises(SettingsError, match="another shape"):
+        build_segmenter(0, replace(RECIPE.shape, layers=1, everywhere=()), tmp_path / "other")
+
+
+def test_cuts_are_drawn_with_what_they_were_asked_with():
+    pixels = torch.zeros(1, 3, 64, 64)
+    pixels[:, :, :40] = torch.tensor([1.0, -1.0, -1.0])[:, None, None]
+    pixels[:, :, 12:28, 20:44] = torch.tensor([-1.0, -1.0, 1.0])[:, None, None]
+    pixels[:, :, :40] += 0.05 * torch.randn(1, 3, 40, 64, generator=torch.Generator().manual_seed(0))
+    true = torch.zeros(1, 32, 32)
+    true[:, 6:14, 10:22] = 1
+    random = torch.Generator().manual_seed(0)
+    (boxed,) = cut_logits(pixels, random, boxes=torch.tensor([[16.0, 8.0, 50.0, 32.0]]))
+    (clicked,) = cut_logits(pixels, random, points=torch.tensor([[[30.0, 20.0]]]))
+    for drawn in (boxed, clicked):
+        assert overlaps(drawn[None], true) > 0.9 and drawn.shape == (32, 32)
+        # The padding is certainly not the object.
+        assert (drawn[20:] == -8).all()
+    assert boxed[2, 10] == -8 and clicked[2, 10] > -8
+
+
 def test_parts_are_what_is_painted():
     """Objects are where labels say, parts follow the materials, and covered objects lose what is covered."""
     scene = make_scene(3, WORLD)
@@ -137,7 +219,10 @@ def test_a_crop_is_a_window_of_the_full_input():
         assert torch.equal(crop.positions, model.get_image_wide_positional_embeddings()[:, :, 2:6, 4:8])
         points = torch.tensor([[[10.0, 12.0]]])
         here = model.prompt_encoder(
-            (points + torch.tensor([32.0, 16.0]) - 0.5)[:, None], torch.ones(1, 1, 1), None, None
+            (points + torch.tensor([32.0, 16.0]) - 0.5)[:, None],
+            torch.ones(1, 1, 1),
+            None,
+            draw_prompts(32, 16, points=points)[:, None],
         )
         logits, scores = decode(model, crop, points=points, labels=torch.ones(1, 1).long())
         wanted = model.mask_decoder(

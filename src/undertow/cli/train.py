@@ -26,10 +26,11 @@ def train_embedded(
     out: Out,
     photos: Annotated[
         Path | None,
-        typer.Option(help="tiny, tiny-words: folder of photographs with a SOURCES.csv to also learn from."),
+        typer.Option(help="Folder of photographs with a SOURCES.csv to also learn from; not for tiny-video."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="tiny: train this model further (tiny, or a folder) instead of a new one.")
+        str | None,
+        typer.Option(help="tiny, tiny-sam: train a model further (such as tiny, or a folder) instead of a new one."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
     processes: Annotated[int, typer.Option(help="Number of processes that draw pictures.", min=1)] = 2,
@@ -40,6 +41,7 @@ def train_embedded(
 ) -> None:
     """Train an embedded model from scratch, in slices that can be continued."""
     from undertow.backbones import locate
+    from undertow.refinement import locate_segmenter
     from undertow.training.recipe import train_tiny
     from undertow.training.segmenter_recipe import train_tiny_sam
     from undertow.training.video_recipe import train_tiny_video
@@ -51,12 +53,24 @@ def train_embedded(
     steps = numbers("--snapshots", snapshots, "steps such as 500,1000,2000")
     if steps and name == "tiny-sam":
         raise SettingsError("--snapshots is for tiny, tiny-video and tiny-words, not for tiny-sam; leave it out")
-    if (photos and name not in ("tiny", "tiny-words")) or (start and name != "tiny"):
-        raise SettingsError(f"--photos is for tiny and tiny-words, --start for tiny; leave them out with {name}")
-    further = locate(start).path if start else None
+    if photos and name == "tiny-video":
+        raise SettingsError("--photos is for tiny, tiny-sam and tiny-words; leave it out with tiny-video")
+    if start and name not in ("tiny", "tiny-sam"):
+        raise SettingsError(f"--start is for tiny and tiny-sam; leave it out with {name}")
+    find = locate_segmenter if name == "tiny-sam" else lambda known: locate(known).path
+    further = find(start) if start else None
     with shown_progress(json) as progress:
         if name == "tiny-sam":
-            done = train_tiny_sam(work, out, minutes=minutes, processes=processes, device=device, progress=progress)
+            done = train_tiny_sam(
+                work,
+                out,
+                photos=photos,
+                start=further,
+                minutes=minutes,
+                processes=processes,
+                device=device,
+                progress=progress,
+            )
         elif name == "tiny-video":
             done = train_tiny_video(work, out, minutes=minutes, snapshots=steps, device=device, progress=progress)
         elif name == "tiny-words":

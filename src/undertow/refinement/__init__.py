@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from undertow.refinement.drawn import LIMIT, draw_prompts
     from undertow.refinement.loading import (
         SegmenterCard,
         get_segmenter_card,
         list_segmenter_cards,
         load_segmenter,
+        locate_segmenter,
         refinement_settings,
         segmenter_at_hand,
     )
-    from undertow.refinement.prompts import ObjectCue, PointCue, segment, segment_grabcut
+    from undertow.refinement.prompts import ObjectCue, PointCue, answer, cut_out, segment, segment_grabcut
     from undertow.refinement.sam import Refined, SamRefiner, SoftFrame
     from undertow.refinement.segmenter import (
         Embedding,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         Sam2Segmenter,
         SamSegmenter,
         Segmenter,
+        denormalise,
         normalise,
     )
     from undertow.refinement.settings import SamSettings
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
+    "LIMIT",
     "Embedding",
     "Fit",
     "ObjectCue",
@@ -44,9 +48,14 @@ __all__ = [
     "Segmenter",
     "SegmenterCard",
     "SoftFrame",
+    "answer",
+    "cut_out",
+    "denormalise",
+    "draw_prompts",
     "get_segmenter_card",
     "list_segmenter_cards",
     "load_segmenter",
+    "locate_segmenter",
     "normalise",
     "refinement_settings",
     "segment",

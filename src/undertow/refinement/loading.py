@@ -157,6 +157,22 @@ def load_segmenter(
     return adapter(found.to(where), card.name if card else path.name)
 
 
+def locate_segmenter(model: str | Path) -> Path:
+    """Returns the folder with a segmenter's weights, which are downloaded if need be.
+
+    Args:
+        model: What `load_segmenter` takes.
+
+    Raises:
+        WeightsUnavailable: if there are none.
+        SettingsError: if no segmenter has the name.
+    """
+    card, folder = _named(str(model))
+    if folder is None and card is None:
+        card = get_segmenter_card(str(model))
+    return resolve(card or SegmenterCard(str(folder), (), "sam", "unknown", 0), folder, layout="transformers")
+
+
 def refinement_settings(model: str | Path) -> SamSettings:
     """Returns how refinement prompts a segmenter, by its card; as the paper does where nothing else is known.
 

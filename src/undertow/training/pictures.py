@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from undertow.base import atomic_path, write_text
 from undertow.training.learner import make_missing
 from undertow.world import FIRST_VALIDATION_SEED, Scene, WorldSettings, make_scene
+from undertow.world.composites import CompositeSettings, make_composite
 from undertow.world.photographs import Photograph, read_photograph
 from undertow.world.view_pairs import PairSettings, make_pair
 
@@ -145,6 +146,25 @@ class SegmentPictureSettings:
 
 
 @dataclass(frozen=True)
+class SegmentPhotoSettings:
+    """How photographs take part.
+
+    Attributes:
+        shards: Number of shards of 200 composites.
+        photographs: How many of them a shard is made from.
+        share: Share of the crops that are cut from composites.
+        composites: What these are made of.
+        seed: Of all draws.
+    """
+
+    shards: int = 12
+    photographs: int = 80
+    share: float = 0.7
+    composites: CompositeSettings = field(default_factory=CompositeSettings)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class SegmentShard:
     """Pictures of one shard, memory-mapped.
 
@@ -206,6 +226,33 @@ def open_segment_shard(folder: Path, number: int) -> SegmentShard:
 def make_segment_shards(folder: Path, settings: SegmentPictureSettings, processes: int) -> Iterator[int]:
     """Makes every missing shard with `processes` processes, yielding the number of each as it is finished."""
     make = partial(make_segment_shard, folder, settings=settings)
+    return make_missing(make, folder, "images.npy", settings.shards, processes)
+
+
+def make_composite_shard(
+    folder: Path, number: int, settings: SegmentPhotoSettings, photographs: Sequence[Photograph]
+) -> None:
+    """Draws shard `number` of composites into `folder`, unless it is there already; the images are written last."""
+    if (folder / f"{number:05d}.images.npy").exists():
+        return
+    random = np.random.default_rng((settings.seed, number))
+    chosen = random.permutation(len(photographs))[: settings.photographs]
+    read = [read_photograph(photographs[index].path, READ_AT) for index in chosen]
+    pictures: dict[str, list[UInt8[np.ndarray, "h w *c"]]] = {"parts": [], "objects": [], "images": []}
+    for index in range(2 * SEGMENT_SCENES):
+        made = make_composite(random, read[index % len(read)], read, settings.composites)
+        pictures["images"].append(made.image)
+        pictures["objects"].append(made.objects)
+        pictures["parts"].append(made.parts)
+    _write_arrays(folder, number, pictures)
+
+
+def make_composite_shards(
+    folder: Path, settings: SegmentPhotoSettings, photographs: Sequence[Photograph], processes: int
+) -> Iterator[int]:
+    """Makes every missing shard of composites, as `make_segment_shards` does; held-out photographs are skipped."""
+    seen = [photograph for photograph in photographs if not photograph.held_out]
+    make = partial(make_composite_shard, folder, settings=settings, photographs=seen)
     return make_missing(make, folder, "images.npy", settings.shards, processes)
 
 

@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import SamConfig, SamModel
+
+from undertow.backbones.weights.networks import read_network
+from undertow.base import SettingsError
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,10 @@ class SegmenterShape:
     channels: int = 128
 
 
-def build_segmenter(seed: int, shape: SegmenterShape | None = None) -> SamModel:
+def build_segmenter(seed: int, shape: SegmenterShape | None = None, start: Path | None = None) -> SamModel:
     """Returns the network of `shape` before training; the same seed gives the same weights.
+
+    With `start`, the folder of a finished one of the same shape, it has that one's weights.
 
     Positions start as sinusoids, so that attention can tell near from far from the first step. The frequencies with
     which the prompt encoder writes coordinates are drawn with deviation 1, as SAM's are, and are not trained.
@@ -60,6 +66,8 @@ def build_segmenter(seed: int, shape: SegmenterShape | None = None) -> SamModel:
         "iou_head_hidden_dim": shape.channels,
     }
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+    # By this a segmenter knows how it has to be prompted (`TransformersSegmenter.close`).
+    config.drawn_prompts = True
     # With heads this narrow the gradient of fused attention takes a third of a step on a CPU; plain attention is
     # faster.
     config._attn_implementation = config.vision_config._attn_implementation = "eager"
@@ -73,6 +81,14 @@ def build_segmenter(seed: int, shape: SegmenterShape | None = None) -> SamModel:
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(frequencies)
         side = shape.image_size // shape.patch_size
         model.vision_encoder.pos_embed.copy_(sinusoids(side, shape.width)[None])
+    if start is not None:
+        finished = read_network(SamModel, start, "", torch.float32)
+        try:
+            model.load_state_dict(finished.state_dict())
+        except RuntimeError as error:
+            raise SettingsError(f"{start} holds a segmenter of another shape; give one such as tiny-sam") from error
+    # Every prompt comes with a mask.
+    model.prompt_encoder.no_mask_embed.requires_grad_(False)
     model.shared_image_embedding.requires_grad_(False)
     model.prompt_encoder.shared_embedding.requires_grad_(False)
     return model.train()
