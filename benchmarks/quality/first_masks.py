@@ -76,14 +76,16 @@ def overlaps(image: np.ndarray, true: np.ndarray, makers: dict[str, Maker]) -> l
     rows, columns = np.mgrid[: true.shape[0], : true.shape[1]] + 0.5
     across, down = (2 * columns - left - right) / (right - left), (2 * rows - top - bottom) / (bottom - top)
     guesses = [np.maximum(abs(across), abs(down)) < 1, np.hypot(across, down) < 1]
-    # What lies beyond the picture is not the object.
-    depth = cv2.distanceTransform(np.pad(true, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    depth = cv2.distanceTransform(true.astype(np.uint8), cv2.DIST_L2, 5)
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     cues = [
         ObjectCue(1, box=(left, top, right, bottom)),
         ObjectCue(1, points=(PointCue(float(x) + 0.5, float(y) + 0.5),)),
     ]
-    return [region_similarity(mask, true) for mask in (*guesses, *(make(image, cue) for make in makers.values() for cue in cues))]
+    return [
+        region_similarity(mask, true)
+        for mask in (*guesses, *(make(image, cue) for make in makers.values() for cue in cues))
+    ]
 
 
 def grabcut(image: np.ndarray, cue: ObjectCue) -> np.ndarray:

@@ -22,7 +22,9 @@ def test_points_are_spots_of_their_sign():
     (drawn,) = draw_prompts(32, 16, points=points, labels=labels)
     assert divmod(int(drawn.argmax()), 16) == (4, 2) and divmod(int(drawn.argmin()), 16) == (10, 13)
     assert drawn[0, 15].abs() < 0.1 and drawn.abs().max() <= LIMIT
-    assert torch.equal(draw_prompts(32, 16, points=points[:, :1]), draw_prompts(32, 16, points=points[:, :1], labels=labels[:, :1]))
+    assert torch.equal(
+        draw_prompts(32, 16, points=points[:, :1]), draw_prompts(32, 16, points=points[:, :1], labels=labels[:, :1])
+    )
 
 
 def test_a_cut_takes_the_place_of_the_ellipse():

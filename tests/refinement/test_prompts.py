@@ -221,4 +221,4 @@ def test_what_is_cut_out_is_shown_from_close_by(image, cue, true):
         # A third of 47 and 52 pixels and 4 more around the box, but for what the frame does not have.
         assert size == (86, 75) and boxes.tolist() == [[9, 14, 56, 66]] and points is None
     else:
-        assert 0 < points.min() and points[0, 0, 0] < size[1] and points[0, 0, 1] < size[0]
+        assert points.min() > 0 and points[0, 0, 0] < size[1] and points[0, 0, 1] < size[0]

@@ -46,7 +46,9 @@ RECIPE = TinySamRecipe(
         image_size=64, patch_size=8, width=20, layers=2, heads=1, everywhere=(1,), window=2, channels=16
     ),
     segmenter=SegmenterSettings(steps=4, small_steps=2, small_side=32, small_crops=2, crops=2, balanced_steps=3),
-    validation=SegmenterValidation(scenes=1, smallest=50, world=replace(WORLD, height=54, width=96), composites=COMPOSITES),
+    validation=SegmenterValidation(
+        scenes=1, smallest=50, world=replace(WORLD, height=54, width=96), composites=COMPOSITES
+    ),
 )
 
 

@@ -81,7 +81,9 @@ def _cut(
     """Returns a window of a photograph, as large as it can be times `share`, at another size and in [0, 1]."""
     scale = share * min(photograph.shape[0] / size[0], photograph.shape[1] / size[1])
     tall, wide = (max(2, int(side * scale)) for side in size)
-    top, left = (int(random.integers(have - want + 1)) for have, want in zip(photograph.shape, (tall, wide), strict=False))
+    top, left = (
+        int(random.integers(have - want + 1)) for have, want in zip(photograph.shape, (tall, wide), strict=False)
+    )
     window = photograph[top : top + tall, left : left + wide]
     if random.random() < 0.5:
         window = window[:, ::-1]
@@ -138,9 +140,7 @@ def _share(random: Generator, source: UInt8[np.ndarray, "a b 3"], size: tuple[in
     return float(np.clip(random.uniform(0.5, 2.0) / whole, 0.05, 1.0))
 
 
-def _shade(
-    random: Generator, patch: Float[np.ndarray, "y x 3"], figure: Figure, u: np.ndarray, v: np.ndarray
-) -> None:
+def _shade(random: Generator, patch: Float[np.ndarray, "y x 3"], figure: Figure, u: np.ndarray, v: np.ndarray) -> None:
     """Darkens a patch where a figure's soft shadow falls."""
     x, y, soft = random.normal(0, 0.15), random.uniform(0.02, 0.3), random.uniform(0.05, 0.25)
     cover = np.clip(figure.distance(u - np.float32(x), v - np.float32(y)) / soft + 0.5, 0, 1)

@@ -1,4 +1,4 @@
-"""Outlines as varied as those of real things: bodies with limbs, heaps of blobs, plain shapes, some rough or with holes."""
+"""Outlines as varied as those of real things: bodies with limbs, heaps of blobs, shapes, some rough or with holes."""
 
 from dataclasses import dataclass
 
