@@ -254,8 +254,8 @@ def batch_loss(
         learn("clickcut", asked, *decode(model, crop, points=on(places), labels=signs, masks=cuts))
     else:
         damaged = on(damaged_logits(asked.cpu(), random))
-        prompts = {"points": on(places), "labels": signs} if chance < 0.75 else {}
-        learn("mask", asked, *decode(model, crop, **prompts, masks=damaged))
+        shown = (on(places), signs) if chance < 0.75 else (None, None)
+        learn("mask", asked, *decode(model, crop, points=shown[0], labels=shown[1], masks=damaged))
     return torch.cat(losses).mean(), facts
 
 

@@ -101,8 +101,8 @@ def _creature(random: Generator) -> tuple[Part | Limb, ...]:
     if random.random() < 0.8:
         neck = chain[0] - (along * random.uniform(0.1, 0.35) + side * random.normal(0, 0.15))
         solids.append(_limb([chain[0], neck], [thick[0] * 0.7, random.uniform(0.08, 0.16)]))
-        head = Part(random_shape(random, "blob"), *map(float, neck), float(random.uniform(0.13, 0.24)), lean)
-        solids.append(head)
+        shape, size = random_shape(random, "blob"), float(random.uniform(0.13, 0.24))
+        solids.append(Part(shape, float(neck[0]), float(neck[1]), size, lean))
     for _ in range(int(random.integers(1, 6))):
         root = chain[0] + (chain[2] - chain[0]) * random.choice([random.uniform(0, 0.25), random.uniform(0.75, 1)])
         way = (along if standing else side) + random.normal(0, 0.45, 2)
