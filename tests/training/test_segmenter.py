@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from undertow.base import SettingsError
-from undertow.refinement import draw_prompts, load_segmenter
+from undertow.refinement import KEPT, draw_prompts, load_segmenter
 from undertow.training.pictures import (
     SegmentPhotoSettings,
     SegmentPictureSettings,
@@ -230,7 +230,7 @@ def test_a_crop_is_a_window_of_the_full_input():
         wanted = model.mask_decoder(
             crop.features, crop.positions, here[0], here[1][..., :4, :4], multimask_output=False
         )
-        torch.testing.assert_close(logits, wanted[0][:, 0])
+        torch.testing.assert_close(logits, wanted[0][:, 0] + KEPT * draw_prompts(32, 16, points=points))
         assert logits.shape == (1, 1, 16, 16) and scores.shape == (1, 1)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from undertow.refinement.drawn import LIMIT, draw_prompts
+    from undertow.refinement.drawn import KEPT, LIMIT, draw_prompts
     from undertow.refinement.loading import (
         SegmenterCard,
         get_segmenter_card,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
+    "KEPT",
     "LIMIT",
     "Embedding",
     "Fit",

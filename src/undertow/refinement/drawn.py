@@ -9,6 +9,9 @@ from torch import Tensor
 
 # Logits of a mask prompt lie within this.
 LIMIT = 8.0
+# Share of a mask prompt that is added to the answer: what the network gives is a correction, and fine detail, which it
+# would lose on its coarse tokens, stays as it is.
+KEPT = 0.5
 # Logit in the middle of a box or of a cut, and the reach of a point in mask cells.
 MIDDLE, REACH = 4.0, 2.5
 

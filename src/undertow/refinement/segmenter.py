@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from undertow.base import SettingsError
-from undertow.refinement.drawn import LIMIT, draw_prompts
+from undertow.refinement.drawn import KEPT, LIMIT, draw_prompts
 
 if TYPE_CHECKING:
     from transformers import Sam2Model, SamModel
@@ -254,7 +254,10 @@ class TransformersSegmenter:
             **{name: value.to(self.device) for name, value in asked.items()},
         )
         rows, columns = fit.grid
-        return Prediction(answer.pred_masks[:, 0, :, :rows, :columns].float(), answer.iou_scores[:, 0].float())
+        logits = answer.pred_masks[:, 0, :, :rows, :columns].float()
+        if self.close:
+            logits = logits + KEPT * asked["input_masks"][:, :, :rows, :columns].to(logits)
+        return Prediction(logits, answer.iou_scores[:, 0].float())
 
     def fit(self, size: tuple[int, int]) -> Fit:
         """Returns how a frame of (height, width) lies in the input."""

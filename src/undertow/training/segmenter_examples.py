@@ -273,7 +273,7 @@ def cut_logits(
         # Where pictures are padded they are zero, and GrabCut sees none of that.
         there = (pixels[number] != 0).any(0)
         rows, columns = int(there.any(1).sum()) // 2, int(there.any(0).sum()) // 2
-        reach = 0.12 + 0.33 * float(torch.rand((), generator=random))
+        reach = 0.15 + 0.3 * float(torch.rand((), generator=random))
         if boxes is not None:
             low, high = (boxes[number] / 2).view(2, 2)
             high = torch.minimum(high, torch.tensor([columns, rows]))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from transformers import SamModel
 
-from undertow.refinement import draw_prompts
+from undertow.refinement import KEPT, draw_prompts
 from undertow.training.learner import Learner
 from undertow.training.pictures import SegmentShard
 from undertow.training.segmenter_examples import (
@@ -152,7 +152,8 @@ def decode(
 ) -> tuple[Float[Tensor, "n m half half"], Float[Tensor, "n m"]]:
     """Returns logits and scores of prompts, one for each crop, places being (x, y) in pixels of the crop.
 
-    Without masks, points and boxes are drawn as one, as `TransformersSegmenter.predict` does.
+    Without masks, points and boxes are drawn as one, and a share of the masks is added to the answer, as
+    `TransformersSegmenter.predict` does.
     """
     if masks is None:
         side = crop.features.shape[-1] * model.config.prompt_encoder_config.patch_size
@@ -172,7 +173,7 @@ def decode(
         dense_prompt_embeddings=dense[..., : features.shape[2], : features.shape[3]],
         multimask_output=multimask,
     )
-    return logits[:, 0].float(), scores[:, 0].float()
+    return logits[:, 0].float() + KEPT * masks[:, None], scores[:, 0].float()
 
 
 def batch_loss(
