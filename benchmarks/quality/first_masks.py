@@ -19,7 +19,7 @@ from undertow.base import CueError
 from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.masks.sample import MaskSample
 from undertow.metrics import region_similarity
-from undertow.refinement import ObjectCue, PointCue, answer, load_segmenter, segment_grabcut
+from undertow.refinement import ObjectCue, PointCue, load_segmenter, segment, segment_grabcut
 from undertow.training.segmenter_validation import SegmenterValidation, validation_composites, validation_worlds
 from undertow.world.photographs import list_photographs
 
@@ -32,10 +32,10 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--segmenter")
     asked = parser.parse_args()
-    makers: dict[str, Maker] = {"GrabCut": grabcut}
+    makers: dict[str, Maker] = {"GrabCut": lambda image, cue: segment_grabcut(image, [cue])}
     if asked.segmenter:
         segmenter = load_segmenter(asked.segmenter)
-        makers[asked.segmenter] = lambda image, cue: answer(segmenter, image, cue)[0]
+        makers[asked.segmenter] = lambda image, cue: segment(segmenter, image, [cue])
     columns = ["filled box", "ellipse", *(f"{name}, {cue}" for name in makers for cue in ("box", "one click"))]
     print(f"| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     rows: dict[str, list[list[float]]] = {}
@@ -44,9 +44,9 @@ def main() -> None:
         if asked.root:
             show(name, rows[name])
     if asked.root:
-        rows = {"mean": [row for found in rows.values() for row in found]}
-    for name, found in rows.items():
-        show(name, found)
+        rows = {"mean": [row for each in rows.values() for row in each]}
+    for name, each in rows.items():
+        show(name, each)
 
 
 def show(name: str, rows: list[list[float]]) -> None:
@@ -82,15 +82,14 @@ def overlaps(image: np.ndarray, true: np.ndarray, makers: dict[str, Maker]) -> l
         ObjectCue(1, box=(left, top, right, bottom)),
         ObjectCue(1, points=(PointCue(float(x) + 0.5, float(y) + 0.5),)),
     ]
-    return [
-        region_similarity(mask, true)
-        for mask in (*guesses, *(make(image, cue) for make in makers.values() for cue in cues))
-    ]
+    made = [found(make, image, cue) for make in makers.values() for cue in cues]
+    return [region_similarity(mask, true) for mask in (*guesses, *made)]
 
 
-def grabcut(image: np.ndarray, cue: ObjectCue) -> np.ndarray:
+def found(make: Maker, image: np.ndarray, cue: ObjectCue) -> np.ndarray:
+    """Returns the mask that is made of a cue; nothing is a mask too."""
     try:
-        return segment_grabcut(image, [cue]) > 0
+        return make(image, cue) > 0
     except CueError:
         return np.zeros(image.shape[:2], bool)
 

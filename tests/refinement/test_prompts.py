@@ -7,18 +7,7 @@ import pytest
 import torch
 
 from undertow.base import CueError, SettingsError
-from undertow.refinement import (
-    Embedding,
-    Fit,
-    ObjectCue,
-    OneFrame,
-    PointCue,
-    Prediction,
-    answer,
-    cut_out,
-    segment,
-    segment_grabcut,
-)
+from undertow.refinement import Embedding, Fit, ObjectCue, OneFrame, PointCue, Prediction, segment, segment_grabcut
 
 IMAGE = np.zeros((60, 100, 3), np.uint8)
 INSIDE = PointCue(30, 20)
@@ -26,8 +15,6 @@ INSIDE = PointCue(30, 20)
 
 class Boxes:
     """A segmenter that fills boxes and squares around points; larger answers have lower scores."""
-
-    close = False
 
     def __init__(self):
         self.asked = []
@@ -195,30 +182,3 @@ def test_without_opencv(image, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(SettingsError, match="pip install"):
         segment_grabcut(image, [ObjectCue(1, box=(9, 14, 56, 66))])
-
-
-class Shown(Boxes):
-    """A segmenter that sees boxes from close by and answers with the mask that it is shown."""
-
-    close = True
-
-    def predict(self, embedding, *, points=None, labels=None, boxes=None, masks=None, multimask=False):
-        self.asked.append((embedding.fit.size, points, boxes, multimask))
-        return Prediction(masks[:, None], torch.ones(1, 1))
-
-
-@pytest.mark.parametrize(
-    ("cue", "true"),
-    [(ObjectCue(1, box=(9, 14, 56, 66)), SQUARE), (ObjectCue(1, points=(PointCue(90.5, 50.5),)), DISC)],
-)
-def test_what_is_cut_out_is_shown_from_close_by(image, cue, true):
-    segmenter = Shown()
-    found, score = answer(segmenter, image, cue)
-    assert score == 1 and overlap(found, cut_out(image, cue)) > 0.9 and overlap(found, true) > 0.8
-    ((size, points, boxes, multimask),) = segmenter.asked
-    assert size[0] < 96 and size[1] < 128 and not multimask
-    if boxes is not None:
-        # A third of 47 and 52 pixels and 4 more around the box, but for what the frame does not have.
-        assert size == (86, 75) and boxes.tolist() == [[9, 14, 56, 66]] and points is None
-    else:
-        assert points.min() > 0 and points[0, 0, 0] < size[1] and points[0, 0, 1] < size[0]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from undertow.base import SettingsError
-from undertow.refinement import KEPT, draw_prompts, load_segmenter
+from undertow.refinement import load_segmenter
 from undertow.training.pictures import (
     SegmentPhotoSettings,
     SegmentPictureSettings,
@@ -19,7 +19,7 @@ from undertow.training.pictures import (
     open_segment_shard,
     part_map,
 )
-from undertow.training.segmenter_examples import clicks, corrections, cut_logits, damaged_logits, loose_boxes
+from undertow.training.segmenter_examples import clicks, corrections, damaged_logits, loose_boxes
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 from undertow.training.segmenter_recipe import TinySamRecipe, train_tiny_sam
 from undertow.training.segmenter_steps import (
@@ -138,7 +138,6 @@ def test_a_finished_segmenter_learns_further_from_photographs(work, photos, tmp_
     parts = [facts["validation"][name] for name in ("box", "click", "photo_box", "photo_click")]
     assert choice(facts["validation"]) == pytest.approx(np.mean(parts))
     assert "| 00.png | Ann |" in (tmp_path / "b" / "PHOTOGRAPHS.md").read_text()
-    assert load_segmenter(tmp_path / "b", device="cpu").close
     with pytest.raises(SettingsError, match="other settings"):
         train_tiny_sam(further, tmp_path / "c", recipe, processes=1, device="cpu")
 
@@ -160,23 +159,6 @@ def test_a_start_of_another_shape_is_refused(tmp_path):
     build_segmenter(0, RECIPE.shape).save_pretrained(tmp_path / "other")
     with pytest.raises(SettingsError, match="another shape"):
         build_segmenter(0, replace(RECIPE.shape, layers=1, everywhere=()), tmp_path / "other")
-
-
-def test_cuts_are_drawn_with_what_they_were_asked_with():
-    pixels = torch.zeros(1, 3, 64, 64)
-    pixels[:, :, :40] = torch.tensor([1.0, -1.0, -1.0])[:, None, None]
-    pixels[:, :, 12:28, 20:44] = torch.tensor([-1.0, -1.0, 1.0])[:, None, None]
-    pixels[:, :, :40] += 0.05 * torch.randn(1, 3, 40, 64, generator=torch.Generator().manual_seed(0))
-    true = torch.zeros(1, 32, 32)
-    true[:, 6:14, 10:22] = 1
-    random = torch.Generator().manual_seed(0)
-    (boxed,) = cut_logits(pixels, random, boxes=torch.tensor([[16.0, 8.0, 50.0, 32.0]]))
-    (clicked,) = cut_logits(pixels, random, points=torch.tensor([[[30.0, 20.0]]]))
-    for drawn in (boxed, clicked):
-        assert overlaps(drawn[None], true) > 0.9 and drawn.shape == (32, 32)
-        # The padding is certainly not the object.
-        assert (drawn[20:] == -8).all()
-    assert boxed[2, 10] == -8 and clicked[2, 10] > -8
 
 
 def test_parts_are_what_is_painted():
@@ -221,16 +203,13 @@ def test_a_crop_is_a_window_of_the_full_input():
         assert torch.equal(crop.positions, model.get_image_wide_positional_embeddings()[:, :, 2:6, 4:8])
         points = torch.tensor([[[10.0, 12.0]]])
         here = model.prompt_encoder(
-            (points + torch.tensor([32.0, 16.0]) - 0.5)[:, None],
-            torch.ones(1, 1, 1),
-            None,
-            draw_prompts(32, 16, points=points)[:, None],
+            (points + torch.tensor([32.0, 16.0]) - 0.5)[:, None], torch.ones(1, 1, 1), None, None
         )
         logits, scores = decode(model, crop, points=points, labels=torch.ones(1, 1).long())
         wanted = model.mask_decoder(
             crop.features, crop.positions, here[0], here[1][..., :4, :4], multimask_output=False
         )
-        torch.testing.assert_close(logits, wanted[0][:, 0] + KEPT * draw_prompts(32, 16, points=points))
+        torch.testing.assert_close(logits, wanted[0][:, 0])
         assert logits.shape == (1, 1, 16, 16) and scores.shape == (1, 1)
 
 

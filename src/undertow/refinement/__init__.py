@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from undertow.refinement.drawn import KEPT, LIMIT, draw_prompts
     from undertow.refinement.loading import (
         SegmenterCard,
         get_segmenter_card,
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
         refinement_settings,
         segmenter_at_hand,
     )
-    from undertow.refinement.prompts import ObjectCue, PointCue, answer, cut_out, segment, segment_grabcut
+    from undertow.refinement.prompts import ObjectCue, PointCue, segment, segment_grabcut
     from undertow.refinement.sam import Refined, SamRefiner, SoftFrame
     from undertow.refinement.segmenter import (
         Embedding,
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
         Sam2Segmenter,
         SamSegmenter,
         Segmenter,
-        denormalise,
         normalise,
     )
     from undertow.refinement.settings import SamSettings
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = on_demand(__name__)
 
 __all__ = [
-    "KEPT",
-    "LIMIT",
     "Embedding",
     "Fit",
     "ObjectCue",
@@ -49,10 +45,6 @@ __all__ = [
     "Segmenter",
     "SegmenterCard",
     "SoftFrame",
-    "answer",
-    "cut_out",
-    "denormalise",
-    "draw_prompts",
     "get_segmenter_card",
     "list_segmenter_cards",
     "load_segmenter",

@@ -11,8 +11,7 @@ from jaxtyping import Bool, UInt8
 
 from undertow.base import CueError, SettingsError
 from undertow.masks import VOID, LabelMap
-from undertow.refinement.drawn import draw_prompts
-from undertow.refinement.segmenter import OneFrame, Segmenter
+from undertow.refinement.segmenter import Embedding, Prediction, Segmenter
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,12 @@ def segment(segmenter: Segmenter, image: UInt8[np.ndarray, "h w 3"], cues: Seque
     """
     height, width = image.shape[:2]
     check_cues(cues, width, height)
+    (embedding,) = segmenter.embed(image[None])
     labels = np.zeros((height, width), np.uint16)
-    segmenter = OneFrame(segmenter)
-    answers = [answer(segmenter, image, cue) for cue in cues]
+    answers = [_answer(segmenter, embedding, cue) for cue in cues]
     # The surest object is painted last, over the others.
-    for cue, (mask, _) in sorted(zip(cues, answers, strict=True), key=lambda pair: pair[1][1]):
+    for cue, answer in sorted(zip(cues, answers, strict=True), key=lambda pair: float(pair[1].scores[0, 0])):
+        mask = embedding.fit.to_frame(answer.logits[0])[0].cpu().numpy() > 0
         if not mask.any():
             raise CueError(f"nothing was found at {_place(cue)}; give a box around the object, or a mask")
         labels[mask] = cue.object_id
@@ -65,53 +65,12 @@ def segment(segmenter: Segmenter, image: UInt8[np.ndarray, "h w 3"], cues: Seque
     return labels
 
 
-def answer(
-    segmenter: Segmenter, image: UInt8[np.ndarray, "h w 3"], cue: ObjectCue
-) -> tuple[Bool[np.ndarray, "h w"], float]:
-    """Returns where one object is, and the score that the segmenter gives to that.
-
-    A segmenter that was trained so corrects what GrabCut cuts out, in what is around it.
-    """
+def _answer(segmenter: Segmenter, embedding: Embedding, cue: ObjectCue) -> Prediction:
     points = torch.tensor([[(point.x, point.y) for point in cue.points]]) if cue.points else None
     labels = torch.tensor([[int(point.inside) for point in cue.points]]) if cue.points else None
     boxes = None if cue.box is None else torch.tensor([cue.box])
-    cut = cut_out(image, cue) if segmenter.close else None
-    if cut is None or not cut.any():
-        (embedding,) = segmenter.embed(image[None])
-        ambiguous = cue.box is None and len(cue.points) == 1
-        best = segmenter.predict(embedding, points=points, labels=labels, boxes=boxes, multimask=ambiguous).best()
-        return embedding.fit.to_frame(best.logits[0])[0].cpu().numpy() > 0, float(best.scores[0, 0])
-    window = _around(cut, cue)
-    corner = torch.tensor([window[1].start, window[0].start])
-    points, boxes = None if points is None else points - corner, None if boxes is None else boxes - corner.repeat(2)
-    (embedding,) = segmenter.embed(image[window][None])
-    fit = embedding.fit
-    drawn = draw_prompts(
-        fit.side,
-        fit.cells,
-        points=None if points is None else fit.places(points),
-        labels=labels,
-        boxes=None if boxes is None else fit.places(boxes.reshape(1, 2, 2)).reshape(1, 4),
-        cuts=fit.whole(fit.to_grid(torch.from_numpy(cut[window])[None].float()), 0.0),
-    )[:, : fit.grid[0], : fit.grid[1]]
-    best = segmenter.predict(embedding, points=points, labels=labels, boxes=boxes, masks=drawn)
-    found = np.zeros_like(cut)
-    found[window] = fit.to_frame(best.logits[0])[0].cpu().numpy() > 0
-    return found, float(best.scores[0, 0])
-
-
-def _around(cut: Bool[np.ndarray, "h w"], cue: ObjectCue) -> tuple[slice, slice]:
-    """Returns the rows and columns of a box, or of a cut and the points, and of some of their surroundings."""
-    ys, xs = np.nonzero(cut)
-    places = [(xs.min(), ys.min()), (xs.max() + 1, ys.max() + 1), *((point.x, point.y) for point in cue.points)]
-    low, high = np.min(places, 0), np.max(places, 0)
-    margin = AROUND
-    if cue.box is not None:
-        low, high, margin = np.array(cue.box[:2]), np.array(cue.box[2:]), MARGIN
-    more = margin * (high - low) + 4
-    left, top = np.maximum(0, low - more).astype(int)
-    right, bottom = np.minimum(cut.shape[::-1], np.ceil(high + more)).astype(int)
-    return slice(int(top), int(bottom)), slice(int(left), int(right))
+    ambiguous = cue.box is None and len(cue.points) == 1
+    return segmenter.predict(embedding, points=points, labels=labels, boxes=boxes, multimask=ambiguous).best()
 
 
 def check_cues(cues: Sequence[ObjectCue], width: int, height: int) -> None:
@@ -164,8 +123,6 @@ MARGIN, SIDE, LEAST, INSIDE = 0.3, 160, 0.02, 0.5
 # In shares of the frame's diagonal: how far around itself a point is certain, and how far from all its points an object
 # without a box reaches at most.
 CLICK, REACH = 0.012, 0.12
-# How much of its surroundings a segmenter is shown of a cut without a box, as a share of its sides: it may lack a lot.
-AROUND = 0.5
 SEED = 0
 
 
@@ -189,7 +146,7 @@ def segment_grabcut(image: UInt8[np.ndarray, "h w 3"], cues: Sequence[ObjectCue]
     check_cues(cues, width, height)
     labels = np.zeros((height, width), np.uint16)
     for cue in cues:
-        found = cut_out(image, cue)
+        found = _cut(image, cue)
         if not found.any():
             raise CueError(f"nothing was found for object {cue.object_id}; give a larger box, more points, or a mask")
         labels[found] = cue.object_id
@@ -199,19 +156,10 @@ def segment_grabcut(image: UInt8[np.ndarray, "h w 3"], cues: Sequence[ObjectCue]
     return labels
 
 
-def cut_out(
-    image: UInt8[np.ndarray, "h w 3"], cue: ObjectCue, reach: float = REACH, click: float = CLICK
-) -> Bool[np.ndarray, "h w"]:
-    """Returns where one object is, by alternating colour models and a minimal cut from what the cue says.
-
-    Args:
-        image: RGB frame.
-        cue: A box or points of the object.
-        reach: How far from all its points an object without a box reaches at most, as a share of the frame's diagonal.
-        click: How far around itself a point is certain, as such a share.
-    """
+def _cut(image: UInt8[np.ndarray, "h w 3"], cue: ObjectCue) -> np.ndarray:
+    """Returns where one object is, by alternating colour models and a minimal cut from what the cue says."""
     cv2 = _opencv()
-    whole = _first_guess(image.shape[:2], cue, reach, click)
+    whole = _first_guess(image.shape[:2], cue)
     inside = np.isin(whole, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if inside.all() or not inside.any():
         return inside
@@ -252,16 +200,16 @@ def _window(inside: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
     return sides[0], sides[1]
 
 
-def _first_guess(size: tuple[int, int], cue: ObjectCue, reach: float, click: float) -> UInt8[np.ndarray, "h w"]:
+def _first_guess(size: tuple[int, int], cue: ObjectCue) -> UInt8[np.ndarray, "h w"]:
     """Returns what is certain and what is likely before anything was looked at, in OpenCV's four values."""
     cv2 = _opencv()
     height, width = size
     rows, columns = np.mgrid[:height, :width] + 0.5
     diagonal = float(np.hypot(height, width))
 
-    def near(points: list[tuple[float, float]], far: float) -> np.ndarray:
+    def near(points: list[tuple[float, float]], reach: float) -> np.ndarray:
         gaps = [np.hypot(columns - x, rows - y) for x, y in points]
-        return np.min(gaps, axis=0) <= far * diagonal if gaps else np.zeros(size, bool)
+        return np.min(gaps, axis=0) <= reach * diagonal if gaps else np.zeros(size, bool)
 
     inner, outer = ([(p.x, p.y) for p in cue.points if p.inside is side] for side in (True, False))
     state = np.full(size, cv2.GC_BGD, np.uint8)
@@ -269,9 +217,9 @@ def _first_guess(size: tuple[int, int], cue: ObjectCue, reach: float, click: flo
         x0, y0, x1, y1 = cue.box
         state[(columns > x0) & (columns < x1) & (rows > y0) & (rows < y1)] = cv2.GC_PR_FGD
     else:
-        state[near(inner, reach)] = cv2.GC_PR_FGD
-    state[near(inner, click)] = cv2.GC_FGD
-    state[near(outer, click)] = cv2.GC_BGD
+        state[near(inner, REACH)] = cv2.GC_PR_FGD
+    state[near(inner, CLICK)] = cv2.GC_FGD
+    state[near(outer, CLICK)] = cv2.GC_BGD
     return state
 
 

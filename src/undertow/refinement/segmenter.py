@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from undertow.base import SettingsError
-from undertow.refinement.drawn import KEPT, LIMIT, draw_prompts
 
 if TYPE_CHECKING:
     from transformers import Sam2Model, SamModel
@@ -32,12 +31,6 @@ def normalise(images: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 h w"]:
     """Returns images with values of 0 to 255 as SAM reads them: minus the mean, divided by the deviation."""
     mean, deviation = (torch.tensor(each, device=images.device)[:, None, None] for each in (_MEAN, _DEVIATION))
     return (images / 255 - mean) / deviation
-
-
-def denormalise(pixels: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 h w"]:
-    """Returns the images that `normalise` made something of."""
-    mean, deviation = (torch.tensor(each, device=pixels.device)[:, None, None] for each in (_MEAN, _DEVIATION))
-    return (pixels * deviation + mean) * 255
 
 
 @dataclass(frozen=True)
@@ -105,6 +98,10 @@ def _resized(maps: Float[Tensor, "n a b"], size: Sequence[int]) -> Float[Tensor,
     return interpolate(maps[None], size=tuple(size), mode="bilinear", antialias=True, align_corners=False)[0]
 
 
+# What a mask prompt says of the padding: certainly not the object.
+_OUTSIDE = -8.0
+
+
 @dataclass(frozen=True)
 class Embedding:
     """What a segmenter keeps of one frame: its features, finest first and the frame's own embedding last."""
@@ -134,10 +131,6 @@ class Prediction:
 
 class Segmenter(Protocol):
     """A model that turns prompts into masks."""
-
-    @property
-    def close(self) -> bool:
-        """Whether it sees a box best if its input is filled by what is around the box."""
 
     def embed(self, images: UInt8[np.ndarray, "t h w 3"]) -> list[Embedding]:
         """Returns the embedding of each RGB frame; frames of one call go through the network together."""
@@ -169,7 +162,7 @@ class OneFrame:
 
     def __init__(self, segmenter: Segmenter) -> None:
         """Takes the segmenter, which has embedded nothing yet."""
-        self._segmenter, self.predict, self.close = segmenter, segmenter.predict, segmenter.close
+        self._segmenter, self.predict = segmenter, segmenter.predict
         self._key, self._kept = b"", list[Embedding]()
 
     def embed(self, images: UInt8[np.ndarray, "t h w 3"]) -> list[Embedding]:
@@ -191,11 +184,6 @@ class TransformersSegmenter:
     def __init__(self, model: "SamModel | Sam2Model", name: str = ""):
         self.model: Any = model.eval().requires_grad_(False)
         self.name = name
-
-    @property
-    def close(self) -> bool:
-        """Whether it was trained on boxes that fill its input, and on prompts that are drawn; its config says so."""
-        return bool(getattr(self.model.config, "drawn_prompts", False))
 
     @property
     def device(self) -> torch.device:
@@ -233,19 +221,14 @@ class TransformersSegmenter:
         fit, count = embedding.fit, len(given[0])
         asked: dict[str, Tensor] = {}
         if points is not None:
-            points = fit.places(points.float())
-            labels = torch.ones(points.shape[:2], dtype=torch.int64) if labels is None else labels
+            inside = torch.ones(points.shape[:2], dtype=torch.int64) if labels is None else labels
             # transformers counts pixel centres from 0 and adds the half itself.
-            asked["input_points"], asked["input_labels"] = (points - 0.5)[:, None], labels[:, None]
+            asked["input_points"] = (fit.places(points.float()) - 0.5)[:, None]
+            asked["input_labels"] = inside[:, None]
         if boxes is not None:
-            boxes = fit.places(boxes.float().reshape(count, 2, 2)).reshape(count, 4)
-            asked["input_boxes"] = boxes[:, None] - 0.5
+            asked["input_boxes"] = fit.places(boxes.float().reshape(count, 2, 2)).reshape(count, 1, 4) - 0.5
         if masks is not None:
-            # The padding is certainly not the object.
-            asked["input_masks"] = fit.whole(masks.float(), -LIMIT)[:, None].to(self.model.dtype)
-        elif self.close:
-            drawn = draw_prompts(fit.side, fit.cells, points=points, labels=labels, boxes=boxes)
-            asked["input_masks"] = drawn[:, None].to(self.model.dtype)
+            asked["input_masks"] = fit.whole(masks.float(), _OUTSIDE)[:, None].to(self.model.dtype)
         # Prompts take the place of the batch, since masks can only be given per picture of a batch.
         features = [level.expand(count, -1, -1, -1) for level in embedding.features]
         answer = self.model(
@@ -254,10 +237,7 @@ class TransformersSegmenter:
             **{name: value.to(self.device) for name, value in asked.items()},
         )
         rows, columns = fit.grid
-        logits = answer.pred_masks[:, 0, :, :rows, :columns].float()
-        if self.close:
-            logits = logits + KEPT * asked["input_masks"][:, :, :rows, :columns].to(logits)
-        return Prediction(logits, answer.iou_scores[:, 0].float())
+        return Prediction(answer.pred_masks[:, 0, :, :rows, :columns].float(), answer.iou_scores[:, 0].float())
 
     def fit(self, size: tuple[int, int]) -> Fit:
         """Returns how a frame of (height, width) lies in the input."""

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from undertow.refinement import LIMIT, ObjectCue, PointCue, cut_out, denormalise, draw_prompts, normalise
+from undertow.refinement import normalise
 from undertow.training.pictures import SegmentShard
 
 
@@ -28,22 +28,15 @@ class ExampleSettings:
         parts: Share of targets that are one material of an object rather than the whole object.
         smallest: Smallest area of a target, in pixels of the masks that the network gives.
         zoom: Smallest side of a crop, as a share of the picture's.
-        close: Share of crops that are one object and what is around it, as boxes are looked at; the object is what is
-            asked for most often.
-        margin: Least and greatest extent of what is around it, on each side, as a share of the object's.
         narrow: Share of crops that are not square; they are padded as other pictures are.
-        turned: Share of crops that are transposed.
         recolour: Share of crops whose colour channels are permuted or made grey.
     """
 
     targets: int = 5
-    parts: float = 0.15
+    parts: float = 0.25
     smallest: int = 24
     zoom: float = 0.5
-    close: float = 0.5
-    margin: tuple[float, float] = (0.1, 0.5)
     narrow: float = 0.5
-    turned: float = 0.25
     recolour: float = 0.3
 
 
@@ -72,17 +65,17 @@ def draw_batch(
 ) -> Batch:
     """Returns `crops` crops of `side` pixels; crops in which no object is large enough are drawn again.
 
-    `chances` are those of the shards, if some are to be drawn from more often.
+    `chances` are those of the shards, where they differ.
     """
     pixels: list[Tensor] = []
     masks: list[Tensor] = []
     whole: list[Bool[np.ndarray, " p"]] = []
     while len(pixels) < crops:
-        shard = shards[int(random.choice(len(shards), p=chances))]
+        chosen = random.integers(len(shards)) if chances is None else random.choice(len(shards), p=chances)
+        shard = shards[int(chosen)]
         number = int(random.integers(len(shard.images)))
-        window, favourite = _window(shard.objects[number], random, settings)
-        image, labels = _crop(shard, number, window, random, side, settings)
-        targets = _targets(labels[0], labels[1], favourite, random, settings)
+        image, labels = _crop(shard, number, random, side, settings)
+        targets = _targets(labels[0], labels[1], random, settings)
         if targets is None:
             continue
         pixels.append(image)
@@ -91,43 +84,22 @@ def draw_batch(
     return Batch(torch.stack(pixels), torch.stack(masks), torch.from_numpy(np.stack(whole)))
 
 
-def _window(
-    objects: UInt8[np.ndarray, "h w"], random: np.random.Generator, settings: ExampleSettings
-) -> tuple[tuple[slice, slice], int]:
-    """Returns the rows and columns of a crop, and the object that it is made around or 0."""
-    height, width = objects.shape
-    if random.random() < settings.close:
-        ids, areas = np.unique(objects, return_counts=True)
-        if len(large := ids[(ids > 0) & (areas >= 8 * settings.smallest)]):
-            chosen = int(random.choice(large))
-            sides = []
-            for axis, length in ((1, height), (0, width)):
-                (there,) = np.nonzero((objects == chosen).any(axis))
-                before, after = random.uniform(*settings.margin, 2) * len(there) + 4
-                sides.append(slice(max(0, int(there[0] - before)), min(length, int(there[-1] + 1 + after))))
-            return (sides[0], sides[1]), chosen
-    extent = float(random.uniform(settings.zoom, 1)) * min(height, width)
-    aspect = float(random.uniform(0.5, 1)) if random.random() < settings.narrow else 1.0
-    tall, wide = (round(each) for each in random.permutation([extent, extent * aspect]))
-    top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
-    return (slice(top, top + tall), slice(left, left + wide)), 0
-
-
 def _crop(
-    shard: SegmentShard,
-    number: int,
-    place: tuple[slice, slice],
-    random: np.random.Generator,
-    side: int,
-    settings: ExampleSettings,
+    shard: SegmentShard, number: int, random: np.random.Generator, side: int, settings: ExampleSettings
 ) -> tuple[Float[Tensor, "3 s s"], UInt8[np.ndarray, "2 half half"]]:
     """Returns a recoloured, turned, resized and padded crop, and the object and part of each pixel of its masks."""
-    window = (number, *place)
+    height, width = shard.images.shape[1:3]
+    extent = float(random.uniform(settings.zoom, 1)) * min(height, width)
+    aspect = float(random.uniform(0.5, 1)) if random.random() < settings.narrow else 1.0
+    sides = (extent, extent * aspect) if random.random() < 0.5 else (extent * aspect, extent)
+    tall, wide = (round(each) for each in sides)
+    top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
+    window = (number, slice(top, top + tall), slice(left, left + wide))
     image = np.array(shard.images[window])
     labels = np.stack([shard.objects[window], shard.parts[window]])
     if random.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, :, ::-1]
-    if random.random() < settings.turned:
+    if random.random() < 0.5:
         image, labels = image.transpose(1, 0, 2), labels.transpose(0, 2, 1)
     image = _recoloured(image, random, settings)
     scale = side / max(image.shape[:2])
@@ -161,7 +133,6 @@ def _recoloured(
 def _targets(
     objects: UInt8[np.ndarray, "h w"],
     parts: UInt8[np.ndarray, "h w"],
-    favourite: int,
     random: np.random.Generator,
     settings: ExampleSettings,
 ) -> tuple[Float[Tensor, "p h w"], Bool[np.ndarray, " p"]] | None:
@@ -172,10 +143,7 @@ def _targets(
         return None
     masks, whole = [], []
     for _ in range(settings.targets):
-        chosen = large[int(random.integers(len(large)))]
-        if favourite in large and random.random() < 0.7:
-            chosen = favourite
-        mask = objects == chosen
+        mask = objects == large[int(random.integers(len(large)))]
         part = None
         if random.random() < settings.parts:
             # The part under a random pixel of the object, as a click would choose it.
@@ -253,36 +221,3 @@ def damaged_logits(mask: Float[Tensor, "n h w"], random: Generator) -> Float[Ten
     noise = enlarged(torch.randn(len(mask), 1, knots, knots, generator=random))
     level = uniform(-0.15, 0.15)
     return torch.logit(soft + uniform(0.02, 0.3) * noise + level, eps=1e-4).clamp(-8, 8)
-
-
-def cut_logits(
-    pixels: Float[Tensor, "n 3 s s"],
-    random: Generator,
-    *,
-    points: Float[Tensor, "n 1 2"] | None = None,
-    boxes: Float[Tensor, "n 4"] | None = None,
-) -> Float[Tensor, "n half half"]:
-    """Returns what GrabCut cuts out of each picture, drawn with the box or the click it was asked with.
-
-    How far an object around a click may reach is random, since it depends on how large the frame around a crop is.
-    """
-    small = denormalise(avg_pool2d(pixels, 2)).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    cuts = torch.zeros(len(pixels), *small.shape[1:3])
-    shown = torch.zeros_like(cuts, dtype=torch.bool)
-    for number, image in enumerate(small):
-        # Where pictures are padded they are zero, and GrabCut sees none of that.
-        there = (pixels[number] != 0).any(0)
-        rows, columns = int(there.any(1).sum()) // 2, int(there.any(0).sum()) // 2
-        reach = 0.15 + 0.3 * float(torch.rand((), generator=random))
-        if boxes is not None:
-            low, high = (boxes[number] / 2).view(2, 2)
-            high = torch.minimum(high, torch.tensor([columns, rows]))
-            if (high - low).min() < 1:
-                continue
-            cue = ObjectCue(1, box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])))
-        elif points is not None:
-            cue = ObjectCue(1, points=(PointCue(*(points[number, 0] / 2).tolist()),))
-        cuts[number, :rows, :columns] = torch.from_numpy(cut_out(image[:rows, :columns], cue, reach, 0.1 * reach))
-        shown[number, :rows, :columns] = True
-    side = pixels.shape[-1]
-    return torch.where(shown, draw_prompts(side, side // 2, points=points, boxes=boxes, cuts=cuts), -LIMIT)

@@ -66,8 +66,6 @@ def build_segmenter(seed: int, shape: SegmenterShape | None = None, start: Path 
         "iou_head_hidden_dim": shape.channels,
     }
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
-    # By this a segmenter knows how it has to be prompted (`TransformersSegmenter.close`).
-    config.drawn_prompts = True
     # With heads this narrow the gradient of fused attention takes a third of a step on a CPU; plain attention is
     # faster.
     config._attn_implementation = config.vision_config._attn_implementation = "eager"
@@ -87,8 +85,6 @@ def build_segmenter(seed: int, shape: SegmenterShape | None = None, start: Path 
             model.load_state_dict(finished.state_dict())
         except RuntimeError as error:
             raise SettingsError(f"{start} holds a segmenter of another shape; give one such as tiny-sam") from error
-    # Every prompt comes with a mask.
-    model.prompt_encoder.no_mask_embed.requires_grad_(False)
     model.shared_image_embedding.requires_grad_(False)
     model.prompt_encoder.shared_embedding.requires_grad_(False)
     return model.train()

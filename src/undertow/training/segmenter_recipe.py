@@ -31,7 +31,7 @@ from undertow.training.segmenter_steps import SegmenterSettings, train_segmenter
 from undertow.training.segmenter_validation import SegmenterValidation, validate_segmenter
 from undertow.world.photographs import credits, list_photographs
 
-VALIDATE_EVERY = 1200
+VALIDATE_EVERY = 1000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TinySamRecipe:
 
 # How weights that can segment already are trained further.
 FURTHER = TinySamRecipe(
-    segmenter=SegmenterSettings(steps=2200, small_steps=1600, small_crops=6, rate=6e-4, balanced_steps=0)
+    segmenter=SegmenterSettings(steps=1350, small_steps=1100, small_crops=6, rate=6e-4, balanced_steps=0)
 )
 
 
@@ -91,7 +91,7 @@ def train_tiny_sam(
         if past(deadline):
             return False
     shards = [open_segment_shard(pictures, number) for number in range(recipe.pictures.shards)]
-    chances = np.ones(len(shards))
+    chances = None
     if photographs:
         composites, share = work / "composites", recipe.photos.share
         progress.start("composites", recipe.photos.shards)
@@ -102,7 +102,6 @@ def train_tiny_sam(
         shards += [open_segment_shard(composites, number) for number in range(recipe.photos.shards)]
         counts = (recipe.pictures.shards, recipe.photos.shards)
         chances = np.repeat([(1 - share) / counts[0], share / counts[1]], counts)
-    chances /= chances.sum()
 
     model = build_segmenter(recipe.seed, recipe.shape, start).to(torch_device)
     learner = Learner({"sam": model}, rate=recipe.segmenter.rate, undecayed=("pos_embed", "_embed"), horizon=300)

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from transformers import SamModel
 
-from undertow.refinement import KEPT, draw_prompts
 from undertow.training.learner import Learner
 from undertow.training.pictures import SegmentShard
 from undertow.training.segmenter_examples import (
@@ -24,7 +23,6 @@ from undertow.training.segmenter_examples import (
     ExampleSettings,
     clicks,
     corrections,
-    cut_logits,
     damaged_logits,
     draw_batch,
     loose_boxes,
@@ -150,20 +148,13 @@ def decode(
     masks: Float[Tensor, "n half half"] | None = None,
     multimask: bool = False,
 ) -> tuple[Float[Tensor, "n m half half"], Float[Tensor, "n m"]]:
-    """Returns logits and scores of prompts, one for each crop, places being (x, y) in pixels of the crop.
-
-    Without masks, points and boxes are drawn as one, and a share of the masks is added to the answer, as
-    `TransformersSegmenter.predict` does.
-    """
-    if masks is None:
-        side = crop.features.shape[-1] * model.config.prompt_encoder_config.patch_size
-        masks = draw_prompts(side, 4 * crop.features.shape[-1], points=points, labels=labels, boxes=boxes)
+    """Returns logits and scores of prompts, one for each crop, places being (x, y) in pixels of the crop."""
     place = torch.tensor(crop.offset, device=crop.features.device) - 0.5
     sparse, dense = model.prompt_encoder(
         None if points is None else (points + place)[:, None],
         None if labels is None else labels[:, None],
         None if boxes is None else (boxes + place.repeat(2))[:, None],
-        masks[:, None],
+        None if masks is None else masks[:, None],
     )
     features = crop.features
     logits, scores = model.mask_decoder(
@@ -173,7 +164,7 @@ def decode(
         dense_prompt_embeddings=dense[..., : features.shape[2], : features.shape[3]],
         multimask_output=multimask,
     )
-    return logits[:, 0].float() + KEPT * masks[:, None], scores[:, 0].float()
+    return logits[:, 0].float(), scores[:, 0].float()
 
 
 def batch_loss(
@@ -181,13 +172,12 @@ def batch_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Returns the loss of one batch with five targets for each crop, and the mean overlap by kind of prompt.
 
-    * target 1: one click, three masks; then one or two clicks in the error of the mask that the network itself holds
-      for the best, each with the mask before it, one mask;
-    * target 2: a box that fits, or every fourth time one click for a whole object, one mask (single masks answer with
-      the whole object);
-    * target 3: two or three clicks, every second time with a damaged mask, as refinement asks;
-    * target 4: a loose box, most often with what GrabCut cuts out of it; 5: a click with what GrabCut cuts out there,
-      every second time, or else a damaged mask, with a click or without.
+    * target 1: one click, three masks; then two clicks in the error of the mask that the network itself holds for the
+      best, each with the mask before it, one mask;
+    * target 2: every second time one click for a whole object, one mask (single masks answer with the whole object),
+      and otherwise a box that fits;
+    * target 3: two or three clicks, every second time with a damaged mask, as refinement asks; 4: a loose box; 5: a
+      damaged mask, with a click every second time.
     """
     device = batch.pixels.device
     wanted = batch.masks
@@ -214,14 +204,14 @@ def batch_loss(
     places = clicks(solid, 1, random)
     signs = torch.ones(places.shape[:2], dtype=torch.int64)
     found, _ = learn("click", asked, *decode(model, crop, points=on(places), labels=on(signs), multimask=True))
-    for name in ("clicks2", "clicks3")[: 1 + int(torch.randint(2, (), generator=random))]:
+    for name in ("clicks2", "clicks3"):
         place, sign = corrections(solid, found.cpu() > 0, random)
         places, signs = torch.cat([places, place], 1), torch.cat([signs, sign], 1)
         answer = decode(model, crop, points=on(places), labels=on(signs), masks=found.clamp(-8, 8))
         found, _ = learn(name, asked, *answer)
 
     asked = wanted[:, 1]
-    if torch.rand((), generator=random) < 0.25:
+    if torch.rand((), generator=random) < 0.5:
         places = clicks(asked.cpu() > 0.5, 1, random)
         answer = decode(model, crop, points=on(places), labels=torch.ones(places.shape[:2], device=device).long())
         learn("single", asked, *answer, weights=batch.whole[:, 1].float())
@@ -238,25 +228,17 @@ def batch_loss(
         learn("refined", asked, *decode(model, crop, points=on(places), labels=signs, masks=damaged))
 
     asked = wanted[:, 3]
-    boxes = loose_boxes(asked.cpu() > 0.5, 0.03, random)
-    if torch.rand((), generator=random) < 0.7:
-        cuts = on(cut_logits(batch.pixels.cpu(), random, boxes=boxes))
-        learn("cut", asked, *decode(model, crop, boxes=on(boxes), masks=cuts))
-        facts["grabcut"] = float(overlaps(cuts, asked).mean())
-    else:
-        learn("box", asked, *decode(model, crop, boxes=on(boxes)))
+    learn("box", asked, *decode(model, crop, boxes=on(loose_boxes(asked.cpu() > 0.5, 0.06, random))))
 
     asked = wanted[:, 4]
-    places = clicks(asked.cpu() > 0.5, 1, random)
-    signs = torch.ones(places.shape[:2], device=device).long()
-    chance = torch.rand((), generator=random)
-    if chance < 0.5:
-        cuts = on(cut_logits(batch.pixels.cpu(), random, points=places))
-        learn("clickcut", asked, *decode(model, crop, points=on(places), labels=signs, masks=cuts))
+    damaged = on(damaged_logits(asked.cpu(), random))
+    if torch.rand((), generator=random) < 0.5:
+        places = clicks(asked.cpu() > 0.5, 1, random)
+        signs = torch.ones(places.shape[:2], device=device).long()
+        answer = decode(model, crop, points=on(places), labels=signs, masks=damaged)
     else:
-        damaged = on(damaged_logits(asked.cpu(), random))
-        shown = (on(places), signs) if chance < 0.75 else (None, None)
-        learn("mask", asked, *decode(model, crop, points=shown[0], labels=shown[1], masks=damaged))
+        answer = decode(model, crop, masks=damaged)
+    learn("mask", asked, *answer)
     return torch.cat(losses).mean(), facts
 
 
@@ -269,7 +251,7 @@ def train_segmenter(
 ) -> Iterator[dict[str, float]]:
     """Takes all steps, yielding loss, gradient norm and overlaps; what a step sees depends on its number only.
 
-    `chances` are those of the shards; all the same if left out.
+    `chances` are those of the shards, where they differ.
     """
     device = next(model.parameters()).device
     window = model.config.vision_config.window_size * model.config.vision_config.patch_size

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from undertow.metrics import region_similarity
-from undertow.refinement import Embedding, ObjectCue, PointCue, Segmenter, answer
+from undertow.refinement import Embedding, Segmenter
 from undertow.training.pictures import READ_AT
 from undertow.training.segmenter_examples import damaged_logits
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
@@ -108,17 +108,13 @@ def _mean_overlaps(
         for object_id in np.unique(labels):
             wanted = torch.from_numpy(labels == object_id)
             if object_id and wanted.sum() >= validation.smallest:
-                for name, found in _answers(segmenter, image, embedding, wanted, random).items():
+                for name, found in _answers(segmenter, embedding, wanted, random).items():
                     scores[name].append(region_similarity(found.numpy(), wanted.numpy()))
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def _answers(
-    segmenter: Segmenter,
-    image: UInt8[np.ndarray, "h w 3"],
-    embedding: Embedding,
-    wanted: Bool[Tensor, "h w"],
-    random: torch.Generator,
+    segmenter: Segmenter, embedding: Embedding, wanted: Bool[Tensor, "h w"], random: torch.Generator
 ) -> dict[str, Bool[Tensor, "h w"]]:
     """Returns the mask that each kind of prompt gives for one object."""
 
@@ -127,19 +123,18 @@ def _answers(
 
     points, labels = middle(wanted)[None, None], torch.ones(1, 1, dtype=torch.int64)
     single = segmenter.predict(embedding, points=points, labels=labels)
-    given = segmenter.predict(embedding, points=points, labels=labels, multimask=True).best()
-    cue = ObjectCue(1, points=(PointCue(*points[0, 0].tolist()),))
-    found = {"click": torch.from_numpy(answer(segmenter, image, cue)[0]), "single": mask(single.logits)}
+    answer = segmenter.predict(embedding, points=points, labels=labels, multimask=True).best()
+    found = {"click": mask(answer.logits), "single": mask(single.logits)}
     for _ in range(2):
-        wrong = wanted ^ mask(given.logits)
+        wrong = wanted ^ mask(answer.logits)
         place = middle(wrong if wrong.any() else wanted)
         label = wanted[int(place[1]), int(place[0])].long()
         points, labels = torch.cat([points, place[None, None]], 1), torch.cat([labels, label[None, None]], 1)
-        given = segmenter.predict(embedding, points=points, labels=labels, masks=given.logits[:, 0])
-    found["clicks3"] = mask(given.logits)
+        answer = segmenter.predict(embedding, points=points, labels=labels, masks=answer.logits[:, 0])
+    found["clicks3"] = mask(answer.logits)
     rows, columns = (torch.nonzero(wanted.any(axis)).flatten() for axis in (1, 0))
-    box = (float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1)
-    found["box"] = torch.from_numpy(answer(segmenter, image, ObjectCue(1, box=box))[0])
+    box = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
+    found["box"] = mask(segmenter.predict(embedding, boxes=box[None]).logits)
     fit = embedding.fit
     rows_used, columns_used = fit.grid
     damaged = damaged_logits(fit.whole(fit.to_grid(wanted[None].float()), 0.0), random)[:, :rows_used, :columns_used]
