@@ -1,4 +1,4 @@
-"""What `tiny` and `tiny-sam` learn from: scenes and views of photographs, drawn once and kept in shards on disk.
+"""What `tiny` and `tiny-sam` learn from: scenes, and views or composites of photographs, kept in shards on disk.
 
 A shard is a pure function of its number, so any process may make any shard and an interrupted one is made again.
 """

@@ -31,7 +31,7 @@ from undertow.training.segmenter_steps import SegmenterSettings, train_segmenter
 from undertow.training.segmenter_validation import SegmenterValidation, validate_segmenter
 from undertow.world.photographs import credits, list_photographs
 
-VALIDATE_EVERY = 1000
+VALIDATE_EVERY = 500
 
 
 @dataclass(frozen=True)
