@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from undertow.grounding.heat import contrast, find_peaks, points_into, score_masks, spatial_bias, stands_out
+from undertow.grounding.heat import contrast, find_peaks, points_into, score_masks, spatial_bias
 from undertow.grounding.proposals import HeatProposer, SegmenterProposer, box_of, otsu, part_around
 
 
@@ -119,12 +119,3 @@ def test_a_segmenter_is_asked_for_points_and_boxes(disc):
     assert all(0 <= quality <= 1 for _, quality, _ in found)
     one = SegmenterProposer(load_segmenter("tiny-sam"), paper=True)(image, heat, peaks)
     assert [name for _, _, name in one] == ["point 1, mask 1"]
-
-
-def test_a_mask_stands_out_by_what_its_cells_hold_on_average():
-    heat = torch.tensor([[0.0, 0.2], [0.4, 1.0]])
-    mask = np.zeros((4, 4), bool)
-    mask[2:, 3] = True
-    # Half of the last cell is inside, so that the other half counts outside.
-    assert stands_out(heat, mask) == pytest.approx(1.0 - (0.0 + 0.2 + 0.4 + 0.5) / 3.5)
-    assert stands_out(heat + 7, mask) == pytest.approx(stands_out(heat, mask))

@@ -14,7 +14,7 @@ from torch import Tensor
 from undertow.backbones import Backbone
 from undertow.grounding.generator import MaskGenerator
 from undertow.grounding.grounder import Grounder, Sight
-from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, score_masks, stands_out
+from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, score_masks
 from undertow.grounding.proposals import hot_part, part_around
 from undertow.grounding.settings import WordSettings
 from undertow.grounding.words import Expression, parse_expression
@@ -108,17 +108,15 @@ class Asker:
         score = score.float().clamp(0, 1)
         peaks = find_peaks(score, self.size, self.words.peaks)
         highest = float(score.max())
-        candidates = self._candidates(image, expression, score, peaks)
         return Sight(
             expression=expression,
             heat=score,
             contrast=highest,
-            value=stands_out(score, candidates[0].mask) if candidates else 0.0,
             peaks=tuple(peaks),
             tokens=(),
             blocks={},
             found=highest >= (LEAST if self.words.least is None else self.words.least),
-            candidates=tuple(candidates),
+            candidates=tuple(self._candidates(image, expression, score, peaks)),
         )
 
     def _candidates(

@@ -62,8 +62,6 @@ class Sight:
         peaks: Its highest places, in pixels of the picture.
         tokens: Every text token's map and what became of it; none of a model that answers.
         blocks: The heat of each block alone, by site; none of a model that answers.
-        value: How well the picture shows it, by which frames are compared: contrast times quality of the best mask; of
-            a model that answers, the mean of its scores inside the mask less that outside.
         found: Whether the contrast is enough to believe that the picture shows it.
         candidates: Masks, the best first; empty without a proposer.
     """
@@ -71,7 +69,6 @@ class Sight:
     expression: Expression
     heat: Float[Tensor, "gh gw"]
     contrast: float
-    value: float
     peaks: tuple[Peak, ...]
     tokens: tuple[TokenSense, ...]
     blocks: dict[str, Float[Tensor, "gh gw"]]
@@ -199,12 +196,10 @@ class Grounder:
         heat = combine(tokens, kept, dropped, renormalise=renormalise).cpu() * bias
         peaks = find_peaks(heat, self.size, self.words.peaks)
         clear = contrast(heat)
-        candidates = score_masks(heat, self.propose(image, heat, peaks)) if self.propose else []
         return Sight(
             expression=expression,
             heat=heat,
             contrast=clear,
-            value=clear * max((each.quality for each in candidates), default=0.0),
             peaks=tuple(peaks),
             tokens=tuple(
                 TokenSense(of, "sink" if i in dropped else fate, tokens[i].cpu())
@@ -215,7 +210,7 @@ class Grounder:
                 for path, each in maps.items()
             },
             found=clear >= self.least,
-            candidates=tuple(candidates),
+            candidates=tuple(score_masks(heat, self.propose(image, heat, peaks)) if self.propose else ()),
         )
 
     def _maps(self, clean: Float[Tensor, "1 c h w"], index: int, conditioning: Conditioning) -> dict[str, TextMaps]:

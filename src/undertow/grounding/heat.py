@@ -139,21 +139,17 @@ def score_masks(
         heat: The map.
         proposals: Masks with their qualities and names, as a `Proposer` returns them.
     """
-    spread = max(float(heat.double().std(correction=0)), 1e-12)
-    candidates = [
-        Candidate(mask, stands_out(heat, mask) / spread * quality, quality, made_of)
-        for mask, quality, made_of in proposals
-        if mask.any() and not mask.all()
-    ]
+    rows, columns = heat.shape
+    candidates = []
+    for mask, quality, made_of in proposals:
+        if not mask.any() or mask.all():
+            continue
+        # Heat is compared where it was made: each cell counts by how much of it the mask covers.
+        inside = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].double(), (rows, columns))[
+            0, 0
+        ]
+        values = (heat.double() - heat.mean()) / max(float(heat.std(correction=0)), 1e-12)
+        outside = 1 - inside
+        gap = (values * inside).sum() / inside.sum() - (values * outside).sum() / outside.sum()
+        candidates.append(Candidate(mask, float(gap) * quality, quality, made_of))
     return sorted(candidates, key=lambda each: -each.score)
-
-
-def stands_out(heat: Float[Tensor, "gh gw"], mask: Bool[np.ndarray, "h w"]) -> float:
-    """Returns the mean of a map inside a mask of the picture less its mean outside; there must be both.
-
-    They are compared on the map's grid, where each cell counts by how much of it the mask covers.
-    """
-    pixels = torch.from_numpy(mask)[None, None].double()
-    inside = torch.nn.functional.adaptive_avg_pool2d(pixels, tuple(heat.shape))[0, 0]
-    values, outside = heat.double(), 1 - inside
-    return float((values * inside).sum() / inside.sum() - (values * outside).sum() / outside.sum())
