@@ -1,17 +1,19 @@
 """Masks made of boxes, points and words."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from undertow.backbones.weights.locating import embedded_folder
 from undertow.base import CueError, SettingsError
 from undertow.masks import write_label_map
-from undertow.refinement import SamSegmenter, segment
+from undertow.refinement import SamSegmenter, get_segmenter_card, segment, segment_grabcut
 from undertow.runs import Cue, read_cue
 from undertow.tracking import TrackSettings
-from undertow.tracking.cues import gather, numbered, object_cues, prompted_masks, worded_masks
+from undertow.tracking.cues import gather, numbered, object_cues, prompted_masks, prompter, worded_masks
 from undertow.training.segmenter_network import SegmenterShape, build_segmenter
 from undertow.video import Clip, Video
 
@@ -60,6 +62,17 @@ def test_masks_are_made_on_every_frame_that_is_named(video, segmenter):
     masks = prompted_masks(prompts, video, lambda: partial(segment, segmenter))
     assert sorted(masks) == [0, 3] and set(np.unique(masks[0])) <= {0, 1} and set(np.unique(masks[3])) <= {0, 2}
     assert all(labels.shape == (48, 64) for labels in masks.values())
+
+
+def test_a_segmenter_that_only_refines_leaves_boxes_to_grabcut():
+    def model():
+        return SimpleNamespace(device="cpu")
+
+    assert prompter(TrackSettings(), model) is segment_grabcut
+    assert prompter(TrackSettings(refine="sam", segmenter="tiny-sam"), model) is segment_grabcut
+    # As a folder it is a SAM like any other.
+    folder = str(embedded_folder(get_segmenter_card("tiny-sam")))
+    assert prompter(TrackSettings(segmenter=folder), model) is not segment_grabcut
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,15 @@ from undertow.base import CueError
 from undertow.export.cues import take
 from undertow.export.taking import is_annotations
 from undertow.masks import VOID, LabelMap, colour_table, object_ids, read_label_map, read_mattes, read_object_masks
-from undertow.refinement import ObjectCue, OneFrame, PointCue, load_segmenter, segment, segment_grabcut
+from undertow.refinement import (
+    ObjectCue,
+    OneFrame,
+    PointCue,
+    list_segmenter_cards,
+    load_segmenter,
+    segment,
+    segment_grabcut,
+)
 from undertow.refinement.prompts import check_cues
 from undertow.runs.cues import Cue, described
 from undertow.runs.task import Given
@@ -243,7 +251,8 @@ def worded_masks(words: Sequence[Cue], clip: Video | Clip, find: Found) -> dict[
 
 def prompter(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted:
     """Returns what makes masks of boxes and points."""
-    if settings.segmenter is None:
+    only_refine = [card.name for card in list_segmenter_cards() if not card.cuts_out]
+    if settings.segmenter is None or settings.segmenter in only_refine:
         return segment_grabcut
     return partial(segment, OneFrame(load_segmenter(settings.segmenter, device=str(model().device))))
 

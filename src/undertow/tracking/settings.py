@@ -102,7 +102,7 @@ class TrackSettings(FrameSettings):
     segmenter: str | None = option(
         None,
         "Model that makes masks of boxes and points, such as sam-vit-b; GrabCut if not given. A folder can be given "
-        "too. It is also the model of refine sam.",
+        "too. It is also the model of refine sam; tiny-sam is that only.",
     )
     gate: float | None = option(
         None,
