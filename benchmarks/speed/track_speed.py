@@ -3,10 +3,10 @@
     python benchmarks/speed/track_speed.py --threads 2
     python benchmarks/speed/track_speed.py --beside ../older/src --cases drift,dift,dift-5,points,parse
 
-A case runs in a process of its own, with the model loaded before and two frames worked on that do not count. `drift`
-and `dift` track one object, `dift-5` five, `dift@14400` at so many tokens. Seconds are those on the wall, and of the
-processor, the mean of all frames. Whether another version gives the same masks to the last pixel shows where it has the
-same weights, no frame is resized, and none is encoded with others: `--frame 960x544 --batch 1`.
+A case runs in a process of its own, with the model loaded before and two frames worked on that do not count. `drift`,
+`dift` and `flow` track one object, `dift-5` five, `dift@14400` at so many tokens. Seconds are those on the wall, and of
+the processor, the mean of all frames. To see whether another version gives the same masks to the pixel, give it the
+same weights, and frames that need no resizing, one at a time: `--frame 960x544 --batch 1`.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-# Of 854x480; `drift` and `dift` have what `track` takes, unless the case says otherwise.
-TOKENS = {"points": 3600, "parse": 3600, "drift": 8160, "dift": 8160}
+# Of 854x480; presets of `track` have what `track` takes, unless the case says otherwise.
+TOKENS = {"points": 3600, "parse": 3600, "drift": 8160, "dift": 8160, "flow": 8160}
 
 
 def outcome(case: str, images: np.ndarray, objects: np.ndarray, backbone: Any, batch: int) -> list[np.ndarray]:

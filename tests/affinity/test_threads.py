@@ -1,5 +1,6 @@
 """Threads of the kernel: every piece once, each thread alone, and the same numbers whatever their count."""
 
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import pytest
@@ -53,3 +54,27 @@ def test_a_kernel_is_the_same_with_any_number_of_threads(three_threads, preset):
     torch.set_num_threads(1)
     one = compute_affinity(frames[0], frames[1:], (20, 30), kernel)
     assert torch.equal(many.indices, one.indices) and torch.equal(many.weights, one.weights)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("can't start new thread")])
+def test_threads_that_started_do_not_wait_for_those_that_did_not(three_threads, monkeypatch, error):
+    submit, started, raised = ThreadPoolExecutor.submit, [], []
+
+    def one_only(pool, work):
+        if started:
+            raise error
+        started.append(work)
+        return submit(pool, work)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", one_only)
+
+    def run():
+        try:
+            in_threads(list, range(9), CPU)
+        except BaseException as found:
+            raised.append(found)
+
+    running = Thread(target=run, daemon=True)
+    running.start()
+    running.join(20)
+    assert not running.is_alive() and len(raised) == 1 and "Barrier" not in type(raised[0]).__name__

@@ -70,8 +70,9 @@ def test_a_segmenter_that_only_refines_leaves_boxes_to_grabcut():
 
     assert prompter(TrackSettings(), model) is segment_grabcut
     assert prompter(TrackSettings(refine="sam", segmenter="tiny-sam"), model) is segment_grabcut
-    # As a folder it is a SAM like any other.
     folder = str(embedded_folder(get_segmenter_card("tiny-sam")))
+    assert prompter(TrackSettings(segmenter=f"tiny-sam={folder}"), model) is segment_grabcut
+    # As a folder without its name it is a SAM like any other.
     assert prompter(TrackSettings(segmenter=folder), model) is not segment_grabcut
 
 

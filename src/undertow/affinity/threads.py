@@ -33,8 +33,13 @@ def in_threads(work: Callable[[Iterator[T]], None], pieces: Iterable[T], device:
         work(left)
 
     with ThreadPoolExecutor(count) as pool:
-        running = [pool.submit(alone) for _ in range(count)]
-        begun.wait()
+        try:
+            running = [pool.submit(alone) for _ in range(count)]
+            begun.wait()
+        except BaseException:
+            # Those that have started would wait for the others forever, and the interpreter, in the end, for them.
+            begun.abort()
+            raise
         # What these threads set for themselves is also what threads started later would begin with.
         torch.set_num_threads(threads)
         for each in running:

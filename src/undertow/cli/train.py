@@ -2,7 +2,7 @@
 
 import json as jsons
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,35 +60,16 @@ def train_embedded(
     find = locate_segmenter if name == "tiny-sam" else lambda known: locate(known).path
     further = find(start) if start else None
     with shown_progress(json) as progress:
+        run: dict[str, Any] = {"minutes": minutes, "device": device, "progress": progress}
+        pictures: dict[str, Any] = {"photos": photos, "start": further, "processes": processes}
         if name == "tiny-sam":
-            done = train_tiny_sam(
-                work,
-                out,
-                photos=photos,
-                start=further,
-                minutes=minutes,
-                processes=processes,
-                device=device,
-                progress=progress,
-            )
+            done = train_tiny_sam(work, out, **pictures, **run)
         elif name == "tiny-video":
-            done = train_tiny_video(work, out, minutes=minutes, snapshots=steps, device=device, progress=progress)
+            done = train_tiny_video(work, out, snapshots=steps, **run)
         elif name == "tiny-words":
-            done = train_tiny_words(
-                work, out, photos=photos, minutes=minutes, snapshots=steps, device=device, progress=progress
-            )
+            done = train_tiny_words(work, out, photos=photos, snapshots=steps, **run)
         else:
-            done = train_tiny(
-                work,
-                out,
-                photos=photos,
-                start=further,
-                minutes=minutes,
-                processes=processes,
-                snapshots=steps,
-                device=device,
-                progress=progress,
-            )
+            done = train_tiny(work, out, snapshots=steps, **pictures, **run)
     say(f"{name} is in {out}" if done else f"paused; repeat the command with --work {work} to resume")
 
 

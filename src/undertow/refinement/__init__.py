@@ -7,6 +7,7 @@ from undertow.base.on_demand import on_demand
 if TYPE_CHECKING:
     from undertow.refinement.loading import (
         SegmenterCard,
+        cuts_out,
         get_segmenter_card,
         list_segmenter_cards,
         load_segmenter,
@@ -45,6 +46,7 @@ __all__ = [
     "Segmenter",
     "SegmenterCard",
     "SoftFrame",
+    "cuts_out",
     "get_segmenter_card",
     "list_segmenter_cards",
     "load_segmenter",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -142,14 +142,7 @@ def load_segmenter(
 
     from undertow.backbones.weights.networks import read_network
 
-    card, folder = _named(str(model))
-    if folder is None and card is None:
-        raise SettingsError(
-            f"no segmenter is called '{model}'; give one of {', '.join(each.name for each in list_segmenter_cards())}, "
-            "or a folder with config.json and model.safetensors"
-        )
-    origin = card or SegmenterCard(str(folder), (), "sam", "unknown", 0)
-    path = resolve(origin, folder, layout="transformers", cache=cache, offline=offline, endpoint=endpoint)
+    card, path = _located(model, cache=cache, offline=offline, endpoint=endpoint)
     kind = _model_type(path)
     if kind not in _KINDS:
         raise SettingsError(f"{path} holds a model of type '{kind}'; give a SAM or SAM 2 model of transformers")
@@ -171,10 +164,7 @@ def locate_segmenter(model: str | Path) -> Path:
         WeightsUnavailable: if there are none.
         SettingsError: if no segmenter has the name.
     """
-    card, folder = _named(str(model))
-    if folder is None and card is None:
-        card = get_segmenter_card(str(model))
-    return resolve(card or SegmenterCard(str(folder), (), "sam", "unknown", 0), folder, layout="transformers")
+    return _located(model)[1]
 
 
 def refinement_settings(model: str | Path) -> SamSettings:
@@ -190,6 +180,19 @@ def refinement_settings(model: str | Path) -> SamSettings:
     return card.settings if card else SamSettings()
 
 
+def cuts_out(model: str | Path) -> bool:
+    """Returns whether boxes and points are a segmenter's to answer; otherwise GrabCut is better at them.
+
+    Args:
+        model: What `load_segmenter` takes.
+
+    Raises:
+        SettingsError: if no segmenter has the name.
+    """
+    card, _ = _named(str(model))
+    return card is None or card.cuts_out
+
+
 def segmenter_at_hand(model: str | Path) -> bool:
     """Returns whether the weights of a segmenter are on this machine, without reading or downloading any.
 
@@ -203,6 +206,18 @@ def segmenter_at_hand(model: str | Path) -> bool:
     if folder is None:
         return weights_state(card or get_segmenter_card(str(model)), layout="transformers") != "not here"
     return find_problem(folder, "transformers") is None
+
+
+def _located(model: str | Path, **options: Any) -> tuple[SegmenterCard | None, Path]:
+    """Returns the card of a segmenter, if it has one, and the folder with its weights; `options` are `resolve`'s."""
+    card, folder = _named(str(model))
+    if folder is None and card is None:
+        raise SettingsError(
+            f"no segmenter is called '{model}'; give one of {', '.join(each.name for each in list_segmenter_cards())}, "
+            "or a folder with config.json and model.safetensors"
+        )
+    origin = card or SegmenterCard(str(folder), (), "sam", "unknown", 0)
+    return card, resolve(origin, folder, layout="transformers", **options)
 
 
 def _named(text: str) -> tuple[SegmenterCard | None, Path | None]:

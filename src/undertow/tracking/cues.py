@@ -20,7 +20,7 @@ from undertow.refinement import (
     ObjectCue,
     OneFrame,
     PointCue,
-    list_segmenter_cards,
+    cuts_out,
     load_segmenter,
     segment,
     segment_grabcut,
@@ -251,8 +251,7 @@ def worded_masks(words: Sequence[Cue], clip: Video | Clip, find: Found) -> dict[
 
 def prompter(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted:
     """Returns what makes masks of boxes and points."""
-    only_refine = [card.name for card in list_segmenter_cards() if not card.cuts_out]
-    if settings.segmenter is None or settings.segmenter in only_refine:
+    if settings.segmenter is None or not cuts_out(settings.segmenter):
         return segment_grabcut
     return partial(segment, OneFrame(load_segmenter(settings.segmenter, device=str(model().device))))
 

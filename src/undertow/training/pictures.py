@@ -91,9 +91,7 @@ def make_photo_shard(folder: Path, number: int, settings: PhotoSettings, photogr
     """
     if (folder / f"{number:05d}.json").exists():
         return
-    random = np.random.default_rng((settings.seed, number))
-    chosen = random.permutation(len(photographs))[: settings.photographs]
-    read = [read_photograph(photographs[index].path, READ_AT) for index in chosen]
+    random, read = _drawn(number, settings, photographs)
     images, masks = [], []
     for pair in range(SCENES_PER_SHARD):
         views = make_pair(random, read[pair % len(read)], read, settings.pairs)
@@ -235,9 +233,7 @@ def make_composite_shard(
     """Draws shard `number` of composites into `folder`, unless it is there already; the images are written last."""
     if (folder / f"{number:05d}.images.npy").exists():
         return
-    random = np.random.default_rng((settings.seed, number))
-    chosen = random.permutation(len(photographs))[: settings.photographs]
-    read = [read_photograph(photographs[index].path, READ_AT) for index in chosen]
+    random, read = _drawn(number, settings, photographs)
     pictures: dict[str, list[UInt8[np.ndarray, "h w *c"]]] = {"parts": [], "objects": [], "images": []}
     for index in range(2 * SEGMENT_SCENES):
         made = make_composite(random, read[index % len(read)], read, settings.composites)
@@ -254,6 +250,15 @@ def make_composite_shards(
     seen = [photograph for photograph in photographs if not photograph.held_out]
     make = partial(make_composite_shard, folder, settings=settings, photographs=seen)
     return make_missing(make, folder, "images.npy", settings.shards, processes)
+
+
+def _drawn(
+    number: int, settings: PhotoSettings | SegmentPhotoSettings, photographs: Sequence[Photograph]
+) -> tuple[np.random.Generator, list[UInt8[np.ndarray, "_ _ 3"]]]:
+    """Returns the random numbers of shard `number`, and the photographs that it is made from."""
+    random = np.random.default_rng((settings.seed, number))
+    chosen = random.permutation(len(photographs))[: settings.photographs]
+    return random, [read_photograph(photographs[index].path, READ_AT) for index in chosen]
 
 
 def training_seeds(number: int, count: int, first: int = 0) -> range:

@@ -49,7 +49,8 @@ class Limb:
 class Figure:
     """An outline of radius about 1 around the origin: the union of its solids without its holes.
 
-    `ripples` are (amplitude, wave along u, wave along v, phase) of sines that roughen it.
+    Lengths are in these radii, u to the right and v down. `ripples` are
+    (amplitude, wave along u, wave along v, phase) of sines that roughen it.
     """
 
     solids: tuple[Part | Limb, ...]
