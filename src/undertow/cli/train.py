@@ -26,11 +26,13 @@ def train_embedded(
     out: Out,
     photos: Annotated[
         Path | None,
-        typer.Option(help="Folder of photographs with a SOURCES.csv to also learn from; not for tiny-video."),
+        typer.Option(help="Folder of photographs with a SOURCES.csv to also learn from."),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(help="tiny, tiny-sam: train a model further (such as tiny, or a folder) instead of a new one."),
+        typer.Option(
+            help="Train a model further (such as tiny, or a folder) instead of a new one; not for tiny-words."
+        ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, at a checkpoint.")] = None,
     processes: Annotated[int, typer.Option(help="Number of processes that draw pictures.", min=1)] = 2,
@@ -53,10 +55,8 @@ def train_embedded(
     steps = numbers("--snapshots", snapshots, "steps such as 500,1000,2000")
     if steps and name == "tiny-sam":
         raise SettingsError("--snapshots is for tiny, tiny-video and tiny-words, not for tiny-sam; leave it out")
-    if photos and name == "tiny-video":
-        raise SettingsError("--photos is for tiny, tiny-sam and tiny-words; leave it out with tiny-video")
-    if start and name not in ("tiny", "tiny-sam"):
-        raise SettingsError(f"--start is for tiny and tiny-sam; leave it out with {name}")
+    if start and name == "tiny-words":
+        raise SettingsError("--start is for tiny, tiny-video and tiny-sam; leave it out with tiny-words")
     find = locate_segmenter if name == "tiny-sam" else lambda known: locate(known).path
     further = find(start) if start else None
     with shown_progress(json) as progress:
@@ -65,7 +65,7 @@ def train_embedded(
         if name == "tiny-sam":
             done = train_tiny_sam(work, out, **pictures, **run)
         elif name == "tiny-video":
-            done = train_tiny_video(work, out, snapshots=steps, **run)
+            done = train_tiny_video(work, out, photos=photos, start=further, snapshots=steps, **run)
         elif name == "tiny-words":
             done = train_tiny_words(work, out, photos=photos, snapshots=steps, **run)
         else:

@@ -218,6 +218,15 @@ class TinyParts:
     tokenizer: CLIPTokenizerFast
 
 
+def read_module(kind: Any, folder: Path) -> Any:
+    """Returns a module of diffusers in float32, from its own folder."""
+    # Not `from_pretrained`, which would write the folder's place on this machine into the exported files.
+    module = kind.from_config(kind.load_config(folder))
+    weights = load_file(folder / "diffusion_pytorch_model.safetensors")
+    module.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return module
+
+
 def read_parts(folder: Path) -> TinyParts:
     """Returns the parts of a finished model in float32.
 
@@ -225,11 +234,7 @@ def read_parts(folder: Path) -> TinyParts:
         SettingsError: if the folder holds no such model.
     """
     try:
-        # Not `from_pretrained`, which would write the folder's place on this machine into the exported files.
-        vae, unet = (kind.from_config(kind.load_config(folder / part)) for kind, part in PARTS)
-        for module, (_, part) in zip((vae, unet), PARTS, strict=True):
-            weights = load_file(folder / part / "diffusion_pytorch_model.safetensors")
-            module.load_state_dict({name: weight.float() for name, weight in weights.items()})
+        vae, unet = (read_module(kind, folder / part) for kind, part in PARTS)
         text_encoder = CLIPTextModel.from_pretrained(
             folder / "text_encoder", dtype=torch.float32, local_files_only=True
         )

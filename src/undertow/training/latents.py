@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,18 +48,9 @@ class LatentStore:
     """
 
     def __init__(self, folders: Mapping[Path, float], tokenizer: CLIPTokenizerFast):
-        self.latents, self.tokens = [], []
-        weights: list[float] = []
-        for folder, share in folders.items():
-            paths = sorted(folder.glob("*.latents.npy"))
-            for path in paths:
-                self.latents.append(np.load(path, mmap_mode="r"))
-                captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
-                self.tokens.append(caption_tokens(tokenizer, captions))
-            weights += [share / len(paths)] * len(paths)
+        self.latents, captions, self.bounds = _read_shards(folders)
+        self.tokens = [caption_tokens(tokenizer, each) for each in captions]
         self.null = caption_tokens(tokenizer, [""])[0]
-        # A shard is drawn by where a uniform number falls among these.
-        self.bounds = np.cumsum(weights) / sum(weights)
         # Statistics of a thousand latents are enough for a scale.
         sample = np.concatenate([latents[:: max(1, len(latents) // 50)] for latents in self.latents[:20]])
         self.scaling_factor = 1.0 / float(sample.astype(np.float32).std())
@@ -69,7 +61,7 @@ class LatentStore:
         size = (crops.width, crops.height) if random.random() < 0.5 else (crops.height, crops.width)
         examples, tokens = [], []
         for _ in range(crops.count):
-            shard = int(np.searchsorted(self.bounds[:-1], random.random(), side="right"))
+            shard = _draw_shard(random, self.bounds)
             index = int(random.integers(len(self.latents[shard])))
             if random.random() < crops.diptychs:
                 examples.append(self._diptych(random, shard, index, size, crops.jitter))
@@ -92,6 +84,22 @@ class LatentStore:
         moved = np.clip(np.add(corner, shift), 0, np.subtract(latents.shape[2:], panel))
         views = [_cut(latents[index], corner, panel), _cut(latents[index ^ 1], (int(moved[0]), int(moved[1])), panel)]
         return np.concatenate(views, axis=axis)
+
+
+def _read_shards(folders: Mapping[Path, float]) -> tuple[list[np.ndarray], list[list[Any]], Float[np.ndarray, "n"]]:
+    """Returns the latents and captions of every shard, and bounds: a shard is drawn by where a number falls in them."""
+    latents, captions = [], []
+    weights: list[float] = []
+    for folder, share in folders.items():
+        paths = sorted(folder.glob("*.latents.npy"))
+        latents += [np.load(path, mmap_mode="r") for path in paths]
+        captions += [json.loads((folder / f"{path.name.split('.')[0]}.json").read_text()) for path in paths]
+        weights += [share / len(paths)] * len(paths)
+    return latents, captions, np.cumsum(weights) / sum(weights)
+
+
+def _draw_shard(random: Generator, bounds: Float[np.ndarray, "n"]) -> int:
+    return int(np.searchsorted(bounds[:-1], random.random(), side="right"))
 
 
 def _corner(random: Generator, whole: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
@@ -137,15 +145,18 @@ class Cut:
 
 
 class ClipStore:
-    """Latents of all encoded clips and the tokens of their captions; float16 on disk, memory-mapped."""
+    """Latents of all encoded clips and the tokens of their captions; float16 on disk, memory-mapped.
 
-    def __init__(self, folder: Path, tokenizer: CLIPTokenizerFast, scaling_factor: float):
-        self.latents, self.tokens = [], []
+    Args:
+        folders: Folders of encoded shards, each with its share of the examples.
+        tokenizer: Of the captions.
+        scaling_factor: Of the autoencoder.
+    """
+
+    def __init__(self, folders: Mapping[Path, float], tokenizer: CLIPTokenizerFast, scaling_factor: float):
+        self.latents, captions, self.bounds = _read_shards(folders)
+        self.tokens = [[caption_tokens(tokenizer, each) for each in shard] for shard in captions]
         self.scaling_factor = scaling_factor
-        for path in sorted(folder.glob("*.latents.npy")):
-            self.latents.append(np.load(path, mmap_mode="r"))
-            captions = json.loads((folder / f"{path.name.split('.')[0]}.json").read_text())
-            self.tokens.append([caption_tokens(tokenizer, each) for each in captions])
         self.null = caption_tokens(tokenizer, [""])[0]
 
     def batch(self, cut: Cut, seed: tuple[int, ...]) -> tuple[Float[Tensor, "n t 4 h w"], Int[Tensor, "n tokens"]]:
@@ -154,7 +165,7 @@ class ClipStore:
         size = (cut.width, cut.height) if random.random() < 0.5 else (cut.height, cut.width)
         examples, tokens = [], []
         for _ in range(cut.count):
-            shard = int(random.integers(len(self.latents)))
+            shard = _draw_shard(random, self.bounds)
             index = int(random.integers(len(self.latents[shard])))
             examples.append(_example(random, self.latents[shard][index], cut, size))
             captions = self.tokens[shard][index]

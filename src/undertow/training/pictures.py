@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,12 +18,10 @@ from undertow.training.learner import make_missing
 from undertow.world import FIRST_VALIDATION_SEED, Scene, WorldSettings, make_scene
 from undertow.world.composites import CompositeSettings, make_composite
 from undertow.world.photographs import Photograph, read_photograph
-from undertow.world.view_pairs import PairSettings, make_pair
+from undertow.world.view_pairs import READ_AT, PairSettings, make_pair
 
 SCENES_PER_SHARD = 200
 SEGMENT_SCENES = 100
-# Shorter side at which photographs are read: the closest views then have about their pixels.
-READ_AT = 384
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def make_photo_shard(folder: Path, number: int, settings: PhotoSettings, photogr
     """
     if (folder / f"{number:05d}.json").exists():
         return
-    random, read = _drawn(number, settings, photographs)
+    random, read = drawn_photographs(number, settings, photographs)
     images, masks = [], []
     for pair in range(SCENES_PER_SHARD):
         views = make_pair(random, read[pair % len(read)], read, settings.pairs)
@@ -233,7 +231,7 @@ def make_composite_shard(
     """Draws shard `number` of composites into `folder`, unless it is there already; the images are written last."""
     if (folder / f"{number:05d}.images.npy").exists():
         return
-    random, read = _drawn(number, settings, photographs)
+    random, read = drawn_photographs(number, settings, photographs)
     pictures: dict[str, list[UInt8[np.ndarray, "h w *c"]]] = {"parts": [], "objects": [], "images": []}
     for index in range(2 * SEGMENT_SCENES):
         made = make_composite(random, read[index % len(read)], read, settings.composites)
@@ -252,8 +250,22 @@ def make_composite_shards(
     return make_missing(make, folder, "images.npy", settings.shards, processes)
 
 
-def _drawn(
-    number: int, settings: PhotoSettings | SegmentPhotoSettings, photographs: Sequence[Photograph]
+class PhotoShards(Protocol):
+    """Settings of shards that are made from photographs."""
+
+    @property
+    def photographs(self) -> int:
+        """How many of them a shard is made from."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of all draws."""
+        ...
+
+
+def drawn_photographs(
+    number: int, settings: PhotoShards, photographs: Sequence[Photograph]
 ) -> tuple[np.random.Generator, list[UInt8[np.ndarray, "_ _ 3"]]]:
     """Returns the random numbers of shard `number`, and the photographs that it is made from."""
     random = np.random.default_rng((settings.seed, number))

@@ -22,9 +22,12 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from transformers import CLIPTextModel
 
-from undertow.training.architecture import TEXT_LENGTH, TEXT_WIDTH, TinyParts, read_parts, write_model
+from undertow.base import SettingsError
+from undertow.training.architecture import TEXT_LENGTH, TEXT_WIDTH, TinyParts, read_module, read_parts, write_model
 
 MOST_FRAMES = 13
 
@@ -162,6 +165,25 @@ def load_tiny_parts() -> TinyParts:
     parts.vae.eval().requires_grad_(False)
     parts.text_encoder.train()
     return parts
+
+
+def read_video(folder: Path, lookers: int) -> tuple[CogVideoXTransformer3DModel, CLIPTextModel]:
+    """Returns transformer and text encoder of a finished model, queries and keys tied, to be trained further.
+
+    Raises:
+        SettingsError: if the folder holds no such model, or one whose matchers have two metrics.
+    """
+    try:
+        transformer = read_module(CogVideoXTransformer3DModel, folder / "transformer")
+        text_encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise SettingsError(f"{folder} does not hold a model like tiny-video: {error}") from error
+    if not all(torch.equal(b.attn1.to_q.weight, b.attn1.to_k.weight) for b in list(blocks(transformer))[lookers:]):
+        raise SettingsError(f"{folder} does not hold a model like tiny-video: its queries and keys differ")
+    tie_queries_and_keys(transformer, lookers)
+    return transformer, text_encoder.train()
 
 
 def export_video(out: Path, transformer: CogVideoXTransformer3DModel, parts: TinyParts, facts: dict[str, Any]) -> None:

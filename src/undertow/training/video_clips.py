@@ -1,12 +1,12 @@
-"""Training clips of `tiny-video`: scenes of the procedural world, drawn once, encoded at once, kept as latents.
+"""Training clips of `tiny-video`: procedural scenes and moving photographs, drawn and encoded once, kept as latents.
 
 A shard is a pure function of its number and the autoencoder, so an interrupted one is simply made again. Pictures are
 not kept: sixteen thousand of them are 1 GB, their latents 170 MB.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 
@@ -17,7 +17,10 @@ from jaxtyping import Float16, UInt8
 
 from undertow.base import atomic_path, write_text
 from undertow.training.autoencoder import to_unit
+from undertow.training.pictures import drawn_photographs
 from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, TRACKING_FAMILIES, Scene, scene_captions
+from undertow.world.photographs import Photograph
+from undertow.world.view_clips import ViewClipSettings, make_view_clip
 
 # `tiny` learnt from seeds below 15 200; clips begin far above them and end far below validation.
 FIRST_CLIP_SEED = 100_000_000
@@ -50,6 +53,27 @@ class ClipSettings:
     photographs: float = 0.45
     masks: float = 0.08
     captions: int = 6
+
+
+@dataclass(frozen=True)
+class PhotoClipSettings:
+    """How photographs take part.
+
+    Attributes:
+        shards: Number of shards.
+        clips: Number of clips in each.
+        photographs: How many of them a shard is made from.
+        share: Share of the examples that come from them.
+        views: How the clips move.
+        seed: Of all draws.
+    """
+
+    shards: int = 12
+    clips: int = 100
+    photographs: int = 100
+    share: float = 0.5
+    views: ViewClipSettings = field(default_factory=ViewClipSettings)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,8 +122,7 @@ def make_clip_shard(folder: Path, number: int, settings: ClipSettings, vae: Auto
     Returns:
         Whether there was anything to do.
     """
-    done = folder / f"{number:05d}.json"
-    if done.exists():
+    if (folder / f"{number:05d}.json").exists():
         return False
     latents, captions = [], []
     for index in range(number * settings.scenes, (number + 1) * settings.scenes):
@@ -111,9 +134,7 @@ def make_clip_shard(folder: Path, number: int, settings: ClipSettings, vae: Auto
             masks = np.stack([picture.labels > 0 for picture in pictures]).astype(np.uint8) * 255
             latents.append(encode_frames(vae, np.repeat(masks[..., None], 3, axis=3)))
             captions.append(clip.captions)
-    with atomic_path(folder / f"{number:05d}.latents.npy") as path:
-        np.save(path, np.stack(latents), allow_pickle=False)
-    write_text(done, json.dumps(captions))
+    _write_shard(folder, number, latents, captions)
     return True
 
 
@@ -122,6 +143,36 @@ def make_clip_shards(folder: Path, settings: ClipSettings, vae: AutoencoderKL) -
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(settings.shards):
         yield make_clip_shard(folder, number, settings, vae)
+
+
+def make_photo_clip_shard(
+    folder: Path, number: int, settings: PhotoClipSettings, photographs: Sequence[Photograph], vae: AutoencoderKL
+) -> bool:
+    """Draws and encodes shard `number` of clips of photographs, as `make_clip_shard` does; they have no captions."""
+    if (folder / f"{number:05d}.json").exists():
+        return False
+    random, read = drawn_photographs(number, settings, photographs)
+    clips = (make_view_clip(random, read[i % len(read)], read, settings.views) for i in range(settings.clips))
+    latents = [encode_frames(vae, clip.images) for clip in clips]
+    _write_shard(folder, number, latents, [[""]] * len(latents))
+    return True
+
+
+def make_photo_clip_shards(
+    folder: Path, settings: PhotoClipSettings, photographs: Sequence[Photograph], vae: AutoencoderKL
+) -> Iterator[bool]:
+    """Makes every missing shard, as `make_clip_shards` does; held-out photographs are skipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = [photograph for photograph in photographs if not photograph.held_out]
+    for number in range(settings.shards):
+        yield make_photo_clip_shard(folder, number, settings, seen, vae)
+
+
+def _write_shard(folder: Path, number: int, latents: Sequence[np.ndarray], captions: Sequence[Sequence[str]]) -> None:
+    """Writes a shard, the captions last, by which it is known to be whole."""
+    with atomic_path(folder / f"{number:05d}.latents.npy") as path:
+        np.save(path, np.stack(latents), allow_pickle=False)
+    write_text(folder / f"{number:05d}.json", json.dumps(captions))
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """The whole recipe of `tiny-video`, from the parts of `tiny` to weights, in slices that end in a resumable checkpoint.
 
-    clips, drawn and encoded -> transformer and text encoder -> export
+    clips (and clips of photographs), drawn and encoded -> transformer and text encoder -> export
 
 As with `tiny`, every draw depends on the seed and the step alone, so it does not matter how the work was cut.
 """
@@ -8,13 +8,15 @@ As with `tiny`, every draw depends on the seed and the step alone, so it does no
 import json
 import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from undertow.base import Progress, SilentProgress, resolve_device
-from undertow.training.denoiser import VideoDenoiserSettings, train_video_denoiser
+from undertow.base import Progress, SilentProgress, resolve_device, write_text
+from undertow.training.denoiser import Stage, VideoDenoiserSettings, train_video_denoiser
 from undertow.training.latents import ClipStore
 from undertow.training.learner import Learner, keep_recipe, past, run_steps, watch
 from undertow.training.video_architecture import (
@@ -23,16 +25,25 @@ from undertow.training.video_architecture import (
     build_video_scheduler,
     export_video,
     load_tiny_parts,
+    read_video,
 )
-from undertow.training.video_clips import ClipSettings, make_clip_shards
-from undertow.training.video_validation import VideoValidation, control_scores, validate_video, validation_clips
+from undertow.training.video_clips import ClipSettings, PhotoClipSettings, make_clip_shards, make_photo_clip_shards
+from undertow.training.video_validation import (
+    VideoValidation,
+    control_scores,
+    photograph_clips,
+    validate_video,
+    validation_clips,
+)
+from undertow.world.photographs import credits, list_photographs
 
 
 @dataclass(frozen=True)
 class TinyVideoRecipe:
-    """Everything that decides the weights of `tiny-video`, and the worlds on which it is scored."""
+    """Everything that decides the weights of `tiny-video`, besides the photographs, and what it is scored on."""
 
     clips: ClipSettings = field(default_factory=ClipSettings)
+    photos: PhotoClipSettings = field(default_factory=PhotoClipSettings)
     shape: VideoShape = field(default_factory=VideoShape)
     denoiser: VideoDenoiserSettings = field(default_factory=VideoDenoiserSettings)
     validation: VideoValidation = field(default_factory=VideoValidation)
@@ -40,11 +51,23 @@ class TinyVideoRecipe:
     seed: int = 0
 
 
+# How weights that match already are trained further.
+FURTHER = TinyVideoRecipe(
+    clips=ClipSettings(shards=12),
+    denoiser=VideoDenoiserSettings(
+        stages=(Stage(4, 16, 16, 10, 800), Stage(4, 24, 24, 5, 600), Stage(8, 24, 32, 2, 200)), rate=6e-4, seed=1
+    ),
+    validate_every=400,
+)
+
+
 def train_tiny_video(
     work: Path,
     out: Path,
     recipe: TinyVideoRecipe | None = None,
     *,
+    photos: Path | None = None,
+    start: Path | None = None,
     minutes: float | None = None,
     snapshots: Collection[int] = (),
     device: str | None = None,
@@ -59,14 +82,22 @@ def train_tiny_video(
         Whether the model is finished and exported.
 
     Raises:
-        SettingsError: if `work` holds a run of another recipe.
+        SettingsError: if `work` holds a run of another recipe, `photos` nothing that may be used, or `start` no model.
     """
-    recipe, progress = recipe or TinyVideoRecipe(), progress or SilentProgress()
+    recipe, progress = recipe or (FURTHER if start else TinyVideoRecipe()), progress or SilentProgress()
+    photographs = list_photographs(photos) if photos else []
     work.mkdir(parents=True, exist_ok=True)
-    keep_recipe(work / "recipe.json", asdict(recipe))
+    data = {"recipe": asdict(recipe), "photographs": len(photographs), "further": start is not None}
+    keep_recipe(work / "recipe.json", data)
     torch_device = resolve_device(device)
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     parts = load_tiny_parts()
+    if start:
+        transformer, text_encoder = read_video(start, recipe.shape.lookers)
+        parts = replace(parts, text_encoder=text_encoder)
+    else:
+        transformer = build_transformer(recipe.seed, recipe.shape)
+    transformer = transformer.to(torch_device)
     vae, text_encoder = parts.vae.to(torch_device), parts.text_encoder.to(torch_device)
 
     progress.start("clips", recipe.clips.shards)
@@ -75,29 +106,46 @@ def train_tiny_video(
         if made and past(deadline):
             return False
 
-    store = ClipStore(work / "clips", parts.tokenizer, vae.config.scaling_factor)
-    transformer = build_transformer(recipe.seed, recipe.shape).to(torch_device)
+    share = recipe.photos.share if photographs else 0.0
+    folders = {work / "clips": 1 - share}
+    if photographs:
+        folders[work / "views"] = share
+        progress.start("views", recipe.photos.shards)
+        for made in make_photo_clip_shards(work / "views", recipe.photos, photographs, vae):
+            progress.advance()
+            if made and past(deadline):
+                return False
+
+    store = ClipStore(folders, parts.tokenizer, vae.config.scaling_factor)
     learner = Learner(
         {"transformer": transformer, "text_encoder": text_encoder},
         rate=recipe.denoiser.rate,
         # Queries and keys keep the matcher's sharpness only if nothing pulls them to zero.
         undecayed=("attn1.to_q", "attn1.to_k"),
     )
-    held_out = validation_clips(recipe.validation)
-    controls = control_scores(vae, held_out)
+    held_out = {"worlds": validation_clips(recipe.validation)}
+    if photographs:
+        held_out["photographs"] = photograph_clips(photographs, recipe.validation)
+    controls = {kind: control_scores(vae, clips) for kind, clips in held_out.items()}
 
-    def validate() -> list[float]:
+    def validate() -> dict[str, Any]:
         with torch.no_grad():
             null = text_encoder(store.null[None].to(torch_device)).last_hidden_state
-        scores = validate_video(transformer, vae, null, held_out, recipe.validation)
+        blocks = {kind: validate_video(transformer, vae, null, c, recipe.validation) for kind, c in held_out.items()}
+        score = float(np.mean([scores[recipe.validation.block] for scores in blocks.values()]))
+        scores = {"score": score, "validation": blocks, "controls": controls}
         with (work / "validation.jsonl").open("a") as lines:
-            lines.write(json.dumps({"step": learner.step, "blocks": scores, **controls}) + "\n")
+            lines.write(json.dumps({"step": learner.step, **scores}) + "\n")
         return scores
 
     def write(folder: Path) -> None:
         with learner.averaged():
-            facts = {"recipe": asdict(recipe), "step": learner.step, "validation": validate(), "controls": controls}
-            export_video(folder, transformer, parts, facts)
+            export_video(folder, transformer, parts, {**data, "step": learner.step, **validate()})
+        if photographs:
+            write_text(folder / "PHOTOGRAPHS.md", credits(photographs))
+
+    if start and not (work / "validation.jsonl").exists():
+        validate()
 
     after_step = watch(learner, snapshots, recipe.validate_every, write, validate, work)
     alphas_cumprod = build_video_scheduler().alphas_cumprod

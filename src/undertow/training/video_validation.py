@@ -1,10 +1,11 @@
 """The score of a checkpoint of `tiny-video`, fixed before training began: how well its attentions match points.
 
 Queries and keys of every block are compared as the network compares them (after norm and rotation, heads together), on
-clean latents of held-out worlds whose tracks are known. A match is the best token, refined within its neighbours.
+clean latents of clips whose tracks are known: held-out worlds, and clips of held-out photographs. A match is the best
+token, refined within its neighbours. The score is the mean of both kinds in the block that the card reads.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,8 @@ from torch.nn import functional
 from undertow.training.video_architecture import blocks, rotary
 from undertow.training.video_clips import encode_frames
 from undertow.world import FAMILIES, FIRST_VALIDATION_SEED, TRACKING_FAMILIES, point_tracks
+from undertow.world.photographs import Photograph
+from undertow.world.view_clips import ViewClipSettings, held_out_clips
 
 THRESHOLDS = (1, 2, 4, 8, 16)
 RASTER = 256
@@ -37,6 +40,8 @@ class VideoValidation:
         size: Height and width of the pictures in pixels.
         points: Queries in the first frame.
         timestep: What the network is given; the latents are clean.
+        photographs: Number of clips of held-out photographs, if there are any.
+        block: The block that decides.
     """
 
     families: tuple[str, ...] = TRACKING_FAMILIES
@@ -45,13 +50,15 @@ class VideoValidation:
     size: tuple[int, int] = (192, 192)
     points: int = 100
     timestep: int = 150
+    photographs: int = 24
+    block: int = 3
 
 
 @dataclass(frozen=True)
 class ValidationClip:
-    """Pictures, and where points of the first one are in each, in pixels."""
+    """Pictures, and where points of the first one are in each, in pixels; a family of worlds or a photograph."""
 
-    family: str
+    name: str
     frames: UInt8[np.ndarray, "t H W 3"]
     tracks: Float[np.ndarray, "q t 2"]
     visible: Bool[np.ndarray, "q t"]
@@ -70,6 +77,23 @@ def validation_clips(validation: VideoValidation) -> list[ValidationClip]:
         points = np.random.default_rng(seed).uniform(0, (width, height), (validation.points, 2))
         tracks, visible = point_tracks(scene, points, times)
         clips.append(ValidationClip(name, frames, tracks, visible))
+    return clips
+
+
+def photograph_clips(photographs: Sequence[Photograph], validation: VideoValidation) -> list[ValidationClip]:
+    """Returns clips of the held-out ones among these photographs, with random points of the first view as queries.
+
+    Raises:
+        SettingsError: if a file is not a picture.
+    """
+    settings = ViewClipSettings(frames=validation.frames)
+    settings = replace(settings, views=replace(settings.views, size=min(validation.size)))
+    clips = []
+    for number, (name, clip) in enumerate(held_out_clips(photographs, validation.photographs, settings)):
+        points = np.random.default_rng(FIRST_CLIP + number).uniform(0, settings.views.size, (validation.points, 2))
+        found = [clip.correspond(points, view) for view in range(validation.frames)]
+        tracks, visible = (np.stack(each, axis=1) for each in zip(*found, strict=True))
+        clips.append(ValidationClip(name, clip.images, tracks, visible))
     return clips
 
 
