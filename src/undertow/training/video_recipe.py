@@ -55,7 +55,7 @@ class TinyVideoRecipe:
 FURTHER = TinyVideoRecipe(
     clips=ClipSettings(shards=12),
     denoiser=VideoDenoiserSettings(
-        stages=(Stage(4, 16, 16, 10, 1100), Stage(4, 24, 24, 5, 700), Stage(8, 24, 32, 2, 200)), rate=6e-4, seed=1
+        stages=(Stage(4, 16, 16, 10, 800), Stage(4, 24, 24, 5, 550), Stage(8, 24, 32, 2, 150)), rate=6e-4, seed=1
     ),
     validate_every=500,
 )
