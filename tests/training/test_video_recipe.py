@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import apply_rotary_emb, get_3d_rotary_pos_embed
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizerFast
 
@@ -18,8 +19,23 @@ from undertow.training.denoiser import (
     draw_timesteps,
 )
 from undertow.training.latents import ClipStore, Cut
-from undertow.training.video_architecture import VideoShape, blocks, build_transformer, load_tiny_parts, rotary, untied
-from undertow.training.video_clips import FIRST_CLIP_SEED, ClipSettings, draw_scene, make_clip_shard
+from undertow.training.video_architecture import (
+    VideoShape,
+    blocks,
+    build_transformer,
+    load_tiny_parts,
+    read_video,
+    rotary,
+    untied,
+)
+from undertow.training.video_clips import (
+    FIRST_CLIP_SEED,
+    ClipSettings,
+    PhotoClipSettings,
+    draw_scene,
+    make_clip_shard,
+    make_photo_clip_shard,
+)
 from undertow.training.video_recipe import TinyVideoRecipe, train_tiny_video
 from undertow.training.video_validation import (
     Compared,
@@ -28,17 +44,25 @@ from undertow.training.video_validation import (
     control_scores,
     delta_average,
     match,
+    photograph_clips,
     validate_video,
     validation_clips,
 )
 from undertow.world import FIRST_VALIDATION_SEED
+from undertow.world.photographs import COLUMNS, list_photographs
+from undertow.world.view_clips import ViewClipSettings
+from undertow.world.view_pairs import PairSettings
 
 SHAPE = VideoShape(layers=2, heads=2, head_dim=16, time_width=16, lookers=1)
+PHOTOS = PhotoClipSettings(
+    shards=1, clips=3, photographs=2, views=ViewClipSettings(frames=5, views=PairSettings(size=32))
+)
 RECIPE = TinyVideoRecipe(
     ClipSettings(shards=2, scenes=2, frames=5, size=(32, 40), masks=0.5),
+    PHOTOS,
     SHAPE,
     VideoDenoiserSettings(stages=(Stage(1, 4, 8, 3, 1), Stage(3, 8, 6, 2, 2))),
-    VideoValidation(families=("plain",), frames=2, size=(32, 32), points=9),
+    VideoValidation(families=("plain",), frames=2, size=(32, 32), points=9, photographs=2, block=1),
     validate_every=2,
 )
 
@@ -46,6 +70,18 @@ RECIPE = TinyVideoRecipe(
 @pytest.fixture(scope="module")
 def parts():
     return load_tiny_parts()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of sixty small photographs, some of which are held out."""
+    folder, rows = tmp_path_factory.mktemp("photos"), [",".join(COLUMNS)]
+    for number in range(60):
+        pixels = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((80, 60)).save(folder / f"{number:04d}.png")
+        rows.append(f"{number:04d}.png,made,1,here,Ann,CC0-1.0,")
+    (folder / "SOURCES.csv").write_text("\n".join(rows) + "\n")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +124,17 @@ def test_masks_are_clips_of_their_own(parts, tmp_path):
         assert ((decoded.mean(dim=0).numpy() > 0) == mask).mean() > 0.97
 
 
+def test_shards_of_photographs_are_a_function_of_their_number(photos, parts, tmp_path):
+    seen = [photograph for photograph in list_photographs(photos) if not photograph.held_out]
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        assert make_photo_clip_shard(folder, 4, PHOTOS, seen, parts.vae)
+        assert not make_photo_clip_shard(folder, 4, PHOTOS, seen, parts.vae)
+    latents, again = (np.load(tmp_path / name / "00004.latents.npy") for name in "ab")
+    assert np.array_equal(latents, again) and latents.shape == (3, 5, 4, 8, 8)
+    assert json.loads((tmp_path / "a" / "00004.json").read_text()) == [[""]] * 3
+
+
 def test_training_seeds_stay_below_the_held_out_ones():
     draw_scene(0, RECIPE.clips)
     with pytest.raises(ValueError, match="below the held-out ones"):
@@ -95,7 +142,7 @@ def test_training_seeds_stay_below_the_held_out_ones():
 
 
 def test_batches_are_a_function_of_the_seed(clips, parts):
-    store = ClipStore(clips, parts.tokenizer, 0.5)
+    store = ClipStore({clips: 1.0}, parts.tokenizer, 0.5)
     cut = Cut(3, 4, 6, 5)
     latents, tokens = store.batch(cut, (0, 7, 1))
     again, other = store.batch(cut, (0, 7, 1)), store.batch(cut, (0, 8, 1))
@@ -105,7 +152,7 @@ def test_batches_are_a_function_of_the_seed(clips, parts):
 
 
 def test_an_undrifting_window_is_a_piece_of_the_clip(clips, parts):
-    store = ClipStore(clips, parts.tokenizer, 0.5)
+    store = ClipStore({clips: 1.0}, parts.tokenizer, 0.5)
     latents, _ = store.batch(Cut(2, 8, 10, 4, strides=(3,), drifting=0.0, empty=0.0), (0, 1))
     if latents.shape[3] != 8:
         latents, _ = store.batch(Cut(2, 10, 8, 4, strides=(3,), drifting=0.0, empty=0.0), (0, 1))
@@ -116,7 +163,7 @@ def test_an_undrifting_window_is_a_piece_of_the_clip(clips, parts):
 
 
 def test_empty_captions_are_the_null_text(clips, parts):
-    store = ClipStore(clips, parts.tokenizer, 1.0)
+    store = ClipStore({clips: 1.0}, parts.tokenizer, 1.0)
     _, tokens = store.batch(Cut(1, 4, 4, 3, empty=1.0), (0,))
     expected = parts.tokenizer([""], padding="max_length", max_length=32)["input_ids"][0]
     assert tokens.tolist() == [expected] * 3
@@ -232,9 +279,10 @@ def test_a_run_cut_into_slices_equals_one_run_and_loads_in_diffusers(clips, tmp_
         early = load_file(whole / "snapshots" / "000001" / name)
         assert any(not torch.equal(a[key], early[key]) for key in a)
     facts = json.loads((tmp_path / "a" / "training.json").read_text())
-    assert facts["step"] == 3 and len(facts["validation"]) == 2
+    assert facts["step"] == 3 and len(facts["validation"]["worlds"]) == 2
+    assert facts["score"] == facts["validation"]["worlds"][1]
     scores = [json.loads(line) for line in (whole / "validation.jsonl").read_text().splitlines()]
-    assert [each["step"] for each in scores] == [1, 2, 3] and scores[-1]["blocks"] == facts["validation"]
+    assert [each["step"] for each in scores] == [1, 2, 3] and scores[-1]["validation"] == facts["validation"]
 
     out = tmp_path / "a"
     transformer = CogVideoXTransformer3DModel.from_pretrained(out / "transformer", low_cpu_mem_usage=False)
@@ -264,6 +312,47 @@ def test_a_run_cut_into_slices_equals_one_run_and_loads_in_diffusers(clips, tmp_
 
     with pytest.raises(SettingsError, match="other settings"):
         train_tiny_video(whole, tmp_path / "c", replace(RECIPE, seed=1), device="cpu")
+
+
+def test_a_finished_model_is_trained_further_on_photographs(clips, photos, tmp_path):
+    assert train_tiny_video(work_with(clips, tmp_path / "first"), tmp_path / "a", RECIPE, device="cpu")
+    work, further = (
+        work_with(clips, tmp_path / "second"),
+        replace(RECIPE, denoiser=VideoDenoiserSettings(stages=(Stage(2, 4, 4, 2, 2),), rate=1e-3, seed=1)),
+    )
+    options = {"photos": photos, "start": tmp_path / "a", "device": "cpu"}
+    while not train_tiny_video(work, tmp_path / "b", further, minutes=0.0, **options):
+        pass
+    scores = [json.loads(line) for line in (work / "validation.jsonl").read_text().splitlines()]
+    first = json.loads((tmp_path / "a" / "training.json").read_text())
+    # It begins with what the first model ended with, up to float16, and counts its own steps.
+    assert [each["step"] for each in scores] == [0, 2, 2]
+    assert scores[0]["validation"]["worlds"] == pytest.approx(first["validation"]["worlds"], abs=0.1)
+    for each in scores:
+        assert each["score"] == pytest.approx(
+            (each["validation"]["worlds"][1] + each["validation"]["photographs"][1]) / 2
+        )
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    before, after = (load_file(tmp_path / out / name) for out in "ab")
+    block = "transformer_blocks.{}.attn1.{}.weight"
+    assert not torch.equal(before[block.format(1, "to_q")], after[block.format(1, "to_q")])
+    assert torch.equal(after[block.format(1, "to_q")], after[block.format(1, "to_k")])
+    assert "| 0000.png | Ann | CC0-1.0 |" in (tmp_path / "b" / "PHOTOGRAPHS.md").read_text()
+    assert not (tmp_path / "a" / "PHOTOGRAPHS.md").exists()
+    with pytest.raises(SettingsError, match="queries and keys differ"):
+        read_video(tmp_path / "a", lookers=0)
+    with pytest.raises(SettingsError, match="does not hold a model like tiny-video"):
+        read_video(photos, lookers=1)
+
+
+def test_photographs_that_validate_have_exact_points(photos):
+    photographs = list_photographs(photos)
+    kept = {photograph.path.stem for photograph in photographs if photograph.held_out}
+    clips = photograph_clips(photographs, RECIPE.validation)
+    assert len(clips) == 2 and {clip.name for clip in clips} <= kept
+    for clip in clips:
+        assert clip.frames.shape == (2, 32, 32, 3) and clip.tracks.shape == (9, 2, 2)
+        assert clip.visible[:, 0].all() and delta_average(clip.tracks, clip) == 1.0
 
 
 def test_matching_finds_a_shifted_pattern():

@@ -15,11 +15,11 @@ from torch.nn.functional import max_pool2d
 
 from undertow.metrics import region_similarity
 from undertow.refinement import Embedding, Segmenter
-from undertow.training.pictures import READ_AT
 from undertow.training.segmenter_examples import damaged_logits
 from undertow.world import FIRST_VALIDATION_SEED, WorldSettings, make_scene
 from undertow.world.composites import CompositeSettings, make_composite
 from undertow.world.photographs import Photograph, read_photograph
+from undertow.world.view_pairs import READ_AT
 
 Labelled: TypeAlias = tuple[UInt8[np.ndarray, "h w 3"], Integer[np.ndarray, "h w"]]
 PHOTO = "photo_"
