@@ -101,7 +101,7 @@ def clips_sheet(model):
     for clip in validation_clips(settings):
         latents = model.encode(clip.frames)
         frames += [*clip.frames, *model.generate("", seed=7, first=latents[0])]
-        titles += [f"world, family {clip.family}", *("" for _ in range(FRAMES - 1))]
+        titles += [f"world, family {clip.name}", *("" for _ in range(FRAMES - 1))]
         titles += ["first frame given, the others generated", *("" for _ in range(FRAMES - 1))]
     return contact_sheet(frames, FRAMES, titles, width=200)
 
