@@ -55,9 +55,9 @@ class TinyVideoRecipe:
 FURTHER = TinyVideoRecipe(
     clips=ClipSettings(shards=12),
     denoiser=VideoDenoiserSettings(
-        stages=(Stage(4, 16, 16, 10, 800), Stage(4, 24, 24, 5, 550), Stage(8, 24, 32, 2, 150)), rate=6e-4, seed=1
+        stages=(Stage(4, 16, 16, 10, 500), Stage(4, 24, 24, 5, 320), Stage(8, 24, 32, 2, 80)), rate=6e-4, seed=1
     ),
-    validate_every=500,
+    validate_every=450,
 )
 
 

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from undertow.world.families import FIRST_VALIDATION_SEED
 from undertow.world.figures import random_figure
 from undertow.world.photographs import Photograph, read_photograph
-from undertow.world.view_pairs import READ_AT, PairSettings, rounded
+from undertow.world.view_pairs import READ_AT, VERSION, PairSettings, rounded
 from undertow.world.views import (
     PIECE,
     TONES,
@@ -131,6 +131,8 @@ def held_out_clips(
     kept = [photograph for photograph in photographs if photograph.held_out]
     for number in range(0, len(kept), max(1, len(kept) // count))[:count]:
         name = kept[number].path.stem
-        random = np.random.default_rng((FIRST_VALIDATION_SEED, 1, int(sha256(name.encode()).hexdigest()[:8], 16), 7))
+        seed = int(sha256(name.encode()).hexdigest()[:8], 16)
+        # Other draws than those of the photograph's pair.
+        random = np.random.default_rng((FIRST_VALIDATION_SEED, VERSION, seed, 7))
         read = [read_photograph(kept[(number + next) % len(kept)].path, READ_AT) for next in range(3)]
         yield name, make_view_clip(random, read[0], read[1:], settings)
