@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from undertow.observing.store import TensorStore
-from undertow.points.flow import COARSE, SIDE, Flow, dense_flow
+from undertow.points.camera import steady_flow
+from undertow.points.flow import COARSE, SIDE, Flow
 
 HEIGHT, WIDTH = 96, 128
 GRID = (12, 16)
@@ -27,11 +28,11 @@ def shown(*pictures):
 
 
 def test_a_blank_wall_does_not_go_with_what_moves_in_front_of_it():
-    found = dense_flow(scene(), scene(3))
+    found = steady_flow(scene(), scene(3))
     assert np.abs(found[20:36, 52:]).max() == 0, "beside the square, whose motion spreads"
     np.testing.assert_allclose(np.median(found[24:32, 24:32], (0, 1)), [3, 0], atol=0.5)
     # A camera that moves takes the wall along.
-    panned = dense_flow(*(np.ascontiguousarray(each) for each in (scene()[:, 2:], scene()[:, :-2])))
+    panned = steady_flow(*(np.ascontiguousarray(each) for each in (scene()[:, 2:], scene()[:, :-2])))
     assert np.median(panned[40:58, :, 0]) > 1
 
 

@@ -21,15 +21,20 @@ def grey_picture(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> Gr
     return np.asarray(cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA))
 
 
+def search_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
+    """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another, as searched for."""
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    return np.asarray(search.calc(here, there, None))
+
+
 def dense_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
     """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another.
 
     On a blank wall it is a guess. Where the camera stands still, so that most of what is not blank does not move, blank
     places that do not change do not move either.
     """
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-    flow = np.asarray(search.calc(here, there, None))
-    detail, change = (cv2.blur(each, (9, 9)) for each in (_slopes(here), cv2.absdiff(here, there).astype(np.float32)))
+    flow = search_flow(here, there)
+    detail, change = (cv2.blur(each, (9, 9)) for each in (slopes(here), cv2.absdiff(here, there).astype(np.float32)))
     sharp = detail > DETAIL
     if sharp.any() and np.median(np.linalg.norm(flow[sharp], axis=-1)) < STILL:
         flow[~sharp & (change < DETAIL)] = 0
@@ -43,7 +48,7 @@ def fetched(
     return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _slopes(picture: Grey) -> Float32[np.ndarray, "h w"]:
+def slopes(picture: Grey) -> Float32[np.ndarray, "h w"]:
     """Returns how much grey changes from pixel to pixel."""
     across, down = (cv2.Sobel(picture, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
     return np.asarray(cv2.magnitude(across, down))

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from undertow.observing.flow import SIDE, Grey, dense_flow, grey_picture
+from undertow.observing.flow import SIDE, Grey, grey_picture
 from undertow.observing.store import TensorStore
+from undertow.points.camera import steady_flow
 from undertow.points.matching import interpolate
 
 # Most pixels of the pictures that flow is estimated between.
@@ -49,7 +50,7 @@ class Flow:
             # Half the side: the search ends there, and what lies between is interpolated.
             half = self._size[1] // 2, self._size[0] // 2
             for way, pair in {"ahead": (last, seen), "back": (seen, last)}.items():
-                flow = cv2.resize(dense_flow(*pair), half, interpolation=cv2.INTER_AREA)
+                flow = cv2.resize(steady_flow(*pair), half, interpolation=cv2.INTER_AREA)
                 kept[way] = torch.from_numpy(flow).half()
         self._store.put(_name(place), kept)
 
