@@ -10,8 +10,9 @@ import pytest
 
 from undertow.base import SettingsError, SilentProgress
 from undertow.masks import decode_rle, read_written_map
+from undertow.observing.observer import Observer
 from undertow.runs import execute, folder
-from undertow.tracking import TrackSettings
+from undertow.tracking import TrackSettings, track
 from undertow.tracking.cues import given_masks
 from undertow.tracking.task import TASK
 from undertow.video import Clip, Video, ranges
@@ -89,6 +90,28 @@ def test_frames_before_stay_and_frames_after_follow(scene, moved, run):
     assert run({0: truth[0], 5: moved})[1] == [] and maps(out) == after
     with pytest.raises(SettingsError, match="already holds another run"):
         run({0: truth[0]})
+
+
+def test_nothing_before_a_mask_of_every_object_is_looked_at(scene, moved, run, tiny_like, monkeypatch):
+    video, truth = scene
+    seen, see = [], Observer.see
+
+    def noted(self, images, indices):
+        seen.extend(indices)
+        return see(self, images, indices)
+
+    monkeypatch.setattr(Observer, "see", noted)
+    run({0: truth[0]})
+    seen.clear()
+    # Without the second object, that one is still tracked from what came before.
+    out, _ = run({0: truth[0], 4: np.where(moved == 1, moved, 0)})
+    assert set(seen) == set(range(FRAMES))
+    seen.clear()
+    run({0: truth[0], 4: np.where(moved == 1, moved, 0), 6: moved})
+    assert set(seen) == set(range(6, FRAMES))
+    fresh = track(Clip(video, 6, FRAMES), moved, tiny_like, FAST)
+    for result in fresh:
+        assert (read_written_map(out / "masks" / f"{result.index:05d}.png") == result.labels).all()
 
 
 def test_the_next_given_mask_ends_a_correction(scene, moved, run):

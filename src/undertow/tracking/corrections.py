@@ -88,14 +88,20 @@ class Correction(TrackJob):
         log.info("frames %d to %d were tracked again; %s", first, last, changed)
 
     def _catch_up(self) -> None:
-        """Shows the tracker the given masks before the first frame, and the run's masks of those just before it."""
+        """Shows the tracker the given masks before the first frame, and the run's masks of those just before it.
+
+        A first frame whose mask gives every object again would make the tracker forget all of them.
+        """
         tracker, masks = self.tracker, self.masks
         before = [number for number in self._clip.numbers or () if number < self.numbers[0]]
         anchors = [number for number in before if number in masks]
-        for frame in self._clip.video.frames(anchors):
-            tracker.advance(frame, tracker.observe([frame])[0], masks[frame.index])
+        known = {each for number in anchors for each in object_ids(masks[number])}
+        if self.numbers[0] in masks and known <= set(object_ids(masks[self.numbers[0]])):
+            return
         if not anchors:
             return
+        for frame in self._clip.video.frames(anchors):
+            tracker.advance(frame, tracker.observe([frame])[0], masks[frame.index])
         recent = before[max(0, len(before) - tracker.resolved.recent) :]
         for frame in self._clip.video.frames([n for n in recent if n > anchors[0] and n not in masks]):
             tracker.remember(frame, tracker.observe([frame])[0], read_written_map(self._earlier(frame.name)))
