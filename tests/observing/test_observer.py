@@ -13,6 +13,7 @@ from undertow.observing.store import TensorStore
 from undertow.parsing import ParseSettings, parse
 from undertow.points import PointSettings, track_points
 from undertow.tracking import TrackSettings, track
+from undertow.tracking.settings import observer_of, resolve
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,16 @@ def test_other_sources_compare_a_thing_with_itself(tiny_like, images, resolved, 
         small = resize(np.stack(images[:1]), resolved.grid)
         colours = torch.from_numpy(small).movedim(-1, 1).float() / 255
         torch.testing.assert_close(seen.keys, patches(colours))
+
+
+def test_hidden_states_are_compared_in_the_directions_of_the_model(tiny_like, images, monkeypatch):
+    directions = torch.linalg.qr(torch.randn(128, 16))[0]
+    monkeypatch.setattr(tiny_like, "projection", directions)
+    flow, dift = (resolve(TrackSettings(preset=name, tokens=96), tiny_like, 40, 56) for name in ("flow", "dift"))
+    assert (flow.directions, dift.directions) == (16, 0)
+    (whole,), (fewer,) = (observer_of(tiny_like, each).see(images[:1], [0]) for each in (dift, flow))
+    torch.testing.assert_close(fewer.keys, whole.keys @ directions)
+    assert fewer.queries is fewer.keys
 
 
 def test_a_patch_is_the_cell_and_its_neighbours():

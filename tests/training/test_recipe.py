@@ -15,6 +15,7 @@ from undertow.base import SettingsError
 from undertow.training.architecture import build_denoiser, build_scheduler, build_tokenizer
 from undertow.training.autoencoder import AutoencoderSettings
 from undertow.training.denoiser import DenoiserSettings, Grid, draw_timesteps
+from undertow.training.directions import DirectionSettings
 from undertow.training.learner import Learner
 from undertow.training.pictures import (
     PhotoSettings,
@@ -34,6 +35,7 @@ RECIPE = TinyRecipe(
     AutoencoderSettings(steps=4, batch=2, crop=16),
     DenoiserSettings(steps=4, grids=(Grid(8, 8, 2, 0.5), Grid(8, 4, 2, 0.5))),
     photos=PhotoSettings(shards=1, photographs=4, pairs=PairSettings(size=32)),
+    directions=DirectionSettings(count=8, pictures=3, shorter=32, tokens=64),
 )
 
 
@@ -97,6 +99,7 @@ def test_a_run_cut_into_slices_equals_one_run(pictures, tmp_path):
     assert json.loads((whole / "snapshots" / "000002" / "training.json").read_text())["step"] == 2
 
     backbone = load(tmp_path / "a", device="cpu", dtype="float32")
+    assert backbone.projection is not None and backbone.projection.shape == (128, 8)
     latents = backbone.encode(np.zeros((1, 32, 64, 3), np.uint8))
     assert latents.shape == (1, 4, 8, 16)
     facts = json.loads((tmp_path / "a" / "training.json").read_text())

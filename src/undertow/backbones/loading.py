@@ -32,6 +32,7 @@ from undertow.backbones.cards.card import Card, Family, Site
 from undertow.backbones.cards.card_file import get_card
 from undertow.backbones.cards.nearest import nearest_card, of_features, read_like
 from undertow.backbones.fine_tuning import fine_tuned, read_fine_tuning
+from undertow.backbones.projection import read_projection
 from undertow.backbones.published import ARCHITECTURES
 from undertow.backbones.sampling.schedule import NoiseSchedule, Schedule, read_schedule
 from undertow.backbones.weights.guided_diffusion import guided_network, guided_shape, guided_size, guided_weights
@@ -146,6 +147,8 @@ def load(
         backbone = load_transformer(located.path, located.card, where, kind)
     else:
         backbone = _load_unet(located.path, located.card, where, kind)
+    if located.path.is_dir() and not backbone.card.untrained:
+        backbone.projection = read_projection(located.path)
     if located.learned is not None:
         fine_tuned(backbone, located.learned, read_fine_tuning(located.learned))
     alike = {"device": where, "dtype": kind, "sites": None if sites is None else "track"}

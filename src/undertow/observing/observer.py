@@ -40,6 +40,7 @@ class Observer:
         sites: Where the model is read, if not at the run's sites.
         conditionings: What it is conditioned on, the heads under each standing side by side; the null text alone if
             empty. Noise is put on under the null text always, so that it is done once.
+        projection: Directions that hidden states are compared in; as they are if there are none.
         store: Where clean latents are kept until they are dropped, so that no frame is encoded twice.
         cache: Where clean latents, and inverted ones, are kept for other runs.
 
@@ -55,11 +56,13 @@ class Observer:
         *,
         sites: Sequence[Site] | None = None,
         conditionings: Sequence[Conditioning] = (),
+        projection: Float[Tensor, "d n"] | None = None,
         store: TensorStore | None = None,
         cache: Cache | None = None,
     ) -> None:
         self.cache, self.halving = cache, Halving()
         self.backbone, self.resolved, self.source, self.store = backbone, resolved, source, store
+        self._projection = projection
         self.sites = resolved.sites if sites is None else tuple(sites)
         self._conditionings: Sequence[Conditioning | None] = conditionings or [None]
 
@@ -133,7 +136,8 @@ class Observer:
         every = [self.observe(noisy, conditioning, features=hidden) for conditioning in self._conditionings]
         paths = [site.path for site in self.sites]
         if hidden:
-            return _same(torch.stack([seen.features[path] for seen in every for path in paths], dim=1))
+            states = torch.stack([seen.features[path] for seen in every for path in paths], dim=1)
+            return _same(states if self._projection is None else states.float() @ self._projection.to(states.device))
         # The heads of several sites stand side by side, as in DRIFT's three-layer variant.
         queries, keys = (
             torch.cat([heads[path] for heads in given for path in paths], dim=1)

@@ -174,7 +174,11 @@ class ResolvedPartner(ResolvedFrames):
 
 @dataclass(frozen=True)
 class ResolvedSettings(ResolvedFrames):
-    """The numbers one run uses: everything that decides its result besides the frames, the cues and the weights."""
+    """The numbers one run uses: everything that decides its result besides the frames, the cues and the weights.
+
+    Of its own are `directions`: how many of a model's principal directions its hidden states are compared in; 0 for
+    hidden states as they are.
+    """
 
     preset: Preset
     kernel: KernelSettings
@@ -187,6 +191,7 @@ class ResolvedSettings(ResolvedFrames):
     partners: tuple[ResolvedPartner, ...] = ()
     share: float = 0.0
     keep_soft: bool = False
+    directions: int = 0
 
 
 def resolve(
@@ -218,6 +223,9 @@ def resolve(
         shown = PUBLISHED[preset.name].input_size(height, width, patch, backbone.multiple)
         settings = replace(settings, fit="squash") if shown is None else settings
     frames = resolve_frames(settings, backbone, height, width, *purposes, "track", shown=shown, several=True)
+    if preset.source == "features":
+        # What a card names for attention may be several.
+        frames = replace(frames, sites=frames.sites[-1:])
     if settings.ensemble is not None:
         frames = replace(frames, noising=replace(frames.noising, ensemble=settings.ensemble))
     kernel = preset.kernel
@@ -249,6 +257,7 @@ def resolve(
         partners=partners,
         share=(0.5 if settings.share is None else settings.share) if partners else 0.0,
         keep_soft=settings.keep_soft,
+        directions=backbone.projection.shape[1] if preset.motion and backbone.projection is not None else 0,
     )
 
 
@@ -284,14 +293,15 @@ def observer_of(
     """Returns what shows a model the frames of a run; see `Observer`."""
     from undertow.observing.observer import Observer
 
-    source = resolved.preset.source
-    sites = resolved.sites[-1:] if source == "features" else resolved.sites
+    source, projection = resolved.preset.source, backbone.projection if resolved.directions else None
     if resolved.partners:
         from undertow.tracking.fusion import FusedObserver
 
         # A store knows frames by their numbers, so each model would need one of its own.
         pairs = zip(backbone.partners, resolved.partners, strict=True)
         partners = [Observer(each, own, source, cache=cache) for each, own in pairs]
-        shown = {"sites": sites, "store": store, "cache": cache}
+        shown = {"projection": projection, "store": store, "cache": cache}
         return FusedObserver(backbone, resolved, source, **shown, partners=partners, fused=resolved)
-    return Observer(backbone, resolved, source, sites=sites, conditionings=conditionings, store=store, cache=cache)
+    return Observer(
+        backbone, resolved, source, projection=projection, conditionings=conditionings, store=store, cache=cache
+    )

@@ -63,10 +63,10 @@ class Load:
         if source in ("pixels", "latents"):
             # Neighbourhoods of 3 x 3: three colours, or the four channels that latents have.
             return 9 * (3 if source == "pixels" else 4)
-        sites = self.resolved.sites if source == "attention" else self.resolved.sites[-1:]
         # What a further model sees stands beside every head of the first.
         more = sum(site.heads * site.head_dim for each in self.resolved.partners for site in each.sites)
-        return sum(site.heads * site.head_dim for site in sites) + self.heads * more
+        own = self.resolved.directions or sum(site.heads * site.head_dim for site in self.resolved.sites)
+        return own + self.heads * more
 
     @property
     def keys(self) -> int:

@@ -1,6 +1,6 @@
 """The whole recipe of an embedded model, from nothing to weights, in slices that each end in a resumable checkpoint.
 
-    pictures -> autoencoder -> latents -> denoiser and text encoder -> export
+    pictures -> autoencoder -> latents -> denoiser and text encoder -> export -> directions
 
 A slice does as much as its time allows; the next one continues where it stopped. Every draw depends on the seed and
 the step alone, so the data order does not depend on how the work was cut.
@@ -33,6 +33,7 @@ from undertow.training.autoencoder import (
     train_autoencoder,
 )
 from undertow.training.denoiser import DenoiserSettings, train_denoiser
+from undertow.training.directions import DirectionSettings, draw_photographs, write_directions
 from undertow.training.latents import LatentStore
 from undertow.training.learner import Learner, keep_recipe, past, run_steps
 from undertow.training.pictures import PhotoSettings, PictureSettings, make_photo_shards, make_shards, open_shard
@@ -48,6 +49,7 @@ class TinyRecipe:
     denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
     shape: DenoiserShape = field(default_factory=DenoiserShape)
     photos: PhotoSettings = field(default_factory=PhotoSettings)
+    directions: DirectionSettings = field(default_factory=DirectionSettings)
     seed: int = 0
 
 
@@ -158,6 +160,9 @@ def train_tiny(
     if not run_steps(steps, learner, work / "denoiser", recipe.denoiser.steps, deadline, progress, snapshot):
         return False
     write(out)
+    drawn = open_shard(work / "pictures", 0).images[: recipe.directions.pictures]
+    shown = draw_photographs(photographs, recipe.directions, recipe.seed) if photographs else drawn
+    write_directions(out, shown, recipe.directions)
     return True
 
 

@@ -11,6 +11,8 @@ from undertow.backbones.cards.card import Card, Site
 from undertow.backbones.reading.capture import attention_at
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from undertow.backbones.adapters.autoencoder import Autoencoder
     from undertow.backbones.fine_tuning import FineTuning
     from undertow.backbones.weights.networks import Network
@@ -28,10 +30,13 @@ class StoredModel(ABC):
         dtype: Number type of the weights.
         autoencoder: Of the denoiser's latents.
         partners: Further models whose similarities are added to this one's, see `undertow.tracking.fusion`.
+        projection: The principal directions of its hidden states, see `undertow.backbones.projection`; `None` if it has
+            none.
         fine_tuning: How it was fine-tuned to answer with masks; `None` if it was not.
     """
 
     partners: tuple["StoredModel", ...] = ()
+    projection: "Tensor | None" = None
     fine_tuning: "FineTuning | None" = None
     fine_tuned_digest = ""
 

@@ -65,8 +65,8 @@ def costs_of(card: Card) -> list[Cost]:
     for preset, published in ways(card):
         settings = TrackSettings(preset=preset, published=published)
         resolved = resolve(settings, whole, *FRAME)
-        sites = resolved.sites[-1:] if resolved.preset.source == "features" else resolved.sites
-        keys = sum(site.heads * site.head_dim for site in sites)
+        sites = resolved.sites
+        keys = resolved.directions or sum(site.heads * site.head_dim for site in sites)
         tokens = resolved.grid[0] * resolved.grid[1]
         # All weights are float32.
         millions = [sum(whole.parts(part).values()) / 4e6 for part in (None, sites)]
@@ -86,11 +86,10 @@ def teraflops(backbone: Backbone, resolved: ResolvedSettings) -> float:
     level, frames = resolved.noising, min(resolved.batch, backbone.card.chunk)
     images = np.zeros((frames, *resolved.input_size, 3), np.uint8)
     hidden = resolved.preset.source == "features"
-    sites = resolved.sites[-1:] if hidden else resolved.sites
     with FlopCounterMode(display=False) as encoding:
         latents = backbone.encode(images)
     with FlopCounterMode(display=False) as observing:
-        backbone.observe(latents, level.timestep, sites, features=hidden)
+        backbone.observe(latents, level.timestep, resolved.sites, features=hidden)
     operations = encoding.get_total_flops() + level.ensemble * observing.get_total_flops()
     if level.kind == "invert":
         with FlopCounterMode(display=False) as denoising:

@@ -167,7 +167,7 @@ def _of_model(
     most = resolved.batch if backbone.card.chunk == 1 else backbone.card.chunk
     batch, level = min(resolved.batch, most, len(images)), resolved.noising
     hidden = resolved.preset.source == "features"
-    sites = resolved.sites[-1:] if hidden else resolved.sites
+    sites = resolved.sites
     shown = resize(images[:batch], resolved.input_size)
     latents = backbone.encode(shown)
     parts, read = backbone.parts(), backbone.parts(sites)
