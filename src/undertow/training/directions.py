@@ -44,7 +44,7 @@ def write_directions(folder: Path, pictures: Iterable[Picture], settings: Direct
     write_projection(folder, principal_directions(states, settings.count))
 
 
-def draw_photographs(photographs: Sequence[Photograph], settings: DirectionSettings, seed: int) -> Iterator[Picture]:
+def sample_photographs(photographs: Sequence[Photograph], settings: DirectionSettings, seed: int) -> Iterator[Picture]:
     """Yields photographs that a model may learn from, drawn by a seed."""
     usable = [each for each in photographs if not each.held_out]
     for number in np.random.default_rng(seed).permutation(len(usable))[: settings.pictures]:

@@ -33,7 +33,7 @@ from undertow.training.autoencoder import (
     train_autoencoder,
 )
 from undertow.training.denoiser import DenoiserSettings, train_denoiser
-from undertow.training.directions import DirectionSettings, draw_photographs, write_directions
+from undertow.training.directions import DirectionSettings, sample_photographs, write_directions
 from undertow.training.latents import LatentStore
 from undertow.training.learner import Learner, keep_recipe, past, run_steps
 from undertow.training.pictures import PhotoSettings, PictureSettings, make_photo_shards, make_shards, open_shard
@@ -161,7 +161,7 @@ def train_tiny(
         return False
     write(out)
     drawn = open_shard(work / "pictures", 0).images[: recipe.directions.pictures]
-    shown = draw_photographs(photographs, recipe.directions, recipe.seed) if photographs else drawn
+    shown = sample_photographs(photographs, recipe.directions, recipe.seed) if photographs else drawn
     write_directions(out, shown, recipe.directions)
     return True
 

@@ -134,5 +134,5 @@ def held_out_clips(
         seed = int(sha256(name.encode()).hexdigest()[:8], 16)
         # Other draws than those of the photograph's pair.
         random = np.random.default_rng((FIRST_VALIDATION_SEED, VERSION, seed, 7))
-        read = [read_photograph(kept[(number + next) % len(kept)].path, READ_AT) for next in range(3)]
+        read = [read_photograph(kept[(number + step) % len(kept)].path, READ_AT) for step in range(3)]
         yield name, make_view_clip(random, read[0], read[1:], settings)
