@@ -68,3 +68,16 @@ def test_a_blank_thing_with_edges_goes_its_own_way():
         picture[60:84, 60 + 3 * time : 84 + 3 * time] = 90
     flow = steady_flow(*(picture.astype(np.uint8) for picture in pictures))
     np.testing.assert_allclose(np.median(flow[64:80, 66:80], (0, 1)), [3, 0], atol=0.5)
+
+
+@pytest.mark.parametrize("speed", [5, 8])
+def test_a_wall_stays_where_something_with_detail_passes(speed):
+    """Around these places most detail is the falling thing's, but along the wall's outline most is at rest."""
+    pictures = [ground()[:HEIGHT, :WIDTH].copy() for _ in range(10)]
+    thing = np.random.default_rng(5).uniform(0, 255, (16, 16)).astype(np.float32)
+    thing = cv2.resize(thing, (48, 48), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+    for time, picture in enumerate(pictures):
+        picture[20 + speed * time : 68 + speed * time, 90:138] = thing
+    beside = np.array([[150.0, 70.0], [150.0, 80.0], [151.0, 90.0]], np.float32)
+    path = carried(compressed(pictures), beside)
+    assert np.linalg.norm(path - beside, axis=-1).max() < 2

@@ -7,7 +7,7 @@ does.
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from undertow.observing.flow import DETAIL, Grey, fetched, search_flow, slopes
 
@@ -15,15 +15,17 @@ from undertow.observing.flow import DETAIL, Grey, fetched, search_flow, slopes
 CORNERS, APART, NEAR = 1000, 8, 0.5
 # How much better than a camera at rest one that moves has to fit, on average, and at most in any place, in grey levels.
 BETTER, MOST = 0.05, 0.5
-# How far detail speaks for what is blank (in pixels of half the side), and the share of it that may move otherwise.
-AROUND, AGAINST = 12, 0.5
+# How far detail speaks for what is blank (in pixels of half the side), how wide the outline of a blank region is, and
+# the share of detail that may move otherwise.
+AROUND, OUTLINE, AGAINST = 12, 8, 0.5
 
 
 def steady_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
     """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another.
 
-    Blank places go with the camera where that fits them as well as what the search found, unless most detail around
-    them moves otherwise; and only if the camera fits most of the picture.
+    Blank places go with the camera where that fits them as well as what the search found, unless most detail moves
+    otherwise both around them and along the outline of their blank region; and only if the camera fits most of the
+    picture. So the middle of a plain thing moves with it, and a wall stays where something passes in front of it.
     """
     flow = search_flow(here, there)
     small, textures = _half(here), (_texture(_half(here)), _texture(_half(there)))
@@ -36,9 +38,11 @@ def steady_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
     fits = fit < found + DETAIL
     if fits.mean() > 0.5:
         detail = slopes(small)
-        weights = detail**2
-        against = cv2.GaussianBlur(weights * ~fits, (0, 0), AROUND) / (cv2.GaussianBlur(weights, (0, 0), AROUND) + 1e-3)
-        blank = (fits & (cv2.blur(detail, (5, 5)) <= DETAIL) & (against < AGAINST)).astype(np.uint8)
+        empty = cv2.blur(detail, (5, 5)) <= DETAIL
+        total, moving_otherwise = detail**2, detail**2 * ~fits
+        around = cv2.GaussianBlur(moving_otherwise, (0, 0), AROUND) / (cv2.GaussianBlur(total, (0, 0), AROUND) + 1e-3)
+        against = np.minimum(around, _along_outline(empty, moving_otherwise, total))
+        blank = (fits & empty & (against < AGAINST)).astype(np.uint8)
         blank = cv2.resize(blank, here.shape[::-1], interpolation=cv2.INTER_NEAREST)
         flow = np.where(blank[..., None] > 0, camera, flow)
     return flow
@@ -55,6 +59,18 @@ def _camera(here: Grey, flow: Float32[np.ndarray, "h w 2"]) -> Float32[np.ndarra
         return None
     pixels = np.stack(np.meshgrid(*(np.arange(side, dtype=np.float32) for side in here.shape[::-1])), -1)
     return np.asarray(cv2.perspectiveTransform(pixels, homography) - pixels)
+
+
+def _along_outline(
+    empty: Bool[np.ndarray, "n m"], part: Float32[np.ndarray, "n m"], total: Float32[np.ndarray, "n m"]
+) -> Float32[np.ndarray, "n m"]:
+    """Returns for each place which part of the total lies along the outline of the empty region it is nearest to."""
+    distance, region = cv2.distanceTransformWithLabels(
+        (~empty).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
+    )
+    outline = ~empty & (distance < OUTLINE)
+    sums = [np.bincount(region[outline], each[outline], region.max() + 1) for each in (part, total)]
+    return np.asarray((sums[0] / (sums[1] + 1e-3)).astype(np.float32)[region])
 
 
 def _half(picture: np.ndarray) -> np.ndarray:
