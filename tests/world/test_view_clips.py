@@ -7,24 +7,10 @@ from PIL import Image
 from undertow.world.photographs import Photograph
 from undertow.world.view_clips import ViewClipSettings, held_out_clips, make_view_clip
 from undertow.world.view_pairs import PairSettings
+from views import plain, ramp, sample
 
 VIEWS = PairSettings(size=64, exposure=0.0, noise=0.0, pieces=(0, 0))
 PLAIN = ViewClipSettings(frames=6, views=VIEWS)
-
-
-def ramp(height=120, width=160):
-    """A picture whose red and green say where they are: x and y."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 / width, y * 255 / height, np.zeros_like(x, float)], axis=2).astype(np.uint8)
-
-
-def plain(colour):
-    return np.full((120, 120, 3), colour, np.uint8)
-
-
-def sample(image, places):
-    column, row = np.floor(places).astype(int).T
-    return image[row, column].astype(float)
 
 
 @pytest.mark.parametrize("seed", range(4))

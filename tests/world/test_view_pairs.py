@@ -6,23 +6,9 @@ from PIL import Image
 
 from undertow.world.photographs import Photograph
 from undertow.world.view_pairs import POINTS, PairSettings, make_pair, photo_pairs
+from views import plain, ramp, sample
 
 PLAIN = PairSettings(size=64, exposure=0.0, noise=0.0, pieces=(0, 0))
-
-
-def ramp(height=120, width=160):
-    """A picture whose red and green say where they are: x and y, each half a pixel row of its colour."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 / width, y * 255 / height, np.zeros_like(x, float)], axis=2).astype(np.uint8)
-
-
-def plain(colour, side=120):
-    return np.full((side, side, 3), colour, np.uint8)
-
-
-def sample(image, places):
-    column, row = np.floor(places).astype(int).T
-    return image[row, column].astype(float)
 
 
 @pytest.mark.parametrize("seed", range(6))

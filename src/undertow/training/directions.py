@@ -38,6 +38,7 @@ def write_directions(folder: Path, pictures: Iterable[Picture], settings: Direct
     """Writes the principal directions of what a model sees in some pictures into the model's folder."""
     backbone, states = load(folder, sites="track"), []
     for picture in pictures:
+        # As dift compares them, which knows no directions: hidden states as they are.
         resolved = resolve(TrackSettings(preset="dift", tokens=settings.tokens), backbone, *picture.shape[:2])
         (seen,) = Observer(backbone, resolved, "features").see([picture], [0])
         states.append(seen.keys[0])

@@ -53,6 +53,11 @@ class Photograph:
         return int(sha256(self.path.name.encode()).hexdigest()[:8], 16) < HELD_OUT * 16**8
 
     @property
+    def seed(self) -> int:
+        """A number made of the file's name, by which what is drawn from a photograph is the same on every machine."""
+        return int(sha256(self.path.stem.encode()).hexdigest()[:8], 16)
+
+    @property
     def usable(self) -> bool:
         """Whether the licence is free, and the author named if the licence asks for it."""
         return bool(FREE.fullmatch(self.licence)) and bool(self.author or not self.licence.startswith("CC-BY"))

@@ -7,7 +7,6 @@ in front; exposure and colours drift.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,7 +15,7 @@ from numpy.random import Generator
 from undertow.world.families import FIRST_VALIDATION_SEED
 from undertow.world.figures import random_figure
 from undertow.world.photographs import Photograph, read_photograph
-from undertow.world.view_pairs import READ_AT, VERSION, PairSettings, rounded
+from undertow.world.view_pairs import READ_AT, VERSION, PairSettings
 from undertow.world.views import (
     PIECE,
     TONES,
@@ -25,11 +24,13 @@ from undertow.world.views import (
     coverage,
     cut_texture,
     develop,
+    in_front,
     make_ground,
     paint,
     piece_map,
     project,
     quadrilateral,
+    rounded,
     texture_grid,
 )
 
@@ -61,13 +62,13 @@ def make_view_clip(
 ) -> Views:
     """Returns views of `photograph` that follow each other, with pieces of `others` in front of it."""
     views, frames = settings.views, range(settings.frames)
-    surfaces = [_background(random, photograph, settings)]
-    count = random.integers(views.pieces[0], views.pieces[1] + 1) if others else 0
-    for _ in range(count):
-        surfaces.append(_piece(random, others[int(random.integers(len(others)))], surfaces[0], settings))
+    background = _background(random, photograph, settings)
+    surfaces = in_front(
+        random, background, others, views.pieces, lambda other: _piece(random, other, background, settings)
+    )
     tones, noise = views.exposure / TONES * _curves(random, settings.frames, 5), random.uniform(0, views.noise)
     images = [develop(random, paint(surfaces, frame, views.size), tones[frame], noise) for frame in frames]
-    return Views(np.stack(images), tuple(surfaces))
+    return Views(np.stack(images), surfaces)
 
 
 def _curves(random: Generator, frames: int, count: int) -> Float[np.ndarray, "frames count"]:
@@ -130,9 +131,7 @@ def held_out_clips(
     """
     kept = [photograph for photograph in photographs if photograph.held_out]
     for number in range(0, len(kept), max(1, len(kept) // count))[:count]:
-        name = kept[number].path.stem
-        seed = int(sha256(name.encode()).hexdigest()[:8], 16)
         # Other draws than those of the photograph's pair.
-        random = np.random.default_rng((FIRST_VALIDATION_SEED, VERSION, seed, 7))
+        random = np.random.default_rng((FIRST_VALIDATION_SEED, VERSION, kept[number].seed, 7))
         read = [read_photograph(kept[(number + step) % len(kept)].path, READ_AT) for step in range(3)]
-        yield name, make_view_clip(random, read[0], read[1:], settings)
+        yield kept[number].path.stem, make_view_clip(random, read[0], read[1:], settings)

@@ -7,12 +7,10 @@ pair of each held-out photograph: real pictures and exact truth, from which no m
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 from numpy.random import Generator
-from PIL import Image
 
 from undertow.world.families import FIRST_VALIDATION_SEED
 from undertow.world.photographs import Photograph, read_photograph
@@ -21,15 +19,15 @@ from undertow.world.views import (
     TONES,
     Surface,
     Views,
-    coverage,
     cut_texture,
     develop,
+    in_front,
     make_ground,
     paint,
     piece_map,
     project,
     quadrilateral,
-    texture_grid,
+    rounded,
 )
 
 
@@ -70,16 +68,16 @@ def make_pair(
 
     The photograph is resized so that a view spans the wanted share of it.
     """
-    surfaces = [_background(random, photograph, settings)]
-    count = random.integers(settings.pieces[0], settings.pieces[1] + 1) if others else 0
-    for _ in range(count):
-        surfaces.append(_piece(random, others[int(random.integers(len(others)))], surfaces[0], settings))
+    background = _background(random, photograph, settings)
+    surfaces = in_front(
+        random, background, others, settings.pieces, lambda other: _piece(random, other, background, settings)
+    )
     views = [paint(surfaces, view, settings.size) for view in (0, 1)]
     images = [
         develop(random, view, settings.exposure / TONES * random.normal(size=5), random.uniform(0, settings.noise))
         for view in views
     ]
-    return Views(np.stack(images), tuple(surfaces))
+    return Views(np.stack(images), surfaces)
 
 
 def _background(random: Generator, photograph: np.ndarray, settings: PairSettings) -> Surface:
@@ -105,15 +103,6 @@ def _piece(random: Generator, other: np.ndarray, background: Surface, settings: 
         zoom = PIECE / (reach * np.exp(settings.scale * random.normal()))
         maps.append(piece_map(centre, zoom, turn + settings.turn * random.normal()))
     return Surface(texture, cover, np.stack(maps))
-
-
-def rounded(random: Generator) -> Image.Image:
-    """Returns the coverage of a piece with a rounded outline."""
-    u, v = texture_grid()
-    angle, edge = np.arctan2(v, u), np.full(u.shape, 0.7)
-    for wave in range(2, 6):
-        edge += 0.25 / wave * random.normal() * np.cos(wave * angle + random.uniform(0, 2 * np.pi))
-    return coverage(np.clip(edge, 0.2, 0.95) - np.hypot(u, v))
 
 
 # Raised whenever pairs or points change.
@@ -152,12 +141,10 @@ def photo_pairs(photographs: Sequence[Photograph], settings: PairSettings = VIEW
     kept = [photograph for photograph in photographs if photograph.held_out]
     read = [read_photograph(each.path, READ_AT) for each in kept[:3]]
     for number, photograph in enumerate(kept):
-        name = photograph.path.stem
-        seed = int(sha256(name.encode()).hexdigest()[:8], 16)
-        random = np.random.default_rng((FIRST_VALIDATION_SEED, VERSION, seed))
+        random = np.random.default_rng((FIRST_VALIDATION_SEED, VERSION, photograph.seed))
         views = make_pair(random, read[0], read[1:], settings)
         points = random.uniform(0, settings.size, (POINTS, 2))
         there, seen = views.correspond(points)
         tracks, visible = np.stack([points, there], axis=1), np.stack([np.ones_like(seen), seen], axis=1)
-        yield PhotoPair(name, views.images, tracks, visible)
+        yield PhotoPair(photograph.path.stem, views.images, tracks, visible)
         read = [*read[1:], read_photograph(kept[(number + 3) % len(kept)].path, READ_AT)]

@@ -4,7 +4,7 @@ The surface behind everything is a whole photograph, mirrored at its borders; th
 `view_pairs` makes two views that are far apart, `view_clips` a clip of many that follow each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,12 +156,41 @@ def coverage(distance: Float[np.ndarray, "y x"]) -> Image.Image:
     return Image.fromarray((np.clip(distance * PIECE / 2 + 0.5, 0, 1) * 255).astype(np.uint8))
 
 
+def rounded(random: Generator) -> Image.Image:
+    """Returns the coverage of a piece with a rounded outline."""
+    u, v = texture_grid()
+    angle, edge = np.arctan2(v, u), np.full(u.shape, 0.7)
+    for wave in range(2, 6):
+        edge += 0.25 / wave * random.normal() * np.cos(wave * angle + random.uniform(0, 2 * np.pi))
+    return coverage(np.clip(edge, 0.2, 0.95) - np.hypot(u, v))
+
+
 def piece_map(centre: Float[np.ndarray, "2"], zoom: float, angle: float) -> Float[np.ndarray, "3 3"]:
     """Returns the map of a view in which the middle of a piece is at `centre`, with `zoom` of its pixels to one."""
     matrix = np.eye(3)
     matrix[:2, :2] = rotation(angle) * zoom
     matrix[:2, 2] = PIECE / 2 - matrix[:2, :2] @ centre
     return matrix
+
+
+def in_front(
+    random: Generator,
+    background: Surface,
+    others: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    count: tuple[int, int],
+    cut: Callable[[UInt8[np.ndarray, "_ _ 3"]], Surface],
+) -> tuple[Surface, ...]:
+    """Returns a background and, in front of it, so many pieces cut from other photographs, if there are any.
+
+    Args:
+        random: Source of all draws.
+        background: What lies behind everything.
+        others: The other photographs.
+        count: Least and largest number of pieces.
+        cut: Makes a piece of a photograph.
+    """
+    pieces = random.integers(count[0], count[1] + 1) if others else 0
+    return (background, *(cut(others[int(random.integers(len(others)))]) for _ in range(pieces)))
 
 
 def paint(surfaces: Sequence[Surface], view: int, side: int) -> UInt8[np.ndarray, "h w 3"]:
