@@ -21,6 +21,7 @@ from undertow.runs.estimate import check_budget, estimate
 from undertow.runs.plan import Plan
 from undertow.tracking import MaskTracker, TrackSettings, resolve
 from undertow.tracking.cues import given_masks
+from undertow.tracking.origins import laid_out
 from undertow.tracking.task import TASK
 from undertow.tracking.work import Load, kernel_bytes, track_work
 from undertow.video import Clip, Video
@@ -92,6 +93,21 @@ def test_short_videos_have_few_references(tiny_like):
     resolved = resolve(TrackSettings(preset="drift", tokens=96), tiny_like, HEIGHT, WIDTH)
     assert [load(resolved, frames=frames).references for frames in (1, 2, 5, 100, None)] == [1, 2, 5, 8, 8]
     assert load(resolved, anchors=3).references == 10
+
+
+def test_frames_of_long_ago_are_counted(tiny_like, clip):
+    images, mask = clip
+    settings = TrackSettings(preset="flow", tokens=24, recent=2)
+    tracker, resolved = MaskTracker(tiny_like, settings), resolve(settings, tiny_like, HEIGHT, WIDTH)
+    for index in range(24):
+        tracker.step(images[index % FRAMES], mask if index == 0 else None)
+        memory = tracker._state.memory
+        alive = [*memory.references(), *laid_out(memory, resolved.grid)]
+        # What the next frame would be compared with is what a video that ends here holds.
+        assert len(alive) == load(resolved, size=(HEIGHT, WIDTH), frames=index + 1).references
+    full = load(resolved, size=(HEIGHT, WIDTH), frames=None)
+    assert full.references == len(alive) == 6 and full.warm <= 24
+    assert {each.keys.nbytes for each in alive} == {full.keys}
 
 
 def test_more_of_anything_never_takes_less(tiny_like):

@@ -83,9 +83,7 @@ def test_what_feeds_back_is_what_later_frames_are_tracked_from(scene, tiny_like)
     frames = list(video)
     for frame in frames[:3]:
         (features,) = told.observe([frame])
-        if frame.index == 1:
-            told.remember(frame, features, fed[1].labels)
-        else:
-            last = told.advance(frame, features, masks.get(frame.index))
+        last = told.advance(frame, features, masks.get(frame.index))
+        told.teach(fed[frame.index].labels)
     for number, score in last.scores.items():
         assert (score.margin, score.mass) == (fed[2].scores[number].margin, fed[2].scores[number].mass)

@@ -156,7 +156,7 @@ PRESETS: dict[str, Preset] = {
             "flow",
             "features",
             KernelSettings(similarity="cosine", temperature=0.2, softmax_scope="none", radius=15, topk=15),
-            recent=7,
+            recent=5,
             motion=True,
         ),
         # Controls of our own: what plain colours and the autoencoder's latents already track, in DRIFT's window.

@@ -1,11 +1,14 @@
-"""Which reference frames are alive: anchors the user gave, which stay, and the most recent frames."""
+"""Which reference frames are alive: anchors the user gave, which stay, the most recent frames, and a few older ones."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+# By the number of a frame, row and column there of every token of another frame.
+Origins = Mapping[int, Float[Tensor, "2 s"]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Reference:
             zeros for other channels. None on other frames.
         places: Where its tokens are expected in the next frame: row, column, and from 0 to 1 how far that is to be
             believed. None if they may be anywhere.
+        origins: Where its tokens were in frames of long ago, if they were followed.
     """
 
     index: int
@@ -29,11 +33,12 @@ class Reference:
     known: Bool[Tensor, "n"]
     own: Float[Tensor, "2 n"] | None = None
     places: Float[Tensor, "3 s"] | None = None
+    origins: Origins = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Anchors and the last frames, anchors first; its size depends on settings and anchors, not on the video's length.
+    """Anchors, the last and a few older frames; its size depends on settings and anchors, not on the video's length.
 
     Soft labels are kept as they came, never decided and never stretched, so that doubt survives. A memory does not
     change: every method returns another one, so whoever is interrupted still has the one before.
@@ -42,11 +47,17 @@ class Memory:
         limit: Most recent frames kept.
         anchors: Frames whose masks were given, in the order they were given.
         recent: The last frames, from old to new.
+        distant: A few older frames, if tokens are followed; see `undertow.tracking.origins`.
+        origins: Where the last frame's tokens were in distant frames and anchors.
+        seen: How many frames have been remembered as recent ones.
     """
 
     limit: int
     anchors: tuple[Reference, ...] = ()
     recent: tuple[Reference, ...] = ()
+    distant: tuple[Reference, ...] = ()
+    origins: Origins = field(default_factory=dict)
+    seen: int = 0
 
     def references(self) -> list[Reference]:
         """Returns the live references, anchors first, then recent frames from old to new."""
@@ -60,17 +71,27 @@ class Memory:
     def with_recent(self, reference: Reference) -> "Memory":
         """Keeps a frame until `limit` newer ones have come."""
         recent = (*self.recent, reference)
-        return replace(self, recent=recent[max(0, len(recent) - self.limit) :])
+        return replace(self, recent=recent[max(0, len(recent) - self.limit) :], seen=self.seen + 1)
+
+    def limited(self, limit: int) -> "Memory":
+        """Keeps another number of recent frames from now on."""
+        return replace(self, limit=limit, recent=self.recent[max(0, len(self.recent) - limit) :])
+
+    def with_distant(self, reference: Reference, limit: int) -> "Memory":
+        """Keeps a frame until `limit` newer ones have been kept like it."""
+        return replace(self, distant=(*self.distant, reference)[-limit:])
 
     def followed(self, move: Callable[[Float[Tensor, "3 s"]], Float[Tensor, "3 s"]]) -> "Memory":
         """Takes the places that tokens of references are followed to on to another frame."""
         return self._mapped(lambda each: each if each.places is None else replace(each, places=move(each.places)))
 
     def relabelled(self, index: int, labels: Float[Tensor, "n s"]) -> "Memory":
-        """Gives the newest recent frame other soft labels, if it is frame `index`; an anchor keeps what was given."""
-        if not self.recent or self.recent[-1].index != index:
-            return self
-        return replace(self, recent=(*self.recent[:-1], replace(self.recent[-1], labels=labels)))
+        """Gives a frame that was not given its mask other soft labels."""
+
+        def learned(references: Iterable[Reference]) -> tuple[Reference, ...]:
+            return tuple(replace(each, labels=labels) if each.index == index else each for each in references)
+
+        return replace(self, recent=learned(self.recent), distant=learned(self.distant))
 
     def with_objects(self, count: int) -> "Memory":
         """Gives every reference `count` more channels, of objects that it does not know."""
@@ -116,7 +137,8 @@ class Memory:
         return self._mapped(thinner)._useful()
 
     def _mapped(self, change: Callable[[Reference], Reference]) -> "Memory":
-        return replace(self, anchors=tuple(map(change, self.anchors)), recent=tuple(map(change, self.recent)))
+        anchors, recent, distant = (tuple(map(change, each)) for each in (self.anchors, self.recent, self.distant))
+        return replace(self, anchors=anchors, recent=recent, distant=distant)
 
     def _useful(self) -> "Memory":
         """Returns the memory without references that know no object."""
@@ -124,4 +146,5 @@ class Memory:
         def kept(references: Iterable[Reference]) -> tuple[Reference, ...]:
             return tuple(each for each in references if each.known[1:].any())
 
-        return replace(self, anchors=kept(self.anchors), recent=kept(self.recent))
+        anchors, recent, distant = map(kept, (self.anchors, self.recent, self.distant))
+        return replace(self, anchors=anchors, recent=recent, distant=distant)

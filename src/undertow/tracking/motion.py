@@ -50,8 +50,9 @@ class Motion:
         believed = inside & (missed < MISS * self._fineness + SHARE * np.linalg.norm(ahead, axis=-1))
         # Averaged over about a token.
         side = self._fineness | 1
-        self._ahead = cv2.blur(ahead, (side, side))
+        self._ahead, self._back = (cv2.blur(each, (side, side)) for each in (ahead, back))
         self._believed = cv2.blur(believed.astype(np.float32), (side, side))
+        self._grid = grid
 
     def __call__(self, places: Float[Tensor, "3 s"]) -> Float[Tensor, "3 s"]:
         """Returns where places of the one frame are in the other, and how far that is to be believed by now."""
@@ -60,3 +61,12 @@ class Motion:
         ahead = fetched(self._ahead, x, y)[:, 0] / self._fineness
         believed = trust[:, 0] * fetched(self._believed, x, y)[:, 0]
         return torch.from_numpy(np.stack([row[:, 0] + ahead[:, 1], column[:, 0] + ahead[:, 0], believed]))
+
+    def fetched_back(self, maps: Float[Tensor, "n s"]) -> Float[Tensor, "n s"]:
+        """Returns maps over the tokens of the one frame, fetched to those of the other from where each of these was."""
+        rows, columns = np.indices(self._grid, np.float32)
+        x, y = ((each + 0.5) * self._fineness - 0.5 for each in (columns, rows))
+        back = fetched(self._back, x, y) / self._fineness
+        over = np.ascontiguousarray(maps.view(-1, *self._grid).permute(1, 2, 0).numpy())
+        found = fetched(over, columns + back[..., 0], rows + back[..., 1])
+        return torch.from_numpy(found.reshape(*self._grid, -1)).permute(2, 0, 1).flatten(1).contiguous()

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from undertow.affinity import Affinity
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
 from undertow.masks.soft import UpsampledLabels
 from undertow.observing.cache import Cache, recall_affinity
@@ -18,14 +19,28 @@ from undertow.tracking.memory import Reference
 from undertow.tracking.settings import ResolvedSettings
 
 
+class Carried(NamedTuple):
+    """What references give a frame.
+
+    Attributes:
+        soft: Its soft labels.
+        mass: The mass of each channel's kernel, per token.
+        affinity: The kernel, if one carries all objects.
+    """
+
+    soft: Float[Tensor, "n s"]
+    mass: Float[Tensor, "n s"]
+    affinity: Affinity | None = None
+
+
 def carry(
     features: FrameFeatures,
     references: Sequence[Reference],
     groups: Sequence[Group],
     resolved: ResolvedSettings,
     cache: Cache | None = None,
-) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
-    """Returns the soft labels that references give a frame, and the mass of each channel's kernel per token.
+) -> Carried:
+    """Returns the soft labels that references give a frame.
 
     Args:
         features: The frame's queries and keys.
@@ -38,15 +53,16 @@ def carry(
     if not references:
         blank = torch.zeros(channels, tokens)
         blank[0] = 1.0
-        return blank, torch.ones(channels, tokens)
+        return Carried(blank, torch.ones(channels, tokens))
     if len(groups) == 1:
-        carried, mass = _carry_together(features, references, groups[0].head_weights, resolved, cache)
-        return carried, mass.expand(channels, -1)
+        carried, affinity = _carry_together(features, references, groups[0].head_weights, resolved, cache)
+        return Carried(carried, affinity.mass.to(carried.device).expand(channels, -1), affinity)
     objects, masses = torch.zeros(2, channels, tokens)
     for own in groups:
-        carried, mass = _carry_together(features, references, own.head_weights, resolved, cache)
-        objects[list(own.channels)], masses[list(own.channels)] = carried[list(own.channels)], mass
-    return with_background(objects[1:]), masses
+        carried, affinity = _carry_together(features, references, own.head_weights, resolved, cache)
+        objects[list(own.channels)] = carried[list(own.channels)]
+        masses[list(own.channels)] = affinity.mass.to(carried.device)
+    return Carried(with_background(objects[1:]), masses)
 
 
 def _carry_together(
@@ -55,8 +71,8 @@ def _carry_together(
     head_weights: Float[Tensor, "a"] | None,
     resolved: ResolvedSettings,
     cache: Cache | None,
-) -> tuple[Float[Tensor, "n s"], Float[Tensor, "s"]]:
-    """Returns the soft labels that references give a frame by one kernel, and the kernel's mass of each token."""
+) -> tuple[Float[Tensor, "n s"], Affinity]:
+    """Returns the soft labels that references give a frame by one kernel, and that kernel."""
     keys = [reference.keys for reference in references]
     places = [reference.places for reference in references] if resolved.preset.motion else None
     affinity = recall_affinity(cache, features.queries, keys, resolved.grid, resolved.kernel, head_weights, places)
@@ -71,7 +87,7 @@ def _carry_together(
         background = (1 - objects.sum(0, keepdim=True)).clamp(min=0)
         carried = torch.cat([background, objects])
         carried = carried / carried.sum(0)
-    return carried, affinity.mass.to(carried.device)
+    return carried, affinity
 
 
 def decide(

@@ -242,13 +242,15 @@ def resolve(
     kernel = replace(
         kernel, temperature=temperature, radius=radius, topk=card.topk if settings.topk is None else settings.topk
     )
+    # Who follows tokens also sees frames of long ago, and needs fewer of the last ones.
+    usual_recent = preset.recent if preset.motion else card.recent
     partners = tuple(_partner(each, settings, preset, frames, purposes) for each in backbone.partners)
     calibrated = preset.name in card.calibrated and not tuned and not partners
     return ResolvedSettings(
         **vars(frames),
         preset=preset,
         kernel=kernel,
-        recent=card.recent if settings.recent is None else settings.recent,
+        recent=usual_recent if settings.recent is None else settings.recent,
         direction=settings.direction,
         padded=bool(settings.padded),
         first_labels=settings.first_labels or "area",

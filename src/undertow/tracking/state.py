@@ -8,9 +8,10 @@ from torch import Tensor
 
 from undertow.base import SettingsError
 from undertow.observing.flow import Grey
-from undertow.tracking.memory import Memory, Reference
+from undertow.tracking.memory import Memory, Origins, Reference
 
 _PARTS = ("keys", "labels", "known", "own", "places")
+_ORIGINS = "origins."
 
 
 class Snapshot(NamedTuple):
@@ -37,32 +38,45 @@ def pack(snapshot: Snapshot) -> dict[str, Tensor]:
         "ids": torch.tensor(snapshot.ids, dtype=torch.int64),
         "size": torch.tensor(snapshot.size),
         "next": torch.tensor(snapshot.next),
+        "seen": torch.tensor(snapshot.memory.seen),
     }
     if snapshot.picture is not None:
         tensors["picture"] = torch.from_numpy(snapshot.picture)
     memory = snapshot.memory
-    for kind, references in (("anchor", memory.anchors), ("recent", memory.recent)):
+    tensors |= _named(memory.origins)
+    for kind, references in (("anchor", memory.anchors), ("recent", memory.recent), ("distant", memory.distant)):
         tensors[kind] = torch.tensor([reference.index for reference in references], dtype=torch.int64)
         for place, reference in enumerate(references):
             parts = {part: getattr(reference, part) for part in _PARTS}
+            parts |= _named(reference.origins)
             tensors |= {f"{kind}.{place}.{part}": each for part, each in parts.items() if each is not None}
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    held: set[int] = set()
+    return {name: _alone(tensor.detach().cpu().contiguous(), held) for name, tensor in tensors.items()}
 
 
-def unpack(tensors: Mapping[str, Tensor], recent: int, device: torch.device | str = "cpu") -> Snapshot:
+def _alone(tensor: Tensor, held: set[int]) -> Tensor:
+    """Returns a tensor that shares no memory with those that came before: a file may not hold one twice."""
+    if tensor.untyped_storage().data_ptr() in held:
+        tensor = tensor.clone()
+    held.add(tensor.untyped_storage().data_ptr())
+    return tensor
+
+
+def unpack(tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Snapshot:
     """Returns the snapshot that `pack` made tensors of.
 
     Args:
         tensors: What `pack` returned.
-        recent: Number of recent references the memory keeps.
         device: Where keys are to live; labels stay on the CPU.
 
     Raises:
         SettingsError: if these are not the tensors of a tracker.
     """
     try:
-        anchors, recents = (tuple(_references(tensors, kind, device)) for kind in ("anchor", "recent"))
-        memory = Memory(recent, anchors, recents[max(0, len(recents) - recent) :])
+        anchors, recents, distant = (
+            tuple(_references(tensors, kind, device)) for kind in ("anchor", "recent", "distant")
+        )
+        memory = Memory(len(recents), anchors, recents, distant, _origins(tensors), int(tensors["seen"]))
         height, width = (int(side) for side in tensors["size"])
         ids, picture = tuple(int(i) for i in tensors["ids"]), tensors.get("picture")
         seen = None if picture is None else picture.numpy()
@@ -83,6 +97,17 @@ def _references(tensors: Mapping[str, Tensor], kind: str, device: torch.device |
                 tensors[stem + "known"],
                 tensors.get(stem + "own"),
                 tensors.get(stem + "places"),
+                _origins(tensors, stem),
             )
         )
     return found
+
+
+def _named(origins: Origins) -> dict[str, Tensor]:
+    return {f"{_ORIGINS}{index}": each for index, each in origins.items()}
+
+
+def _origins(tensors: Mapping[str, Tensor], stem: str = "") -> Origins:
+    """Returns the origins under names that begin with `stem`."""
+    begin = stem + _ORIGINS
+    return {int(name.removeprefix(begin)): each for name, each in tensors.items() if name.startswith(begin)}

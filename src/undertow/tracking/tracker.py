@@ -1,6 +1,6 @@
 """DRIFT's tracker (Kim et al., 2025): each frame's affinity to a few references carries their soft labels over."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import wraps
@@ -23,7 +23,8 @@ from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
-from undertow.tracking.motion import Motion, picture_of, places_on
+from undertow.tracking.motion import Motion, picture_of
+from undertow.tracking.origins import laid_out, moved, settled, with_anchor, with_recent
 from undertow.tracking.presence import AnchorTokens, PresenceModel
 from undertow.tracking.propagation import carry, decide, with_given
 from undertow.tracking.results import ObjectScore, TrackResult
@@ -177,7 +178,10 @@ class MaskTracker:
             state = self._state = self._joined(state, mask, frame.index)
         state = _followed(state, frame)
         memory, ids, grid = state.memory, state.ids, state.resolved.grid
-        soft, mass = carry(features, memory.references(), state.groups, state.resolved, self._cache)
+        references = [*memory.anchors, *laid_out(memory, grid), *memory.recent]
+        soft, mass, affinity = carry(features, references, state.groups, state.resolved, self._cache)
+        if affinity is not None:
+            memory = replace(memory, origins=settled(affinity, references, memory))
         named = set() if mask is None else set(object_ids(mask))
         if mask is not None:
             soft = with_given(soft, mask, ids, named, state.resolved)
@@ -187,11 +191,13 @@ class MaskTracker:
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
             copies = state.resolved.recent if state.resolved.padded and not memory.references() else 0
-            memory = memory.with_anchor(self._scored(reference, features, named, verdict))
+            anchor = self._scored(reference, features, named, verdict)
+            memory = with_anchor(memory, anchor, grid) if state.resolved.preset.motion else memory.with_anchor(anchor)
             for _ in range(copies):
                 memory = memory.with_recent(reference)
         else:
-            memory = memory.with_recent(_on_the_move(reference, state.resolved))
+            lost = verdict.lost if state.resolved.lost == "empty" else ()
+            memory = _remembered(memory, reference, state.resolved, lost)
         scores = {}
         for channel, object_id in enumerate(ids, start=1):
             area = decided.area[object_id]
@@ -228,7 +234,7 @@ class MaskTracker:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
-        memory = state.memory.with_recent(_on_the_move(reference, state.resolved))
+        memory = _remembered(state.memory, reference, state.resolved)
         self._state = replace(state, memory=memory, next=frame.index + 1)
 
     def teach(self, labels: LabelMap) -> None:
@@ -306,7 +312,7 @@ class MaskTracker:
         """Returns an anchor that also tells what its given objects score on itself, and does not know lost ones."""
         resolved = self.resolved
         anchor_tokens = AnchorTokens(features, resolved.kernel, head_weights=head_weights_of(self._groups))
-        mirrored, _ = carry(features, [anchor], self._groups, resolved, self._cache)
+        mirrored = carry(features, [anchor], self._groups, resolved, self._cache).soft
         own, known = torch.zeros(2, len(anchor.labels)), anchor.known.clone()
         for channel, object_id in enumerate(self.ids, start=1):
             if object_id in named:
@@ -337,9 +343,9 @@ class MaskTracker:
         Raises:
             SettingsError: if the tensors are not a tracker's.
         """
-        recent = self.backbone.card.recent if self.settings.recent is None else self.settings.recent
-        ids, size, following, memory, picture = unpack(tensors, recent, self.backbone.device)
+        ids, size, following, memory, picture = unpack(tensors, self.backbone.device)
         resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
+        memory = memory.limited(resolved.recent)
         self._state = _State(resolved, size, memory, ids, tuple(group(self.tuned, ids)), following, picture)
 
 
@@ -349,11 +355,16 @@ def _followed(state: _State, frame: Frame) -> _State:
         return state
     grid = state.resolved.grid
     picture = picture_of(frame.image, grid)
-    if state.picture is None or not state.memory.recent:
+    memory = state.memory
+    if state.picture is None or not (memory.recent or memory.origins):
         return replace(state, picture=picture)
-    return replace(state, memory=state.memory.followed(Motion(state.picture, picture, grid)), picture=picture)
+    motion = Motion(state.picture, picture, grid)
+    memory = replace(memory.followed(motion), origins=moved(memory.origins, motion))
+    return replace(state, memory=memory, picture=picture)
 
 
-def _on_the_move(reference: Reference, resolved: ResolvedSettings) -> Reference:
-    """Returns a reference whose tokens are followed from now on, if the preset does so."""
-    return replace(reference, places=places_on(resolved.grid)) if resolved.preset.motion else reference
+def _remembered(memory: Memory, reference: Reference, resolved: ResolvedSettings, lost: Collection[int] = ()) -> Memory:
+    """Returns the memory with one more frame, whose tokens are followed from now on if the preset does so."""
+    if not resolved.preset.motion:
+        return memory.with_recent(reference)
+    return with_recent(memory, reference, resolved.grid, lost)

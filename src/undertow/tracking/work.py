@@ -16,6 +16,7 @@ from undertow.runs.plan import first_frames
 from undertow.runs.task import Given, Phase, Work
 from undertow.tracking.backward import backward_frames
 from undertow.tracking.cues import Masks
+from undertow.tracking.origins import EVERY, GIVEN, KEPT
 from undertow.tracking.settings import ResolvedSettings, TrackSettings
 from undertow.video import Clip
 
@@ -49,7 +50,24 @@ class Load:
     def references(self) -> int:
         """Reference frames alive once the memory is full."""
         recent, frames = self.resolved.recent, None if self.resolved.padded else self.frames
-        return self.anchors + (recent if frames is None else min(recent, max(0, frames - self.anchors)))
+        alive = self.anchors + (recent if frames is None else min(recent, max(0, frames - self.anchors)))
+        return alive + self.distant
+
+    @property
+    def distant(self) -> int:
+        """Frames of long ago that are laid out as the present one, once there are as many as there can be."""
+        if not self.resolved.preset.motion:
+            return 0
+        recent, frames = self.resolved.recent, self.frames
+        later = KEPT if frames is None else min(KEPT, max(0, frames - self.anchors - recent) // EVERY)
+        return min(GIVEN, self.anchors) + later
+
+    @property
+    def warm(self) -> int:
+        """Frames until the memory is full."""
+        recent, more = self.resolved.recent, KEPT * EVERY if self.resolved.preset.motion else 0
+        full = self.anchors + recent + more
+        return full if self.resolved.padded or self.frames is None else min(full, self.frames)
 
     @property
     def heads(self) -> int:
@@ -117,7 +135,7 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
         grid=resolved.grid,
         labels=load.objects,
         phases=tuple(phases),
-        warm=load.references,
+        warm=load.warm,
         visits=1 + (back / (load.frames or back) if back else 0.0),
     )
 
@@ -143,8 +161,9 @@ def kernel_bytes(load: Load) -> int:
     kept = tokens * kernel.topk * groups * (FLOAT + LONG)
     channels = load.objects + 1
     # The references' labels stacked and laid end to end, and what each token takes from them; twice if an object
-    # joined late, for what is known of it.
-    stacked = 2 * count * load.labels * (2 if load.anchors > 1 else 1)
+    # joined late or was lost, for what is known of it.
+    late = load.anchors > 1 or load.distant > 1 and load.resolved.lost == "empty"
+    stacked = 2 * count * load.labels * (2 if late else 1)
     gathered = 2 * FLOAT * channels * tokens * kernel.topk * groups
     return kept + scores + prepared + stacked + gathered
 
