@@ -1,5 +1,6 @@
 """Frames of long ago are laid out as the present one: each token beside where it came from."""
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 
@@ -38,7 +39,7 @@ def test_a_given_mask_goes_where_the_picture_goes():
     pictures = [picture_of(colour(CLOTH[:80, 48 - 8 * i : 160 - 8 * i]), GRID) for i in range(7)]
     anchor = reference(0)
     memory = with_anchor(Memory(limit=2), anchor, GRID)
-    for before, after in zip(pictures, pictures[1:], strict=False):
+    for before, after in itertools.pairwise(pictures):
         memory = replace(memory, origins=moved(memory.origins, Motion(before, after, GRID)))
     (found,) = laid_out(memory, GRID)
     shown, given = (each.labels.view(-1, *GRID) for each in (found, anchor))

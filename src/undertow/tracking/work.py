@@ -162,7 +162,7 @@ def kernel_bytes(load: Load) -> int:
     channels = load.objects + 1
     # The references' labels stacked and laid end to end, and what each token takes from them; twice if an object
     # joined late or was lost, for what is known of it.
-    late = load.anchors > 1 or load.distant > 1 and load.resolved.lost == "empty"
+    late = load.anchors > 1 or (load.distant > 1 and load.resolved.lost == "empty")
     stacked = 2 * count * load.labels * (2 if late else 1)
     gathered = 2 * FLOAT * channels * tokens * kernel.topk * groups
     return kept + scores + prepared + stacked + gathered
