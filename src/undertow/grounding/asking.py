@@ -26,8 +26,8 @@ ANSWER = "the answer"
 # so high somewhere, and four in ten of the others; masks that were cut out had a J of 0.50, and the answers of 0.44.
 # `ALIKE` is the least overlap (J) of the two.
 LEAST, ALIKE = 0.26, 0.4
-# What is answered to these words is there for the eye, whatever is named; so much of it is taken off the answers where
-# masks are compared.
+# What is answered to these words stands out, whatever is named; so much of that answer is taken off where parts are
+# compared.
 ANYTHING, SHARE = "the object", 0.5
 # Other things that may be meant: peaks of this share of the highest, and how many.
 LOW, PEAKS = 0.4, 3
@@ -112,10 +112,9 @@ class Asker:
             CueError: if an expression is empty or has no word to look for.
         """
         expressions = [parse_expression(text, phrase=self.words.phrase) for text in texts]
-        answers = self._answers(list(images.values()), [*(each.text for each in expressions), ANYTHING])
-        for image, (*scores, anything) in zip(images.values(), answers, strict=True):
-            pairs = zip(expressions, scores, strict=True)
-            yield [self._sight(image, said, score, score - SHARE * anything) for said, score in pairs]
+        answers = self._answers(list(images.values()), [each.text for each in expressions])
+        for image, scores in zip(images.values(), answers, strict=True):
+            yield [self._sight(image, said, score) for said, score in zip(expressions, scores, strict=True)]
 
     def parts(self, images: Mapping[int, UInt8[np.ndarray, "h w 3"]], text: str, phrase: str) -> Iterator[Part]:
         """Yields what a sentence may name: around the peaks of the answers to it and to its phrase, the highest first.
@@ -148,27 +147,18 @@ class Asker:
         answers = (self._generator.answer(video, self._generator.read(each)) for each in texts)
         return torch.stack([self._generator.scores(answer, len(frames)).cpu() for answer in answers])
 
-    def _sight(
-        self,
-        image: UInt8[np.ndarray, "h w 3"],
-        expression: Expression,
-        score: Float[Tensor, "gh gw"],
-        beyond: Float[Tensor, "gh gw"],
-    ) -> Sight:
-        """Returns what is seen, valued by what the answer says beyond "the object"."""
+    def _sight(self, image: UInt8[np.ndarray, "h w 3"], expression: Expression, score: Float[Tensor, "gh gw"]) -> Sight:
         peaks = find_peaks(score, self.size, self.words.peaks)
         highest = float(score.max())
-        candidates = self._candidates(image, expression, score, peaks)
         return Sight(
             expression=expression,
             heat=score,
             contrast=highest,
-            value=mean_inside(beyond, candidates[0].mask) if candidates else 0.0,
             peaks=tuple(peaks),
             tokens=(),
             blocks={},
             found=highest >= (LEAST if self.words.least is None else self.words.least),
-            candidates=tuple(candidates),
+            candidates=tuple(self._candidates(image, expression, score, peaks)),
         )
 
     def _candidates(

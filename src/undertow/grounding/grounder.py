@@ -59,8 +59,6 @@ class Sight:
             scores, in [0, 1].
         contrast: How far its highest value stands over its mean, in standard deviations; of a model that answers, the
             highest score.
-        value: By which frames are compared: contrast times the quality of the best mask; of a model that answers, how
-            sure it is on average inside the mask, beyond what it answers to "the object".
         peaks: Its highest places, in pixels of the picture.
         tokens: Every text token's map and what became of it; none of a model that answers.
         blocks: The heat of each block alone, by site; none of a model that answers.
@@ -71,7 +69,6 @@ class Sight:
     expression: Expression
     heat: Float[Tensor, "gh gw"]
     contrast: float
-    value: float
     peaks: tuple[Peak, ...]
     tokens: tuple[TokenSense, ...]
     blocks: dict[str, Float[Tensor, "gh gw"]]
@@ -199,12 +196,10 @@ class Grounder:
         heat = combine(tokens, kept, dropped, renormalise=renormalise).cpu() * bias
         peaks = find_peaks(heat, self.size, self.words.peaks)
         clear = contrast(heat)
-        candidates = score_masks(heat, self.propose(image, heat, peaks)) if self.propose else []
         return Sight(
             expression=expression,
             heat=heat,
             contrast=clear,
-            value=clear * max((each.quality for each in candidates), default=0.0),
             peaks=tuple(peaks),
             tokens=tuple(
                 TokenSense(of, "sink" if i in dropped else fate, tokens[i].cpu())
@@ -215,7 +210,7 @@ class Grounder:
                 for path, each in maps.items()
             },
             found=clear >= self.least,
-            candidates=tuple(candidates),
+            candidates=tuple(score_masks(heat, self.propose(image, heat, peaks)) if self.propose else ()),
         )
 
     def _maps(self, clean: Float[Tensor, "1 c h w"], index: int, conditioning: Conditioning) -> dict[str, TextMaps]:

@@ -1,7 +1,7 @@
 """Which frames show best what expressions name, and the masks they get there.
 
 RefAM looks at frame 0 alone. An object may enter later, or be small or hidden there; so a few frames are looked at, and
-each expression is given the mask of the frame that shows it best.
+each expression is given the mask of the frame in which its map has the clearest peak and the segmenter is surest.
 """
 
 import logging
@@ -28,7 +28,8 @@ class Finding:
         object_id: The number it has in masks.
         frame: The frame it was seen best in.
         sight: What was seen there.
-        looked: Value of every frame that was looked at, see `Sight.value`.
+        looked: Value of every frame that was looked at: contrast times quality of the best mask; of what is named by
+            what it does, how well the best track from there fits.
     """
 
     object_id: int
@@ -94,10 +95,10 @@ def find(cues: Sequence[Cue], clip: Clip, finder: Grounder | Asker, frames: Sequ
         for number, sights in zip(shown, finder.through(shown, [cue.value for cue in asked]), strict=True):
             for cue, sight in zip(asked, sights, strict=True):
                 assert cue.object_id is not None
+                value = sight.contrast * max((each.quality for each in sight.candidates), default=0.0)
                 known = best.get(cue.object_id)
-                looked = {**({} if known is None else known.looked), number: sight.value}
-                # A frame in which it is found goes before those in which it is not.
-                if known is not None and (sight.found, sight.value) <= (known.sight.found, known.sight.value):
+                looked = {**({} if known is None else known.looked), number: value}
+                if known is not None and value <= known.looked[known.frame]:
                     best[cue.object_id] = replace(known, looked=looked)
                     continue
                 best[cue.object_id] = Finding(cue.object_id, number, sight, looked)

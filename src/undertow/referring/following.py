@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool
 
-from undertow.grounding import Asker, Candidate, Part, does, said_of
+from undertow.grounding import Asker, Part, does, said_of
 from undertow.grounding.asking import alike
+from undertow.grounding.heat import score_masks
 from undertow.observing.observer import FrameFeatures
 from undertow.referring.finding import Finding, spread
 from undertow.tracking.tracker import MaskTracker
@@ -71,10 +72,12 @@ def followed(finding: Finding, clip: Clip, asker: Asker, tracker: MaskTracker, p
     if not tracks:
         return finding
     best = max(tracks, key=lambda track: track.value)
-    log.info("'%s': %d things were tracked; that of frame %d fits best", text, len(tracks), best.part.frame)
-    candidate = Candidate(best.part.mask, best.value, 1.0, f"what does it, of {len(tracks)} tracked")
-    sight = replace(finding.sight, heat=best.part.heat, value=best.value, peaks=(), candidates=(candidate,))
-    looked = {track.part.frame: track.value for track in sorted(tracks, key=lambda track: track.value)}
+    log.info("'%s': tracks of what may be meant: %d; that of frame %d fits best", text, len(tracks), best.part.frame)
+    candidates = score_masks(best.part.heat, [(best.part.mask, 1.0, f"what does it, of {len(tracks)} tracked")])
+    sight = replace(finding.sight, heat=best.part.heat, peaks=(), candidates=tuple(candidates))
+    looked: dict[int, float] = {}
+    for track in sorted(tracks, key=lambda track: (track.part.frame, track.value)):
+        looked[track.part.frame] = track.value
     return replace(finding, frame=best.part.frame, sight=sight, looked=looked)
 
 

@@ -62,7 +62,7 @@ def gather(
     grounder = make_grounder(model, settings, (clip.height, clip.width))
     frames = [clip.start] if settings.paper else pivot_frames(clip, settings.pivots)
     findings = find(texts, clip, grounder, frames)
-    if isinstance(grounder, Asker) and settings.words.deeds and clip.video.again and not settings.paper:
+    if isinstance(grounder, Asker) and settings.words.deeds and clip.again and not settings.paper:
         free = {cue.object_id for cue in texts if "@" not in cue.typed}
         findings = [
             followed(each, clip, grounder, MaskTracker(model(), settings), settings.pivots)
