@@ -98,6 +98,35 @@ def test_a_reader_that_answers_is_asked_about_all_pivots_together(folder, model,
     assert dog.frame == best and torch.equal(dog.sight.heat, together[best // 2][0].heat)
 
 
+def test_parts_are_around_the_peaks_of_both_answers(model, images):
+    asker, shown = Asker(model, SIZE), {3: images[0], 8: images[1]}
+    parts = list(asker.parts(shown, "the red disc", "the dog"))
+    both = list(asker.through(shown, ["the red disc", "the dog", "the object"]))
+    assert {part.frame for part in parts} == {3, 8}
+    for frame, (named, phrase, anything) in zip((3, 8), both, strict=True):
+        own = [part for part in parts if part.frame == frame]
+        for sight in (named, phrase):
+            around = part_around(hot_part(sight.heat, SIZE), sight.peaks[0])
+            assert any(np.array_equal(part.mask, around) for part in own)
+        for part in own:
+            assert torch.equal(part.heat, named.heat)
+            beyond = (named.heat - 0.5 * anything.heat).numpy()
+            assert part.value == pytest.approx(np.average(beyond, weights=covered(part.mask, beyond.shape)))
+
+
+def covered(mask, grid):
+    """How much of each cell of a grid a mask covers."""
+    shares = np.empty(grid)
+    for place in np.ndindex(grid):
+        shares[place] = mask[
+            tuple(
+                slice(n * side // cells, -(-(n + 1) * side // cells))
+                for n, side, cells in zip(place, mask.shape, grid, strict=True)
+            )
+        ].mean()
+    return shares
+
+
 def test_what_cannot_be_asked(model, images):
     with pytest.raises(CueError, match="the text is empty"):
         Asker(model, SIZE).look(images[0], " ")

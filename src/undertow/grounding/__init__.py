@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from undertow.base.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from undertow.grounding.asking import Asker, finder_of
+    from undertow.grounding.asking import Asker, Part, finder_of
+    from undertow.grounding.deeds import Said, does, said_of
     from undertow.grounding.grounder import Grounder, Sight, frames_of, reader_of, stretched, word_sites
     from undertow.grounding.heat import Candidate, Peak
     from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
@@ -20,15 +21,19 @@ __all__ = [
     "Expression",
     "Grounder",
     "HeatProposer",
+    "Part",
     "Peak",
+    "Said",
     "SegmenterProposer",
     "Sight",
     "WordSettings",
+    "does",
     "finder_of",
     "frames_of",
     "make_proposer",
     "parse_expression",
     "reader_of",
+    "said_of",
     "stretched",
     "word_sites",
 ]

@@ -5,16 +5,17 @@ that are looked at as one short clip, so that it can tell what moves, enters or 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from undertow.backbones import Backbone
 from undertow.grounding.generator import MaskGenerator
 from undertow.grounding.grounder import Grounder, Sight
-from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, score_masks
+from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, mean_inside, score_masks
 from undertow.grounding.proposals import hot_part, part_around
 from undertow.grounding.settings import WordSettings
 from undertow.grounding.words import Expression, parse_expression
@@ -25,6 +26,28 @@ ANSWER = "the answer"
 # so high somewhere, and four in ten of the others; masks that were cut out had a J of 0.50, and the answers of 0.44.
 # `ALIKE` is the least overlap (J) of the two.
 LEAST, ALIKE = 0.26, 0.4
+# What is answered to these words stands out, whatever is named; so much of that answer is taken off where parts are
+# compared.
+ANYTHING, SHARE = "the object", 0.5
+# Other things that may be meant: peaks of this share of the highest, and how many.
+LOW, PEAKS = 0.4, 3
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a frame that may be what a sentence names.
+
+    Attributes:
+        frame: Its number.
+        mask: The part.
+        value: The mean of the answer inside, less `SHARE` of that to "the object".
+        heat: The answer.
+    """
+
+    frame: int
+    mask: Bool[np.ndarray, "h w"]
+    value: float
+    heat: Float[Tensor, "gh gw"]
 
 
 def finder_of(
@@ -89,23 +112,42 @@ class Asker:
             CueError: if an expression is empty or has no word to look for.
         """
         expressions = [parse_expression(text, phrase=self.words.phrase) for text in texts]
-        frames = list(images.values())
-        clips = -(-len(frames) // self._generator.about.window)
-        seen = [self._scores(frames[first::clips], expressions) for first in range(clips)]
-        for place, image in enumerate(frames):
-            scores = seen[place % clips][:, place // clips]
+        answers = self._answers(list(images.values()), [each.text for each in expressions])
+        for image, scores in zip(images.values(), answers, strict=True):
             yield [self._sight(image, said, score) for said, score in zip(expressions, scores, strict=True)]
 
-    def _scores(
-        self, frames: Sequence[UInt8[np.ndarray, "h w 3"]], expressions: Sequence[Expression]
-    ) -> Float[Tensor, "n t gh gw"]:
+    def parts(self, images: Mapping[int, UInt8[np.ndarray, "h w 3"]], text: str, phrase: str) -> Iterator[Part]:
+        """Yields what a sentence may name: around the peaks of the answers to it and to its phrase, the highest first.
+
+        Args:
+            images: Frames by number, of the asker's size; all are shown together, see `through`.
+            text: The sentence, by which parts are valued.
+            phrase: What of it says how the thing looks.
+        """
+        answers = self._answers(list(images.values()), [text, phrase, ANYTHING])
+        shown = list(zip(images.items(), answers, strict=True))
+        masks = [[self._around_peaks(image, scores[of]) for (_, image), scores in shown] for of in (0, 1)]
+        for rank in range(PEAKS):
+            for found in masks:
+                for ((number, _), (score, _, anything)), parts in zip(shown, found, strict=True):
+                    for mask in parts[rank : rank + 1]:
+                        yield Part(number, mask, mean_inside(score - SHARE * anything, mask), score)
+
+    def _answers(
+        self, frames: Sequence[UInt8[np.ndarray, "h w 3"]], texts: Sequence[str]
+    ) -> list[Float[Tensor, "n gh gw"]]:
+        """Returns the answers to each text, by frame."""
+        clips = -(-len(frames) // self._generator.about.window)
+        seen = [self._scores(frames[first::clips], texts) for first in range(clips)]
+        return [seen[place % clips][:, place // clips].float().clamp(0, 1) for place in range(len(frames))]
+
+    def _scores(self, frames: Sequence[UInt8[np.ndarray, "h w 3"]], texts: Sequence[str]) -> Float[Tensor, "n t gh gw"]:
         """Returns the answers for frames that are shown together."""
         video = self._generator.encode(np.stack(frames))
-        answers = (self._generator.answer(video, self._generator.read(each.text)) for each in expressions)
+        answers = (self._generator.answer(video, self._generator.read(each)) for each in texts)
         return torch.stack([self._generator.scores(answer, len(frames)).cpu() for answer in answers])
 
     def _sight(self, image: UInt8[np.ndarray, "h w 3"], expression: Expression, score: Float[Tensor, "gh gw"]) -> Sight:
-        score = score.float().clamp(0, 1)
         peaks = find_peaks(score, self.size, self.words.peaks)
         highest = float(score.max())
         return Sight(
@@ -136,6 +178,24 @@ class Asker:
         part = part_around(hot, peaks[0])
         found = score_masks(score, [(part, 1.0, ANSWER), *self.propose(image, score, peaks)])
         cut = [each for each in found if each.made_of.endswith("box of peak 1")]
-        cut = [each for each in cut if (each.mask & part).sum() > ALIKE * (each.mask | part).sum()]
+        cut = [each for each in cut if alike(each.mask, part)]
         first = [*(each.made_of for each in cut), ANSWER]
         return sorted(found, key=lambda each: first.index(each.made_of) if each.made_of in first else len(first))
+
+    def _around_peaks(
+        self, image: UInt8[np.ndarray, "h w 3"], score: Float[Tensor, "gh gw"]
+    ) -> list[Bool[np.ndarray, "h w"]]:
+        """Returns the mask around each of the higher peaks: what was cut out there, if the answer's part is like it."""
+        peaks, hot = find_peaks(score, self.size, PEAKS, LOW), hot_part(score, self.size)
+        proposed = self.propose(image, score, peaks) if self.propose else ()
+        masks = []
+        for number, peak in enumerate(peaks, 1):
+            part = part_around(hot, peak)
+            cut = [mask for mask, _, made_of in proposed if made_of.endswith(f"box of peak {number}")]
+            masks.append(next((mask for mask in cut if alike(mask, part)), part))
+        return [mask for mask in masks if mask.any() and not mask.all()]
+
+
+def alike(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"], least: float = ALIKE) -> bool:
+    """Returns whether two masks overlap (J) by more than so much."""
+    return bool((one & other).sum() > least * (one | other).sum())

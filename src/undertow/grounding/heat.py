@@ -145,11 +145,20 @@ def score_masks(
         if not mask.any() or mask.all():
             continue
         # Heat is compared where it was made: each cell counts by how much of it the mask covers.
-        inside = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].double(), (rows, columns))[
-            0, 0
-        ]
+        inside = _covered(mask, (rows, columns))
         values = (heat.double() - heat.mean()) / max(float(heat.std(correction=0)), 1e-12)
         outside = 1 - inside
         gap = (values * inside).sum() / inside.sum() - (values * outside).sum() / outside.sum()
         candidates.append(Candidate(mask, float(gap) * quality, quality, made_of))
     return sorted(candidates, key=lambda each: -each.score)
+
+
+def mean_inside(heat: Float[Tensor, "gh gw"], mask: Bool[np.ndarray, "h w"]) -> float:
+    """Returns the mean of a map inside a mask of the picture; 0 inside none."""
+    inside = _covered(mask, (heat.shape[0], heat.shape[1]))
+    return float((heat.double() * inside).sum() / inside.sum().clamp(min=1e-9))
+
+
+def _covered(mask: Bool[np.ndarray, "h w"], grid: tuple[int, int]) -> Float[Tensor, "gh gw"]:
+    """Returns how much of each cell of a map a mask covers."""
+    return torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].double(), grid)[0, 0]

@@ -41,6 +41,12 @@ class WordSettings(Options):
         expert=True,
     )
     peaks: int = option(3, "Largest number of peaks of the map to make masks from.", expert=True, least=1, most=10)
+    deeds: bool = option(
+        True,
+        "Whether what a sentence says a thing does, such as moving up or leaving, is held against tracks; for models "
+        "that answer.",
+        expert=True,
+    )
     repeats: int = option(1, "Draws of noise to average maps over.", expert=True, least=1, most=16)
     caption: str | None = option(None, "A sentence about the whole picture, which the model reads first.", expert=True)
     least: float | None = option(

@@ -58,7 +58,7 @@ def _section(finding: Finding, image: UInt8[np.ndarray, "h w 3"]) -> list[str]:
     )
     looked = ", ".join(f"{frame}: {value:.2f}" for frame, value in sorted(finding.looked.items()))
     parts = [
-        f"<h2>{finding.object_id}: {words}</h2><p>{verdict}. Frames looked at (contrast times quality): {looked}.</p>",
+        f"<h2>{finding.object_id}: {words}</h2><p>{verdict}. Frames and how well they show it: {looked}.</p>",
         _figure(
             _heated(image, sight.heat), "the sum of the words that count" if sight.tokens else "the model's answer"
         ),

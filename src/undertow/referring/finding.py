@@ -28,7 +28,8 @@ class Finding:
         object_id: The number it has in masks.
         frame: The frame it was seen best in.
         sight: What was seen there.
-        looked: Value of every frame that was looked at: contrast times quality of the best mask.
+        looked: Value of every frame that was looked at: contrast times quality of the best mask; of what is named by
+            what it does, how well the best track from there fits.
     """
 
     object_id: int
@@ -63,6 +64,11 @@ def pivot_frames(clip: Clip, count: int) -> list[int]:
     numbers = clip.numbers
     if numbers is None or not clip.video.again or not numbers:
         return [clip.start]
+    return spread(numbers, count)
+
+
+def spread(numbers: Sequence[int], count: int) -> list[int]:
+    """Returns up to so many of the numbers, spread evenly."""
     return sorted({numbers[int((i + 0.5) * len(numbers) / count)] for i in range(count)})
 
 

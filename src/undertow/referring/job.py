@@ -12,6 +12,7 @@ from undertow.grounding import Asker, Grounder, finder_of, frames_of, make_propo
 from undertow.masks import LabelMap
 from undertow.referring.explain import explain_page
 from undertow.referring.finding import Finding, find, label_maps, pivot_frames
+from undertow.referring.following import followed
 from undertow.referring.settings import ReferSettings
 from undertow.runs.cues import Cue
 from undertow.runs.folder import Folder
@@ -20,6 +21,7 @@ from undertow.tracking.cues import Masks, given_masks, numbered
 from undertow.tracking.cues import gather as gather_masks
 from undertow.tracking.job import TrackJob
 from undertow.tracking.job import start as start_tracking
+from undertow.tracking.tracker import MaskTracker
 from undertow.video import Clip
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,14 @@ def gather(
     grounder = make_grounder(model, settings, (clip.height, clip.width))
     frames = [clip.start] if settings.paper else pivot_frames(clip, settings.pivots)
     findings = find(texts, clip, grounder, frames)
+    if isinstance(grounder, Asker) and settings.words.deeds and clip.again and not settings.paper:
+        free = {cue.object_id for cue in texts if "@" not in cue.typed}
+        findings = [
+            followed(each, clip, grounder, MaskTracker(model(), settings), settings.pivots)
+            if each.object_id in free and each.present
+            else each
+            for each in findings
+        ]
     maps = label_maps(findings, (clip.height, clip.width))
     for each in findings:
         if each.present:

@@ -1,0 +1,86 @@
+"""What sentences say of motion, and how far tracks do it."""
+
+import numpy as np
+import pytest
+
+from undertow.grounding.deeds import FAR, LEAST, NEAR, Said, does, said_of
+
+SIZE = (60, 100)
+
+
+def disc(x, y, radius=8):
+    rows, columns = np.indices(SIZE)
+    return (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+
+
+def path(start, end, radii=(8, 8), frames=5):
+    steps = np.linspace(0, 1, frames)
+    return [disc(*(np.array(start) + t * np.subtract(end, start)), radii[0] + t * (radii[1] - radii[0])) for t in steps]
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "deed"),
+    [
+        ("the red disc that moves to the left", "the red disc", "left"),
+        ("The kite which is moving up", "the kite", "up"),
+        ("a ball falling", "a ball", "down"),
+        ("the star that moves quickly", "the star", "go"),
+        ("the man who walks to the right", "the man", "right"),
+        ("the small bar that stands still", "the small bar", "stay"),
+        ("the bar that grows", "the bar", "grow"),
+        ("the blob, which shrinks", "the blob", "shrink"),
+        ("the object that enters from the left", "the object", "enter"),
+        ("the man on the left who leaves", "the man on the left", "leave"),
+    ],
+)
+def test_a_deed_and_who_does_it(text, phrase, deed):
+    assert said_of(text) == Said(phrase, deed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the disc on the left",
+        "the leaves",
+        "the moving car",  # its phrase is not known
+        "the man standing on the left",
+        "the dog that walks",  # the camera may go with it
+        "the disc that moves slowly",
+        "the disc that leaves and comes back",
+        "the two discs moving up",
+    ],
+)
+def test_where_no_deed_is_said(text):
+    assert said_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("deed", "opposite", "start", "end"),
+    [("right", "left", (20, 30), (60, 30)), ("down", "up", (50, 15), (50, 45)), ("go", "stay", (20, 30), (60, 30))],
+)
+def test_ways(deed, opposite, start, end):
+    assert does(deed, path(start, end)) == 1 and does(opposite, path(start, end)) == -1
+
+
+def test_a_short_way_counts_in_part():
+    way = does("right", path((50, 30), (50 + 50 * NEAR, 30)))
+    assert way == pytest.approx(0.5) and does("left", path((50, 30), (50 + 50 * NEAR, 30))) == -way
+    assert does("go", path((50, 30), (50 + 50 * FAR, 30))) == pytest.approx(0)
+    assert does("stay", path((50, 30), (50, 30))) == 1
+
+
+def test_growing_is_measured_on_the_radius():
+    assert does("grow", path((50, 30), (50, 30), (8, 16))) == 1
+    assert does("shrink", path((50, 30), (50, 30), (8, 16))) == -1
+    assert does("grow", path((50, 30), (50, 30), (10, 11))) == pytest.approx(np.log(1.1) / np.log(1.22), abs=0.1)
+
+
+def test_entering_and_leaving_are_about_the_ends():
+    nothing, there = np.zeros(SIZE, bool), disc(50, 30)
+    assert does("enter", [nothing, there, there]) == 1 and does("enter", [there, there, nothing]) == -1
+    assert does("leave", [there, there, nothing]) == 1 and does("leave", [nothing, there, there]) == -1
+    # Some pixels are nothing.
+    speck = nothing.copy()
+    speck.flat[: int(LEAST * nothing.size)] = True
+    assert does("enter", [speck, there]) == 1
+    assert does("enter", [nothing, nothing]) == 0
