@@ -15,7 +15,9 @@ from undertow.masks.soft import UpsampledLabels
 from undertow.observing.cache import Cache, recall_affinity
 from undertow.observing.observer import FrameFeatures
 from undertow.tracking.kernels import Group, with_background
+from undertow.tracking.lost import Verdict
 from undertow.tracking.memory import Reference
+from undertow.tracking.results import ObjectScore
 from undertow.tracking.settings import ResolvedSettings
 
 
@@ -137,3 +139,39 @@ def with_given(
     others[0] += (soft * ~free[:, None]).sum(0)
     claimed = (given * ~free[:, None]).sum(0)
     return given * ~free[:, None] + others * (1 - claimed) / others.sum(0).clamp(min=1e-9)
+
+
+def object_scores(
+    decided: UpsampledLabels,
+    soft: Float[Tensor, "n s"],
+    mass: Float[Tensor, "n s"],
+    ids: Sequence[int],
+    named: Collection[int],
+    verdict: Verdict,
+) -> dict[int, ObjectScore]:
+    """Returns how sure each object of a frame is.
+
+    Args:
+        decided: The frame's label map.
+        soft: The soft labels that it was decided from.
+        mass: The mass of each channel's kernel, per token.
+        ids: Object ids, in the order of the channels after the background.
+        named: Those whose masks were given.
+        verdict: What is thought of the others.
+    """
+    scores = {}
+    for channel, object_id in enumerate(ids, start=1):
+        area = decided.area[object_id]
+        if object_id in named:
+            scores[object_id] = ObjectScore(area, 1.0, 1.0)
+        else:
+            weight = soft[channel]
+            kept = float((weight * mass[channel]).sum() / weight.sum().clamp(min=1e-9))
+            scores[object_id] = ObjectScore(
+                area,
+                decided.margin[object_id],
+                kept,
+                verdict.presence[channel] if area or channel in verdict.lost else 0.0,
+                channel in verdict.lost or area == 0,
+            )
+    return scores

@@ -1,7 +1,7 @@
 """DRIFT's tracker (Kim et al., 2025): each frame's affinity to a few references carries their soft labels over."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
@@ -17,50 +17,22 @@ from undertow.backbones import Backbone
 from undertow.base import CueError, MaskError, SettingsError
 from undertow.masks import LabelMap, given_label_map, object_ids, soft_one_hot
 from undertow.observing.cache import cache_at
-from undertow.observing.flow import Grey
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
+from undertow.tracking.learned import Learned, followed, remembered
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
-from undertow.tracking.motion import Motion, picture_of
-from undertow.tracking.origins import laid_out, moved, settled, with_anchor, with_recent
+from undertow.tracking.origins import laid_out, settled, with_anchor
 from undertow.tracking.presence import AnchorTokens, PresenceModel
-from undertow.tracking.propagation import carry, decide, with_given
-from undertow.tracking.results import ObjectScore, TrackResult
+from undertow.tracking.propagation import carry, decide, object_scores, with_given
+from undertow.tracking.results import TrackResult
 from undertow.tracking.settings import ResolvedSettings, TrackSettings, observer_of, resolve
 from undertow.tracking.state import Snapshot, pack, unpack
 from undertow.video import Frame
 from undertow.video.frames import as_rgb, check_same_size
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class _State:
-    """All that a tracker has learned, replaced as a whole; see `MaskTracker` for the attributes it shows.
-
-    Attributes:
-        resolved: The numbers in use.
-        size: Height and width of the frames, in pixels.
-        memory: The references.
-        ids: Object ids, in the order of the channels after the background.
-        groups: Which kernel carries which objects.
-        next: Number of the next frame of `step`.
-        picture: The last frame as motion sees it; None if nothing is followed.
-        soft: Soft masks of the last frame.
-        verdict: What was thought of the objects of the last frame.
-    """
-
-    resolved: ResolvedSettings
-    size: tuple[int, int]
-    memory: Memory
-    ids: tuple[int, ...] = ()
-    groups: tuple[Group, ...] = ()
-    next: int = 0
-    picture: Grey | None = None
-    soft: Float[Tensor, "m h w"] | None = None
-    verdict: Verdict | None = None
 
 
 def _all_or_nothing(method: F) -> F:
@@ -110,7 +82,7 @@ class MaskTracker:
         self.presence_model = PresenceModel()
         self._store = store
         self._cache = cache_at(self.settings.cache)
-        self._state: _State | None = None
+        self._state: Learned | None = None
         self._observer: Observer | None = None
 
     @property
@@ -176,7 +148,7 @@ class MaskTracker:
         if mask is not None:
             mask = given_label_map(mask, size=state.size, source=f"the mask of frame {frame.index}")
             state = self._state = self._joined(state, mask, frame.index)
-        state = _followed(state, frame)
+        state = followed(state, frame)
         memory, ids, grid = state.memory, state.ids, state.resolved.grid
         references = [*memory.anchors, *laid_out(memory, grid), *memory.recent]
         soft, mass, affinity = carry(features, references, state.groups, state.resolved, self._cache)
@@ -197,22 +169,8 @@ class MaskTracker:
                 memory = memory.with_recent(reference)
         else:
             lost = verdict.lost if state.resolved.lost == "empty" else ()
-            memory = _remembered(memory, reference, state.resolved, lost)
-        scores = {}
-        for channel, object_id in enumerate(ids, start=1):
-            area = decided.area[object_id]
-            if object_id in named:
-                scores[object_id] = ObjectScore(area, 1.0, 1.0)
-            else:
-                weight = soft[channel]
-                kept = float((weight * mass[channel]).sum() / weight.sum().clamp(min=1e-9))
-                scores[object_id] = ObjectScore(
-                    area,
-                    decided.margin[object_id],
-                    kept,
-                    verdict.presence[channel] if area or channel in verdict.lost else 0.0,
-                    channel in verdict.lost or area == 0,
-                )
+            memory = remembered(memory, reference, state.resolved, lost)
+        scores = object_scores(decided, soft, mass, ids, named, verdict)
         self._state = replace(state, memory=memory, next=frame.index + 1, soft=soft.reshape(-1, *grid), verdict=verdict)
         return TrackResult(frame.index, frame.time, frame.name, decided.labels, scores)
 
@@ -229,12 +187,12 @@ class MaskTracker:
         Raises:
             CueError: if no mask was given before.
         """
-        state = _followed(self._begun(frame), frame)
+        state = followed(self._begun(frame), frame)
         if not state.ids:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
-        memory = _remembered(state.memory, reference, state.resolved)
+        memory = remembered(state.memory, reference, state.resolved)
         self._state = replace(state, memory=memory, next=frame.index + 1)
 
     def teach(self, labels: LabelMap) -> None:
@@ -270,16 +228,16 @@ class MaskTracker:
         memory = state.memory.without_object(channel)
         self._state = replace(state, memory=memory, ids=ids, groups=groups, soft=None, verdict=None)
 
-    def _begun(self, frame: Frame) -> _State:
+    def _begun(self, frame: Frame) -> Learned:
         """Settles sizes and settings with the first frame, and checks that later ones are like it."""
         if self._state is None:
             size = (int(frame.image.shape[0]), int(frame.image.shape[1]))
             resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
-            self._state = _State(resolved, size, Memory(resolved.recent))
+            self._state = Learned(resolved, size, Memory(resolved.recent))
         check_same_size(frame.image, *self._state.size, f"frame {frame.index}")
         return self._state
 
-    def _joined(self, state: _State, mask: LabelMap, index: int) -> _State:
+    def _joined(self, state: Learned, mask: LabelMap, index: int) -> Learned:
         """Returns the state with the objects that `mask` names for the first time."""
         named = object_ids(mask)
         if not named:
@@ -346,25 +304,4 @@ class MaskTracker:
         ids, size, following, memory, picture = unpack(tensors, self.backbone.device)
         resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
         memory = memory.limited(resolved.recent)
-        self._state = _State(resolved, size, memory, ids, tuple(group(self.tuned, ids)), following, picture)
-
-
-def _followed(state: _State, frame: Frame) -> _State:
-    """Returns the state in which the tokens of earlier frames have been followed to a frame, if the preset does so."""
-    if not state.resolved.preset.motion:
-        return state
-    grid = state.resolved.grid
-    picture = picture_of(frame.image, grid)
-    memory = state.memory
-    if state.picture is None or not (memory.recent or memory.origins):
-        return replace(state, picture=picture)
-    motion = Motion(state.picture, picture, grid)
-    memory = replace(memory.followed(motion), origins=moved(memory.origins, motion))
-    return replace(state, memory=memory, picture=picture)
-
-
-def _remembered(memory: Memory, reference: Reference, resolved: ResolvedSettings, lost: Collection[int] = ()) -> Memory:
-    """Returns the memory with one more frame, whose tokens are followed from now on if the preset does so."""
-    if not resolved.preset.motion:
-        return memory.with_recent(reference)
-    return with_recent(memory, reference, resolved.grid, lost)
+        self._state = Learned(resolved, size, memory, ids, tuple(group(self.tuned, ids)), following, picture)

@@ -1,0 +1,64 @@
+"""What a tracker has learned so far, and how one more frame adds to it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from undertow.observing.flow import Grey
+from undertow.tracking.kernels import Group
+from undertow.tracking.lost import Verdict
+from undertow.tracking.memory import Memory, Reference
+from undertow.tracking.motion import Motion, picture_of
+from undertow.tracking.origins import moved, with_recent
+from undertow.tracking.settings import ResolvedSettings
+from undertow.video import Frame
+
+
+@dataclass(frozen=True)
+class Learned:
+    """All that a tracker has learned, replaced as a whole; see `MaskTracker` for the attributes it shows.
+
+    Attributes:
+        resolved: The numbers in use.
+        size: Height and width of the frames, in pixels.
+        memory: The references.
+        ids: Object ids, in the order of the channels after the background.
+        groups: Which kernel carries which objects.
+        next: Number of the next frame of `step`.
+        picture: The last frame as motion sees it; None if nothing is followed.
+        soft: Soft masks of the last frame.
+        verdict: What was thought of the objects of the last frame.
+    """
+
+    resolved: ResolvedSettings
+    size: tuple[int, int]
+    memory: Memory
+    ids: tuple[int, ...] = ()
+    groups: tuple[Group, ...] = ()
+    next: int = 0
+    picture: Grey | None = None
+    soft: Float[Tensor, "m h w"] | None = None
+    verdict: Verdict | None = None
+
+
+def followed(state: Learned, frame: Frame) -> Learned:
+    """Returns the state in which the tokens of earlier frames have been followed to a frame, if the preset does so."""
+    if not state.resolved.preset.motion:
+        return state
+    grid = state.resolved.grid
+    picture = picture_of(frame.image, grid)
+    memory = state.memory
+    if state.picture is None or not (memory.recent or memory.origins):
+        return replace(state, picture=picture)
+    motion = Motion(state.picture, picture, grid)
+    memory = replace(memory.followed(motion), origins=moved(memory.origins, motion))
+    return replace(state, memory=memory, picture=picture)
+
+
+def remembered(memory: Memory, reference: Reference, resolved: ResolvedSettings, lost: Collection[int] = ()) -> Memory:
+    """Returns the memory with one more frame, whose tokens are followed from now on if the preset does so."""
+    if not resolved.preset.motion:
+        return memory.with_recent(reference)
+    return with_recent(memory, reference, resolved.grid, lost)
