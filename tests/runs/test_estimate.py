@@ -95,18 +95,28 @@ def test_short_videos_have_few_references(tiny_like):
     assert load(resolved, anchors=3).references == 10
 
 
-def test_frames_of_long_ago_are_counted(tiny_like, clip):
+@pytest.mark.parametrize(
+    ("recent", "padded", "references"), [(2, False, 6), (2, True, 6), (8, False, 11), (16, False, 18)]
+)
+def test_frames_of_long_ago_are_counted(tiny_like, clip, recent, padded, references):
     images, mask = clip
-    settings = TrackSettings(preset="flow", tokens=24, recent=2)
+    settings = TrackSettings(preset="flow", tokens=24, recent=recent, padded=padded)
     tracker, resolved = MaskTracker(tiny_like, settings), resolve(settings, tiny_like, HEIGHT, WIDTH)
+    most, held = 0, 0
     for index in range(24):
         tracker.step(images[index % FRAMES], mask if index == 0 else None)
         memory = tracker._state.memory
         alive = [*memory.references(), *laid_out(memory, resolved.grid)]
         # What the next frame would be compared with is what a video that ends here holds.
-        assert len(alive) == load(resolved, size=(HEIGHT, WIDTH), frames=index + 1).references
+        said = load(resolved, size=(HEIGHT, WIDTH), frames=index + 1)
+        assert len(alive) <= said.references if padded else len(alive) == said.references
+        most = max(most, len(alive))
+        # Those that are laid out are kept as they were, too.
+        held = max(held, len({each.keys.data_ptr() for each in (*alive, *memory.distant)}))
+        assert held <= said.references + said.later
     full = load(resolved, size=(HEIGHT, WIDTH), frames=None)
-    assert full.references == len(alive) == 6 and full.warm <= 24
+    assert full.references == most == references and full.warm <= 34
+    assert held == references + full.later
     assert {each.keys.nbytes for each in alive} == {full.keys}
 
 

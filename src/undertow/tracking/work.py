@@ -56,11 +56,17 @@ class Load:
     @property
     def distant(self) -> int:
         """Frames of long ago that are laid out as the present one, once there are as many as there can be."""
+        return (min(GIVEN, self.anchors) if self.resolved.preset.motion else 0) + self.later
+
+    @property
+    def later(self) -> int:
+        """Those of them whose masks were not given: they are also kept as they were."""
         if not self.resolved.preset.motion:
             return 0
-        recent, frames = self.resolved.recent, self.frames
-        later = KEPT if frames is None else min(KEPT, max(0, frames - self.anchors - recent) // EVERY)
-        return min(GIVEN, self.anchors) + later
+        recent, frames = self.resolved.recent, None if self.resolved.padded else self.frames
+        # The newest ones are among the recent frames if there are many of these.
+        most = max(0, KEPT - recent // EVERY)
+        return most if frames is None else min(most, max(0, frames - self.anchors - recent) // EVERY)
 
     @property
     def warm(self) -> int:
@@ -117,7 +123,7 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
     passes = sum(map(passes_per_frame, levels)) if source in ("attention", "features") else 0
     kept = {
         "features of a batch": batch * load.queries,
-        "references": load.references * (load.keys + load.labels),
+        "references": (load.references + load.later) * (load.keys + load.labels),
     }
     on_gpu = backbone.device.type == "cuda"
     observe, propagate = {"network at work": network, **kept}, {"kernel": kernel_bytes(load), **kept}
