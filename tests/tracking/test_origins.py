@@ -10,6 +10,7 @@ import torch
 
 from undertow.affinity import Affinity
 from undertow.tracking import MaskTracker, TrackSettings
+from undertow.tracking.kernels import ObjectKernel, TunedKernels
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.motion import Motion, picture_of, places_on
 from undertow.tracking.origins import EVERY, GIVEN, KEPT, far, laid_out, moved, settled, with_anchor, with_recent
@@ -131,3 +132,30 @@ def test_a_run_goes_on_exactly_with_frames_of_long_ago(tiny_like):
     resumed.restore(begun.state())
     for found, wanted in zip(tracked(resumed, frames[EVERY + 2 :]), expected[EVERY + 2 :], strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_where_objects_have_kernels_of_their_own_no_more_is_kept(tiny_like):
+    kernel = ObjectKernel(tiny_like.condition(""), torch.ones(1))
+    settings = TrackSettings(preset="flow", tokens=60, recent=2)
+    tracker = MaskTracker(tiny_like, settings, TunedKernels({1: kernel, 2: replace(kernel)}))
+    mask = np.zeros((80, 112), np.uint16)
+    mask[20:50, 10:40], mask[20:50, 60:90] = 1, 2
+    for index in range((KEPT + 4) * EVERY):
+        tracker.step(colour(CLOTH[:80, 120 - 2 * index : 232 - 2 * index]), mask if index == 0 else None)
+        memory = tracker._state.memory
+        for each in (memory, *memory.anchors, *memory.recent, *memory.distant):
+            assert len(each.origins) <= 1 + KEPT + 1
+
+
+def test_an_object_that_a_run_shows_nowhere_is_not_held_against_it_for_long(tiny_like):
+    settings = TrackSettings(preset="flow", tokens=60, recent=EVERY, lost="empty")
+    tracker, mask = MaskTracker(tiny_like, settings), np.zeros((80, 112), np.uint16)
+    mask[20:50, 10:40], mask[20:50, 60:90] = 1, 2
+    picture = colour(CLOTH[:80, :112])
+    tracker.step(picture, mask)
+    for index in range(1, EVERY + 1):
+        frame = Frame(index, Fraction(index), picture, f"{index:05d}")
+        tracker.remember(frame, tracker.observe([frame])[0], np.where(mask == 1, mask, 0).astype(np.uint16))
+    memory = tracker._state.memory
+    assert memory.distant[0].known.tolist() == [True, True, False]
+    assert all(each.known.all() for each in memory.recent)

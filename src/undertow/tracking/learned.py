@@ -11,7 +11,7 @@ from undertow.tracking.kernels import Group
 from undertow.tracking.lost import Verdict
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.motion import Motion, picture_of
-from undertow.tracking.origins import moved, with_recent
+from undertow.tracking.origins import far, moved, with_recent
 from undertow.tracking.settings import ResolvedSettings
 from undertow.video import Frame
 
@@ -53,7 +53,9 @@ def followed(state: Learned, frame: Frame) -> Learned:
     if state.picture is None or not (memory.recent or memory.origins):
         return replace(state, picture=picture)
     motion = Motion(state.picture, picture, grid)
-    memory = replace(memory.followed(motion), origins=moved(memory.origins, motion))
+    # Where several kernels carry the objects, no matches tell which frames are still needed.
+    needed = {each.index: memory.origins[each.index] for each in far(memory)}
+    memory = replace(memory.followed(motion), origins=moved(needed, motion))
     return replace(state, memory=memory, picture=picture)
 
 

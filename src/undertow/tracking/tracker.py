@@ -192,7 +192,9 @@ class MaskTracker:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
         reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
-        memory = remembered(state.memory, reference, state.resolved)
+        seen = set(object_ids(labels)) if state.resolved.lost == "empty" else set(state.ids)
+        lost = [channel for channel, object_id in enumerate(state.ids, start=1) if object_id not in seen]
+        memory = remembered(state.memory, reference, state.resolved, lost)
         self._state = replace(state, memory=memory, next=frame.index + 1)
 
     def teach(self, labels: LabelMap) -> None:
