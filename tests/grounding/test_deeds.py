@@ -31,6 +31,14 @@ def path(start, end, radii=(8, 8), frames=5):
         ("the blob, which shrinks", "the blob", "shrink"),
         ("the object that enters from the left", "the object", "enter"),
         ("the man on the left who leaves", "the man on the left", "leave"),
+        ("the man is walking to the right", "the man", "right"),
+        ("the dog that’s moving left", "the dog", "left"),
+        ("the butterfly which is quickly rising", "the butterfly", "up"),
+        ("the ball that moves from left to right", "the ball", "right"),
+        ("the ball that moves from the left", "the ball", "go"),
+        ("the hand that moves on the left", "the hand", "go"),
+        ("the ball moving down the hill", "the ball", "go"),
+        ("the walking man that leaves", "the walking man", "leave"),
     ],
 )
 def test_a_deed_and_who_does_it(text, phrase, deed):
@@ -46,12 +54,20 @@ def test_a_deed_and_who_does_it(text, phrase, deed):
         "the man standing on the left",
         "the dog that walks",  # the camera may go with it
         "the disc that moves slowly",
+        "the disc that is slowly moving up",
+        "the man walking on the left",
+        "the car driving down the road",
         "the disc that leaves and comes back",
         "the two discs moving up",
     ],
 )
 def test_where_no_deed_is_said(text):
     assert said_of(text) is None
+
+
+def test_a_long_row_of_signs_takes_no_time():
+    assert said_of("the disc" + 10000 * "!" + " that moves up") == Said("the disc", "up")
+    assert said_of("the disc " + 10000 * "!" + " there moving up").deed == "up"
 
 
 @pytest.mark.parametrize(

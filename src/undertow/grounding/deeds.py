@@ -5,7 +5,6 @@ verb say what may be meant, and the verb is held against the tracks.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +34,8 @@ _WAYS: dict[str, Deed] = {
     "up": "up", "upwards": "up", "down": "down", "downwards": "down",
 }  # fmt: skip
 _PRONOUNS = ("that", "which", "who")
+# Words between what a thing is called and its verb.
+_BETWEEN = (*_PRONOUNS, "that's", "who's", "is", "are", "was", "were", "quickly", "slowly")
 # A way of this share of the picture, or a change of a radius by this factor, is done for sure.
 FAR, NEAR, FACTOR = 0.2, 0.1, 1.22
 # Less of the picture than this counts as nothing.
@@ -62,25 +63,39 @@ def said_of(text: str) -> Said | None:
     >>> said_of("the leaves on the left")
     """
     expression = parse_expression(text)
-    words = [word.text for word in expression.words]
+    words = [word.text.replace("’", "'") for word in expression.words]
     for place, word in enumerate(words):
         if word not in _DEEDS or not (word.endswith("ing") or words[place - 1 : place] in [[p] for p in _PRONOUNS]):
             continue
-        before, after = expression.text[: expression.words[place].start], words[place + 1 :]
-        phrase = re.sub(rf"\W+(?:{'|'.join(_PRONOUNS)})?(?:\W+(?:is|are))?\W*$", "", before)
-        named = any(each.role == "kept" and each.end <= len(phrase) for each in expression.words)
+        called, after = place, words[place + 1 :]
+        while called and words[called - 1] in _BETWEEN:
+            called -= 1
+        if not any(each.role == "kept" for each in expression.words[:called]):
+            # "The walking man": he may do something else, too.
+            continue
         # "That leaves and comes back" is more than one deed, and how slow is slow no track tells.
-        if expression.plural or not named or {"back", "slowly"} & set(after):
+        if expression.plural or "back" in after or "slowly" in words[called:]:
             return None
+        phrase = expression.text[: expression.words[called - 1].end]
         deed = _DEEDS[word]
         if deed == "stay" and "still" not in after:
             return None
-        ways = [_WAYS[each] for each in after if each in _WAYS]
+        ways = [_WAYS[words[at]] for at in range(place + 1, len(words)) if _is_way(words, at)]
         if deed == "go" and not ways and word not in ("moves", "moving"):
             # Whoever walks may be followed by the camera.
             return None
         return Said(phrase, ways[0] if deed == "go" and ways else deed)
     return None
+
+
+def _is_way(words: Sequence[str], place: int) -> bool:
+    """Returns whether a word says where to; "from the left", "his left hand" and "down the road" do not."""
+    word, before, earlier = words[place], words[place - 1], words[place - 2]
+    if word not in _WAYS or (word in ("up", "down") and words[place + 1 : place + 2] in (["the"], ["a"])):
+        return False
+    if before == "the":
+        return earlier in ("to", "toward", "towards")
+    return before not in ("from", "on", "at", "in", "his", "her", "its", "their")
 
 
 def does(deed: Deed, masks: Sequence[Bool[np.ndarray, "h w"]]) -> float:
