@@ -60,6 +60,8 @@ def test_the_best_track_as_tracking_everything_finds_it(clip, asker, tiny_like, 
     part, _, value = max(tracks[:8], key=lambda each: each[2])
     assert finding.frame == part.frame and np.array_equal(finding.sight.mask, part.mask)
     assert max(finding.looked.values()) == pytest.approx(value)
+    # What is said of the sight is of that frame.
+    assert finding.sight.contrast == float(part.heat.max())
 
 
 def test_a_mask_is_carried_as_tracking_carries_it(clip, tiny_like):

@@ -5,7 +5,7 @@ again, so that a sentence costs about as many short tracks as there are things.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,12 +33,12 @@ class Track:
 
     Attributes:
         part: Where it was seen.
-        masks: Of it, by frame.
+        masks: Of it, by number of the frames in which things are looked for; those of all would take much room.
         value: How well it fits all that is said.
     """
 
     part: Part
-    masks: Sequence[Bool[np.ndarray, "h w"]]
+    masks: Mapping[int, Bool[np.ndarray, "h w"]]
     value: float
 
 
@@ -62,11 +62,11 @@ def followed(finding: Finding, clip: Clip, asker: Asker, tracker: MaskTracker, p
     features = [each for frame in frames for each in tracker.observe([frame])]
     tracks: list[Track] = []
     for part in asker.parts(images, text, said.phrase):
-        place = places[part.frame]
-        if any(alike(track.masks[place], part.mask, SAME) for track in tracks):
+        if any(alike(track.masks[part.frame], part.mask, SAME) for track in tracks):
             continue
-        masks = carried(tracker, frames, features, place, part.mask)
-        tracks.append(Track(part, masks, part.value + does(said.deed, masks)))
+        masks = carried(tracker, frames, features, places[part.frame], part.mask)
+        seen = {number: masks[places[number]] for number in images}
+        tracks.append(Track(part, seen, part.value + does(said.deed, masks)))
         if len(tracks) == TRACKS:
             break
     if not tracks:
@@ -74,7 +74,8 @@ def followed(finding: Finding, clip: Clip, asker: Asker, tracker: MaskTracker, p
     best = max(tracks, key=lambda track: track.value)
     log.info("'%s': tracks of what may be meant: %d; that of frame %d fits best", text, len(tracks), best.part.frame)
     candidates = score_masks(best.part.heat, [(best.part.mask, 1.0, f"what does it, of {len(tracks)} tracked")])
-    sight = replace(finding.sight, heat=best.part.heat, peaks=(), candidates=tuple(candidates))
+    heat = best.part.heat
+    sight = replace(finding.sight, heat=heat, contrast=float(heat.max()), peaks=(), candidates=tuple(candidates))
     looked: dict[int, float] = {}
     for track in sorted(tracks, key=lambda track: (track.part.frame, track.value)):
         looked[track.part.frame] = track.value
