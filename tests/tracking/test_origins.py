@@ -159,3 +159,20 @@ def test_an_object_that_a_run_shows_nowhere_is_not_held_against_it_for_long(tiny
     memory = tracker._state.memory
     assert memory.distant[0].known.tolist() == [True, True, False]
     assert all(each.known.all() for each in memory.recent)
+
+
+def test_after_a_leap_only_what_came_later_is_laid_out(tiny_like):
+    pictures = [colour(CLOTH[:80, 360 - 8 * i : 472 - 8 * i]) for i in range(44)]
+    frames = [Frame(i, Fraction(i), picture, f"{i:05d}") for i, picture in enumerate(pictures)]
+    mask = np.zeros((80, 112), np.uint16)
+    mask[20:50, 10:40] = 1
+    tracker = MaskTracker(tiny_like, TrackSettings(preset="flow", tokens=60))
+    tracker.advance(frames[0], tracker.observe([frames[0]])[0], mask)
+    for frame in frames[22:25]:
+        tracker.remember(frame, tracker.observe([frame])[0], mask)
+    # The first frame is no longer known place by place, and flow cannot tell over so many frames.
+    assert not far(tracker._state.memory)
+    for frame in frames[25:]:
+        tracker.advance(frame, tracker.observe([frame])[0])
+    later = [each.index for each in far(tracker._state.memory)]
+    assert len(later) == KEPT and min(later) >= 25

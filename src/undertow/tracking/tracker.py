@@ -179,6 +179,8 @@ class MaskTracker:
     def remember(self, frame: Frame, features: FrameFeatures, labels: LabelMap) -> None:
         """Adds a frame with a known label map as a recent reference, as if it had just been tracked.
 
+        Frames before it may have been left out, so where its tokens were in frames of long ago is not known any more.
+
         Args:
             frame: The frame.
             features: Its features from `observe`.
@@ -187,7 +189,8 @@ class MaskTracker:
         Raises:
             CueError: if no mask was given before.
         """
-        state = followed(self._begun(frame), frame)
+        state = self._begun(frame)
+        state = followed(replace(state, memory=replace(state.memory, origins={})), frame)
         if not state.ids:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
