@@ -136,6 +136,14 @@ def by_pillow() -> Iterator[tuple[str, str, Callable[[Path], Path]]]:
     yield "white", "white in alpha alone", file(with_alpha(Image.new("RGB", WHITE.size), SHAPE))
 
 
+def has_convert() -> bool:
+    """Returns whether ImageMagick's `convert` is installed; other programs have that name too."""
+    if shutil.which("convert") is None:
+        return False
+    said = subprocess.run(["convert", "-version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return said.stdout.startswith("Version: ImageMagick")
+
+
 def by_convert() -> Iterator[tuple[str, str, Callable[[Path], Path]]]:
     """Yields the kind of mask, the name and the writer of files as ImageMagick makes them."""
 
@@ -230,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true")
     asked = parser.parse_args()
-    files = [*by_pillow(), *(by_convert() if shutil.which("convert") else ())]
+    files = [*by_pillow(), *(by_convert() if has_convert() else ())]
     ends, wrong = Counter[str](), 0
     warnings.simplefilter("ignore")
     for kind, name, write in files:

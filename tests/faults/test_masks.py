@@ -1,13 +1,12 @@
 """Mask files as other programs write them; the whole sweep is benchmarks/faults/masks.py."""
 
-import shutil
 import warnings
 
 import pytest
 
-from masks import by_convert, by_pillow, outcome
+from masks import by_convert, by_pillow, has_convert, outcome
 
-FILES = [*by_pillow(), *(list(by_convert())[::9] if shutil.which("convert") else ())]
+FILES = [*by_pillow(), *(list(by_convert())[::9] if has_convert() else ())]
 
 
 @pytest.mark.parametrize(("kind", "name", "write"), FILES, ids=[f"{kind} {name}" for kind, name, _ in FILES])
