@@ -13,7 +13,17 @@ from undertow.tracking import MaskTracker, TrackSettings
 from undertow.tracking.kernels import ObjectKernel, TunedKernels
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.motion import Motion, picture_of, places_on
-from undertow.tracking.origins import EVERY, GIVEN, KEPT, far, laid_out, moved, settled, with_anchor, with_recent
+from undertow.tracking.origins import (
+    EVERY,
+    GIVEN,
+    KEPT,
+    far,
+    laid_out,
+    moved,
+    settled,
+    with_followed_anchor,
+    with_followed_frame,
+)
 from undertow.video import Frame
 
 GRID = (10, 14)
@@ -39,7 +49,7 @@ def test_a_given_mask_goes_where_the_picture_goes():
     # Eight pixels are a token; the picture moves by one token to the right in each of six frames.
     pictures = [picture_of(colour(CLOTH[:80, 48 - 8 * i : 160 - 8 * i]), GRID) for i in range(7)]
     anchor = reference(0)
-    memory = with_anchor(Memory(limit=2), anchor, GRID)
+    memory = with_followed_anchor(Memory(limit=2), anchor, GRID)
     for before, after in itertools.pairwise(pictures):
         memory = replace(memory, origins=moved(memory.origins, Motion(before, after, GRID)))
     (found,) = laid_out(memory, GRID)
@@ -69,7 +79,7 @@ def reference_settled(affinity, tables, expected):
 
 def test_matches_set_origins_right():
     draw = torch.Generator().manual_seed(0)
-    memory = with_anchor(Memory(limit=2), reference(0), GRID)
+    memory = with_followed_anchor(Memory(limit=2), reference(0), GRID)
     memory = replace(memory, origins={0: itself() + 0.3})
     near = itself() + 3 * torch.rand(2, TOKENS, generator=draw)
     references = [replace(reference(1), origins={0: near}), replace(reference(2), origins={}), reference(3)]
@@ -88,9 +98,9 @@ def test_matches_set_origins_right():
 
 
 def test_a_few_frames_stay_and_are_laid_out_once_they_are_not_recent():
-    memory, present = with_anchor(Memory(limit=3), reference(0), GRID), []
+    memory, present = with_followed_anchor(Memory(limit=3), reference(0), GRID), []
     for index in range(1, 8 * EVERY):
-        memory = with_recent(memory, reference(index), GRID)
+        memory = with_followed_frame(memory, reference(index), GRID)
         memory = replace(memory, origins={each.index: itself() for each in far(memory)})
         present.append([each.index for each in laid_out(memory, GRID)])
         assert len(memory.distant) <= KEPT and len(memory.recent) <= 3
@@ -102,14 +112,14 @@ def test_a_few_frames_stay_and_are_laid_out_once_they_are_not_recent():
 def test_of_many_given_masks_the_last_ones_are_laid_out():
     memory = Memory(limit=3)
     for index in range(4):
-        memory = with_anchor(memory, reference(index), GRID)
+        memory = with_followed_anchor(memory, reference(index), GRID)
     assert [each.index for each in laid_out(memory, GRID)] == [0, 1, 2, 3][-GIVEN:]
 
 
 def test_a_frame_on_which_an_object_was_lost_does_not_know_it_for_long():
-    memory = with_anchor(Memory(limit=2), reference(0, objects=2), GRID)
+    memory = with_followed_anchor(Memory(limit=2), reference(0, objects=2), GRID)
     for index in range(1, EVERY + 1):
-        memory = with_recent(memory, reference(index, objects=2), GRID, lost=[2])
+        memory = with_followed_frame(memory, reference(index, objects=2), GRID, lost=[2])
     assert memory.distant[0].known.tolist() == [True, True, False]
     assert all(each.known.all() for each in memory.recent)
 

@@ -11,7 +11,7 @@ from undertow.tracking.kernels import Group
 from undertow.tracking.lost import Verdict
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.motion import Motion, picture_of
-from undertow.tracking.origins import far, moved, with_recent
+from undertow.tracking.origins import far, moved, with_followed_anchor, with_followed_frame
 from undertow.tracking.settings import ResolvedSettings
 from undertow.video import Frame
 
@@ -63,4 +63,11 @@ def remembered(memory: Memory, reference: Reference, resolved: ResolvedSettings,
     """Returns the memory with one more frame, whose tokens are followed from now on if the preset does so."""
     if not resolved.preset.motion:
         return memory.with_recent(reference)
-    return with_recent(memory, reference, resolved.grid, lost)
+    return with_followed_frame(memory, reference, resolved.grid, lost)
+
+
+def anchored(memory: Memory, anchor: Reference, resolved: ResolvedSettings) -> Memory:
+    """Returns the memory with a frame whose mask was given, to which tokens are followed back if the preset does so."""
+    if not resolved.preset.motion:
+        return memory.with_anchor(anchor)
+    return with_followed_anchor(memory, anchor, resolved.grid)

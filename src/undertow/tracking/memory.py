@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-# By the number of a frame, row and column there of every token of another frame.
+# By the number of a frame, row and column there, in tokens, of every token of another frame.
 Origins = Mapping[int, Float[Tensor, "2 s"]]
 
 
@@ -88,10 +88,10 @@ class Memory:
     def relabelled(self, index: int, labels: Float[Tensor, "n s"]) -> "Memory":
         """Gives a frame that was not given its mask other soft labels."""
 
-        def learned(references: Iterable[Reference]) -> tuple[Reference, ...]:
+        def told(references: Iterable[Reference]) -> tuple[Reference, ...]:
             return tuple(replace(each, labels=labels) if each.index == index else each for each in references)
 
-        return replace(self, recent=learned(self.recent), distant=learned(self.distant))
+        return replace(self, recent=told(self.recent), distant=told(self.distant))
 
     def with_objects(self, count: int) -> "Memory":
         """Gives every reference `count` more channels, of objects that it does not know."""

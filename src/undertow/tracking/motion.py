@@ -63,7 +63,10 @@ class Motion:
         return torch.from_numpy(np.stack([row[:, 0] + ahead[:, 1], column[:, 0] + ahead[:, 0], believed]))
 
     def fetched_back(self, maps: Float[Tensor, "n s"]) -> Float[Tensor, "n s"]:
-        """Returns maps over the tokens of the one frame, fetched to those of the other from where each of these was."""
+        """Returns maps over the tokens of the one frame as maps over those of the other.
+
+        Each of these takes the value of the place where it was, bilinearly, and of the border if it was outside.
+        """
         rows, columns = np.indices(self._grid, np.float32)
         x, y = ((each + 0.5) * self._fineness - 0.5 for each in (columns, rows))
         back = fetched(self._back, x, y) / self._fineness

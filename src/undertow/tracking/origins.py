@@ -16,7 +16,7 @@ from undertow.affinity import Affinity
 from undertow.tracking.memory import Memory, Origins, Reference
 from undertow.tracking.motion import Motion, places_on
 
-# Every so many frames one is kept, and so many of them.
+# Every so many frames one is kept, and so many of them; chosen on validation clips (docs/kernel.md).
 EVERY, KEPT = 8, 2
 # Of the frames whose masks were given, so many are laid out.
 GIVEN = 2
@@ -25,7 +25,7 @@ AGREE = 2
 
 
 def far(memory: Memory) -> list[Reference]:
-    """Returns the frames of long ago whose tokens the present frame's have been followed from."""
+    """Returns the frames of long ago in which origins of the present frame's tokens are known."""
     return [each for each in (*memory.anchors[-GIVEN:], *memory.distant) if each.index in memory.origins]
 
 
@@ -45,7 +45,7 @@ def laid_out(memory: Memory, grid: tuple[int, int]) -> list[Reference]:
 
 
 def moved(origins: Origins, motion: Motion) -> Origins:
-    """Returns the origins of the next frame's tokens as far as motion knows them."""
+    """Returns the origins of the next frame's tokens, in tokens, as far as motion knows them."""
     if not origins:
         return origins
     # All maps are fetched at once.
@@ -64,7 +64,7 @@ def settled(affinity: Affinity, references: Sequence[Reference], memory: Memory)
         memory: What was remembered before, with the origins that are expected.
     """
     indices, weights = affinity.indices.cpu(), affinity.weights.cpu()
-    settled = {}
+    found = {}
     for each in far(memory):
         expected = memory.origins[each.index]
         tables = torch.stack([reference.origins.get(each.index, expected) for reference in references], dim=1)
@@ -73,17 +73,19 @@ def settled(affinity: Affinity, references: Sequence[Reference], memory: Memory)
         best = origins.gather(2, trusted.argmax(1, keepdim=True).expand(2, -1, -1))
         trusted = trusted * ((origins - best).abs().amax(0) <= AGREE)
         total = trusted.sum(-1)
-        settled[each.index] = torch.where(total > 0, (origins * trusted).sum(-1) / total.clamp(min=1e-12), expected)
-    return settled
+        found[each.index] = torch.where(total > 0, (origins * trusted).sum(-1) / total.clamp(min=1e-12), expected)
+    return found
 
 
-def with_anchor(memory: Memory, anchor: Reference, grid: tuple[int, int]) -> Memory:
+def with_followed_anchor(memory: Memory, anchor: Reference, grid: tuple[int, int]) -> Memory:
     """Returns the memory with a frame whose mask was given, in which later tokens will have origins."""
     origins = {**memory.origins, anchor.index: _itself(grid)}
     return replace(memory.with_anchor(replace(anchor, origins=origins)), origins=origins)
 
 
-def with_recent(memory: Memory, reference: Reference, grid: tuple[int, int], lost: Collection[int] = ()) -> Memory:
+def with_followed_frame(
+    memory: Memory, reference: Reference, grid: tuple[int, int], lost: Collection[int] = ()
+) -> Memory:
     """Returns the memory with one more frame, whose tokens are followed from now on.
 
     Args:

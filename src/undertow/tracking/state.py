@@ -79,8 +79,8 @@ def unpack(tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") ->
         memory = Memory(len(recents), anchors, recents, distant, _origins(tensors), int(tensors["seen"]))
         height, width = (int(side) for side in tensors["size"])
         ids, picture = tuple(int(i) for i in tensors["ids"]), tensors.get("picture")
-        seen = None if picture is None else picture.numpy()
-        return Snapshot(ids, (height, width), int(tensors["next"]), memory, seen)
+        shown = None if picture is None else picture.numpy()
+        return Snapshot(ids, (height, width), int(tensors["next"]), memory, shown)
     except (KeyError, ValueError, TypeError) as error:
         raise SettingsError(f"this is not the state of a tracker (no {error}); start the run anew") from error
 

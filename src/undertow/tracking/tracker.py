@@ -20,10 +20,10 @@ from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
-from undertow.tracking.learned import Learned, followed, remembered
+from undertow.tracking.learned import Learned, anchored, followed, remembered
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
-from undertow.tracking.origins import laid_out, settled, with_anchor
+from undertow.tracking.origins import laid_out, settled
 from undertow.tracking.presence import AnchorTokens, PresenceModel
 from undertow.tracking.propagation import carry, decide, object_scores, with_given
 from undertow.tracking.results import TrackResult
@@ -164,7 +164,7 @@ class MaskTracker:
         if mask is not None:
             copies = state.resolved.recent if state.resolved.padded and not memory.references() else 0
             anchor = self._scored(reference, features, named, verdict)
-            memory = with_anchor(memory, anchor, grid) if state.resolved.preset.motion else memory.with_anchor(anchor)
+            memory = anchored(memory, anchor, state.resolved)
             for _ in range(copies):
                 memory = memory.with_recent(reference)
         else:
