@@ -92,6 +92,7 @@ class Preset:
         kernel: The kernel's settings. Radii are those of the publication's own grid.
         recent: Number of previous frames kept as references.
         motion: Whether the tokens of previous frames are followed along optical flow, and expected where it takes them.
+        appearance: Whether objects are also told apart by what all references say that they look like.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Preset:
     kernel: KernelSettings
     recent: int
     motion: bool = False
+    appearance: bool = False
 
 
 PRESETS: dict[str, Preset] = {
@@ -158,6 +160,7 @@ PRESETS: dict[str, Preset] = {
             KernelSettings(similarity="cosine", temperature=0.2, softmax_scope="none", radius=15, topk=15),
             recent=5,
             motion=True,
+            appearance=True,
         ),
         # Controls of our own: what plain colours and the autoencoder's latents already track, in DRIFT's window.
         Preset(

@@ -3,10 +3,13 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from undertow.observing.flow import Grey
+from undertow.observing.observer import FrameFeatures
+from undertow.tracking.appearance import colours_of, told_apart
 from undertow.tracking.kernels import Group
 from undertow.tracking.lost import Verdict
 from undertow.tracking.memory import Memory, Reference
@@ -57,6 +60,24 @@ def followed(state: Learned, frame: Frame) -> Learned:
     needed = {each.index: memory.origins[each.index] for each in far(memory)}
     memory = replace(memory.followed(motion), origins=moved(needed, motion))
     return replace(state, memory=memory, picture=picture)
+
+
+def observed(
+    frame: Frame, features: FrameFeatures, soft: Float[Tensor, "n s"], resolved: ResolvedSettings
+) -> Reference:
+    """Returns a frame as later ones can be compared with it, with its colours if the preset looks at them."""
+    colours = colours_of(frame.image, resolved.grid) if resolved.preset.appearance else None
+    return Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool(), colours=colours)
+
+
+def told(memory: Memory, reference: Reference, resolved: ResolvedSettings) -> Reference:
+    """Returns a frame whose objects were told apart by what they look like, if the preset does so."""
+    if not resolved.preset.appearance:
+        return reference
+    # A frame of long ago may be a recent one still.
+    later = {each.index: each for each in (*memory.distant, *memory.recent)}
+    teaching = [*memory.anchors, *later.values()]
+    return replace(reference, labels=told_apart(reference, teaching, resolved.grid, resolved.kernel.radius))
 
 
 def remembered(memory: Memory, reference: Reference, resolved: ResolvedSettings, lost: Collection[int] = ()) -> Memory:

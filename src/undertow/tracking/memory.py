@@ -25,6 +25,7 @@ class Reference:
         places: Where its tokens are expected in the next frame: row, column, and from 0 to 1 how far that is to be
             believed. None if they may be anywhere.
         origins: Where its tokens were in frames of long ago, if they were followed.
+        colours: The mean colours of its tokens, if objects are told apart by what they look like.
     """
 
     index: int
@@ -34,6 +35,7 @@ class Reference:
     own: Float[Tensor, "2 n"] | None = None
     places: Float[Tensor, "3 s"] | None = None
     origins: Origins = field(default_factory=dict)
+    colours: Float[Tensor, "s 3"] | None = None
 
 
 @dataclass(frozen=True)

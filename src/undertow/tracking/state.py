@@ -10,7 +10,7 @@ from undertow.base import SettingsError
 from undertow.observing.flow import Grey
 from undertow.tracking.memory import Memory, Origins, Reference
 
-_PARTS = ("keys", "labels", "known", "own", "places")
+_PARTS = ("keys", "labels", "known", "own", "places", "colours")
 _ORIGINS = "origins."
 
 
@@ -98,6 +98,7 @@ def _references(tensors: Mapping[str, Tensor], kind: str, device: torch.device |
                 tensors.get(stem + "own"),
                 tensors.get(stem + "places"),
                 _origins(tensors, stem),
+                tensors.get(stem + "colours"),
             )
         )
     return found

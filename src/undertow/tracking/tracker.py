@@ -20,7 +20,7 @@ from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
-from undertow.tracking.learned import Learned, anchored, followed, remembered
+from undertow.tracking.learned import Learned, anchored, followed, observed, remembered, told
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.origins import laid_out, settled
@@ -159,8 +159,12 @@ class MaskTracker:
             soft = with_given(soft, mask, ids, named, state.resolved)
             memory = memory.without_knowledge([c for c, object_id in enumerate(ids, start=1) if object_id in named])
         soft, verdict = self._judged(soft, features, memory.anchors, named)
+        reference = observed(frame, features, soft, state.resolved)
+        if mask is None:
+            # After the verdict, whose presence was calibrated on what is carried.
+            reference = told(memory, reference, state.resolved)
+            soft = reference.labels
         decided = decide(soft.reshape(-1, *grid), ids, state.size, state.resolved.channel_norm, mask)
-        reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
         if mask is not None:
             copies = state.resolved.recent if state.resolved.padded and not memory.references() else 0
             anchor = self._scored(reference, features, named, verdict)
@@ -194,7 +198,7 @@ class MaskTracker:
         if not state.ids:
             raise CueError(f"frame {frame.index} is the first but has no mask; give one to say what to track")
         soft = soft_one_hot(labels, state.ids, state.resolved.grid, mode=state.resolved.first_labels).flatten(1)
-        reference = Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool())
+        reference = observed(frame, features, soft, state.resolved)
         seen = set(object_ids(labels)) if state.resolved.lost == "empty" else set(state.ids)
         lost = [channel for channel, object_id in enumerate(state.ids, start=1) if object_id not in seen]
         memory = remembered(state.memory, reference, state.resolved, lost)

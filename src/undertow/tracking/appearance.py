@@ -1,0 +1,157 @@
+"""What objects look like beside what is around them: a small classifier of tokens, learned anew for every frame.
+
+The kernel asks which tokens a token is like, one at a time, and where an object and the ground behind it share
+something, both answer. All references together tell which differences between the two matter. So a ridge regression on
+random features (Rahimi and Recht, 2007) is fitted to the tokens near objects, and soft labels are multiplied by the
+odds that it gives.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from undertow.tracking.memory import Reference
+
+# All chosen on validation clips (docs/kernel.md). A colour weighs as much as so many directions of hidden states. Random
+# features are so many cosines, whose width is that of so many typical tokens.
+COLOUR, FEATURES, WIDTH = 2.0, 384, 2.0
+RIDGE = 0.01
+# Shares count by this power, and are kept this far from 0 and 1.
+POWER, LEAST = 0.3, 0.02
+# "Near" is within this share of the window's radius of tokens of which objects have more than this.
+REACH, SOME = 2 / 3, 0.3
+# Examples from one reference, at most.
+MOST = 256
+
+
+class Lesson(NamedTuple):
+    """What one reference adds to the normal equations of the regression.
+
+    Attributes:
+        given: Whether its mask was given.
+        known: Which channels it knows.
+        gram: Weighted products of features with features.
+        target: Weighted products of features with soft labels.
+    """
+
+    given: bool
+    known: Bool[Tensor, "n"]
+    gram: Float[Tensor, "f f"]
+    target: Float[Tensor, "f n"]
+
+
+def colours_of(image: UInt8[np.ndarray, "h w 3"], grid: tuple[int, int]) -> Float[Tensor, "s 3"]:
+    """Returns the mean colour of each token, from 0 to 1."""
+    means = cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(means).flatten(0, 1).float() / 255
+
+
+def told_apart(
+    frame: Reference, references: Sequence[Reference], grid: tuple[int, int], radius: int | None
+) -> Float[Tensor, "n s"]:
+    """Returns soft labels of a frame in which objects have more of what looks like them, and less of what does not.
+
+    Args:
+        frame: The frame, with the soft labels that were carried to it.
+        references: Frames that teach, the first of them one whose mask was given; no frame twice.
+        grid: Rows and columns of tokens.
+        radius: The window's, in tokens; None if there is none.
+    """
+    soft, reach = frame.labels, max(1, round(REACH * (max(grid) if radius is None else radius)))
+    asked = _near(soft, grid, reach)
+    if not len(asked):
+        return soft
+    looks = Looks(references[0])
+    lessons = [_lesson(looks, each, grid, reach) for each in references]
+    features, shares = looks(frame, asked), torch.zeros(len(soft), len(asked))
+    # Objects that joined at other times are known in other references.
+    for who in {tuple(column) for column in torch.stack([each.known for each in lessons]).T.tolist()}:
+        channels = [each for each in range(len(soft)) if tuple(lesson.known[each].item() for lesson in lessons) == who]
+        weights = _learned([lesson for lesson, one in zip(lessons, who, strict=True) if one])
+        if weights is None:
+            return soft
+        shares[channels] = (features @ weights[:, channels]).T
+    found = soft.clone()
+    found[:, asked] *= shares.clamp(LEAST, 1 - LEAST) ** POWER
+    return found / found.sum(0).clamp(min=1e-9)
+
+
+class Looks:
+    """Random features of tokens, on the scale that hidden states and colours have in one frame.
+
+    Args:
+        first: The frame.
+    """
+
+    def __init__(self, first: Reference) -> None:
+        tokens = torch.arange(first.labels.shape[1])
+        self._scales = []
+        for part, weight in zip(_parts(first, tokens), (1.0, COLOUR), strict=True):
+            spread = part.std(0)
+            # A direction in which next to nothing happens is not blown up.
+            self._scales.append((part.mean(0), weight / spread.clamp(min=max(1e-6, 0.1 * float(spread.max())))))
+        scaled = self._scaled(first, tokens)
+        typical = scaled.square().sum(1).mean().sqrt().clamp(min=1e-6)
+        mixtures, self._phases = _mixtures(scaled.shape[1])
+        self._mixtures = mixtures / (WIDTH * typical)
+
+    def __call__(self, frame: Reference, tokens: Int[Tensor, "t"]) -> Float[Tensor, "t f"]:
+        """Returns the features of some tokens of a frame, the last of which is always 1."""
+        waves = torch.cos(self._scaled(frame, tokens) @ self._mixtures + self._phases)
+        return torch.cat([waves * (2 / FEATURES) ** 0.5, torch.ones(len(tokens), 1)], dim=1)
+
+    def _scaled(self, frame: Reference, tokens: Int[Tensor, "t"]) -> Float[Tensor, "t c"]:
+        parts = zip(_parts(frame, tokens), self._scales, strict=True)
+        return torch.cat([(part - mean) * scale for part, (mean, scale) in parts], dim=1)
+
+
+def _parts(frame: Reference, tokens: Int[Tensor, "t"]) -> tuple[Float[Tensor, "t d"], Float[Tensor, "t 3"]]:
+    """Returns the keys of tokens, all heads side by side, and their colours."""
+    assert frame.colours is not None
+    keys = frame.keys[:, tokens.to(frame.keys.device)]
+    return keys.transpose(0, 1).flatten(1).float().cpu(), frame.colours[tokens]
+
+
+def _lesson(looks: Looks, reference: Reference, grid: tuple[int, int], reach: int) -> Lesson:
+    """Returns what the tokens near objects teach, those of objects and those around them alike."""
+    tokens = _near(reference.labels, grid, reach)
+    tokens = tokens[:: max(1, -(-len(tokens) // MOST))]
+    labels, features = reference.labels[:, tokens], looks(reference, tokens)
+    objects = labels[1:].sum(0)
+    balance = objects / objects.sum().clamp(min=1) + (1 - objects) / (1 - objects).sum().clamp(min=1)
+    weighted = (features * balance[:, None]).T
+    return Lesson(reference.own is not None, reference.known, weighted @ features, weighted @ labels.T)
+
+
+def _learned(lessons: Sequence[Lesson]) -> Float[Tensor, "f n"] | None:
+    """Returns weights of features that sum to the share each channel has of a token; `None` without examples.
+
+    Frames whose masks were given count as much as all others together.
+    """
+    gram, target = torch.zeros(FEATURES + 1, FEATURES + 1), torch.zeros(())
+    for given in (True, False):
+        some = [each for each in lessons if each.given == given]
+        for each in some:
+            gram, target = gram + each.gram / len(some), target + each.target / len(some)
+    level = gram.diagonal().mean()
+    return torch.linalg.solve(gram + RIDGE * level * torch.eye(len(gram)), target) if level > 0 else None
+
+
+def _near(labels: Float[Tensor, "n s"], grid: tuple[int, int], reach: int) -> Int[Tensor, "t"]:
+    """Returns the numbers of the tokens that are near objects."""
+    some = (labels[1:].sum(0) > SOME).float().view(1, 1, *grid)
+    return functional.max_pool2d(some, 2 * reach + 1, 1, reach).flatten().nonzero()[:, 0]
+
+
+@cache
+def _mixtures(channels: int) -> tuple[Float[Tensor, "c f"], Float[Tensor, "f"]]:
+    """Returns the directions and phases of the cosines, always the same."""
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(channels, FEATURES, generator=random), 2 * torch.pi * torch.rand(FEATURES, generator=random)
