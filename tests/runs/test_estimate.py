@@ -20,10 +20,12 @@ from undertow.runs.budget import parse_memory, shown_memory
 from undertow.runs.estimate import check_budget, estimate
 from undertow.runs.plan import Plan
 from undertow.tracking import MaskTracker, TrackSettings, resolve
+from undertow.tracking.appearance import told_apart
 from undertow.tracking.cues import given_masks
+from undertow.tracking.memory import Reference
 from undertow.tracking.origins import laid_out
 from undertow.tracking.task import TASK
-from undertow.tracking.work import Load, kernel_bytes, track_work
+from undertow.tracking.work import Load, appearance_bytes, kernel_bytes, track_work
 from undertow.video import Clip, Video
 from undertow.world import crossing_scene
 
@@ -89,6 +91,22 @@ def test_the_kernel_takes_what_its_formula_says(tiny_like):
     assert 0.6 * said < meter.peak - meter.before < 1.35 * said
 
 
+def test_telling_objects_apart_takes_no_more_than_its_formula_says(tiny_like):
+    plan = load(resolve(TrackSettings(preset="flow", tokens=8160), tiny_like, 480, 854), objects=20)
+    grid, radius = plan.resolved.grid, plan.resolved.kernel.radius
+    labels = torch.rand(21, plan.tokens).softmax(0)
+    labels[0] = 0.0
+    keys, colours = torch.randn(1, plan.tokens, plan.channels), torch.rand(plan.tokens, 3)
+    frame = Reference(0, keys, labels, torch.ones(21).bool(), torch.zeros(2, 21), colours=colours)
+    told_apart(frame, [frame], grid, radius)
+    gc.collect()
+    release_memory()
+    with PeakMeter() as meter:
+        told_apart(frame, [frame] * plan.references, grid, radius)
+    assert 0.3 * appearance_bytes(plan) < meter.peak - meter.before < 1.2 * appearance_bytes(plan)
+    assert appearance_bytes(load(resolve(TrackSettings(preset="dift"), tiny_like, 480, 854))) == 0
+
+
 def test_short_videos_have_few_references(tiny_like):
     resolved = resolve(TrackSettings(preset="drift", tokens=96), tiny_like, HEIGHT, WIDTH)
     assert [load(resolved, frames=frames).references for frames in (1, 2, 5, 100, None)] == [1, 2, 5, 8, 8]
@@ -118,6 +136,7 @@ def test_frames_of_long_ago_are_counted(tiny_like, clip, recent, padded, referen
     assert full.references == most == references and full.warm <= 34
     assert held == references + full.later
     assert {each.keys.nbytes for each in alive} == {full.keys}
+    assert {each.colours.nbytes for each in alive} == {full.colours}
 
 
 def test_more_of_anything_never_takes_less(tiny_like):

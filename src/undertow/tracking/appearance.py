@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from undertow.tracking.memory import Reference
 
-# All chosen on validation clips (docs/kernel.md). A colour weighs as much as so many directions of hidden states. Random
+# All chosen on validation clips (docs/kernel.md). Colours weigh as much as so many directions of hidden states. Random
 # features are so many cosines, whose width is that of so many typical tokens.
 COLOUR, FEATURES, WIDTH = 2.0, 384, 2.0
 RIDGE = 0.01
@@ -104,8 +104,10 @@ class Looks:
 
     def __call__(self, frame: Reference, tokens: Int[Tensor, "t"]) -> Float[Tensor, "t f"]:
         """Returns the features of some tokens of a frame, the last of which is always 1."""
-        waves = torch.cos(self._scaled(frame, tokens) @ self._mixtures + self._phases)
-        return torch.cat([waves * (2 / FEATURES) ** 0.5, torch.ones(len(tokens), 1)], dim=1)
+        found = torch.ones(len(tokens), FEATURES + 1)
+        waves = torch.addmm(self._phases, self._scaled(frame, tokens), self._mixtures).cos_()
+        found[:, :-1] = waves.mul_((2 / FEATURES) ** 0.5)
+        return found
 
     def _scaled(self, frame: Reference, tokens: Int[Tensor, "t"]) -> Float[Tensor, "t c"]:
         parts = zip(_parts(frame, tokens), self._scales, strict=True)

@@ -14,6 +14,7 @@ from undertow.masks.soft import BAND_VALUES
 from undertow.observing.settings import FLOAT, network_bytes, passes_per_frame
 from undertow.runs.plan import first_frames
 from undertow.runs.task import Given, Phase, Work
+from undertow.tracking.appearance import FEATURES
 from undertow.tracking.backward import backward_frames
 from undertow.tracking.cues import Masks
 from undertow.tracking.origins import EVERY, GIVEN, KEPT
@@ -107,6 +108,11 @@ class Load:
         """Bytes of one reference's soft labels, background and objects."""
         return FLOAT * (self.objects + 1) * self.tokens
 
+    @property
+    def colours(self) -> int:
+        """Bytes of one reference's colours."""
+        return 3 * FLOAT * self.tokens if self.resolved.preset.appearance else 0
+
 
 def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given: Given[Masks]) -> Work:
     """Returns what tracking a clip will take."""
@@ -123,10 +129,12 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
     passes = sum(map(passes_per_frame, levels)) if source in ("attention", "features") else 0
     kept = {
         "features of a batch": batch * load.queries,
-        "references": (load.references + load.later) * (load.keys + load.labels),
+        "references": (load.references + load.later) * (load.keys + load.labels + load.colours),
     }
     on_gpu = backbone.device.type == "cuda"
-    observe, propagate = {"network at work": network, **kept}, {"kernel": kernel_bytes(load), **kept}
+    # Objects are told apart once the kernel is gone.
+    kernel = max(kernel_bytes(load), appearance_bytes(load))
+    observe, propagate = {"network at work": network, **kept}, {"kernel": kernel, **kept}
     decide = {"labels at native size": 0 if on_gpu else upsampling_bytes(load), **kept}
     phases = [Phase("observe", passes, observe), Phase("propagate", 0, propagate), Phase("decide", 0, decide)]
     back = len(backward_frames(masks, clip)) if resolved.direction == "both" else 0
@@ -172,6 +180,16 @@ def kernel_bytes(load: Load) -> int:
     stacked = 2 * count * load.labels * (2 if late else 1)
     gathered = 2 * FLOAT * channels * tokens * kernel.topk * groups
     return kept + scores + prepared + stacked + gathered
+
+
+def appearance_bytes(load: Load) -> int:
+    """Returns the most bytes that telling objects apart in one frame takes, if they fill it."""
+    if not load.resolved.preset.appearance:
+        return 0
+    # The tokens of the first reference on their scale, and their cosines while these are made.
+    looks = 3 * FLOAT * load.tokens * (load.channels + 3 + FEATURES)
+    lessons = (load.references + 3) * FLOAT * (FEATURES + 1) * (FEATURES + 1 + load.objects + 1)
+    return looks + lessons + 2 * load.labels
 
 
 def upsampling_bytes(load: Load) -> int:
