@@ -78,20 +78,33 @@ def test_a_long_row_of_signs_takes_no_time():
     [("right", "left", (20, 30), (60, 30)), ("down", "up", (50, 15), (50, 45)), ("go", "stay", (20, 30), (60, 30))],
 )
 def test_ways(deed, opposite, start, end):
-    assert does(deed, path(start, end), 0) == 1 and does(opposite, path(start, end), 3) == -1
+    assert does(deed, path(start, end), 0) == pytest.approx(1, abs=1e-3)
+    assert does(opposite, path(start, end), 3) == pytest.approx(-1, abs=1e-3)
 
 
 def test_a_short_way_counts_in_part():
     way = does("right", path((50, 30), (50 + 50 * NEAR, 30)), 2)
-    assert way == pytest.approx(0.5) and does("left", path((50, 30), (50 + 50 * NEAR, 30)), 2) == -way
+    assert way == pytest.approx(0.5, abs=1e-3) and does("left", path((50, 30), (50 + 50 * NEAR, 30)), 2) == -way
     assert does("go", path((50, 30), (50 + 50 * FAR, 30)), 2) == pytest.approx(0)
-    assert does("stay", path((50, 30), (50, 30)), 2) == 1
+    assert does("stay", path((50, 30), (50, 30)), 2) == 1 and does("left", path((50, 30), (50, 30)), 2) == 0
 
 
 def test_growing_is_measured_on_the_radius():
-    assert does("grow", path((50, 30), (50, 30), (8, 16)), 0) == 1
-    assert does("shrink", path((50, 30), (50, 30), (8, 16)), 0) == -1
+    assert does("grow", path((50, 30), (50, 30), (8, 16)), 0) == pytest.approx(1, abs=0.01)
+    assert does("shrink", path((50, 30), (50, 30), (8, 16)), 0) == pytest.approx(-1, abs=0.01)
     assert does("grow", path((50, 30), (50, 30), (10, 11)), 0) == pytest.approx(np.log(1.1) / np.log(1.22), abs=0.1)
+
+
+def test_what_is_done_by_fits_and_starts_counts_less():
+    steady = path((30, 30), (60, 30), (8, 12))
+    for deed in ("right", "grow"):
+        whole = does(deed, steady, 2)
+        # The first and the last are as before.
+        some, none = ([steady[place] for place in order] for order in ((0, 3, 2, 1, 4), (3, 2, 0, 1, 4)))
+        assert 0 < does(deed, some, 2) < 0.8 * whole and 0 <= does(deed, none, 2) < 0.3 * whole
+    # Two frames are all there is to go by.
+    assert does("right", steady[:2], 0) == pytest.approx(0.75, abs=0.01)
+    assert does("right", [*steady[::-1], disc(61, 30)], 2) == 0
 
 
 def test_entering_and_leaving_are_about_the_ends():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from undertow.grounding.verbs import BETWEEN, DEEDS, Deed, says_a_deed
 from undertow.grounding.words import THINGS, parse_expression
@@ -114,14 +114,23 @@ def does(deed: Deed, masks: Sequence[Bool[np.ndarray, "h w"]], given: int) -> fl
         # Most of it may be outside already: a clip may end, or begin, a little too early.
         return _within(1 - areas[end] / (REST * max(areas[first : last + 1]))) if border else -1.0
     if deed in ("grow", "shrink"):
-        grown = 0.5 * math.log(areas[last] / areas[first]) / math.log(FACTOR)
-        return _within(grown if deed == "grow" else -grown)
-    (y0, x0), (y1, x1) = (np.argwhere(masks[place]).mean(0) / (height, width) for place in (first, last))
-    across, down = float(x1 - x0), float(y1 - y0)
+        grown = 0.5 * np.log(areas[first : last + 1]) / math.log(FACTOR)
+        return _done(grown if deed == "grow" else -grown)
+    middles = [np.argwhere(mask).mean(0) / (height, width) for mask in masks[first : last + 1]]
     if deed in ("go", "stay"):
-        far = math.hypot(across, down)
+        far = math.hypot(*(middles[-1] - middles[0]))
         return _within(2 * far / FAR - 1) if deed == "go" else _within(1 - 2 * far / NEAR)
-    return _within({"left": -across, "right": across, "up": -down, "down": down}[deed] / NEAR)
+    down, across = np.stack(middles).T / NEAR
+    return _done({"left": -across, "right": across, "up": -down, "down": down}[deed])
+
+
+def _done(values: Float[np.ndarray, " n"]) -> float:
+    """Returns how far values rise from the first to the last, less if they do it by chance and not steadily."""
+    way = float(values[-1] - values[0])
+    if way == 0:
+        return 0.0
+    steady = math.copysign(1, way) * float(np.corrcoef(np.arange(len(values)), values)[0, 1])
+    return _within(way) * max(0.0, steady)
 
 
 def _at_border(mask: Bool[np.ndarray, "h w"]) -> bool:
