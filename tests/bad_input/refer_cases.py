@@ -20,7 +20,7 @@ def refer(kitchen: Kitchen, *given: object) -> list[object]:
 
 CASES = [
     Case("no text", lambda k: refer(k), "no text was given"),
-    Case("an empty text", lambda k: refer(k, "--text", " "), "the text is empty"),
+    Case("an empty text", lambda k: refer(k, "--text", " "), "--text is ' '"),
     Case("a text of words such as the", lambda k: refer(k, "--text", "one of them"), "'one of them' has only words"),
     Case("a text of 500 words", lambda k: refer(k, "--text", "disc " * 500), "the text has 500 words"),
     Case("a text that says a deed and no name", lambda k: refer(k, "--text", "that moves up"), "'that moves up' says"),

@@ -52,7 +52,7 @@ WRITE = os.environ.get("UNDERTOW_WRITE_DOCS") == "1"
 # A sentence says what to do by one of these words, or says what would have been right.
 REMEDIES = re.compile(
     r"\b(add|change|check|choose|convert|copy|correct|download|export|free|give|install|leave|lower|make|mark|name|number|paint"
-    r"|pass|raise|re-encode|record|remove|replace|run|save|say|see|shorten|take|tune|use|write)\b"
+    r"|pass|raise|re-encode|record|remove|replace|run|save|see|shorten|take|tune|use|write)\b"
     r"|is not one of|the nearest is|it has \d+ frames|goes from|would need about|the last frame of|let it"
 )
 INTRODUCTION = """# Messages and exit codes
