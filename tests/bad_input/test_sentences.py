@@ -23,6 +23,7 @@ from . import (
     parse_cases,
     point_cases,
     prompt_cases,
+    refer_cases,
     video_cases,
 )
 
@@ -30,6 +31,7 @@ GROUPS = {
     "Videos": video_cases.CASES,
     "Masks": mask_cases.CASES,
     "Boxes, points, tuning": prompt_cases.CASES,
+    "refer": refer_cases.CASES,
     "points": point_cases.CASES,
     "parse": parse_cases.CASES,
     "Settings": option_cases.SETTINGS,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from undertow.grounding.deeds import FAR, LEAST, NEAR, Said, does, said_of
+from undertow.grounding.deeds import FAR, LEAST, NEAR, REST, Said, does, said_of
 
 SIZE = (60, 100)
 
@@ -38,6 +38,9 @@ def path(start, end, radii=(8, 8), frames=5):
         ("the ball that moves from the left", "the ball", "go"),
         ("the hand that moves on the left", "the hand", "go"),
         ("the ball moving down the hill", "the ball", "go"),
+        ("the one that grows", "the object", "grow"),
+        ("the red thing that grows", "the red thing", "grow"),
+        ("the one on the left that moves up", "the one on the left", "up"),
         ("the walking man that leaves", "the walking man", "leave"),
     ],
 )
@@ -75,28 +78,69 @@ def test_a_long_row_of_signs_takes_no_time():
     [("right", "left", (20, 30), (60, 30)), ("down", "up", (50, 15), (50, 45)), ("go", "stay", (20, 30), (60, 30))],
 )
 def test_ways(deed, opposite, start, end):
-    assert does(deed, path(start, end)) == 1 and does(opposite, path(start, end)) == -1
+    assert does(deed, path(start, end), 0) == pytest.approx(1, abs=1e-3)
+    assert does(opposite, path(start, end), 3) == pytest.approx(-1, abs=1e-3)
 
 
 def test_a_short_way_counts_in_part():
-    way = does("right", path((50, 30), (50 + 50 * NEAR, 30)))
-    assert way == pytest.approx(0.5) and does("left", path((50, 30), (50 + 50 * NEAR, 30))) == -way
-    assert does("go", path((50, 30), (50 + 50 * FAR, 30))) == pytest.approx(0)
-    assert does("stay", path((50, 30), (50, 30))) == 1
+    way = does("right", path((50, 30), (50 + 50 * NEAR, 30)), 2)
+    assert way == pytest.approx(0.5, abs=1e-3) and does("left", path((50, 30), (50 + 50 * NEAR, 30)), 2) == -way
+    assert does("go", path((50, 30), (50 + 50 * FAR, 30)), 2) == pytest.approx(0)
+    assert does("stay", path((50, 30), (50, 30)), 2) == 1 and does("left", path((50, 30), (50, 30)), 2) == 0
 
 
 def test_growing_is_measured_on_the_radius():
-    assert does("grow", path((50, 30), (50, 30), (8, 16))) == 1
-    assert does("shrink", path((50, 30), (50, 30), (8, 16))) == -1
-    assert does("grow", path((50, 30), (50, 30), (10, 11))) == pytest.approx(np.log(1.1) / np.log(1.22), abs=0.1)
+    assert does("grow", path((50, 30), (50, 30), (8, 16)), 0) == pytest.approx(1, abs=0.01)
+    assert does("shrink", path((50, 30), (50, 30), (8, 16)), 0) == pytest.approx(-1, abs=0.01)
+    assert does("grow", path((50, 30), (50, 30), (10, 11)), 0) == pytest.approx(np.log(1.1) / np.log(1.22), abs=0.1)
+
+
+def test_what_is_done_by_fits_and_starts_counts_less():
+    steady = path((30, 30), (60, 30), (8, 12))
+    for deed in ("right", "grow"):
+        whole = does(deed, steady, 2)
+        # The first and the last are as before.
+        some, none = ([steady[place] for place in order] for order in ((0, 3, 2, 1, 4), (3, 2, 0, 1, 4)))
+        assert 0 < does(deed, some, 2) < 0.8 * whole and 0 <= does(deed, none, 2) < 0.3 * whole
+    # Two frames are all there is to go by.
+    assert does("right", steady[:2], 0) == pytest.approx(0.75, abs=0.01)
+    assert does("right", [*steady[::-1], disc(61, 30)], 2) == 0
 
 
 def test_entering_and_leaving_are_about_the_ends():
     nothing, there = np.zeros(SIZE, bool), disc(50, 30)
-    assert does("enter", [nothing, there, there]) == 1 and does("enter", [there, there, nothing]) == -1
-    assert does("leave", [there, there, nothing]) == 1 and does("leave", [nothing, there, there]) == -1
+    for border in (disc(5, 30), disc(95, 30), disc(50, 5), disc(50, 56)):
+        assert does("enter", [nothing, border, there], 1) == 1 and does("enter", [there, border, nothing], 1) == -1
+        assert does("leave", [there, border, nothing], 1) == 1 and does("leave", [nothing, border, there], 1) == -1
+    # It may be hidden, and not outside.
+    assert does("enter", [nothing, there, there], 1) == does("leave", [there, there, nothing], 1) == 0.5
     # Some pixels are nothing.
     speck = nothing.copy()
     speck.flat[: int(LEAST * nothing.size)] = True
-    assert does("enter", [speck, there]) == 1
-    assert does("enter", [nothing, nothing]) == 0
+    assert does("enter", [speck, there], 1) == 0.5
+    assert does("enter", [nothing, nothing], 0) == does("enter", [nothing, there], 0) == 0
+
+
+def test_most_of_a_thing_may_be_outside_where_a_clip_begins_or_ends():
+    way = [(50, 30), (70, 30), (90, 30), (106, 30)]
+    leaving = [disc(x, y) for x, y in way]
+    assert 0 < leaving[-1].sum() < REST / 2 * leaving[0].sum()
+    left = 1 - leaving[-1].sum() / (REST * leaving[0].sum())
+    assert does("leave", leaving, 1) == pytest.approx(left) == does("enter", leaving[::-1], 1)
+    assert does("leave", leaving[:-1], 1) == does("enter", leaving, 1) == -1
+    # In the middle of the picture, what is small is small.
+    assert does("leave", [disc(50, 30), disc(50, 30, 3)], 0) == -1
+    corner = np.zeros(SIZE, bool)
+    corner[0, :20] = True
+    assert does("leave", [disc(50, 30), corner], 0) > 0.5
+
+
+def test_what_a_lost_track_goes_on_with_does_not_count():
+    nothing = np.zeros(SIZE, bool)
+    left, right = path((50, 30), (30, 30)), path((60, 30), (90, 30), (8, 16))
+    lost = [*left, nothing, *right]
+    for deed in ("left", "right", "grow", "shrink", "go", "stay"):
+        assert does(deed, lost, 2) == does(deed, left, 2), deed
+        assert does(deed, lost, 8) == does(deed, right, 2), deed
+    assert does("leave", lost, 2) == does("enter", lost, 8) == 0.5
+    assert does("enter", lost, 2) == does("leave", lost, 8) == -1

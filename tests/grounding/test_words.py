@@ -85,6 +85,45 @@ def test_texts_that_name_nothing_are_refused(text):
         parse_expression(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "that moves up",
+        "which is moving to the left",
+        "who quickly leaves",
+        "that's growing",
+        "what moves",
+        "moves up",
+        "Moving left",
+        "that moves from the left to the right",
+        "quickly",
+    ],
+)
+def test_texts_that_say_a_deed_alone_are_refused(text):
+    for phrase in (True, False):
+        with pytest.raises(CueError, match="says what something does and not what it is; name it"):
+            parse_expression(text, phrase=phrase)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the leaves", "leaves"),
+        ("leaves on the left", "leaves"),
+        ("the leaves that fall", "leaves"),
+        ("the drives", "drives"),
+        ("running water", "running water"),
+        ("the one that moves up", "moves"),
+        ("the thing that is growing", "growing"),
+        ("the one on the left that leaves", "left leaves"),
+        ("the moving thing", "moving"),
+        ("something that moves up", "something"),
+    ],
+)
+def test_nouns_that_look_like_verbs_and_things_without_a_name(text, words):
+    assert kept(text) == words
+
+
 def test_no_colour_and_no_place_is_a_stop_word():
     assert not STOP_WORDS & {"red", "black", "white", "left", "right", "top", "bottom", "middle", "two", "big"}
 

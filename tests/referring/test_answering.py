@@ -14,7 +14,7 @@ from undertow.base import CueError, SettingsError
 from undertow.grounding.generator import MaskGenerator
 from undertow.masks import decode_rle
 from undertow.referring import ReferSettings
-from undertow.referring.answering import resolve
+from undertow.referring.prompts import resolve
 from undertow.referring.settings import AnswerSettings
 from undertow.runs import execute, read_cue
 from undertow.runs.estimate import estimate

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from undertow.backbones import load
+from undertow.base import CueError
 from undertow.grounding import Asker, WordSettings, does
 from undertow.grounding.asking import alike
 from undertow.referring import ReferSettings
@@ -22,13 +23,13 @@ SETTINGS = ReferSettings(tokens=60, batch=1, words=WordSettings(least=0))
 SIZE, COUNT = (36, 64), 6
 
 
-def drawn(frames):
+def drawn(frames, scale=1):
     """Two red squares on grey, of which the left one moves down."""
     images = np.full((frames, *SIZE, 3), 120, np.uint8)
     for number, image in enumerate(images):
         top = 4 + 18 * number // (frames - 1)
         image[top : top + 10, 8:18] = image[12:22, 44:54] = (220, 30, 30)
-    return images
+    return images.repeat(scale, 1).repeat(scale, 2)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_the_best_track_as_tracking_everything_finds_it(clip, asker, tiny_like, 
             continue
         given = {part.frame: part.mask.astype(np.uint16)}
         masks = [each.labels == 1 for each in track(clip, given, tiny_like, SETTINGS)]
-        tracks.append((part, masks, part.value + does(deed, masks)))
+        tracks.append((part, masks, part.value + does(deed, masks, part.frame)))
     part, _, value = max(tracks[:8], key=lambda each: each[2])
     assert finding.frame == part.frame and np.array_equal(finding.sight.mask, part.mask)
     assert max(finding.looked.values()) == pytest.approx(value)
@@ -88,6 +89,48 @@ def test_a_long_clip_is_looked_at_here_and_there(asker, tiny_like):
     text = "the square that moves down"
     finding = followed(found_in(clip, asker, text), clip, asker, Counting(tiny_like, SETTINGS), SETTINGS.pivots)
     assert 0 < Counting.seen <= FRAMES and finding.frame in clip.numbers
+
+
+@pytest.mark.parametrize(("text", "there"), [("the square that moves down", True), ("the square that moves up", False)])
+def test_tracks_and_not_the_answer_decide_whether_it_is_there(clip, tiny_like, text, there):
+    for least, found in ((0.0, True), (None, there), (0.9, there)):
+        asker = Asker(load("tiny-refer", device="cpu"), SIZE, WordSettings(least=least))
+        finding = found_in(clip, asker, text)
+        for before in (True, False):
+            seen = replace(finding, sight=replace(finding.sight, found=before))
+            after = followed(seen, clip, asker, MaskTracker(tiny_like, SETTINGS), SETTINGS.pivots)
+            assert after.present is found
+
+
+def test_what_no_track_does_is_refused_as_other_things_are_that_are_not_there(clip, tiny_like):
+    settings = replace(SETTINGS, words=WordSettings())
+    texts = ("the square that moves up", "the square that moves down")
+    given = gather([read_cue("text", text, clip) for text in texts], clip, lambda: tiny_like, settings)
+    assert [each.present for each in given.value.findings] == [False, True]
+    assert {2} == set(np.unique(np.stack(list(given.value.values())))) - {0}
+    with pytest.raises(CueError, match="nothing that was named was found; use other words"):
+        gather([read_cue("text", texts[0], clip)], clip, lambda: tiny_like, settings)
+
+
+def test_large_frames_are_shrunk(tiny_like):
+    sizes = []
+
+    class Noting(MaskTracker):
+        def observe(self, frames):
+            sizes.extend(frame.image.shape[0] * frame.image.shape[1] for frame in frames)
+            return super().observe(frames)
+
+    text, found = "the red square that moves down", []
+    for scale in (10, 20):
+        clip, size = Clip(Video(drawn(COUNT, scale))), (SIZE[0] * scale, SIZE[1] * scale)
+        asker = Asker(load("tiny-refer", device="cpu"), size, SETTINGS.words)
+        finding = found_in(clip, asker, text)
+        found.append(followed(finding, clip, asker, Noting(tiny_like, SETTINGS), SETTINGS.pivots))
+        assert found[-1].sight.mask.shape == size
+    assert sizes == [SIZE[0] * SIZE[1] * 100] * COUNT + [543 * 965] * COUNT
+    (small, large), (one, other) = (each.sight.mask for each in found), found
+    assert one.frame == other.frame and alike(small.repeat(2, 0).repeat(2, 1), large, 0.9)
+    assert max(other.looked.values()) == pytest.approx(max(one.looked.values()), abs=0.05)
 
 
 def test_other_sentences_and_settings_are_left_alone(clip, asker, tiny_like):

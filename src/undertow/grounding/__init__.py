@@ -7,9 +7,10 @@ from undertow.base.on_demand import on_demand
 if TYPE_CHECKING:
     from undertow.grounding.asking import Asker, Part, finder_of
     from undertow.grounding.deeds import Said, does, said_of
-    from undertow.grounding.grounder import Grounder, Sight, frames_of, reader_of, stretched, word_sites
+    from undertow.grounding.grounder import Grounder, Sight, stretched
     from undertow.grounding.heat import Candidate, Peak
     from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
+    from undertow.grounding.readers import frames_of, reader_of, word_sites
     from undertow.grounding.settings import WordSettings
     from undertow.grounding.words import Expression, parse_expression
 

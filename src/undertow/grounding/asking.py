@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from undertow.backbones import Backbone
+from undertow.grounding.deeds import ANYTHING
 from undertow.grounding.generator import MaskGenerator
 from undertow.grounding.grounder import Grounder, Sight
 from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, mean_inside, score_masks
@@ -26,9 +27,8 @@ ANSWER = "the answer"
 # so high somewhere, and four in ten of the others; masks that were cut out had a J of 0.50, and the answers of 0.44.
 # `ALIKE` is the least overlap (J) of the two.
 LEAST, ALIKE = 0.26, 0.4
-# What is answered to these words stands out, whatever is named; so much of that answer is taken off where parts are
-# compared.
-ANYTHING, SHARE = "the object", 0.5
+# So much of the answer to `ANYTHING` is taken off where parts are compared.
+SHARE = 0.5
 # Other things that may be meant: peaks of this share of the highest, and how many.
 LOW, PEAKS = 0.4, 3
 

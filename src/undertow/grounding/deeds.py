@@ -7,39 +7,25 @@ verb say what may be meant, and the verb is held against the tracks.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
-from undertow.grounding.words import parse_expression
+from undertow.grounding.verbs import BETWEEN, DEEDS, Deed, says_a_deed
+from undertow.grounding.words import THINGS, parse_expression
 
-Deed = Literal["left", "right", "up", "down", "go", "stay", "grow", "shrink", "enter", "leave"]
-
-# Verbs as they follow "that", and as they follow a noun.
-_VERBS: dict[Deed, str] = {
-    "go": "moves goes walks runs drives rides flies swims slides drifts heads travels "
-    "moving going walking running driving riding flying swimming sliding drifting heading travelling traveling",
-    "up": "rises climbs rising climbing",
-    "down": "falls drops sinks falling dropping sinking",
-    "stay": "stands stays standing staying",
-    "grow": "grows growing",
-    "shrink": "shrinks shrinking",
-    "enter": "enters appears arrives entering appearing arriving",
-    "leave": "leaves exits disappears vanishes leaving exiting disappearing vanishing",
-}
-_DEEDS: dict[str, Deed] = {verb: deed for deed, verbs in _VERBS.items() for verb in verbs.split()}
 _WAYS: dict[str, Deed] = {
     "left": "left", "leftwards": "left", "right": "right", "rightwards": "right",
     "up": "up", "upwards": "up", "down": "down", "downwards": "down",
 }  # fmt: skip
-_PRONOUNS = ("that", "which", "who")
-# Words between what a thing is called and its verb.
-_BETWEEN = (*_PRONOUNS, "that's", "who's", "is", "are", "was", "were", "quickly", "slowly")
+# What is answered to these words stands out, whatever is named.
+ANYTHING = "the object"
 # A way of this share of the picture, or a change of a radius by this factor, is done for sure.
 FAR, NEAR, FACTOR = 0.2, 0.1, 1.22
 # Less of the picture than this counts as nothing.
 LEAST = 5e-4
+# What is at the border (so near, in shares of the sides) with this share of its largest area left, has half left.
+BORDER, REST = 0.01, 0.25
 
 
 @dataclass(frozen=True)
@@ -47,7 +33,7 @@ class Said:
     """A sentence taken apart.
 
     Attributes:
-        phrase: What the thing is called, such as "the disc".
+        phrase: What the thing is called, such as "the disc"; "the object" if it is only called a thing.
         deed: What it does.
     """
 
@@ -65,19 +51,20 @@ def said_of(text: str) -> Said | None:
     expression = parse_expression(text)
     words = [word.text.replace("’", "'") for word in expression.words]
     for place, word in enumerate(words):
-        if word not in _DEEDS or not (word.endswith("ing") or words[place - 1 : place] in [[p] for p in _PRONOUNS]):
+        if not says_a_deed(words, place):
             continue
         called, after = place, words[place + 1 :]
-        while called and words[called - 1] in _BETWEEN:
+        while called and words[called - 1] in BETWEEN:
             called -= 1
-        if not any(each.role == "kept" for each in expression.words[:called]):
+        named = any(each.role == "kept" for each in expression.words[:called])
+        if not named and not any(each in THINGS for each in words[:called]):
             # "The walking man": he may do something else, too.
             continue
         # "That leaves and comes back" is more than one deed, and how slow is slow no track tells.
         if expression.plural or "back" in after or "slowly" in words[called:]:
             return None
-        phrase = expression.text[: expression.words[called - 1].end]
-        deed = _DEEDS[word]
+        phrase = expression.text[: expression.words[called - 1].end] if named else ANYTHING
+        deed = DEEDS[word]
         if deed == "stay" and "still" not in after:
             return None
         ways = [_WAYS[words[at]] for at in range(place + 1, len(words)) if _is_way(words, at)]
@@ -98,32 +85,59 @@ def _is_way(words: Sequence[str], place: int) -> bool:
     return before not in ("from", "on", "at", "in", "his", "her", "its", "their")
 
 
-def does(deed: Deed, masks: Sequence[Bool[np.ndarray, "h w"]]) -> float:
+def does(deed: Deed, masks: Sequence[Bool[np.ndarray, "h w"]], given: int) -> float:
     """Returns how far a track does what is said, from -1 (the opposite) to 1.
+
+    Of the track only what hangs together with the given mask counts: one that lost its thing may go on with another.
 
     Args:
         deed: What is said.
         masks: Of one thing, in the order of frames that reach from the start of a clip to its end.
+        given: Which of them was given.
     """
     height, width = masks[0].shape
     areas = [int(mask.sum()) for mask in masks]
-    seen = [place for place, area in enumerate(areas) if area > LEAST * height * width]
-    if not seen:
+    seen = [area > LEAST * height * width for area in areas]
+    if not seen[given]:
         return 0.0
-    first, last = seen[0], seen[-1]
-    if deed == "enter":
-        return 1.0 if first > 0 else -1.0
-    if deed == "leave":
-        return 1.0 if last < len(masks) - 1 else -1.0
+    first = last = given
+    while first > 0 and seen[first - 1]:
+        first -= 1
+    while last < len(masks) - 1 and seen[last + 1]:
+        last += 1
+    if deed in ("enter", "leave"):
+        end, out = (first, first > 0) if deed == "enter" else (last, last < len(masks) - 1)
+        border = _at_border(masks[end])
+        if out:
+            # What is gone from the middle of the picture may be hidden, or lost.
+            return 1.0 if border else 0.5
+        # Most of it may be outside already: a clip may end, or begin, a little too early.
+        return _within(1 - areas[end] / (REST * max(areas[first : last + 1]))) if border else -1.0
     if deed in ("grow", "shrink"):
-        grown = 0.5 * math.log(areas[last] / areas[first]) / math.log(FACTOR)
-        return _within(grown if deed == "grow" else -grown)
-    (y0, x0), (y1, x1) = (np.argwhere(masks[place]).mean(0) / (height, width) for place in (first, last))
-    across, down = float(x1 - x0), float(y1 - y0)
+        grown = 0.5 * np.log(areas[first : last + 1]) / math.log(FACTOR)
+        return _done(grown if deed == "grow" else -grown)
+    middles = [np.argwhere(mask).mean(0) / (height, width) for mask in masks[first : last + 1]]
     if deed in ("go", "stay"):
-        far = math.hypot(across, down)
+        far = math.hypot(*(middles[-1] - middles[0]))
         return _within(2 * far / FAR - 1) if deed == "go" else _within(1 - 2 * far / NEAR)
-    return _within({"left": -across, "right": across, "up": -down, "down": down}[deed] / NEAR)
+    down, across = np.stack(middles).T / NEAR
+    return _done({"left": -across, "right": across, "up": -down, "down": down}[deed])
+
+
+def _done(values: Float[np.ndarray, " n"]) -> float:
+    """Returns how far values rise from the first to the last, less if they do it by chance and not steadily."""
+    way = float(values[-1] - values[0])
+    if way == 0:
+        return 0.0
+    steady = math.copysign(1, way) * float(np.corrcoef(np.arange(len(values)), values)[0, 1])
+    return _within(way) * max(0.0, steady)
+
+
+def _at_border(mask: Bool[np.ndarray, "h w"]) -> bool:
+    down, across = (max(1, round(BORDER * side)) for side in mask.shape)
+    inner = mask.copy()
+    inner[:down] = inner[-down:] = inner[:, :across] = inner[:, -across:] = False
+    return bool(inner.sum() < mask.sum())
 
 
 def _within(value: float) -> float:

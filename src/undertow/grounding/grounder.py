@@ -18,9 +18,10 @@ import torch.nn.functional as functional
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from undertow.backbones import Backbone, Conditioning, Site, load
+from undertow.backbones import Backbone, Conditioning, Site
 from undertow.base import CueError, SettingsError
 from undertow.grounding.heat import Candidate, Peak, Proposer, contrast, find_peaks, score_masks, spatial_bias
+from undertow.grounding.readers import by_stride, word_sites
 from undertow.grounding.reading import TextMaps, combine, mean_maps, read_text
 from undertow.grounding.settings import MAGNETS, Reading, WordSettings, magnets_for
 from undertow.grounding.words import Expression, parse_expression
@@ -29,8 +30,6 @@ from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
 
 log = logging.getLogger(__name__)
-
-READER = "tiny-refer"
 
 
 @dataclass(frozen=True)
@@ -100,15 +99,6 @@ class _Text:
     conditioning: Conditioning
     labels: list[tuple[str, str]]
     words: dict[int, list[int]] = field(default_factory=dict)
-
-
-def frames_of(settings: FrameSettings, *, own: bool) -> FrameSettings:
-    """Returns how a reader sees frames: as a task does if it is the task's `own` model, or else its own way."""
-    if not own:
-        return FrameSettings(cache=settings.cache)
-    return FrameSettings(
-        tokens=settings.tokens, size=settings.size, detail=settings.detail, seed=settings.seed, cache=settings.cache
-    )
 
 
 class Grounder:
@@ -276,34 +266,6 @@ class Grounder:
             parts.append(apart.tensor[places[0] : last])
             labels += [(magnet, "magnet")] * (last - places[0])
         return _Text(replace(whole, tensor=torch.cat(parts), spans=()), labels, words)
-
-
-def reader_of(backbone: Backbone) -> Backbone:
-    """Returns the model that reads words for a tracker: itself, or `tiny-refer` if it is embedded and grounds none."""
-    if not backbone.card.embedded or "refer" in backbone.card.sites:
-        return backbone
-    return load(READER, device=str(backbone.device), sites="refer")
-
-
-def word_sites(backbone: Backbone) -> tuple[Site, ...]:
-    """Returns the attentions in which words are read: those of the card, or else the later half of what there is.
-
-    Raises:
-        SettingsError: if the model cannot read text.
-    """
-    if "refer" in backbone.card.sites:
-        return backbone.card.sites["refer"]
-    found = backbone.sites("cross") or backbone.sites("joint")
-    if not found:
-        raise SettingsError(f"'{backbone.card.name}' compares no text with pictures; choose a model that reads text")
-    decoder = tuple(site for site in found if site.path.startswith("up_blocks."))
-    return decoder or found[len(found) // 2 :]
-
-
-def by_stride(sites: Sequence[Site]) -> list[tuple[Site, ...]]:
-    """Returns sites grouped by stride, since one observation has one grid."""
-    strides = dict.fromkeys(site.stride for site in sites)
-    return [tuple(site for site in sites if site.stride == stride) for stride in strides]
 
 
 def stretched(values: Float[Tensor, "gh gw"], size: tuple[int, int]) -> Float[Tensor, "h w"]:

@@ -43,8 +43,8 @@ class WordSettings(Options):
     peaks: int = option(3, "Largest number of peaks of the map to make masks from.", expert=True, least=1, most=10)
     deeds: bool = option(
         True,
-        "Whether what a sentence says a thing does, such as moving up or leaving, is held against tracks; for models "
-        "that answer.",
+        "Whether what a sentence says a thing does, such as moving up or leaving, is held against tracks, and is not "
+        "there if no track does it; for models that answer.",
         expert=True,
     )
     repeats: int = option(1, "Draws of noise to average maps over.", expert=True, least=1, most=16)

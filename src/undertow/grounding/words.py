@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from undertow.base import CueError
+from undertow.grounding.verbs import may_name
 
 LONGEST = 100
 
@@ -36,6 +37,8 @@ STOP_WORDS = _listed(
     will with within without would you your yours
     """
 )
+# Those of them that stand for whatever does something, as in "the one that leaves".
+THINGS = ("thing", "things", "one", "ones")
 _DETERMINERS = _listed(
     """
     a an the this that these those my your his her its our their some any each every both
@@ -143,7 +146,7 @@ def parse_expression(text: str, *, phrase: bool = True) -> Expression:
         phrase: Whether only words of the first noun phrase count; otherwise all but stop words do.
 
     Raises:
-        CueError: if the text is empty, longer than a hundred words, or has no word to look for.
+        CueError: if the text is empty, longer than a hundred words, or has no word that names something.
     """
     clean = " ".join(unicodedata.normalize("NFC", text).lower().split())
     if not clean:
@@ -158,12 +161,19 @@ def parse_expression(text: str, *, phrase: bool = True) -> Expression:
     words = tuple(
         Word(word, start, end, _role(plain[i], i, inside, places)) for i, (word, start, end) in enumerate(spans)
     )
-    if not any(word.role == "kept" for word in words):
-        # "The one on the left": nothing but places. "One of them": nothing at all.
-        if not places:
+    kept = [i for i, word in enumerate(words) if word.role == "kept"]
+    if not any(may_name(plain, i) for i in kept):
+        deed = kept[0] if kept else len(words)
+        if kept and not any(i in places for i in range(deed)) and not any(word in THINGS for word in plain):
+            raise CueError(
+                f"'{clean}' says what something does and not what it is; name it, such as 'the object that moves up'"
+            )
+        if not kept and not places:
             raise CueError(f"'{clean}' has only words such as 'the' and 'of'; name what to look for")
+        # "The one on the left": nothing but places. "The one on the left that leaves": what it does is no name.
         words = tuple(
-            Word(word.text, word.start, word.end, "kept") if i in places else word for i, word in enumerate(words)
+            Word(word.text, word.start, word.end, "kept") if i in places and i < deed else word
+            for i, word in enumerate(words)
         )
     return Expression(clean, words, tuple(dict.fromkeys(places.values())), _is_plural(plain, inside))
 

@@ -66,7 +66,7 @@ def gather(
         free = {cue.object_id for cue in texts if "@" not in cue.typed}
         findings = [
             followed(each, clip, grounder, MaskTracker(model(), settings), settings.pivots)
-            if each.object_id in free and each.present
+            if each.object_id in free
             else each
             for each in findings
         ]

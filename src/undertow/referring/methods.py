@@ -6,7 +6,7 @@ from typing import Any
 
 from undertow.backbones import Backbone
 from undertow.base import Progress
-from undertow.referring import answering, job
+from undertow.referring import answering, job, prompts
 from undertow.referring.settings import ReferSettings
 from undertow.runs.cues import Cue
 from undertow.runs.folder import Folder
@@ -26,13 +26,13 @@ def answers(settings: ReferSettings, model: Callable[[], Backbone]) -> bool:
 
 def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], settings: ReferSettings) -> Given[Any]:
     """Returns the cues as the method of the settings takes them."""
-    return answering.gather(cues) if answers(settings, model) else job.gather(cues, clip, model, settings)
+    return prompts.gather(cues) if answers(settings, model) else job.gather(cues, clip, model, settings)
 
 
 def resolve(settings: ReferSettings, backbone: Backbone, size: tuple[int, int], given: Given[Any]) -> Any:
     """Returns the numbers of a run by the method of the settings."""
     if answers(settings, lambda: backbone):
-        return answering.resolve(settings, backbone, size)
+        return prompts.resolve(settings, backbone, size)
     return resolve_tracking(settings, backbone, *size, tuned=settings.tuned)
 
 
@@ -47,13 +47,13 @@ def start(
 
 def amend(run: Folder, clip: Clip, given: Given[Any], start: Callable[[], Any]) -> Iterator[Amendment] | None:
     """Returns the changes that make a run one of other masks; answers to other texts are another run."""
-    return None if isinstance(given.value, answering.Prompts) else corrections(run, clip, given, start)
+    return None if isinstance(given.value, prompts.Prompts) else corrections(run, clip, given, start)
 
 
 def work(resolved: Any, backbone: Backbone, clip: Clip, given: Given[Any]) -> Work:
     """Returns what a run will take."""
-    if isinstance(resolved, answering.ResolvedAnswers):
-        return answering.answer_work(resolved, backbone, clip, given)
+    if isinstance(resolved, prompts.ResolvedAnswers):
+        return prompts.answer_work(resolved, backbone, clip, given)
     return track_work(resolved, backbone, clip, given)
 
 
@@ -61,6 +61,6 @@ def trial(
     settings: ReferSettings, clip: Clip, given: Given[Any], frames: int, tokens: int
 ) -> tuple[ReferSettings, Clip, Given[Any]]:
     """Returns a run of the first frames that costs per frame what a run does."""
-    if isinstance(given.value, answering.Prompts):
+    if isinstance(given.value, prompts.Prompts):
         return first_frames(settings, clip, given, frames, tokens)
     return track_trial(settings, clip, given, frames, tokens)  # type: ignore[return-value]
