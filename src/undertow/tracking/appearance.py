@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from torch.nn import functional
 
 from undertow.tracking.memory import Reference
 
@@ -148,8 +147,9 @@ def _learned(lessons: Sequence[Lesson]) -> Float[Tensor, "f n"] | None:
 
 def _near(labels: Float[Tensor, "n s"], grid: tuple[int, int], reach: int) -> Int[Tensor, "t"]:
     """Returns the numbers of the tokens that are near objects."""
-    some = (labels[1:].sum(0) > SOME).float().view(1, 1, *grid)
-    return functional.max_pool2d(some, 2 * reach + 1, 1, reach).flatten().nonzero()[:, 0]
+    some = (labels[1:].sum(0) > SOME).view(grid).byte().numpy()
+    near = cv2.dilate(some, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return torch.from_numpy(near).flatten().nonzero()[:, 0]
 
 
 @cache
