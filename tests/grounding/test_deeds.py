@@ -42,6 +42,11 @@ def path(start, end, radii=(8, 8), frames=5):
         ("the red thing that grows", "the red thing", "grow"),
         ("the one on the left that moves up", "the one on the left", "up"),
         ("the walking man that leaves", "the walking man", "leave"),
+        ("the man with no hat that moves up", "the man with no hat", "up"),
+        ("the disc that starts moving left", "the disc", "left"),
+        ("the man who leaves the picture", "the man", "leave"),
+        ("the bar that grows over time", "the bar", "grow"),
+        ("the man climbing the wall", "the man", "up"),
     ],
 )
 def test_a_deed_and_who_does_it(text, phrase, deed):
@@ -62,6 +67,23 @@ def test_a_deed_and_who_does_it(text, phrase, deed):
         "the car driving down the road",
         "the disc that leaves and comes back",
         "the two discs moving up",
+        # The opposite is said, or both.
+        "the disc that is not moving",
+        "the disc that isn’t moving to the left",
+        "the disc that is no longer moving",
+        "the disc which stops moving",
+        "the man without moving arms",
+        "the disc that moves up and down",
+        "the disc that moves left, then right",
+        "the disc that grows and shrinks",
+        "the man who enters and leaves",
+        "the disc that stands still and then moves",
+        # What is done to another thing is not seen of the thing's own track.
+        "the man entering the house",
+        "the man who leaves his car",
+        "the man who drops a ball",
+        "the tree growing on the left",
+        "the man who appears to be asleep",
     ],
 )
 def test_where_no_deed_is_said(text):
