@@ -1,9 +1,12 @@
 """What sentences say of motion, and how far tracks do it."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from undertow.grounding.deeds import FAR, LEAST, NEAR, REST, Said, does, said_of
+from undertow.grounding.verbs import Deed
 
 SIZE = (60, 100)
 
@@ -109,6 +112,14 @@ def test_a_short_way_counts_in_part():
     assert way == pytest.approx(0.5, abs=1e-3) and does("left", path((50, 30), (50 + 50 * NEAR, 30)), 2) == -way
     assert does("go", path((50, 30), (50 + 50 * FAR, 30)), 2) == pytest.approx(0)
     assert does("stay", path((50, 30), (50, 30)), 2) == 1 and does("left", path((50, 30), (50, 30)), 2) == 0
+
+
+@pytest.mark.parametrize("deed", get_args(Deed))
+def test_what_is_lost_at_once_shows_nothing(deed):
+    nothing = np.zeros(SIZE, bool)
+    if deed not in ("enter", "leave"):
+        assert does(deed, [nothing, nothing, disc(50, 30), nothing, nothing], 2) == 0
+    assert does(deed, [disc(50, 30), nothing, nothing], 2) == 0
 
 
 def test_growing_is_measured_on_the_radius():

@@ -128,6 +128,9 @@ def does(deed: Deed, masks: Sequence[Bool[np.ndarray, "h w"]], given: int) -> fl
     if deed in ("grow", "shrink"):
         grown = 0.5 * np.log(areas[first : last + 1]) / math.log(FACTOR)
         return _done(grown if deed == "grow" else -grown)
+    if first == last:
+        # One frame shows no way, and neither that there is none.
+        return 0.0
     middles = [np.argwhere(mask).mean(0) / (height, width) for mask in masks[first : last + 1]]
     if deed in ("go", "stay"):
         far = math.hypot(*(middles[-1] - middles[0]))
