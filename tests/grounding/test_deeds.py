@@ -1,9 +1,12 @@
 """What sentences say of motion, and how far tracks do it."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from undertow.grounding.deeds import FAR, LEAST, NEAR, REST, Said, does, said_of
+from undertow.grounding.verbs import Deed
 
 SIZE = (60, 100)
 
@@ -42,6 +45,11 @@ def path(start, end, radii=(8, 8), frames=5):
         ("the red thing that grows", "the red thing", "grow"),
         ("the one on the left that moves up", "the one on the left", "up"),
         ("the walking man that leaves", "the walking man", "leave"),
+        ("the man with no hat that moves up", "the man with no hat", "up"),
+        ("the disc that starts moving left", "the disc", "left"),
+        ("the man who leaves the picture", "the man", "leave"),
+        ("the bar that grows over time", "the bar", "grow"),
+        ("the man climbing the wall", "the man", "up"),
     ],
 )
 def test_a_deed_and_who_does_it(text, phrase, deed):
@@ -62,6 +70,23 @@ def test_a_deed_and_who_does_it(text, phrase, deed):
         "the car driving down the road",
         "the disc that leaves and comes back",
         "the two discs moving up",
+        # The opposite is said, or both.
+        "the disc that is not moving",
+        "the disc that isn’t moving to the left",
+        "the disc that is no longer moving",
+        "the disc which stops moving",
+        "the man without moving arms",
+        "the disc that moves up and down",
+        "the disc that moves left, then right",
+        "the disc that grows and shrinks",
+        "the man who enters and leaves",
+        "the disc that stands still and then moves",
+        # What is done to another thing is not seen of the thing's own track.
+        "the man entering the house",
+        "the man who leaves his car",
+        "the man who drops a ball",
+        "the tree growing on the left",
+        "the man who appears to be asleep",
     ],
 )
 def test_where_no_deed_is_said(text):
@@ -87,6 +112,14 @@ def test_a_short_way_counts_in_part():
     assert way == pytest.approx(0.5, abs=1e-3) and does("left", path((50, 30), (50 + 50 * NEAR, 30)), 2) == -way
     assert does("go", path((50, 30), (50 + 50 * FAR, 30)), 2) == pytest.approx(0)
     assert does("stay", path((50, 30), (50, 30)), 2) == 1 and does("left", path((50, 30), (50, 30)), 2) == 0
+
+
+@pytest.mark.parametrize("deed", get_args(Deed))
+def test_what_is_lost_at_once_shows_nothing(deed):
+    nothing = np.zeros(SIZE, bool)
+    if deed not in ("enter", "leave"):
+        assert does(deed, [nothing, nothing, disc(50, 30), nothing, nothing], 2) == 0
+    assert does(deed, [disc(50, 30), nothing, nothing], 2) == 0
 
 
 def test_growing_is_measured_on_the_radius():

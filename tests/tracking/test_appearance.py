@@ -1,12 +1,14 @@
 """Objects are told apart by what they look like: a regression over the tokens near them."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
 from undertow.affinity import get_preset
+from undertow.base import SettingsError
 from undertow.tracking import MaskTracker, TrackSettings
 from undertow.tracking.appearance import (
     COLOUR,
@@ -22,7 +24,9 @@ from undertow.tracking.appearance import (
     colours_of,
     told_apart,
 )
-from undertow.tracking.memory import Reference
+from undertow.tracking.learned import told
+from undertow.tracking.memory import Memory, Reference
+from undertow.video import Frame
 
 GRID, RADIUS = (12, 16), 3
 TOKENS = GRID[0] * GRID[1]
@@ -173,6 +177,25 @@ def test_a_frame_of_one_colour_teaches_nothing_and_breaks_nothing(flat):
         torch.testing.assert_close(told, labels, atol=0.1, rtol=0)
 
 
+@pytest.mark.parametrize("flat", ["keys", "colours"])
+def test_what_does_not_differ_in_the_first_frame_is_not_looked_at(flat):
+    labels = blob(5, 5, 1, 1)
+    random = torch.Generator().manual_seed(7)
+    plain = {"keys": torch.full((2, TOKENS, 3), 0.1), "colours": torch.full((TOKENS, 3), 0.1)}[flat]
+    # Rounding may leave a little.
+    anchor = dataclasses.replace(frame(0, labels, given=True), **{flat: plain + 1e-8})
+    present = frame(1, blob(6, 6, 1, 1))
+    other = dataclasses.replace(present, **{flat: torch.rand(plain.shape, generator=random)})
+    assert torch.equal(told_apart(present, [anchor], GRID, RADIUS), told_apart(other, [anchor], GRID, RADIUS))
+
+
+def test_one_token_is_a_frame_too():
+    labels = torch.tensor([[0.4], [0.6]])
+    keys, colours = torch.rand(2, 1, 3), torch.rand(1, 3)
+    anchor = Reference(0, keys, labels, torch.ones(2).bool(), torch.zeros(2, 2), colours=colours)
+    assert told_apart(dataclasses.replace(anchor, index=1, own=None), [anchor], (1, 1), 1).isfinite().all()
+
+
 def test_a_huge_object_gives_no_more_examples_than_others():
     grid = (60, 80)
     labels = torch.zeros(2, 60 * 80)
@@ -223,3 +246,26 @@ def test_flow_remembers_colours_and_published_presets_do_not():
             again = MaskTracker("tiny", TrackSettings(preset=preset, tokens=96))
             again.restore(tracker.state())
             assert torch.equal(again.state()[held[0]], tracker.state()[held[0]])
+
+
+def test_a_state_without_colours_is_refused():
+    image, mask = np.zeros((64, 96, 3), np.uint8), np.zeros((64, 96), np.uint16)
+    mask[16:48, 24:64] = 1
+    tracker = MaskTracker("tiny", TrackSettings(preset="flow", tokens=96))
+    tracker.step(image, mask=mask)
+    tracker.step(image)
+    old = {name: each for name, each in tracker.state().items() if not name.endswith("colours")}
+    with pytest.raises(SettingsError, match="kept no colours, which preset 'flow' compares; start the run anew"):
+        MaskTracker("tiny", TrackSettings(preset="flow", tokens=96)).restore(old)
+
+
+def test_a_given_frame_that_is_also_a_recent_one_teaches_once():
+    labels, resolved = blob(5, 5, 1, 1), MaskTracker("tiny", TrackSettings(preset="flow", tokens=TOKENS))
+    resolved.observe([Frame(0, Fraction(0), np.zeros((96, 128, 3), np.uint8), "0")])
+    assert resolved.resolved.grid == GRID
+    anchor = frame(0, labels, given=True)
+    copy = dataclasses.replace(anchor, own=None, labels=blob(5, 6, 1, 1))
+    present, memory = frame(1, blob(6, 6, 1, 1)), Memory(5).with_anchor(anchor)
+    once = told(memory, present, resolved.resolved).labels
+    assert torch.equal(told(memory.with_recent(copy).with_recent(copy), present, resolved.resolved).labels, once)
+    assert not torch.equal(once, present.labels)

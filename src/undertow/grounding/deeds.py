@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from undertow.grounding.verbs import BETWEEN, DEEDS, Deed, says_a_deed
+from undertow.grounding.verbs import (
+    BETWEEN,
+    DEEDS,
+    Deed,
+    contradict,
+    is_denied,
+    is_done_to_the_picture,
+    says_a_deed,
+)
 from undertow.grounding.words import THINGS, parse_expression
 
 _WAYS: dict[str, Deed] = {
@@ -63,11 +71,15 @@ def said_of(text: str) -> Said | None:
         # "That leaves and comes back" is more than one deed, and how slow is slow no track tells.
         if expression.plural or "back" in after or "slowly" in words[called:]:
             return None
+        if is_denied(words, place) or not is_done_to_the_picture(words, place):
+            return None
         phrase = expression.text[: expression.words[called - 1].end] if named else ANYTHING
         deed = DEEDS[word]
         if deed == "stay" and "still" not in after:
             return None
         ways = [_WAYS[words[at]] for at in range(place + 1, len(words)) if _is_way(words, at)]
+        if contradict({deed, *ways, *(DEEDS[each] for each in after if each in DEEDS)}):
+            return None
         if deed == "go" and not ways and word not in ("moves", "moving"):
             # Whoever walks may be followed by the camera.
             return None
@@ -116,6 +128,9 @@ def does(deed: Deed, masks: Sequence[Bool[np.ndarray, "h w"]], given: int) -> fl
     if deed in ("grow", "shrink"):
         grown = 0.5 * np.log(areas[first : last + 1]) / math.log(FACTOR)
         return _done(grown if deed == "grow" else -grown)
+    if first == last:
+        # One frame shows no way, and neither that there is none.
+        return 0.0
     middles = [np.argwhere(mask).mean(0) / (height, width) for mask in masks[first : last + 1]]
     if deed in ("go", "stay"):
         far = math.hypot(*(middles[-1] - middles[0]))

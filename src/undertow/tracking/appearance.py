@@ -26,6 +26,8 @@ RIDGE = 0.01
 POWER, LEAST = 0.3, 0.02
 # "Near" is within this share of the window's radius of tokens of which objects have more than this.
 REACH, SOME = 2 / 3, 0.3
+# Colours and hidden states that differ by no more than this are the same.
+NOTHING = 1e-6
 # Examples from one reference, at most.
 MOST = 256
 
@@ -71,8 +73,9 @@ def told_apart(
     lessons = [_lesson(looks, each, grid, reach) for each in references]
     features, shares = looks(frame, asked), torch.zeros(len(soft), len(asked))
     # Objects that joined at other times are known in other references.
-    for who in {tuple(column) for column in torch.stack([each.known for each in lessons]).T.tolist()}:
-        channels = [each for each in range(len(soft)) if tuple(lesson.known[each].item() for lesson in lessons) == who]
+    known = [tuple(column) for column in torch.stack([each.known for each in lessons]).T.tolist()]
+    for who in set(known):
+        channels = [channel for channel, each in enumerate(known) if each == who]
         weights = _learned([lesson for lesson, one in zip(lessons, who, strict=True) if one])
         if weights is None:
             return soft
@@ -93,9 +96,11 @@ class Looks:
         tokens = torch.arange(first.labels.shape[1])
         self._scales = []
         for part, weight in zip(_parts(first, tokens), (1.0, COLOUR), strict=True):
-            spread = part.std(0)
-            # A direction in which next to nothing happens is not blown up.
-            self._scales.append((part.mean(0), weight / spread.clamp(min=max(1e-6, 0.1 * float(spread.max())))))
+            spread = part.std(0, correction=min(1, len(part) - 1))
+            most = float(spread.max())
+            # A direction in which next to nothing happens is not blown up, nor is a picture of one colour.
+            scale = weight / spread.clamp(min=0.1 * most) if most > NOTHING else torch.zeros_like(spread)
+            self._scales.append((part.mean(0), scale))
         scaled = self._scaled(first, tokens)
         typical = scaled.square().sum(1).mean().sqrt().clamp(min=1e-6)
         mixtures, self._phases = _mixtures(scaled.shape[1])

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from undertow.base import SettingsError
 from undertow.observing.flow import Grey
 from undertow.observing.observer import FrameFeatures
 from undertow.tracking.appearance import colours_of, told_apart
@@ -70,13 +71,29 @@ def observed(
     return Reference(frame.index, features.keys, soft, torch.ones(len(soft)).bool(), colours=colours)
 
 
+def comparable(memory: Memory, resolved: ResolvedSettings) -> Memory:
+    """Returns a memory that was read again, if its frames can be compared as the preset does it.
+
+    Raises:
+        SettingsError: if they cannot.
+    """
+    held = (*memory.references(), *memory.distant)
+    if resolved.preset.appearance and any(each.colours is None for each in held):
+        raise SettingsError(
+            f"this is the state of a tracker that kept no colours, which preset '{resolved.preset.name}' compares; "
+            "start the run anew"
+        )
+    return memory
+
+
 def told(memory: Memory, reference: Reference, resolved: ResolvedSettings) -> Reference:
     """Returns a frame whose objects were told apart by what they look like, if the preset does so."""
     if not resolved.preset.appearance:
         return reference
-    # A frame of long ago may be a recent one still.
+    # A frame of long ago may be a recent one still, and so may one whose mask was given.
     later = {each.index: each for each in (*memory.distant, *memory.recent)}
-    teaching = [*memory.anchors, *later.values()]
+    given = {each.index for each in memory.anchors}
+    teaching = [*memory.anchors, *(each for each in later.values() if each.index not in given)]
     return replace(reference, labels=told_apart(reference, teaching, resolved.grid, resolved.kernel.radius))
 
 

@@ -20,7 +20,7 @@ from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
-from undertow.tracking.learned import Learned, anchored, followed, observed, remembered, told
+from undertow.tracking.learned import Learned, anchored, comparable, followed, observed, remembered, told
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.origins import laid_out, settled
@@ -308,9 +308,9 @@ class MaskTracker:
         """Makes this tracker continue where the tracker that returned the state was.
 
         Raises:
-            SettingsError: if the tensors are not a tracker's.
+            SettingsError: if the tensors are not a tracker's, or of one that looked at less of the frames.
         """
         ids, size, following, memory, picture = unpack(tensors, self.backbone.device)
         resolved = resolve(self.settings, self.backbone, *size, tuned=self.tuned is not None)
-        memory = memory.limited(resolved.recent)
+        memory = comparable(memory.limited(resolved.recent), resolved)
         self._state = Learned(resolved, size, memory, ids, tuple(group(self.tuned, ids)), following, picture)
