@@ -114,7 +114,7 @@ def label_maps(findings: Sequence[Finding], size: tuple[int, int]) -> dict[int, 
     found = [each for each in findings if each.present]
     for each in findings:
         if not each.present:
-            log.warning("'%s' was found nowhere (contrast %.1f)", each.sight.expression.text, each.sight.contrast)
+            log.warning("'%s' was found nowhere", each.sight.expression.text)
     if not found:
         raise CueError("nothing that was named was found; use other words, or give a --box or a --mask to track")
     maps: dict[int, LabelMap] = {}
