@@ -24,7 +24,7 @@ from undertow.tracking.appearance import (
     colours_of,
     told_apart,
 )
-from undertow.tracking.learned import told
+from undertow.tracking.learned import distinguished
 from undertow.tracking.memory import Memory, Reference
 from undertow.video import Frame
 
@@ -266,6 +266,8 @@ def test_a_given_frame_that_is_also_a_recent_one_teaches_once():
     anchor = frame(0, labels, given=True)
     copy = dataclasses.replace(anchor, own=None, labels=blob(5, 6, 1, 1))
     present, memory = frame(1, blob(6, 6, 1, 1)), Memory(5).with_anchor(anchor)
-    once = told(memory, present, resolved.resolved).labels
-    assert torch.equal(told(memory.with_recent(copy).with_recent(copy), present, resolved.resolved).labels, once)
+    once = distinguished(memory, present, resolved.resolved).labels
+    assert torch.equal(
+        distinguished(memory.with_recent(copy).with_recent(copy), present, resolved.resolved).labels, once
+    )
     assert not torch.equal(once, present.labels)

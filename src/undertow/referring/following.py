@@ -92,7 +92,7 @@ def followed(finding: Finding, clip: Clip, asker: Asker, tracker: MaskTracker, p
     log.info("'%s': of %d tracks, that of frame %d fits best", text, len(tracks), best.part.frame)
     if not (found := asker.words.least == 0 or best.done >= DONE):
         log.info("'%s': it hardly does what is said (%.2f; at least %.2f of 1 are needed)", text, best.done, DONE)
-    mask, heat = stretched(best.part.mask, asker.size), best.part.heat
+    mask, heat = enlarged(best.part.mask, asker.size), best.part.heat
     sight = replace(
         finding.sight,
         heat=heat,
@@ -144,7 +144,7 @@ def shrunk(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "a b 3"]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def stretched(mask: Bool[np.ndarray, "a b"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+def enlarged(mask: Bool[np.ndarray, "a b"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     """Returns a mask at the (height, width) of the video."""
     import cv2
 

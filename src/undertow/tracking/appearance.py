@@ -2,8 +2,8 @@
 
 The kernel asks which tokens a token is like, one at a time, and where an object and the ground behind it share
 something, both answer. All references together tell which differences between the two matter. So a ridge regression on
-random features (Rahimi and Recht, 2007) is fitted to the tokens near objects, and soft labels are multiplied by the
-odds that it gives.
+random features (Rahimi and Recht, 2007) is fitted to the tokens near objects, and soft labels are multiplied by a power
+of the shares that it gives.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from undertow.tracking.memory import Reference
 
-# All chosen on validation clips (docs/kernel.md). Colours weigh as much as so many directions of hidden states. Random
-# features are so many cosines, whose width is that of so many typical tokens.
+# All chosen on validation clips (docs/kernel.md). Once everything has the same spread, colours are multiplied by
+# `COLOUR`; cosines of `FEATURES` random mixtures are as wide as `WIDTH` times a typical token is long.
 COLOUR, FEATURES, WIDTH = 2.0, 384, 2.0
 RIDGE = 0.01
 # Shares count by this power, and are kept this far from 0 and 1.
@@ -49,7 +49,7 @@ class Lesson(NamedTuple):
 
 
 def colours_of(image: UInt8[np.ndarray, "h w 3"], grid: tuple[int, int]) -> Float[Tensor, "s 3"]:
-    """Returns the mean colour of each token, from 0 to 1."""
+    """Returns the mean red, green and blue of each token, from 0 to 1."""
     means = cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA)
     return torch.from_numpy(means).flatten(0, 1).float() / 255
 

@@ -86,7 +86,7 @@ def comparable(memory: Memory, resolved: ResolvedSettings) -> Memory:
     return memory
 
 
-def told(memory: Memory, reference: Reference, resolved: ResolvedSettings) -> Reference:
+def distinguished(memory: Memory, reference: Reference, resolved: ResolvedSettings) -> Reference:
     """Returns a frame whose objects were told apart by what they look like, if the preset does so."""
     if not resolved.preset.appearance:
         return reference

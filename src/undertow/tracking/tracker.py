@@ -20,7 +20,7 @@ from undertow.observing.cache import cache_at
 from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import TensorStore
 from undertow.tracking.kernels import Group, TunedKernels, group, head_weights_of
-from undertow.tracking.learned import Learned, anchored, comparable, followed, observed, remembered, told
+from undertow.tracking.learned import Learned, anchored, comparable, distinguished, followed, observed, remembered
 from undertow.tracking.lost import Verdict, judge
 from undertow.tracking.memory import Memory, Reference
 from undertow.tracking.origins import laid_out, settled
@@ -162,7 +162,7 @@ class MaskTracker:
         reference = observed(frame, features, soft, state.resolved)
         if mask is None:
             # After the verdict, whose presence was calibrated on what is carried.
-            reference = told(memory, reference, state.resolved)
+            reference = distinguished(memory, reference, state.resolved)
             soft = reference.labels
         decided = decide(soft.reshape(-1, *grid), ids, state.size, state.resolved.channel_norm, mask)
         if mask is not None:
