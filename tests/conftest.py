@@ -157,7 +157,18 @@ def interruptible():
 
 
 @pytest.fixture(autouse=True)
-def number_type():
-    """No test leaves torch with another default number type, as libraries do when reading weights fails."""
+def process_as_before():
+    """No test changes what later ones of this process run on: torch's number type and threads, and scheduling.
+
+    The command line sets threads for its whole process. A library that makes its caller's thread a real-time one (an
+    encoder of AV1 does) stops programs that start from there: their threads wait in loops for one that never runs.
+    """
+    threads, scheduling = torch.get_num_threads(), _scheduling()
     yield
+    torch.set_num_threads(threads)
     assert torch.get_default_dtype() == torch.float32
+    assert _scheduling() == scheduling
+
+
+def _scheduling():
+    return os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None

@@ -1,7 +1,8 @@
 """Films for the sweep of faults: small clips of every kind, each frame showing its number as light and dark bars."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from zlib import crc32
@@ -67,6 +68,22 @@ def number_in(image: np.ndarray) -> int:
     return int(((image[:, centres].mean((0, 2)) > 125) << np.arange(8)).sum())
 
 
+@contextmanager
+def scheduled_as_before() -> Iterator[None]:
+    """Gives this thread back the scheduling that it had, which SVT-AV1 makes real-time where the process may.
+
+    Threads of a real-time process that wait for each other in loops keep the one they wait for off the processor.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+
+
 class Films:
     """Makes films in a folder, each once."""
 
@@ -95,7 +112,7 @@ class Films:
         if path.exists():
             return path
         name, pixels, extra = CODECS[codec]
-        with av.open(str(path), "w", options=options) as file:
+        with scheduled_as_before(), av.open(str(path), "w", options=options) as file:
             stream = file.add_stream(name, rate=rate, options=extra)
             stream.height, stream.width, stream.pix_fmt = *size, pixels
             stream.codec_context.gop_size = group

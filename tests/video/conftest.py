@@ -52,7 +52,7 @@ class Clips:
         """Encodes numbered (or given) pictures and returns the path."""
         path = self.folder / name
         pictures = [numbered(number) for number in range(frames)] if isinstance(frames, int) else frames
-        with av.open(str(path), "w") as container:
+        with films.scheduled_as_before(), av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=rate, options=options or {})
             stream.height, stream.width = pictures[0].shape[:2]
             stream.pix_fmt = pixels
