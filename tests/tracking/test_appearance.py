@@ -12,20 +12,18 @@ from undertow.base import SettingsError
 from undertow.tracking import MaskTracker, TrackSettings
 from undertow.tracking.appearance import (
     COLOUR,
+    FEATURES,
     LEAST,
     MOST,
     POWER,
-    REACH,
-    RIDGE,
-    SOME,
     WIDTH,
     Looks,
-    _mixtures,
     colours_of,
     told_apart,
 )
-from undertow.tracking.learned import distinguished
+from undertow.tracking.learned import Learned, distinguished
 from undertow.tracking.memory import Memory, Reference
+from undertow.tracking.regression import REACH, RIDGE, SOME, _mixtures
 from undertow.video import Frame
 
 GRID, RADIUS = (12, 16), 3
@@ -75,7 +73,7 @@ def reference_told_apart(present, references):
         ]
     )
     typical = ((first - mean) * scale).square().sum(1).mean().sqrt()
-    mixtures, phases = (each.double() for each in _mixtures(9))
+    mixtures, phases = (each.double() for each in _mixtures(9, FEATURES))
 
     def features(each, token):
         x = torch.cat([each.keys[0, token], each.keys[1, token], each.colours[token]]).double()
@@ -266,8 +264,8 @@ def test_a_given_frame_that_is_also_a_recent_one_teaches_once():
     anchor = frame(0, labels, given=True)
     copy = dataclasses.replace(anchor, own=None, labels=blob(5, 6, 1, 1))
     present, memory = frame(1, blob(6, 6, 1, 1)), Memory(5).with_anchor(anchor)
-    once = distinguished(memory, present, resolved.resolved).labels
-    assert torch.equal(
-        distinguished(memory.with_recent(copy).with_recent(copy), present, resolved.resolved).labels, once
-    )
+    state = Learned(resolved.resolved, (96, 128), memory)
+    once = distinguished(state, present).labels
+    twice = dataclasses.replace(state, memory=memory.with_recent(copy).with_recent(copy))
+    assert torch.equal(distinguished(twice, present).labels, once)
     assert not torch.equal(once, present.labels)

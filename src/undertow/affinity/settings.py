@@ -92,7 +92,8 @@ class Preset:
         kernel: The kernel's settings. Radii are those of the publication's own grid.
         recent: Number of previous frames kept as references.
         motion: Whether the tokens of previous frames are followed along optical flow, and expected where it takes them.
-        appearance: Whether objects are also told apart by what all references say that they look like.
+        appearance: Whether objects are also told apart by what all references say that they look like and, where tokens
+            are followed, by how they move.
     """
 
     name: str

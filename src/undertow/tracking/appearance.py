@@ -7,45 +7,25 @@ of the shares that it gives.
 """
 
 from collections.abc import Sequence
-from functools import cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from undertow.tracking.memory import Reference
+from undertow.tracking.regression import Lesson, balanced, cosines, learned, near_objects
 
 # All chosen on validation clips (docs/kernel.md). Once everything has the same spread, colours are multiplied by
 # `COLOUR`; cosines of `FEATURES` random mixtures are as wide as `WIDTH` times a typical token is long.
 COLOUR, FEATURES, WIDTH = 2.0, 384, 2.0
-RIDGE = 0.01
 # Shares count by this power, and are kept this far from 0 and 1.
 POWER, LEAST = 0.3, 0.02
-# "Near" is within this share of the window's radius of tokens of which objects have more than this.
-REACH, SOME = 2 / 3, 0.3
 # Colours and hidden states that differ by no more than this are the same.
 NOTHING = 1e-6
 # Examples from one reference, at most.
 MOST = 256
-
-
-class Lesson(NamedTuple):
-    """What one reference adds to the normal equations of the regression.
-
-    Attributes:
-        given: Whether its mask was given.
-        known: Which channels it knows.
-        gram: Weighted products of features with features.
-        target: Weighted products of features with soft labels.
-    """
-
-    given: bool
-    known: Bool[Tensor, "n"]
-    gram: Float[Tensor, "f f"]
-    target: Float[Tensor, "f n"]
 
 
 def colours_of(image: UInt8[np.ndarray, "h w 3"], grid: tuple[int, int]) -> Float[Tensor, "s 3"]:
@@ -65,18 +45,18 @@ def told_apart(
         grid: Rows and columns of tokens.
         radius: The window's, in tokens; None if there is none.
     """
-    soft, reach = frame.labels, max(1, round(REACH * (max(grid) if radius is None else radius)))
-    asked = _near(soft, grid, reach)
+    soft = frame.labels
+    asked = near_objects(soft, grid, radius)
     if not len(asked):
         return soft
     looks = Looks(references[0])
-    lessons = [_lesson(looks, each, grid, reach) for each in references]
+    lessons = [_lesson(looks, each, grid, radius) for each in references]
     features, shares = looks(frame, asked), torch.zeros(len(soft), len(asked))
     # Objects that joined at other times are known in other references.
     known = [tuple(column) for column in torch.stack([each.known for each in lessons]).T.tolist()]
     for who in set(known):
         channels = [channel for channel, each in enumerate(known) if each == who]
-        weights = _learned([lesson for lesson, one in zip(lessons, who, strict=True) if one])
+        weights = learned([lesson for lesson, one in zip(lessons, who, strict=True) if one])
         if weights is None:
             return soft
         shares[channels] = (features @ weights[:, channels]).T
@@ -102,16 +82,11 @@ class Looks:
             scale = weight / spread.clamp(min=0.1 * most) if most > NOTHING else torch.zeros_like(spread)
             self._scales.append((part.mean(0), scale))
         scaled = self._scaled(first, tokens)
-        typical = scaled.square().sum(1).mean().sqrt().clamp(min=1e-6)
-        mixtures, self._phases = _mixtures(scaled.shape[1])
-        self._mixtures = mixtures / (WIDTH * typical)
+        self._width = WIDTH * float(scaled.square().sum(1).mean().sqrt().clamp(min=1e-6))
 
     def __call__(self, frame: Reference, tokens: Int[Tensor, "t"]) -> Float[Tensor, "t f"]:
         """Returns the features of some tokens of a frame, the last of which is always 1."""
-        found = torch.ones(len(tokens), FEATURES + 1)
-        waves = torch.addmm(self._phases, self._scaled(frame, tokens), self._mixtures).cos_()
-        found[:, :-1] = waves.mul_((2 / FEATURES) ** 0.5)
-        return found
+        return cosines(self._scaled(frame, tokens), self._width, FEATURES)
 
     def _scaled(self, frame: Reference, tokens: Int[Tensor, "t"]) -> Float[Tensor, "t c"]:
         parts = zip(_parts(frame, tokens), self._scales, strict=True)
@@ -125,40 +100,10 @@ def _parts(frame: Reference, tokens: Int[Tensor, "t"]) -> tuple[Float[Tensor, "t
     return keys.transpose(0, 1).flatten(1).float().cpu(), frame.colours[tokens]
 
 
-def _lesson(looks: Looks, reference: Reference, grid: tuple[int, int], reach: int) -> Lesson:
+def _lesson(looks: Looks, reference: Reference, grid: tuple[int, int], radius: int | None) -> Lesson:
     """Returns what the tokens near objects teach, those of objects and those around them alike."""
-    tokens = _near(reference.labels, grid, reach)
+    tokens = near_objects(reference.labels, grid, radius)
     tokens = tokens[:: max(1, -(-len(tokens) // MOST))]
     labels, features = reference.labels[:, tokens], looks(reference, tokens)
-    objects = labels[1:].sum(0)
-    balance = objects / objects.sum().clamp(min=1) + (1 - objects) / (1 - objects).sum().clamp(min=1)
-    weighted = (features * balance[:, None]).T
+    weighted = (features * balanced(labels)[:, None]).T
     return Lesson(reference.own is not None, reference.known, weighted @ features, weighted @ labels.T)
-
-
-def _learned(lessons: Sequence[Lesson]) -> Float[Tensor, "f n"] | None:
-    """Returns weights of features that sum to the share each channel has of a token; `None` without examples.
-
-    Frames whose masks were given count as much as all others together.
-    """
-    gram, target = torch.zeros(FEATURES + 1, FEATURES + 1), torch.zeros(())
-    for given in (True, False):
-        some = [each for each in lessons if each.given == given]
-        for each in some:
-            gram, target = gram + each.gram / len(some), target + each.target / len(some)
-    level = gram.diagonal().mean()
-    return torch.linalg.solve(gram + RIDGE * level * torch.eye(len(gram)), target) if level > 0 else None
-
-
-def _near(labels: Float[Tensor, "n s"], grid: tuple[int, int], reach: int) -> Int[Tensor, "t"]:
-    """Returns the numbers of the tokens that are near objects."""
-    some = (labels[1:].sum(0) > SOME).view(grid).byte().numpy()
-    near = cv2.dilate(some, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    return torch.from_numpy(near).flatten().nonzero()[:, 0]
-
-
-@cache
-def _mixtures(channels: int) -> tuple[Float[Tensor, "c f"], Float[Tensor, "f"]]:
-    """Returns the directions and phases of the cosines, always the same."""
-    random = torch.Generator().manual_seed(0)
-    return torch.randn(channels, FEATURES, generator=random), 2 * torch.pi * torch.rand(FEATURES, generator=random)

@@ -11,6 +11,7 @@ from undertow.base import SettingsError
 from undertow.observing.flow import Grey
 from undertow.observing.observer import FrameFeatures
 from undertow.tracking.appearance import colours_of, told_apart
+from undertow.tracking.common_fate import moving_together
 from undertow.tracking.kernels import Group
 from undertow.tracking.lost import Verdict
 from undertow.tracking.memory import Memory, Reference
@@ -32,6 +33,7 @@ class Learned:
         groups: Which kernel carries which objects.
         next: Number of the next frame of `step`.
         picture: The last frame as motion sees it; None if nothing is followed.
+        motion: The motion to the last frame from the one before, if both were seen.
         soft: Soft masks of the last frame.
         verdict: What was thought of the objects of the last frame.
     """
@@ -43,6 +45,7 @@ class Learned:
     groups: tuple[Group, ...] = ()
     next: int = 0
     picture: Grey | None = None
+    motion: Motion | None = None
     soft: Float[Tensor, "m h w"] | None = None
     verdict: Verdict | None = None
 
@@ -55,12 +58,12 @@ def followed(state: Learned, frame: Frame) -> Learned:
     picture = picture_of(frame.image, grid)
     memory = state.memory
     if state.picture is None or not (memory.recent or memory.origins):
-        return replace(state, picture=picture)
+        return replace(state, picture=picture, motion=None)
     motion = Motion(state.picture, picture, grid)
     # Where several kernels carry the objects, no matches tell which frames are still needed.
     needed = {each.index: memory.origins[each.index] for each in far(memory)}
     memory = replace(memory.followed(motion), origins=moved(needed, motion))
-    return replace(state, memory=memory, picture=picture)
+    return replace(state, memory=memory, picture=picture, motion=motion)
 
 
 def observed(
@@ -86,15 +89,21 @@ def comparable(memory: Memory, resolved: ResolvedSettings) -> Memory:
     return memory
 
 
-def distinguished(memory: Memory, reference: Reference, resolved: ResolvedSettings) -> Reference:
-    """Returns a frame whose objects were told apart by what they look like, if the preset does so."""
+def distinguished(state: Learned, reference: Reference) -> Reference:
+    """Returns a frame whose objects were told apart by what they look like and how they move, if the preset does so."""
+    memory, resolved = state.memory, state.resolved
     if not resolved.preset.appearance:
         return reference
     # A frame of long ago may be a recent one still, and so may one whose mask was given.
     later = {each.index: each for each in (*memory.distant, *memory.recent)}
-    given = {each.index for each in memory.anchors}
+    given = {each.index: each for each in memory.anchors}
     teaching = [*memory.anchors, *(each for each in later.values() if each.index not in given)]
-    return replace(reference, labels=told_apart(reference, teaching, resolved.grid, resolved.kernel.radius))
+    soft = told_apart(reference, teaching, resolved.grid, resolved.kernel.radius)
+    before = (later | given).get(state.next - 1)
+    if before is not None and state.motion is not None:
+        seen = replace(reference, labels=soft)
+        soft = moving_together(seen, before, state.motion, resolved.grid, resolved.kernel.radius)
+    return replace(reference, labels=soft)
 
 
 def remembered(memory: Memory, reference: Reference, resolved: ResolvedSettings, lost: Collection[int] = ()) -> Memory:

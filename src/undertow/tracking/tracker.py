@@ -162,7 +162,7 @@ class MaskTracker:
         reference = observed(frame, features, soft, state.resolved)
         if mask is None:
             # After the verdict, whose presence was calibrated on what is carried.
-            reference = distinguished(memory, reference, state.resolved)
+            reference = distinguished(replace(state, memory=memory), reference)
             soft = reference.labels
         decided = decide(soft.reshape(-1, *grid), ids, state.size, state.resolved.channel_norm, mask)
         if mask is not None:
