@@ -72,13 +72,15 @@ def test_references_are_as_large_as_the_formulas_say(tiny_like, clip, preset):
     assert {each.labels.nbytes for each in alive} == {said.labels}
 
 
-def test_the_kernel_takes_what_its_formula_says(tiny_like):
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_kernel_takes_what_its_formula_says(tiny_like, threads):
+    torch.set_num_threads(threads)
     # Cosines are of prepared copies of all references: with wide keys these stand out from the allocator's noise.
     resolved = resolve(TrackSettings(preset="dift", tokens=1152, radius=6), tiny_like, 480, 854)
     resolved = replace(resolved, sites=tuple(replace(site, head_dim=2048) for site in resolved.sites))
     plan = load(resolved, objects=200, frames=9)
     keys = torch.randn(1, plan.tokens, 2048)
-    said = kernel_bytes(plan)
+    said = kernel_bytes(plan, threads)
     # Code is loaded on first use, and is no part of it.
     compute_affinity(keys[:, :64], [keys[:, :64]], (8, 8), resolved.kernel).apply(torch.rand(1, 2, 64))
     # What earlier tests have freed would be used again, unseen.

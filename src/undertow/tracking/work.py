@@ -5,6 +5,8 @@ The formulas follow the code they are of, and are checked against its tensors in
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from undertow.affinity.comparison import CPU_BYTES
 from undertow.affinity.similarity import CPU_BLOCK
 from undertow.affinity.windows import TILE_SIDE, halo_cells
@@ -133,7 +135,7 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
     }
     on_gpu = backbone.device.type == "cuda"
     # Objects are told apart once the kernel is gone.
-    kernel = max(kernel_bytes(load), appearance_bytes(load))
+    kernel = max(kernel_bytes(load, 1 if on_gpu else torch.get_num_threads()), appearance_bytes(load))
     observe, propagate = {"network at work": network, **kept}, {"kernel": kernel, **kept}
     decide = {"labels at native size": 0 if on_gpu else upsampling_bytes(load), **kept}
     phases = [Phase("observe", passes, observe), Phase("propagate", 0, propagate), Phase("decide", 0, decide)]
@@ -154,11 +156,12 @@ def track_work(resolved: ResolvedSettings, backbone: Backbone, clip: Clip, given
     )
 
 
-def kernel_bytes(load: Load) -> int:
+def kernel_bytes(load: Load, threads: int) -> int:
     """Returns the most bytes that one frame's kernel takes, in building it and in applying it.
 
     The one ends before the other begins, but their blocks are of a size that an allocator keeps for itself, and too
-    different for one to be given to the other.
+    different for one to be given to the other. Each thread has room of its own for the scores of a tile, and for the
+    keys around a strip of tiles.
     """
     kernel, (rows, columns) = load.resolved.kernel, load.resolved.grid
     count, tokens, heads = load.references, load.tokens, load.heads
@@ -168,10 +171,11 @@ def kernel_bytes(load: Load) -> int:
     # All scores of a tile, and the logits that are worked on together; the keys around a strip of tiles.
     together = max(FLOAT * TILE_SIDE**2 * heads * max(cells), CPU_BYTES)
     strip = sum(columns if radius is None else min(columns, TILE_SIDE + 2 * radius) for radius in radii) / columns
-    scores = FLOAT * TILE_SIDE**2 * groups * sum(cells) + together + int(strip * load.keys)
+    at_once = min(threads, -(-columns // TILE_SIDE))
+    scores = at_once * (FLOAT * TILE_SIDE**2 * groups * sum(cells) + together + int(strip * load.keys))
     prepared = load.keys * (1 if kernel.similarity == "dot" else 1 + count)
     if kernel.softmax_scope == "reference":
-        prepared += FLOAT * (CPU_BLOCK**2 + count * heads * tokens)
+        prepared += FLOAT * (min(threads, count) * CPU_BLOCK**2 + count * heads * tokens)
     kept = tokens * kernel.topk * groups * (FLOAT + LONG)
     channels = load.objects + 1
     # The references' labels stacked and laid end to end, and what each token takes from them; twice if an object
