@@ -17,7 +17,9 @@ from undertow.tracking.appearance import (
     MOST,
     POWER,
     WIDTH,
+    Lesson,
     Looks,
+    _learned,
     colours_of,
     told_apart,
 )
@@ -269,3 +271,17 @@ def test_a_given_frame_that_is_also_a_recent_one_teaches_once():
     twice = dataclasses.replace(state, memory=memory.with_recent(copy).with_recent(copy))
     assert torch.equal(distinguished(twice, present).labels, once)
     assert not torch.equal(once, present.labels)
+
+
+def test_given_frames_count_as_much_as_all_others():
+    random, known = torch.Generator().manual_seed(0), torch.ones(2).bool()
+
+    def lesson(given):
+        features = torch.rand(6, 3, generator=random)
+        return Lesson(given, known, features.T @ features, features.T @ torch.rand(6, 2, generator=random))
+
+    one, others = lesson(True), [lesson(False), lesson(False), lesson(False)]
+    mean = Lesson(False, known, *(sum(each) / 3 for each in zip(*(o[2:] for o in others), strict=True)))
+    torch.testing.assert_close(_learned([one, *others]), _learned([one, mean]))
+    nothing = Lesson(True, known, torch.zeros(3, 3), torch.zeros(3, 2))
+    assert _learned([nothing]) is None

@@ -2,7 +2,7 @@
 
 import torch
 
-from undertow.tracking.regression import SOME, Lesson, balanced, cosines, learned, near_objects
+from undertow.tracking.regression import RIDGE, SOME, balanced, cosines, near_objects, normal_equations, ridge
 
 
 def test_products_of_features_fall_with_distance_as_a_gaussian():
@@ -33,15 +33,13 @@ def test_objects_and_what_is_around_them_weigh_the_same():
     assert balanced(labels).tolist() == [0.25, 0.25, 0.25, 0.25, 1.0]
 
 
-def test_given_frames_count_as_much_as_all_others():
-    random, known = torch.Generator().manual_seed(0), torch.ones(2).bool()
-
-    def lesson(given):
-        features = torch.rand(6, 3, generator=random)
-        return Lesson(given, known, features.T @ features, features.T @ torch.rand(6, 2, generator=random))
-
-    one, others = lesson(True), [lesson(False), lesson(False), lesson(False)]
-    mean = Lesson(False, known, *(sum(each) / 3 for each in zip(*(o[2:] for o in others), strict=True)))
-    torch.testing.assert_close(learned([one, *others]), learned([one, mean]))
-    nothing = Lesson(True, known, torch.zeros(3, 3), torch.zeros(3, 2))
-    assert learned([nothing]) is None
+def test_ridge_solves_what_weighted_least_squares_would():
+    random = torch.Generator().manual_seed(0)
+    features, labels = torch.rand(9, 3, generator=random), torch.rand(2, 9, generator=random)
+    weights = torch.rand(9, generator=random)
+    gram, target = normal_equations(features, labels, weights)
+    # A penalty is as good as more examples: a row for each feature, of which the label is zero.
+    penalty = (RIDGE * gram.diagonal().mean()).sqrt() * torch.eye(3)
+    rows = torch.cat([features * weights.sqrt()[:, None], penalty])
+    right = torch.cat([labels.T * weights.sqrt()[:, None], torch.zeros(3, 2)])
+    torch.testing.assert_close(ridge(gram, target), torch.linalg.lstsq(rows, right).solution)

@@ -7,15 +7,16 @@ of the shares that it gives.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from undertow.tracking.memory import Reference
-from undertow.tracking.regression import Lesson, balanced, cosines, learned, near_objects
+from undertow.tracking.regression import balanced, cosines, near_objects, normal_equations, ridge
 
 # All chosen on validation clips (docs/kernel.md). Once everything has the same spread, colours are multiplied by
 # `COLOUR`; cosines of `FEATURES` random mixtures are as wide as `WIDTH` times a typical token is long.
@@ -26,6 +27,22 @@ POWER, LEAST = 0.3, 0.02
 NOTHING = 1e-6
 # Examples from one reference, at most.
 MOST = 256
+
+
+class Lesson(NamedTuple):
+    """What one reference adds to the normal equations of the regression.
+
+    Attributes:
+        given: Whether its mask was given.
+        known: Which channels it knows.
+        gram: Weighted products of features with features.
+        target: Weighted products of features with soft labels.
+    """
+
+    given: bool
+    known: Bool[Tensor, "n"]
+    gram: Float[Tensor, "f f"]
+    target: Float[Tensor, "f n"]
 
 
 def colours_of(image: UInt8[np.ndarray, "h w 3"], grid: tuple[int, int]) -> Float[Tensor, "s 3"]:
@@ -56,7 +73,7 @@ def told_apart(
     known = [tuple(column) for column in torch.stack([each.known for each in lessons]).T.tolist()]
     for who in set(known):
         channels = [channel for channel, each in enumerate(known) if each == who]
-        weights = learned([lesson for lesson, one in zip(lessons, who, strict=True) if one])
+        weights = _learned([lesson for lesson, one in zip(lessons, who, strict=True) if one])
         if weights is None:
             return soft
         shares[channels] = (features @ weights[:, channels]).T
@@ -104,6 +121,19 @@ def _lesson(looks: Looks, reference: Reference, grid: tuple[int, int], radius: i
     """Returns what the tokens near objects teach, those of objects and those around them alike."""
     tokens = near_objects(reference.labels, grid, radius)
     tokens = tokens[:: max(1, -(-len(tokens) // MOST))]
-    labels, features = reference.labels[:, tokens], looks(reference, tokens)
-    weighted = (features * balanced(labels)[:, None]).T
-    return Lesson(reference.own is not None, reference.known, weighted @ features, weighted @ labels.T)
+    labels = reference.labels[:, tokens]
+    products = normal_equations(looks(reference, tokens), labels, balanced(labels))
+    return Lesson(reference.own is not None, reference.known, *products)
+
+
+def _learned(lessons: Sequence[Lesson]) -> Float[Tensor, "f n"] | None:
+    """Returns weights of features that sum to the share each channel has of a token; `None` without examples.
+
+    Frames whose masks were given count as much as all others together.
+    """
+    gram, target = torch.zeros_like(lessons[0].gram), torch.zeros(())
+    for given in (True, False):
+        some = [each for each in lessons if each.given == given]
+        for each in some:
+            gram, target = gram + each.gram / len(some), target + each.target / len(some)
+    return ridge(gram, target) if bool(gram.any()) else None

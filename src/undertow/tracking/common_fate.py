@@ -10,14 +10,14 @@ from torch import Tensor
 
 from undertow.tracking.memory import Reference
 from undertow.tracking.motion import Motion
-from undertow.tracking.regression import Lesson, balanced, cosines, learned, near_objects
+from undertow.tracking.regression import balanced, cosines, near_objects, normal_equations, ridge
 
 # All chosen on validation clips (docs/kernel.md).
 FEATURES, WIDTH = 64, 1.0
 # Motions that differ by less than this, in tokens, are alike.
 ALIKE = 0.1
 # How much more of a token an object has than of all that is near counts by this power. Shares are kept this far from 0
-# and 1, and so is what an object has of all: of one that has less, or was not there, motion says nothing.
+# and 1, and an object has no less than this of all: nothing speaks for or against one that was not there before.
 POWER, LEAST = 0.2, 0.05
 
 
@@ -40,11 +40,9 @@ def moving_together(
     (ahead, ahead_believed), (back, back_believed) = motion.of_tokens()
     ahead, labels = ahead[taught], before.labels[:, taught]
     typical = (ahead - ahead.median(0).values).abs().mean().clamp(min=ALIKE)
+    # Even where nothing is believed there is something to fit.
     weights = balanced(labels) * ahead_believed[taught].clamp(min=0.01)
-    features = cosines(ahead / typical, WIDTH, FEATURES)
-    weighted = (features * weights[:, None]).T
-    regression = learned([Lesson(False, before.known, weighted @ features, weighted @ labels.T)])
-    assert regression is not None
+    regression = ridge(*normal_equations(cosines(ahead / typical, WIDTH, FEATURES), labels, weights))
     usual = labels @ weights / weights.sum()
     shares = (cosines(-back[asked] / typical, WIDTH, FEATURES) @ regression).T
     more = shares.clamp(LEAST, 1 - LEAST) / usual.clamp(min=LEAST)[:, None]

@@ -1,34 +1,16 @@
 """Ridge regression on random features: what the tokens near objects say of the shares that objects have of others."""
 
-from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 RIDGE = 0.01
 # "Near" is within this share of the window's radius of tokens of which objects have more than this.
 REACH, SOME = 2 / 3, 0.3
-
-
-class Lesson(NamedTuple):
-    """What one reference adds to the normal equations of the regression.
-
-    Attributes:
-        given: Whether its mask was given.
-        known: Which channels it knows.
-        gram: Weighted products of features with features.
-        target: Weighted products of features with soft labels.
-    """
-
-    given: bool
-    known: Bool[Tensor, "n"]
-    gram: Float[Tensor, "f f"]
-    target: Float[Tensor, "f n"]
 
 
 def near_objects(labels: Float[Tensor, "n s"], grid: tuple[int, int], radius: int | None) -> Int[Tensor, "t"]:
@@ -60,18 +42,17 @@ def balanced(labels: Float[Tensor, "n t"]) -> Float[Tensor, "t"]:
     return objects / objects.sum().clamp(min=1) + (1 - objects) / (1 - objects).sum().clamp(min=1)
 
 
-def learned(lessons: Sequence[Lesson]) -> Float[Tensor, "f n"] | None:
-    """Returns weights of features that sum to the share each channel has of a token; `None` without examples.
+def normal_equations(
+    features: Float[Tensor, "t f"], labels: Float[Tensor, "n t"], weights: Float[Tensor, "t"]
+) -> tuple[Float[Tensor, "f f"], Float[Tensor, "f n"]]:
+    """Returns the weighted products of features with features, and of features with soft labels."""
+    weighted = (features * weights[:, None]).T
+    return weighted @ features, weighted @ labels.T
 
-    Frames whose masks were given count as much as all others together.
-    """
-    gram, target = torch.zeros_like(lessons[0].gram), torch.zeros(())
-    for given in (True, False):
-        some = [each for each in lessons if each.given == given]
-        for each in some:
-            gram, target = gram + each.gram / len(some), target + each.target / len(some)
-    level = gram.diagonal().mean()
-    return torch.linalg.solve(gram + RIDGE * level * torch.eye(len(gram)), target) if level > 0 else None
+
+def ridge(gram: Float[Tensor, "f f"], target: Float[Tensor, "f n"]) -> Float[Tensor, "f n"]:
+    """Returns weights of features that sum to the share each channel has of a token, from normal equations."""
+    return torch.linalg.solve(gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram)), target)
 
 
 @cache
