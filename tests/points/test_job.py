@@ -12,6 +12,7 @@ from undertow.base import CueError, MemoryBudgetError, SettingsError, SilentProg
 from undertow.points import PointSettings, PointTracker
 from undertow.points.job import FEATURES, read_run
 from undertow.points.queries import check_room_for, gather, given_points
+from undertow.points.seeing import SeenVideo
 from undertow.points.task import TASK
 from undertow.runs import execute, read_cue
 from undertow.video import Clip, Video
@@ -58,19 +59,19 @@ def test_what_a_run_leaves_behind(frames, tiny_like, tmp_path):
 
 def test_an_interrupted_run_goes_on_to_the_same_tracks(frames, tiny_like, tmp_path, monkeypatch):
     wanted = follow(tmp_path / "whole", frames, tiny_like)
-    show = PointTracker._show
+    show = SeenVideo.show
 
-    def interrupted(self, batch, places):
-        if places[0] == 4:
+    def interrupted(self, batch):
+        if len(self.numbers) == 4:
             raise KeyboardInterrupt
-        show(self, batch, places)
+        show(self, batch)
 
-    monkeypatch.setattr(PointTracker, "_show", interrupted)
+    monkeypatch.setattr(SeenVideo, "show", interrupted)
     with pytest.raises(KeyboardInterrupt):
         follow(tmp_path / "out", frames, tiny_like)
     kept = sorted(path.stem for path in (tmp_path / "out" / FEATURES).iterdir())
     assert kept == sorted([f"-1_-1_{place}" for place in range(4)] + [f"flow_{place}" for place in range(4)])
-    monkeypatch.setattr(PointTracker, "_show", show)
+    monkeypatch.setattr(SeenVideo, "show", show)
     forwards = []
     close = PointTracker.close
     monkeypatch.setattr(PointTracker, "close", lambda self: (forwards.append(self.forwards), close(self))[1])
@@ -95,7 +96,7 @@ def test_points_are_added_to_a_complete_run(frames, tiny_like, tmp_path, monkeyp
     both = follow(tmp_path / "both", frames, tiny_like)
     kept = replace(SETTINGS, keep_features=True)
     follow(tmp_path / "out", frames, tiny_like, POINTS[:1], kept)
-    monkeypatch.setattr(PointTracker, "_observe", lambda *_: pytest.fail("the network ran"))
+    monkeypatch.setattr(SeenVideo, "_observe", lambda *_: pytest.fail("the network ran"))
     added = follow(tmp_path / "out", frames, tiny_like, POINTS, kept)
     np.testing.assert_array_equal(added.tracks, both.tracks)
     np.testing.assert_array_equal(added.queries, POINTS)

@@ -178,7 +178,7 @@ def test_logits_of_several_sites_are_added(tiny_like, source):
         settings = PointSettings(preset="points", size=(WIDTH, HEIGHT), source=source, temperature=0.3)
         with PointTracker(tiny_like, settings) as tracker:
             tracker.observe(Video(frames))
-            kept, resolved = [tracker._features(-1, -1, frame) for frame in (0, 1)], tracker.resolved
+            kept, resolved = [tracker._video.features(-1, -1, frame) for frame in (0, 1)], tracker.resolved
         features = source == "features"
         noisy = tiny_like.prepare(tiny_like.encode(frames), resolved.noising, [0, 1])
         seen = tiny_like.observe(noisy, resolved.noising.timestep, sites, features=features)
@@ -214,7 +214,7 @@ def test_a_spare_frame_takes_the_place_of_the_first(tiny_video_like):
         chunk = cover(range(15), 0, 12)[1]
         latents = torch.cat([tiny_video_like.encode(frames[number][None]) for number in (0, *chunk)])
         seen = tiny_video_like.observe(latents, tracker.resolved.noising.timestep, [site])
-        kept = tracker._features(0, 1, chunk[2])
+        kept = tracker._video.features(0, 1, chunk[2])
         torch.testing.assert_close(kept.keys.float(), seen.keys[site.path][3], rtol=2e-3, atol=2e-3)
     image = PointSettings(preset="points", size=(WIDTH, HEIGHT), spare=True, source="pixels")
     assert track_points(frames, [[5.0, 6.0]], model=tiny_video_like, settings=image).tracks.shape == (1, 15, 2)

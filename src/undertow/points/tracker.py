@@ -19,13 +19,12 @@ from undertow.backbones import Backbone
 from undertow.base import Progress, SettingsError, SilentProgress, VideoError
 from undertow.masks import LabelMap
 from undertow.observing.cache import cache_at
-from undertow.observing.observer import FrameFeatures, Observer
 from undertow.observing.store import MEMORY, TensorStore
 from undertow.points.carrying import KEPT, Hypotheses, Odds, advance, begin, best_of
-from undertow.points.flow import Flow
-from undertow.points.following import Pair, best_path, cover, descriptors, judge, search, step
+from undertow.points.following import best_path, judge, search, step
 from undertow.points.matching import VisibilityModel
 from undertow.points.queries import check_points, grid_points, mask_points
+from undertow.points.seeing import SeenVideo
 from undertow.points.settings import PointSettings, ResolvedPoints, resolve_points
 from undertow.points.tracks import Tracks
 from undertow.video import Clip, Frame, Video
@@ -93,7 +92,6 @@ class PointTracker:
 
     Attributes:
         backbone: The model.
-        forwards: How many times the network has run.
         visibility: The model that computes confidence from evidence.
     """
 
@@ -116,13 +114,10 @@ class PointTracker:
         self.backbone = backbones.load(model, sites="points") if isinstance(model, str | Path) else model
         self.settings = settings or PointSettings()
         self.visibility, self.odds = VisibilityModel(), Odds()
-        self.forwards = 0
         self._store = TensorStore(folder, memory)
         self._resolved: ResolvedPoints | None = None
-        self._observer: Observer
         self._size = (0, 0)
-        self._numbers: list[int] = []
-        self._anchored: dict[int, list[tuple[int, ...]]] = {}
+        self._seen: SeenVideo | None = None
 
     @property
     def resolved(self) -> ResolvedPoints:
@@ -134,7 +129,12 @@ class PointTracker:
     @property
     def length(self) -> int:
         """Number of frames observed."""
-        return len(self._numbers)
+        return len(self._seen.numbers) if self._seen else 0
+
+    @property
+    def forwards(self) -> int:
+        """How many times the network has run on the video."""
+        return self._seen.forwards if self._seen else 0
 
     def ask(self, video: Video | Clip, points: Real[np.ndarray, "q k"], frame: int = 0) -> Float64[np.ndarray, "q 3"]:
         """Returns points as (t, x, y) after checking them against a video; see `check_points`."""
@@ -170,21 +170,20 @@ class PointTracker:
         """
         self._begin(video)
         settings, progress = self.resolved, progress or SilentProgress()
-        if self._numbers:
+        if self.length:
             # Another video than before, perhaps.
             self._store.forget()
-        self._numbers, self._anchored = [], {}
+        cache = cache_at(self.settings.cache)
+        seen = self._seen = SeenVideo(self.backbone, settings, self._size, self._store, cache)
         progress.start("observe" if settings.chunk == 1 else "encode", video.frame_count)
         left = iter(video if frames is None else frames)
         while batch := list(islice(left, settings.batch)):
-            start = len(self._numbers)
-            self._numbers += [frame.index for frame in batch]
-            self._show(batch, range(start, len(self._numbers)))
+            seen.show(batch)
             progress.advance(len(batch), frame=batch[-1].index)
-        if not self._numbers:
+        if not seen.numbers:
             raise VideoError(f"{video.label} has no frame; give a video with one or more")
         for anchor in anchors if settings.chunk > 1 else ():
-            self._anchor(anchor, progress)
+            seen.anchor(anchor, progress)
 
     def follow(
         self, points: Real[np.ndarray, "q 3"] | Sequence[Sequence[float]], progress: Progress | None = None
@@ -196,10 +195,11 @@ class PointTracker:
         """
         settings, progress = self.resolved, progress or SilentProgress()
         queries = check_points(np.asarray(points), self._size, self.length)
+        seen = self._video
         tracks = np.empty((len(queries), self.length, 2), np.float32)
         confidence = np.empty((len(queries), self.length), np.float32)
         for anchor in self.anchors(queries):
-            self._anchor(anchor, progress)
+            seen.anchor(anchor, progress)
         blocks = list(self._blocks(queries[:, 0].astype(np.int64)))
         progress.start("follow", len(blocks) * self.length)
         for frame, block in blocks:
@@ -208,7 +208,7 @@ class PointTracker:
             progress.advance()
             for time, found, sure in (self._carry if settings.flow else self._walk)(frame, places):
                 tracks[block, time], confidence[block, time] = self._pixels(found.cpu()).numpy(), sure.cpu().numpy()
-                progress.advance(frame=self._numbers[time])
+                progress.advance(frame=seen.numbers[time])
         return Tracks(tracks, confidence >= settings.visible, confidence, queries)
 
     def close(self) -> None:
@@ -229,73 +229,19 @@ class PointTracker:
         if self._size not in ((0, 0), size):
             self.close()
         self._size = size
-        resolved = self._resolved = resolve_points(self.settings, self.backbone, *size)
-        # Frames of a video model are seen in chunks, more than once, and what is kept of them are latents.
-        store = self._store if resolved.chunk > 1 else None
-        cache = cache_at(self.settings.cache)
-        self._flow = Flow(self._store, size, resolved.grid)
-        self._observer = Observer(self.backbone, resolved, resolved.source, store=store, cache=cache)
+        self._resolved = resolve_points(self.settings, self.backbone, *size)
 
-    def _show(self, frames: Sequence[Frame], places: Sequence[int]) -> None:
-        """Encodes frames of a batch; an image model observes them, too."""
-        if self.resolved.flow:
-            for frame, place in zip(frames, places, strict=True):
-                self._flow.show(frame.image, place)
-        names = [_name(-1, -1, place) for place in places]
-        if self.resolved.chunk == 1 and all(self._store.holds(name) for name in names):
-            return
-        prepared = self._observer.encode([frame.image for frame in frames], places)
-        if self.resolved.chunk == 1:
-            self._observe(prepared, [frame.index for frame in frames], names)
-
-    def _anchor(self, anchor: int, progress: Progress) -> None:
-        """Makes sure that chunks which begin with a frame have been observed."""
-        if anchor in self._anchored:
-            return
-        chunks = cover(range(self.length), anchor, self.resolved.chunk, self.resolved.cover)
-        progress.start(f"observe from frame {self._numbers[anchor]}", len(chunks))
-        for number, chunk in enumerate(chunks):
-            names = [_name(anchor, number, place) for place in chunk]
-            if not all(self._store.holds(name) for name in names):
-                self._observe(self._observer.encoded(chunk), [self._numbers[place] for place in chunk], names)
-            progress.advance()
-        self._anchored[anchor] = chunks
-
-    def _observe(self, prepared: Float[Tensor, "f c h w"], indices: Sequence[int], names: Sequence[str | None]) -> None:
-        """Shows the network frames that are seen together, and keeps what it saw."""
-        self.forwards += 1
-        if self.resolved.spare:
-            prepared, indices, names = torch.cat([prepared[:1], prepared]), [indices[0], *indices], [None, *names]
-        for name, seen in zip(names, self._observer.compare(prepared, indices), strict=True):
-            if name is None:  # the spare copy, which is there for others to look at
-                continue
-            kept = descriptors(seen, self.resolved)
-            self._store.put(name, {"queries": kept.queries, "keys": kept.keys})
-
-    def _features(self, anchor: int, chunk: int, place: int) -> FrameFeatures:
-        tensors = self._store.get(_name(anchor, chunk, place))
-        device = self.backbone.device
-        return FrameFeatures(tensors["queries"].to(device), tensors["keys"].to(device))
-
-    def _pairs(self, start: int, place: int, time: int) -> list[Pair]:
-        """Returns the features of two frames, for points asked for on frame `start`, as each chunk with both saw them.
-
-        Where no chunk has both, they are from the first chunks that have one.
-        """
-        if self.resolved.chunk == 1:
-            return [(self._features(-1, -1, place), self._features(-1, -1, time))]
-        anchor = 0 if self.resolved.anchor == "first" else start
-        chunks = self._anchored[anchor]
-        both = [number for number, chunk in enumerate(chunks) if place in chunk and time in chunk]
-        if not both:
-            first, second = (next(n for n, chunk in enumerate(chunks) if each in chunk) for each in (place, time))
-            return [(self._features(anchor, first, place), self._features(anchor, second, time))]
-        return [(self._features(anchor, number, place), self._features(anchor, number, time)) for number in both]
+    @property
+    def _video(self) -> SeenVideo:
+        """What was observed, which is something once points have been checked against it."""
+        assert self._seen is not None
+        return self._seen
 
     def _walk(
         self, start: int, places: Float[Tensor, "n 2"]
     ) -> Iterator[tuple[int, Float[Tensor, "n 2"], Float[Tensor, "n"]]]:
         """Yields (frame, places, confidence) of points of frame `start`, going forward in time and then backward."""
+        video = self._video
         for times in (range(start + 1, self.length), range(start - 1, -1, -1)):
             before, known, seen = start, places, torch.ones_like(places[:, 0]).bool()
             # Of one block of points only the candidates of all frames are held.
@@ -303,8 +249,8 @@ class PointTracker:
             for time in times:
                 recent = None
                 if self.resolved.recent > 0 and before != start:
-                    recent = (self._pairs(start, before, time), known, seen)
-                found = step(self._pairs(start, start, time), places, self.resolved, recent)
+                    recent = (video.pairs(start, before, time), known, seen)
+                found = step(video.pairs(start, start, time), places, self.resolved, recent)
                 sure = self.visibility.confidence(found.evidence)
                 before, known, seen = time, found.places[:, 0], sure[:, 0] >= self.resolved.visible
                 if self.resolved.smoothing == 0:
@@ -321,14 +267,15 @@ class PointTracker:
         self, start: int, places: Float[Tensor, "n 2"]
     ) -> Iterator[tuple[int, Float[Tensor, "n 2"], Float[Tensor, "n"]]]:
         """Yields (frame, places, confidence) as `_walk` does, along paths that flow carries."""
+        video = self._video
         rows, edge = torch.arange(len(places), device=places.device), places.new_tensor(self.resolved.grid[::-1]) - 0.5
         for times in (range(start + 1, self.length), range(start - 1, -1, -1)):
             here, frames = begin(places), list[Hypotheses]()
             for time in times:
-                pairs = self._pairs(start, start, time)
-                carried, slips = self._flow.carry(here.places, time - times.step, time)
+                pairs = video.pairs(start, start, time)
+                carried, slips = video.flow.carry(here.places, time - times.step, time)
                 matched, _, forward = search(pairs, places, self.resolved)
-                matched, misfits = self._flow.register(places, matched, start, time)
+                matched, misfits = video.flow.register(places, matched, start, time)
                 found = torch.cat([carried, matched], 1)
                 evidence = judge(pairs[0], places, found, forward, self.resolved)
                 inside = ((found >= -0.5) & (found <= edge)).all(-1)
@@ -361,8 +308,3 @@ class PointTracker:
         """Returns the width and height of a cell in pixels of the video."""
         (height, width), (rows, columns) = self._size, self.resolved.grid
         return torch.tensor([width / columns, height / rows])
-
-
-def _name(anchor: int, chunk: int, place: int) -> str:
-    """Returns what the features of frame `place` are kept under, as chunk `chunk` from `anchor` saw them."""
-    return f"{anchor}_{chunk}_{place}"
