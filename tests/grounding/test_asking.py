@@ -132,3 +132,33 @@ def test_what_cannot_be_asked(model, images):
         Asker(model, SIZE).look(images[0], " ")
     with pytest.raises(SettingsError, match="was not fine-tuned"):
         Asker(load("tiny", device="cpu"), SIZE)
+
+
+def test_of_parts_that_are_marked_about_alike_the_one_that_is_most_so_is_taken(model, images, monkeypatch):
+    """Three things are marked, two of them nearly alike and one faintly."""
+    scores = torch.zeros(20, 30)
+    for rows, columns, height in (((2, 6), (2, 6), 0.8), ((2, 12), (12, 18), 0.7), ((12, 18), (24, 29), 0.4)):
+        scores[slice(*rows), slice(*columns)] = height
+    asker = Asker(model, SIZE)
+    monkeypatch.setattr(asker, "_scores", lambda frames, texts: scores.expand(len(texts), len(frames), -1, -1))
+    places = {}
+    for text in (
+        "the object",
+        "the largest object",
+        "the smallest object",
+        "the leftmost object",
+        "the rightmost object",
+    ):
+        [sight] = asker.look(images[0], text)
+        assert sight.found
+        places[text.split()[1]] = round(float(np.argwhere(sight.mask)[:, 1].mean()))
+    assert places["object"] == places["smallest"] == places["leftmost"] == 8
+    # The faint thing on the right is not what is meant.
+    assert places["largest"] == places["rightmost"] == 30
+
+
+def test_where_nothing_is_marked_nothing_is_compared(model, images, monkeypatch):
+    asker = Asker(model, SIZE)
+    monkeypatch.setattr(asker, "_scores", lambda frames, texts: torch.zeros(len(texts), len(frames), 20, 30))
+    [sight] = asker.look(images[0], "the largest object")
+    assert not sight.found

@@ -19,6 +19,7 @@ from undertow.grounding.grounder import Grounder, Sight
 from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, mean_inside, score_masks
 from undertow.grounding.proposals import hot_part, part_around
 from undertow.grounding.settings import WordSettings
+from undertow.grounding.superlatives import how_far, superlative_of
 from undertow.grounding.words import Expression, parse_expression
 from undertow.observing.settings import FrameSettings
 
@@ -31,6 +32,9 @@ LEAST, ALIKE = 0.26, 0.4
 SHARE = 0.5
 # Other things that may be meant: peaks of this share of the highest, and how many.
 LOW, PEAKS = 0.4, 3
+# Things that are compared where one is said to be most of all: around so many peaks of this share of the highest, those
+# in which the mean answer is at least this share of the highest such mean (docs/referring-trained.md).
+FAINT, COMPARED, NEARLY = 0.25, 8, 0.7
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,11 @@ class Asker:
 
     def _sight(self, image: UInt8[np.ndarray, "h w 3"], expression: Expression, score: Float[Tensor, "gh gw"]) -> Sight:
         peaks = find_peaks(score, self.size, self.words.peaks)
+        if compared := self._compared(image, expression, score):
+            # The highest place need not be in what is meant.
+            peaks, candidates = [], compared
+        else:
+            candidates = self._candidates(image, expression, score, peaks)
         highest = float(score.max())
         return Sight(
             expression=expression,
@@ -158,7 +167,7 @@ class Asker:
             tokens=(),
             blocks={},
             found=highest >= (LEAST if self.words.least is None else self.words.least),
-            candidates=tuple(self._candidates(image, expression, score, peaks)),
+            candidates=tuple(candidates),
         )
 
     def _candidates(
@@ -182,11 +191,28 @@ class Asker:
         first = [*(each.made_of for each in cut), ANSWER]
         return sorted(found, key=lambda each: first.index(each.made_of) if each.made_of in first else len(first))
 
+    def _compared(
+        self, image: UInt8[np.ndarray, "h w 3"], said: Expression, score: Float[Tensor, "gh gw"]
+    ) -> list[Candidate]:
+        """Returns what may be meant, what is most so first; nothing unless something is said to be so most of all."""
+        if (most := superlative_of(said)) is None:
+            return []
+        parts = score_masks(
+            score,
+            [
+                (mask, 1.0, f"part {number}, compared")
+                for number, mask in enumerate(self._around_peaks(image, score, COMPARED, FAINT), 1)
+            ],
+        )
+        means = [mean_inside(score, part.mask) for part in parts]
+        near = [part for part, mean in zip(parts, means, strict=True) if mean >= NEARLY * max(means)]
+        return sorted(near, key=lambda part: -how_far(most, image, part.mask))
+
     def _around_peaks(
-        self, image: UInt8[np.ndarray, "h w 3"], score: Float[Tensor, "gh gw"]
+        self, image: UInt8[np.ndarray, "h w 3"], score: Float[Tensor, "gh gw"], most: int = PEAKS, least: float = LOW
     ) -> list[Bool[np.ndarray, "h w"]]:
         """Returns the mask around each of the higher peaks: what was cut out there, if the answer's part is like it."""
-        peaks, hot = find_peaks(score, self.size, PEAKS, LOW), hot_part(score, self.size)
+        peaks, hot = find_peaks(score, self.size, most, least), hot_part(score, self.size)
         proposed = self.propose(image, score, peaks) if self.propose else ()
         masks = []
         for number, peak in enumerate(peaks, 1):

@@ -178,6 +178,12 @@ def parse_expression(text: str, *, phrase: bool = True) -> Expression:
     return Expression(clean, words, tuple(dict.fromkeys(places.values())), _is_plural(plain, inside))
 
 
+def is_within_phrase(expression: Expression, place: int) -> bool:
+    """Returns whether a word stands before any preposition, pronoun or verb, and so speaks of what is named."""
+    words = [_bare(word.text) for word in expression.words[: place + 1]]
+    return not any(word in _PREPOSITIONS or word in _BREAKS for word in words)
+
+
 def _word_spans(text: str) -> list[tuple[int, int]]:
     """Returns (start, end) of every word: letters, digits, and apostrophes or hyphens within."""
     return [match.span() for match in re.finditer(r"\w+(?:['’-]\w+)*", text)]

@@ -21,19 +21,26 @@ def grey_picture(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> Gr
     return np.asarray(cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA))
 
 
-def search_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
-    """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another, as searched for."""
+def search_flow(here: Grey, there: Grey, finest: int = 1) -> Float32[np.ndarray, "h w 2"]:
+    """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another, as searched for.
+
+    Args:
+        here: The one.
+        there: The other, of the same size.
+        finest: How often they have been halved where the search ends; beyond it flow is interpolated.
+    """
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    search.setFinestScale(finest)
     return np.asarray(search.calc(here, there, None))
 
 
 def dense_flow(here: Grey, there: Grey) -> Float32[np.ndarray, "h w 2"]:
     """Returns the flow (x, y in pixels) from each pixel of one picture to its place in another.
 
-    On a blank wall it is a guess. Where the camera stands still, so that most of what is not blank does not move, blank
-    places that do not change do not move either.
+    The search goes down to the pixels, so there should not be many. On a blank wall it is a guess. Where the camera
+    stands still, so that most of what is not blank does not move, blank places that do not change do not move either.
     """
-    flow = search_flow(here, there)
+    flow = search_flow(here, there, finest=0)
     detail, change = (cv2.blur(each, (9, 9)) for each in (slopes(here), cv2.absdiff(here, there).astype(np.float32)))
     sharp = detail > DETAIL
     if sharp.any() and np.median(np.linalg.norm(flow[sharp], axis=-1)) < STILL:
