@@ -150,7 +150,7 @@ def test_of_parts_that_are_marked_about_alike_the_one_that_is_most_so_is_taken(m
         "the rightmost object",
     ):
         [sight] = asker.look(images[0], text)
-        assert sight.found
+        assert sight.found and sight.mask[int(sight.peaks[0].y), int(sight.peaks[0].x)]
         places[text.split()[1]] = round(float(np.argwhere(sight.mask)[:, 1].mean()))
     assert places["object"] == places["smallest"] == places["leftmost"] == 8
     # The faint thing on the right is not what is meant.

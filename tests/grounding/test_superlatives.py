@@ -21,6 +21,12 @@ from undertow.grounding.words import parse_expression
         # Others than the one that is most so, or several.
         ("the second largest dog", None),
         ("not the largest dog", None),
+        ("everything except the largest dog", None),
+        ("anything but the largest dog", None),
+        ("never the largest dog", None),
+        ("no largest dog", None),
+        ("the non largest dog", None),
+        ("the dog which isn't the largest", None),
         ("the two largest dogs", None),
         ("one of the largest dogs", None),
         # Another thing is compared.

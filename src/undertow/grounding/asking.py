@@ -134,7 +134,7 @@ class Asker:
         for rank in range(PEAKS):
             for found in masks:
                 for ((number, _), (score, _, anything)), parts in zip(shown, found, strict=True):
-                    for mask in parts[rank : rank + 1]:
+                    for _, mask in parts[rank : rank + 1]:
                         yield Part(number, mask, mean_inside(score - SHARE * anything, mask), score)
 
     def _answers(
@@ -152,11 +152,9 @@ class Asker:
         return torch.stack([self._generator.scores(answer, len(frames)).cpu() for answer in answers])
 
     def _sight(self, image: UInt8[np.ndarray, "h w 3"], expression: Expression, score: Float[Tensor, "gh gw"]) -> Sight:
-        peaks = find_peaks(score, self.size, self.words.peaks)
-        if compared := self._compared(image, expression, score):
-            # The highest place need not be in what is meant.
-            peaks, candidates = [], compared
-        else:
+        peaks, candidates = self._compared(image, expression, score)
+        if not candidates:
+            peaks = find_peaks(score, self.size, self.words.peaks)
             candidates = self._candidates(image, expression, score, peaks)
         highest = float(score.max())
         return Sight(
@@ -193,33 +191,29 @@ class Asker:
 
     def _compared(
         self, image: UInt8[np.ndarray, "h w 3"], said: Expression, score: Float[Tensor, "gh gw"]
-    ) -> list[Candidate]:
+    ) -> tuple[list[Peak], list[Candidate]]:
         """Returns what may be meant, what is most so first; nothing unless something is said to be so most of all."""
         if (most := superlative_of(said)) is None:
-            return []
-        parts = score_masks(
-            score,
-            [
-                (mask, 1.0, f"part {number}, compared")
-                for number, mask in enumerate(self._around_peaks(image, score, COMPARED, FAINT), 1)
-            ],
-        )
-        means = [mean_inside(score, part.mask) for part in parts]
+            return [], []
+        parts = self._around_peaks(image, score, COMPARED, FAINT)
+        means = [mean_inside(score, mask) for _, mask in parts]
         near = [part for part, mean in zip(parts, means, strict=True) if mean >= NEARLY * max(means)]
-        return sorted(near, key=lambda part: -how_far(most, image, part.mask))
+        near.sort(key=lambda part: -how_far(most, image, part[1]))
+        named = [(mask, 1.0, f"part {number}, compared") for number, (_, mask) in enumerate(near, 1)]
+        return [peak for peak, _ in near], [each for one in named for each in score_masks(score, [one])]
 
     def _around_peaks(
         self, image: UInt8[np.ndarray, "h w 3"], score: Float[Tensor, "gh gw"], most: int = PEAKS, least: float = LOW
-    ) -> list[Bool[np.ndarray, "h w"]]:
-        """Returns the mask around each of the higher peaks: what was cut out there, if the answer's part is like it."""
+    ) -> list[tuple[Peak, Bool[np.ndarray, "h w"]]]:
+        """Returns the higher peaks with the mask around each: what was cut out there, if the answer is like it."""
         peaks, hot = find_peaks(score, self.size, most, least), hot_part(score, self.size)
         proposed = self.propose(image, score, peaks) if self.propose else ()
         masks = []
         for number, peak in enumerate(peaks, 1):
             part = part_around(hot, peak)
             cut = [mask for mask, _, made_of in proposed if made_of.endswith(f"box of peak {number}")]
-            masks.append(next((mask for mask in cut if alike(mask, part)), part))
-        return [mask for mask in masks if mask.any() and not mask.all()]
+            masks.append((peak, next((mask for mask in cut if alike(mask, part)), part)))
+        return [(peak, mask) for peak, mask in masks if mask.any() and not mask.all()]
 
 
 def alike(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"], least: float = ALIKE) -> bool:

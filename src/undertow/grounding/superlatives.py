@@ -19,8 +19,11 @@ _WORDS: dict[str, Most] = {
     "largest": "large", "biggest": "large", "smallest": "small", "tiniest": "small",
     "brightest": "bright", "darkest": "dark",
 }  # fmt: skip
-# "The second largest" and "not the largest" are others.
-_BUT = ("second", "third", "fourth", "fifth", "2nd", "3rd", "4th", "5th", "next", "not", "almost", "nearly")
+# "The second largest" and "anything but the largest" are others.
+_BUT = (
+    "second", "third", "fourth", "fifth", "2nd", "3rd", "4th", "5th", "next", "almost", "nearly",
+    "not", "no", "non", "never", "neither", "nor", "but", "except", "excepting", "excluding", "without",
+)  # fmt: skip
 # Luma of red, green and blue (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -28,6 +31,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 def superlative_of(expression: Expression) -> Most | None:
     """Returns what one thing is said to be most of all; `None` if nothing, or more than one such word is said.
 
+    >>> from undertow.grounding.words import parse_expression
     >>> superlative_of(parse_expression("the smallest of the dogs"))
     'small'
     >>> superlative_of(parse_expression("the dog beside the smallest tree"))
@@ -37,7 +41,7 @@ def superlative_of(expression: Expression) -> Most | None:
     if expression.plural or len(said) != 1:
         return None
     (place,) = said
-    if any(word in _BUT for word in words[:place]) or not is_within_phrase(expression, place):
+    if any(word in _BUT or word.endswith("n't") for word in words[:place]) or not is_within_phrase(expression, place):
         return None
     return _WORDS[words[place]]
 
