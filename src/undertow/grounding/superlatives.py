@@ -1,7 +1,8 @@
-"""What a sentence says that a thing is most of all, such as "the leftmost boat", and how far a part of a picture is it.
+"""What a sentence says that a thing is most of all, such as "the largest boat", and how far a part of a picture is it.
 
 That is a comparison, and a small model that answers with masks hardly compares: it marks several things, and the one
-that is meant no higher than others. But of the parts that it marks, places, sizes and light can be measured.
+that is meant no higher than others. But of the parts that it marks, size and light can be measured. ("The leftmost
+boat" is no such comparison: places the model knows, and to measure them among what it marks makes it worse.)
 """
 
 from typing import Literal
@@ -11,11 +12,9 @@ from jaxtyping import Bool, UInt8
 
 from undertow.grounding.words import Expression, is_within_phrase
 
-Most = Literal["left", "right", "high", "low", "large", "small", "bright", "dark"]
+Most = Literal["large", "small", "bright", "dark"]
 
 _WORDS: dict[str, Most] = {
-    "leftmost": "left", "rightmost": "right",
-    "highest": "high", "topmost": "high", "uppermost": "high", "lowest": "low", "bottommost": "low",
     "largest": "large", "biggest": "large", "smallest": "small", "tiniest": "small",
     "brightest": "bright", "darkest": "dark",
 }  # fmt: skip
@@ -47,7 +46,7 @@ def superlative_of(expression: Expression) -> Most | None:
 
 
 def how_far(most: Most, image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> float:
-    """Returns how far a part of a picture is left, large, bright or whatever is said; more is more.
+    """Returns how large, small, bright or dark a part of a picture is; more is more.
 
     Args:
         most: What is said.
@@ -56,7 +55,4 @@ def how_far(most: Most, image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray
     """
     if most in ("large", "small"):
         return float(mask.sum()) * (1 if most == "large" else -1)
-    if most in ("bright", "dark"):
-        return float(image[mask].mean(0) @ _LUMA) * (1 if most == "bright" else -1)
-    down, across = np.argwhere(mask).mean(0)
-    return float({"left": -across, "right": across, "high": -down, "low": down}[most])
+    return float(image[mask].mean(0) @ _LUMA) * (1 if most == "bright" else -1)
