@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import undertow.affinity.kernel
 from undertow.affinity import PRESETS, KernelSettings, attention_row, compute_affinity, get_preset
 from undertow.affinity.similarity import LOG2_E, Similarity, log2_denominators
 from undertow.base import SettingsError
@@ -140,6 +141,44 @@ def test_any_grid_window_and_number(grid, radius, topk, references, scope, unres
     queries, keys = features(2, 2, grid, 4, references)
     settings = KernelSettings("dot", 1.0, scope, "square", radius, topk, first_frame_unrestricted=unrestricted)
     agree(queries, keys, grid, settings)
+
+
+@hypothesis_settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.tuples(st.integers(2, 30), st.integers(2, 30)),
+    st.one_of(st.none(), st.integers(1, 9)),
+    st.sampled_from(SCOPES),
+    st.sampled_from([0.0, 0.02, 0.5, 1.0]),
+    st.booleans(),
+)
+def test_rows_that_are_wanted_are_those_of_the_whole_kernel_to_the_last_bit(grid, radius, scope, share, followed):
+    queries, references = features(9, 2, grid, 4, 2)
+    settings = KernelSettings("cosine", 0.1, scope, "square", radius, 5)
+    tokens = grid[0] * grid[1]
+    wanted = torch.rand(tokens, generator=torch.Generator().manual_seed(1)) < share
+    places = None
+    if followed and radius is not None:
+        places = [None, torch.rand(3, tokens, generator=torch.Generator().manual_seed(2))]
+    whole = compute_affinity(queries, references, grid, settings, places=places)
+    part = compute_affinity(queries, references, grid, settings, places=places, wanted=wanted)
+    for mine, other in ((part.indices, whole.indices), (part.weights, whole.weights), (part.mass, whole.mass)):
+        assert torch.equal(mine[wanted], other[wanted]) and not mine[~wanted].any()
+
+
+def test_what_is_not_wanted_is_not_computed(monkeypatch):
+    grid, seen = (32, 32), []
+    queries, references = features(9, 1, grid, 4, 2)
+    keep = undertow.affinity.kernel.keep_best
+
+    def counted(*arguments, **named):
+        seen.append(1)
+        return keep(*arguments, **named)
+
+    monkeypatch.setattr(undertow.affinity.kernel, "keep_best", counted)
+    wanted = torch.zeros(grid, dtype=torch.bool)
+    wanted[9, 30] = wanted[10, 25] = wanted[31, 0] = True
+    compute_affinity(queries, references, grid, KernelSettings(radius=3), wanted=wanted.flatten())
+    assert len(seen) == 2
 
 
 def test_a_head_of_weight_zero_does_not_count():

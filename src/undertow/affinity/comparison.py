@@ -6,7 +6,7 @@ from itertools import groupby
 
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from undertow.affinity.best import Scores
@@ -66,6 +66,7 @@ class Comparison:
         settings: The order of operations.
         head_weights: Weight of each head; heads of weight zero are skipped.
         places: Where the tokens of each reference are expected; see `compute_affinity`.
+        wanted: The queries that are asked for, all if None.
 
     Attributes:
         heads: Number of heads that are ranked apart.
@@ -81,8 +82,10 @@ class Comparison:
         settings: KernelSettings,
         head_weights: Float[Tensor, "a"],
         places: Sequence[Float[Tensor, "3 s"] | None] | None = None,
+        wanted: Bool[Tensor, "s"] | None = None,
     ):
         self._grid, self._settings = grid, settings
+        self._wanted = None if wanted is None else wanted.cpu().view(grid)
         used = head_weights > 0
         self._weights = head_weights[used][:, None, None]
         self._apart = apart = len(self._weights) == 1 or settings.topk_stage == "per_head"
@@ -114,11 +117,15 @@ class Comparison:
         self._keys = keys
 
     def scores(self, strips: Iterable[Rectangle]) -> Iterator[tuple[Rectangle, list[Scores]]]:
-        """Yields the tiles of some strips and, for each size of window, their scores, which the next overwrite."""
+        """Yields the tiles of some strips and, for each size of window, their scores, which the next overwrite.
+
+        Tiles with no query that is wanted are left out.
+        """
         room = self._room()
         for strip in strips:
             for tile in tiles(strip):
-                yield tile, self._scores(tile, strip, room)
+                if self._wanted is None or bool(self._wanted[tile.slices].any()):
+                    yield tile, self._scores(tile, strip, room)
 
     def _room(self) -> _Room:
         radii = list(map(self._settings.radius_of, range(len(self._keys))))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from undertow.affinity.best import keep_best
@@ -52,6 +52,11 @@ class Affinity:
         end_to_end = labels.transpose(0, 1).flatten(1)
         return (end_to_end[:, self.indices.to(labels.device)] * self.weights.to(labels.device)).sum(dim=-1)
 
+    def only(self, wanted: Bool[Tensor, "s"]) -> "Affinity":
+        """Returns the kernel in which rows of queries that are not wanted are zero."""
+        asked = wanted.to(self.weights.device)
+        return Affinity(self.indices * asked[:, None], self.weights * asked[:, None], self.mass * asked)
+
 
 @torch.no_grad()
 def compute_affinity(
@@ -61,6 +66,7 @@ def compute_affinity(
     settings: KernelSettings,
     head_weights: Float[Tensor, "a"] | None = None,
     places: Sequence[Float[Tensor, "3 s"] | None] | None = None,
+    wanted: Bool[Tensor, "s"] | None = None,
 ) -> Affinity:
     """Returns the kernel of one frame over its references, exactly as the settings define it.
 
@@ -76,6 +82,8 @@ def compute_affinity(
         places: For each reference, row and column at which each of its tokens is expected in the frame, and from 0 to 1
             how far that is to be believed; None for a reference whose tokens may be anywhere. Weights, before the k
             best are kept, fall with the distance from there as a Gaussian does, of a quarter of the radius.
+        wanted: The queries that are asked for, all if None. Rows of others are zero, and cost nothing where no other
+            query of their tile of 8 x 8 is wanted.
 
     Raises:
         SettingsError: if shapes, grid and head weights do not fit together, or places are given without a radius.
@@ -83,7 +91,7 @@ def compute_affinity(
     weights = checked_head_weights(queries, references, grid, head_weights)
     if places is not None and settings.radius is None:
         raise SettingsError("tokens are expected near their places within a window; give a radius, or no places")
-    comparison = Comparison(queries, references, grid, settings, weights, places)
+    comparison = Comparison(queries, references, grid, settings, weights, places, wanted)
     sizes = [window_size(settings.radius_of(number), grid) for number in range(len(references))]
     joint = settings.topk_scope == "joint"
     k = min(settings.topk, sum(sizes)) if joint else sum(min(settings.topk, size) for size in sizes)
@@ -102,7 +110,8 @@ def compute_affinity(
             mass[rows, columns] = share.view(shape[:2])
 
     in_threads(fill, strips(grid), queries.device)
-    return Affinity(indices.flatten(0, 1), kept.flatten(0, 1), mass.flatten())
+    found = Affinity(indices.flatten(0, 1), kept.flatten(0, 1), mass.flatten())
+    return found if wanted is None else found.only(wanted)
 
 
 def checked_head_weights(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from undertow.affinity.settings import WindowShape
@@ -68,6 +68,21 @@ def tiles(strip: Rectangle) -> Iterator[Rectangle]:
     """Yields the tiles of a strip; the last may be lower."""
     for top in range(strip.top, strip.bottom, TILE_SIDE):
         yield Rectangle(top, min(top + TILE_SIDE, strip.bottom), strip.left, strip.right)
+
+
+def around_tokens(tokens: Bool[Tensor, "h w"], radius: int | None) -> Bool[Tensor, "h w"]:
+    """Returns the tiles that hold a token in whose square window any of some tokens lies, as the tokens in them.
+
+    >>> around_tokens(torch.eye(1, 20).bool(), 3).sum().item()
+    8
+    """
+    if radius is None:
+        return torch.full_like(tokens, bool(tokens.any()))
+    found, (height, width) = torch.zeros_like(tokens), tokens.shape
+    for strip in strips((height, width)):
+        for tile in tiles(strip):
+            found[tile.slices] = tokens[halo(tile, radius, (height, width)).slices].any()
+    return found
 
 
 def halo(tile: Rectangle, radius: int | None, grid: tuple[int, int]) -> Rectangle:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -119,13 +119,15 @@ def recall_affinity(
     settings: KernelSettings,
     head_weights: Float[Tensor, "a"] | None = None,
     places: Sequence[Float[Tensor, "3 s"] | None] | None = None,
+    wanted: Bool[Tensor, "s"] | None = None,
 ) -> Affinity:
     """Returns what `compute_affinity` does, from a cache if there is one.
 
-    The kernel of a frame depends on no label: a second object, or another mask of the same frame, has the same.
+    The kernel of a frame depends on no label: a second object, or another mask of the same frame, has the same. So it
+    is made and kept whole, whatever is wanted of it this time.
     """
     if cache is None:
-        return compute_affinity(queries, references, grid, settings, head_weights, places)
+        return compute_affinity(queries, references, grid, settings, head_weights, places, wanted)
 
     def make() -> Tensors:
         made = compute_affinity(queries, references, grid, settings, head_weights, places)
@@ -136,4 +138,5 @@ def recall_affinity(
     parts += [None if head_weights is None else head_weights.tolist(), *(places or ())]
     kept = cache.recall(parts, make)
     device = queries.device
-    return Affinity(*(kept[name].to(device) for name in ("indices", "weights", "mass")))
+    whole = Affinity(*(kept[name].to(device) for name in ("indices", "weights", "mass")))
+    return whole if wanted is None else whole.only(wanted)

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from undertow.affinity import Affinity
+from undertow.affinity.windows import around_tokens
 from undertow.masks import LabelMap, object_ids, soft_one_hot, upsample_argmax
 from undertow.masks.soft import UpsampledLabels
 from undertow.observing.cache import Cache, recall_affinity
@@ -19,6 +20,9 @@ from undertow.tracking.lost import Verdict
 from undertow.tracking.memory import Reference
 from undertow.tracking.results import ObjectScore
 from undertow.tracking.settings import ResolvedSettings
+
+# A token of which objects have no more than this is background: as near as makes no difference to any mask.
+NOTHING = 1e-4
 
 
 class Carried(NamedTuple):
@@ -77,10 +81,15 @@ def _carry_together(
     """Returns the soft labels that references give a frame by one kernel, and that kernel."""
     keys = [reference.keys for reference in references]
     places = [reference.places for reference in references] if resolved.preset.motion else None
-    affinity = recall_affinity(cache, features.queries, keys, resolved.grid, resolved.kernel, head_weights, places)
     labels = torch.stack([r.labels for r in references])
     known = torch.stack([r.known for r in references])
+    near = _near_objects(labels, resolved)
+    affinity = recall_affinity(
+        cache, features.queries, keys, resolved.grid, resolved.kernel, head_weights, places, near
+    )
     carried = affinity.apply(labels)
+    if near is not None:
+        carried[0, ~near] = 1.0
     if not known.all():
         # An object is asked for only where it can be known: its weights are renormalised over those references.
         # What no object claims is background.
@@ -90,6 +99,21 @@ def _carry_together(
         carried = torch.cat([background, objects])
         carried = carried / carried.sum(0)
     return carried, affinity
+
+
+def _near_objects(labels: Float[Tensor, "r n s"], resolved: ResolvedSettings) -> Bool[Tensor, "s"] | None:
+    """Returns the tokens that more than nothing of an object can be carried to, and the rest of their tiles.
+
+    All others are background whatever the kernel is, which need not be known there. Where tokens are followed through
+    time, all of them are, hence None: if it depended on the objects where tokens came from, another object could not
+    use the kernels that a cache keeps.
+    """
+    kernel = resolved.kernel
+    if resolved.preset.motion:
+        return None
+    radius = None if kernel.first_frame_unrestricted else kernel.radius
+    some = labels[:, 1:].amax(dim=(0, 1)) > NOTHING
+    return around_tokens(some.view(resolved.grid), radius).flatten()
 
 
 def decide(
