@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from undertow.affinity.similarity import LOG2_E, log2_denominators
 from undertow.points.settings import Decoding
 
 
@@ -123,17 +124,14 @@ def forward_rows(
 def log_denominators(
     queries: Float[Tensor, "a s d"], keys: Float[Tensor, "a m d"], scale: float
 ) -> Float[Tensor, "a s"]:
-    """Returns the log-sum-exp of every query's logits over all keys, block by block of queries.
+    """Returns the log-sum-exp of every query's logits over all keys.
 
     Args:
         queries: Of the frame that is searched.
         keys: Of the points' own frame.
         scale: Logits are q·k times this.
     """
-    step = max(1, BLOCK // (keys.shape[0] * keys.shape[1]))
-    keys = keys.float().mT
-    blocks = [((block.float() @ keys) * scale).logsumexp(-1) for block in torch.split(queries, step, dim=1)]
-    return torch.cat(blocks, dim=1)
+    return log2_denominators(queries.float() * (scale * LOG2_E), keys.float()) / LOG2_E
 
 
 def backward_rows(
