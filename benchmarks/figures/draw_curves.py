@@ -2,8 +2,10 @@
 
     python benchmarks/figures/draw_curves.py --steps steps.csv --lines pixels=58.7 --out docs/images/training_steps.png
     python benchmarks/figures/draw_curves.py --noise noise.csv --lines pixels=58.7 --out docs/images/noise_levels.png
+    python benchmarks/figures/draw_curves.py --mixes mixes.csv --out docs/images/training_mixes.png
 
-`steps.csv` comes from `ablate_tiny.py --score`, `noise.csv` from `sweep_sites.py` with `--noises`; numbers only.
+`steps.csv` comes from `ablate_tiny.py --score`, `noise.csv` from `sweep_sites.py` with `--noises`, `mixes.csv` from
+`mix_curves.py`; numbers only.
 """
 
 import argparse
@@ -25,6 +27,18 @@ def read_steps(path):
     for row in csv.DictReader(path.open()):
         for what in ("lab", "worlds"):
             curves[f"{row['preset']}, {what}"].append((int(row["step"]), float(row[what])))
+    return curves
+
+
+def read_mixes(path):
+    """Returns {label: [(step, J&F of real video, mean over seeds)]} of runs on several mixes of pictures."""
+    found = defaultdict(list)
+    for row in csv.DictReader(path.open()):
+        label = f"{row['preset']}, {float(row['share']):.0%} photographs"
+        found[label, int(row["step"])].append(float(row["lab"]))
+    curves = defaultdict(list)
+    for (label, step), figures in found.items():
+        curves[label].append((step, sum(figures) / len(figures)))
     return curves
 
 
@@ -64,6 +78,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=Path)
     parser.add_argument("--noise", type=Path)
+    parser.add_argument("--mixes", type=Path)
     parser.add_argument("--lines", default="", help="name=value of horizontal lines, separated by commas")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
@@ -72,6 +87,8 @@ def main():
     ]
     if asked.steps:
         draw(read_steps(asked.steps), lines, "training steps", asked.out, logarithmic=True)
+    if asked.mixes:
+        draw(read_mixes(asked.mixes), lines, "training steps", asked.out, logarithmic=True)
     if asked.noise:
         draw(read_noise(asked.noise), lines, "timestep", asked.out, logarithmic=False)
 
