@@ -75,6 +75,7 @@ def test_what_cannot_be_typed_is_known(settings):
         ("topk", "give NAME=VALUE"),
         ("topq=5", "no setting is called 'topq'; the nearest is 'topk'"),
         ("=5", "no setting is called ''"),
+        ("crf.steps=5", "no setting is called 'crf.steps'; `undertow TASK --help-all` lists those of the task"),
         ("topk=0", "topk is 0; give 1 or more"),
         ("topk=five", "topk is 'five'"),
         ("topk=1e3", "topk is '1e3'"),

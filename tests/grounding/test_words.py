@@ -85,6 +85,12 @@ def test_texts_that_name_nothing_are_refused(text):
         parse_expression(text)
 
 
+@pytest.mark.parametrize("text", ["😀", "..."])
+def test_a_text_of_no_words_is_not_said_to_have_some(text):
+    with pytest.raises(CueError, match=f"'{text}' has no words"):
+        parse_expression(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -19,6 +19,11 @@ def test_all_colours_differ_and_cannot_be_changed():
         palette()[0] = 1
 
 
+def test_no_object_is_drawn_in_a_grey():
+    every = [object_colour(index) for index in range(1, 255)]
+    assert all(len(set(colour)) > 1 for colour in every) and len(set(every)) == 254
+
+
 def test_every_object_has_a_colour_that_is_not_backgrounds():
     assert object_colour(3) == (128, 128, 0)
     assert object_colour(255) == object_colour(1)

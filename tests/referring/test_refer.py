@@ -40,8 +40,9 @@ def test_pivots_are_spread_and_a_stream_has_one(images):
     assert pivot_frames(Clip(Video(iter(images))), 3) == [0]
 
 
-def test_the_clearest_frame_is_kept_and_texts_are_objects(images, tiny_like):
+def test_the_clearest_frame_is_kept_and_texts_are_objects(images, tiny_like, caplog):
     _, found = given(images, tiny_like, SETTINGS, "red disc", "left square#7")
+    assert "'tiny-words' knows colours, shapes and places of simple things and little else" in caplog.text
     assert [each.object_id for each in found.value.findings] == [1, 7]
     for each in found.value.findings:
         assert each.looked[each.frame] == max(each.looked.values()) and sorted(each.looked) == [1, 3]

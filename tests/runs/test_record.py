@@ -11,6 +11,7 @@ import torch
 
 from undertow.base import SettingsError
 from undertow.runs import plain
+from undertow.runs.record import Record
 
 
 class Colour(Enum):
@@ -67,3 +68,16 @@ def test_what_has_no_plain_form_is_refused():
         plain({"weights": torch.zeros(2)})
     with pytest.raises(SettingsError, match="type bytes"):
         plain(b"raw")
+
+
+def test_cues_that_another_run_lacks_are_told_as_they_were_typed():
+    def record(*cues):
+        return Record("track", "video", "model", {}, cues, ("scores.csv",))
+
+    first, fifth, eighth = ({"frame": n, "sha256": str(n)} for n in (0, 5, 8))
+    both = record({"mask": "a.png"}, first, {"mask": "b.png@5"}, fifth, {"corrected": {"frame": 5}})
+    assert both.left_out(record({"mask": "a.png"}, first, {"mask": "c.png@8"}, eighth)) == ["--mask b.png@5"]
+    assert both.left_out(record({"mask": "a.png"}, first)) == ["--mask b.png@5"]
+    assert record(first, fifth).left_out(record(first)) == ["a cue of frame 5"]
+    # Another mask of the same frame is a change, and nothing that was left out.
+    assert record({"mask": "a.png"}, first).left_out(record({"mask": "z.png"}, {"frame": 0, "sha256": "z"})) == []

@@ -88,7 +88,7 @@ def test_frames_before_stay_and_frames_after_follow(scene, moved, run):
     assert not (out / folder.STAGING).exists()
     # The same again is a complete run, and a run without the correction is another one.
     assert run({0: truth[0], 5: moved})[1] == [] and maps(out) == after
-    with pytest.raises(SettingsError, match="already holds another run"):
+    with pytest.raises(SettingsError, match="also has a cue of frame 5; give that again beside what is new"):
         run({0: truth[0]})
 
 
@@ -239,7 +239,7 @@ def test_killed_while_files_are_put_in_place_it_is_completed_by_whoever_comes_ne
         with pytest.raises(OSError, match="killed"):
             run({0: truth[0], 5: moved})
     # The first command is of another run by now.
-    with pytest.raises(SettingsError, match=r"cues\.frame 5 was"):
+    with pytest.raises(SettingsError, match="also has a cue of frame 5"):
         run({0: truth[0]})
     assert not (out / folder.STAGING).exists() and logged(out)[0]["frame"] == 5
     check_tables(out)

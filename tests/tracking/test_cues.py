@@ -1,5 +1,6 @@
 """Masks made of boxes, points and words."""
 
+import logging
 from functools import partial
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import undertow.tracking.cues as cues
 from undertow.backbones.weights.locating import embedded_folder
 from undertow.base import CueError, SettingsError
 from undertow.masks import write_label_map
@@ -109,6 +111,16 @@ def test_words_are_objects_of_their_own_in_order(video):
             numbered([read_cue("text", text, video) for text in texts])
 
 
+def test_each_frame_is_said_to_show_the_words_that_were_asked_of_it(video, monkeypatch, caplog):
+    everywhere = lambda image, word: np.ones(image.shape[:2], np.uint16)  # noqa: E731
+    monkeypatch.setattr(cues, "_finder", lambda *_: everywhere)
+    words = [read_cue("text", text, video) for text in ("disc", "red star@2")]
+    with caplog.at_level(logging.INFO):
+        gather(words, Clip(video), lambda: None, TrackSettings())
+    told = [record.getMessage().split(" is object")[0] for record in caplog.records]
+    assert told == ["frame 0: disc", "frame 2: red star"]
+
+
 def test_a_pixel_goes_to_the_first_word_that_claims_it(video):
     def find(image, word):
         found = np.zeros(image.shape[:2], np.uint16)
@@ -132,14 +144,14 @@ def test_cues_of_all_kinds_become_masks_with_the_log_of_what_was_typed(tmp_path)
     images = np.full((6, 48, 64, 3), 200, np.uint8)
     images[:, 10:30, 10:30] = (200, 20, 20)
     video = Video(images, fps=2)
-    cues = [read_cue("mask", str(tmp_path / "first.png"), video), read_cue("box", "5,5,40,40@3#2", video)]
-    given = gather(cues, Clip(video), lambda: pytest.fail("loaded"), TrackSettings())
+    typed = [read_cue("mask", str(tmp_path / "first.png"), video), read_cue("box", "5,5,40,40@3#2", video)]
+    given = gather(typed, Clip(video), lambda: pytest.fail("loaded"), TrackSettings())
     assert given.frames == (0, 3) and (given.value[0] == labels).all() and set(np.unique(given.value[3])) == {0, 2}
-    assert given.log[:2] == ({"mask": cues[0].typed}, {"box": "5,5,40,40@3#2"})
+    assert given.log[:2] == ({"mask": typed[0].typed}, {"box": "5,5,40,40@3#2"})
     assert [entry["frame"] for entry in given.log[2:]] == [0, 3]
     for more, message in (("box", "frame 0 has a mask, and boxes"), ("text", "frame 0 has a word, and a mask")):
         with pytest.raises(CueError, match=message):
             again = read_cue(more, {"box": "1,1,20,20", "text": "disc"}[more], video)
-            gather([*cues, again], Clip(video), lambda: pytest.fail("loaded"), TrackSettings())
+            gather([*typed, again], Clip(video), lambda: pytest.fail("loaded"), TrackSettings())
     with pytest.raises(CueError, match="no mask was given"):
         gather([], Clip(video), lambda: pytest.fail("loaded"), TrackSettings())

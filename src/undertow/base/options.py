@@ -164,6 +164,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 S = TypeVar("S", bound=Any)
 
+NAMES = "`undertow TASK --help-all` lists those of the task"
 _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 
 
@@ -187,10 +188,9 @@ def assigned(settings: S, assignments: Sequence[str], typed: Mapping[str, Any] |
         if not equals:
             raise SettingsError(f"--set is '{assignment}'; give NAME=VALUE, such as --set batch=2")
         if name not in known:
-            (near,) = get_close_matches(name, known, 1, 0)
-            raise SettingsError(
-                f"no setting is called '{name}'; the nearest is '{near}' (`undertow TASK --help-all` lists all)"
-            )
+            near = get_close_matches(name, known, 1)
+            hint = f"the nearest is '{near[0]}' (`undertow TASK --help-all` lists all)" if near else NAMES
+            raise SettingsError(f"no setting is called '{name}'; {hint}")
         if name in given:
             raise SettingsError(f"{name} is given twice; leave one of them out")
         given[name] = text

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from undertow.base import MaskError
 from undertow.drawing.heat import oklab_to_srgb
-from undertow.drawing.panels import GAP, INK, PAPER, Picture, _font, legend
+from undertow.drawing.lettering import lettering
+from undertow.drawing.panels import GAP, INK, PAPER, Picture, legend
 from undertow.masks import VOID, LabelMap, object_colour, object_ids
 
 CONTOUR = 2
@@ -182,11 +183,12 @@ class ClassView:
         draw = ImageDraw.Draw(canvas)
         size = int(np.clip(labels.shape[0] / 28, 9, 26))
         for number, (x, y) in named_places(labels, self.ids).items():
-            text, stroke = self.names.get(number, str(number)), max(1, size // 7)
+            font, text = lettering(self.names.get(number, str(number)), size)
+            stroke = max(1, size // 7)
             # A name longer than its region is moved inwards, so that the picture's edge does not cut it.
-            half = draw.textlength(text, _font(size)) / 2 + stroke + 1
+            half = draw.textlength(text, font) / 2 + stroke + 1
             middle = float(np.clip(x, half, max(half, labels.shape[1] - half)))
-            draw.text((middle, y), text, PAPER, _font(size), anchor="mm", stroke_width=stroke, stroke_fill=INK)
+            draw.text((middle, y), text, PAPER, font, anchor="mm", stroke_width=stroke, stroke_fill=INK)
         return np.asarray(canvas)
 
     def _legend(self, width: int) -> Picture:

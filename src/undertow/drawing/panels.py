@@ -1,13 +1,13 @@
 """Pictures next to each other with words: titled panels, grids of them, contact sheets, legends."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from undertow.base import SettingsError
+from undertow.drawing.lettering import lettering
 from undertow.masks import object_colour
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
@@ -19,7 +19,7 @@ GAP = 6
 
 def text_strip(text: str, width: int, *, text_size: int = 14) -> Picture:
     """Returns one line of dark text on white, `width` pixels wide; text too long is cut and ends in an ellipsis."""
-    font = _font(text_size)
+    font, text = lettering(text, text_size)
     room = max(width - 2 * GAP, 0)
     if font.getlength(text) > room:
         while text and font.getlength(text + "…") > room:
@@ -89,20 +89,19 @@ def legend(
         colours: What an object is drawn in; by default its colour in the DAVIS palette.
         text_size: Height of the letters, in pixels.
     """
-    font = _font(text_size)
     line, swatch = text_size + 2 * (text_size // 3), text_size
     entries = []
     left, top = GAP, 0
     for object_id in ids:
-        name = (names or {}).get(object_id, str(object_id))
+        font, name = lettering((names or {}).get(object_id, str(object_id)), text_size)
         taken = swatch + GAP + int(font.getlength(name)) + 3 * GAP
         if left > GAP and left + taken > width:
             left, top = GAP, top + line
-        entries.append((left, top, object_id, name))
+        entries.append((left, top, object_id, name, font))
         left += taken
     strip = Image.new("RGB", (width, top + line), PAPER)
     draw = ImageDraw.Draw(strip)
-    for left, top, object_id, name in entries:
+    for left, top, object_id, name, font in entries:
         middle = top + line / 2
         box = (left, middle - swatch / 2, left + swatch - 1, middle + swatch / 2 - 1)
         draw.rectangle(box, fill=(colours or {}).get(object_id, object_colour(object_id)), outline=INK)
@@ -114,9 +113,3 @@ def scaled(image: Picture, width: int) -> Picture:
     """Returns an image at a width, its aspect ratio kept."""
     height = max(1, round(image.shape[0] * width / image.shape[1]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Returns the font that comes with Pillow, so that pictures look the same everywhere."""
-    return ImageFont.load_default(size)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from undertow.grounding.grounder import Grounder, Sight, stretched
     from undertow.grounding.heat import Candidate, Peak
     from undertow.grounding.proposals import HeatProposer, SegmenterProposer, make_proposer
-    from undertow.grounding.readers import frames_of, reader_of, word_sites
+    from undertow.grounding.readers import frames_of, reader_of, tell_limits, word_sites
     from undertow.grounding.settings import WordSettings
     from undertow.grounding.words import Expression, parse_expression
 
@@ -36,5 +36,6 @@ __all__ = [
     "reader_of",
     "said_of",
     "stretched",
+    "tell_limits",
     "word_sites",
 ]

@@ -1,10 +1,13 @@
 """Which model reads words for a task, in which of its attentions, and how it is shown frames."""
 
+import logging
 from collections.abc import Sequence
 
 from undertow.backbones import Backbone, Site, load
 from undertow.base import SettingsError
 from undertow.observing.settings import FrameSettings
+
+log = logging.getLogger(__name__)
 
 READER = "tiny-refer"
 
@@ -14,6 +17,15 @@ def reader_of(backbone: Backbone) -> Backbone:
     if not backbone.card.embedded or "refer" in backbone.card.sites:
         return backbone
     return load(READER, device=str(backbone.device), sites="refer")
+
+
+def tell_limits(reader: Backbone) -> None:
+    """Warns of how little an embedded model has learned of the world."""
+    if reader.card.embedded:
+        log.warning(
+            "'%s' knows colours, shapes and places of simple things and little else; look at its masks first",
+            reader.card.name,
+        )
 
 
 def word_sites(backbone: Backbone) -> tuple[Site, ...]:

@@ -168,6 +168,8 @@ def parse_expression(text: str, *, phrase: bool = True) -> Expression:
             raise CueError(
                 f"'{clean}' says what something does and not what it is; name it, such as 'the object that moves up'"
             )
+        if not words:
+            raise CueError(f"'{clean}' has no words; name what to look for")
         if not kept and not places:
             raise CueError(f"'{clean}' has only words such as 'the' and 'of'; name what to look for")
         # "The one on the left": nothing but places. "The one on the left that leaves": what it does is no name.

@@ -31,12 +31,14 @@ def palette() -> UInt8[np.ndarray, "256 3"]:
 def object_colour(object_id: int) -> tuple[int, int, int]:
     """Returns the (red, green, blue) an object is drawn in; above 254 the colours of 1 to 254 come round again.
 
+    It is the palette's colour, or an orange where that is a grey, such as 7, which would hardly be seen over a picture.
+
     >>> object_colour(1), object_colour(255) == object_colour(1)
     ((128, 0, 0), True)
     """
     index = object_id if object_id < 255 else 1 + (object_id - 1) % 254
     red, green, blue = (int(value) for value in palette()[index])
-    return red, green, blue
+    return (255, green, 0) if index and red == green == blue else (red, green, blue)
 
 
 def hex_of(colour: Sequence[int]) -> str:

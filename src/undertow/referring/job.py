@@ -8,7 +8,7 @@ from typing import Any
 
 from undertow.backbones import Backbone, load
 from undertow.base import CueError, Progress, write_json, write_text
-from undertow.grounding import Asker, Grounder, finder_of, frames_of, make_proposer, reader_of
+from undertow.grounding import Asker, Grounder, finder_of, frames_of, make_proposer, reader_of, tell_limits
 from undertow.masks import LabelMap
 from undertow.referring.explain import explain_page
 from undertow.referring.finding import Finding, find, label_maps, pivot_frames
@@ -87,6 +87,7 @@ def make_grounder(model: Callable[[], Backbone], settings: ReferSettings, size: 
     """Returns what finds words in frames of one size, with the reader and the segmenter of the settings."""
     own = model()
     reader = reader_of(own) if settings.reader is None else load(settings.reader, device=str(own.device), sites="refer")
+    tell_limits(reader)
     propose = make_proposer(settings.segmenter, reader.device, settings.paper)
     frames = frames_of(settings, own=reader is own)
     words = replace(settings.words, peaks=1, least=settings.words.least or 0.0) if settings.paper else settings.words

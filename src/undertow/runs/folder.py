@@ -254,6 +254,11 @@ def check_same(path: Path, earlier: Record, now: Record, *, cues: bool = True) -
     if earlier.task != now.task:
         raise SettingsError(f"--out '{path}' holds a run of {earlier.task}; {otherwise}")
     unlike = earlier.differences(now if cues else replace(now, cues=earlier.cues))
+    if unlike and all(each.startswith("cues.") for each in unlike) and (left_out := earlier.left_out(now)):
+        raise SettingsError(
+            f"the run in '{path}' also has {', '.join(left_out)}; give that again beside what is new, "
+            "or choose another --out"
+        )
     if unlike:
         shown = "; ".join(unlike[:3]) + (f"; and {len(unlike) - 3} more" if len(unlike) > 3 else "")
         raise SettingsError(

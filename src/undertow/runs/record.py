@@ -79,6 +79,13 @@ class Record:
 
         return list(differences(content(self), content(now)))
 
+    def left_out(self, now: "Record") -> list[str]:
+        """Returns the cues that another run lacks, if it has none of their frames: as options, if they were typed."""
+        lacking = digests(self.cues).keys() - digests(now.cues).keys()
+        typed = [cue for cue in self.cues if cue not in now.cues and not {"sha256", "corrected"} & cue.keys()]
+        options = [f"--{kind} {value}" for cue in typed for kind, value in cue.items()]
+        return (options or sorted(f"a cue of {each}" for each in lacking)) if lacking else []
+
 
 def read_record(folder: Path) -> Record | None:
     """Returns the record of the run in a folder; `None` if it has no run.json of ours.

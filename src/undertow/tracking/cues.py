@@ -76,7 +76,8 @@ def gather(cues: Sequence[Cue], clip: Clip, model: Callable[[], Backbone], setti
         named = numbered(words)
         made = worded_masks(named, clip, _finder(settings, model(), (clip.height, clip.width)))
         for frame, labels in made.items():
-            log.info("frame %d: %s is object %s", frame, ", ".join(cue.value for cue in named), _counted(labels))
+            texts = ", ".join(cue.value for cue in named if cue.frame == frame)
+            log.info("frame %d: %s is object %s", frame, texts, _counted(labels))
         masks |= made
     return given_masks(clip, masks, [cue.log for cue in cues])
 
@@ -259,14 +260,10 @@ def prompter(settings: TrackSettings, model: Callable[[], Backbone]) -> Prompted
 def _finder(settings: TrackSettings, backbone: Backbone, size: tuple[int, int]) -> Found:
     """Returns what makes masks of words: a model's attention to them."""
     # Its models bring libraries that take seconds to import, and most cues are not words.
-    from undertow.grounding import finder_of, frames_of, make_proposer, reader_of
+    from undertow.grounding import finder_of, frames_of, make_proposer, reader_of, tell_limits
 
     reader = reader_of(backbone)
-    if reader.card.embedded:
-        log.warning(
-            "'%s' knows colours, shapes and places of simple things and little else; look at its masks first",
-            reader.card.name,
-        )
+    tell_limits(reader)
     frames = frames_of(settings, own=reader is backbone)
     grounder = finder_of(reader, size, frames=frames, propose=make_proposer(settings.segmenter, reader.device))
 
