@@ -53,6 +53,14 @@ def test_frames_are_one_clip_to_a_generator(model, images):
             assert np.array_equal(sight.candidates[0].mask, part_around(hot, sight.peaks[0]))
 
 
+def test_a_word_that_an_embedded_model_never_read_is_told_once(images, caplog):
+    asker = Asker(load("tiny-refer", device="cpu"), SIZE)
+    for _ in range(2):
+        asker.look(images[0], "the large red disc on the left", "the camel")
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["'tiny-refer' does not know the word 'camel'"]
+
+
 def test_more_frames_than_the_model_was_trained_on_are_several_clips(model, images):
     assert model.fine_tuning.window == 3
     found = list(Asker(model, SIZE).through(dict(enumerate(images)), ["the dog"]))

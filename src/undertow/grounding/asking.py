@@ -18,6 +18,7 @@ from undertow.grounding.generator import MaskGenerator
 from undertow.grounding.grounder import Grounder, Sight
 from undertow.grounding.heat import Candidate, Peak, Proposer, find_peaks, mean_inside, score_masks
 from undertow.grounding.proposals import hot_part, part_around
+from undertow.grounding.readers import tell_unknown
 from undertow.grounding.settings import WordSettings
 from undertow.grounding.superlatives import how_far, superlative_of
 from undertow.grounding.words import Expression, parse_expression
@@ -100,6 +101,8 @@ class Asker:
     ) -> None:
         self.backbone, self.size, self.propose = backbone, size, propose
         self.words = words or WordSettings()
+        # Texts whose unknown words have been told.
+        self._known: set[str] = set()
         trained = None if backbone.fine_tuning is None else backbone.fine_tuning.size
         self._generator = MaskGenerator(backbone, trained or backbone.input_size(*size))
 
@@ -116,6 +119,10 @@ class Asker:
             CueError: if an expression is empty or has no word to look for.
         """
         expressions = [parse_expression(text, phrase=self.words.phrase) for text in texts]
+        for each in expressions:
+            if self.backbone.card.embedded and each.text not in self._known:
+                tell_unknown(self.backbone, each, self.backbone.condition(each.text).spans)
+                self._known.add(each.text)
         answers = self._answers(list(images.values()), [each.text for each in expressions])
         for image, scores in zip(images.values(), answers, strict=True):
             yield [self._sight(image, said, score) for said, score in zip(expressions, scores, strict=True)]

@@ -8,7 +8,6 @@
 4. Masks of the peaks are proposed and scored by the map (`proposals`).
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,15 +20,13 @@ from torch import Tensor
 from undertow.backbones import Backbone, Conditioning, Site
 from undertow.base import CueError, SettingsError
 from undertow.grounding.heat import Candidate, Peak, Proposer, contrast, find_peaks, score_masks, spatial_bias
-from undertow.grounding.readers import by_stride, word_sites
+from undertow.grounding.readers import by_stride, tell_unknown, word_sites
 from undertow.grounding.reading import TextMaps, combine, mean_maps, read_text
 from undertow.grounding.settings import MAGNETS, Reading, WordSettings, magnets_for
 from undertow.grounding.words import Expression, parse_expression
 from undertow.observing.cache import cache_at
 from undertow.observing.observer import Observer
 from undertow.observing.settings import FrameSettings, ResolvedFrames, resolve_frames
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -249,10 +246,9 @@ class Grounder:
                 labels.append((expression.text[max(start, 0) : end], expression.words[inside[0]].role))
                 for i in inside:
                     words[i].append(state)
-        counting = [word.text for i, word in enumerate(expression.words) if word.role == "kept" and len(words[i]) > 1]
-        if counting and self.backbone.card.embedded:
-            # Large tokenizers split words that they know well; one of a few hundred words spells what it never saw.
-            log.warning("'%s' does not know the word '%s'", self.backbone.card.name, counting[0])
+        tell_unknown(
+            self.backbone, expression, [(start - len(before), end - len(before)) for start, end in whole.spans]
+        )
         if self.backbone.any_text_length:
             # No padding, which would compete with the words: only the end token behind the last of them.
             last = max(state for state, (start, end) in enumerate(whole.spans) if end > start) + 2

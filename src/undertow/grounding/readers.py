@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from undertow.backbones import Backbone, Site, load
 from undertow.base import SettingsError
+from undertow.grounding.words import Expression
 from undertow.observing.settings import FrameSettings
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,23 @@ def tell_limits(reader: Backbone) -> None:
             "'%s' knows colours, shapes and places of simple things and little else; look at its masks first",
             reader.card.name,
         )
+
+
+def tell_unknown(reader: Backbone, expression: Expression, spans: Sequence[tuple[int, int]]) -> None:
+    """Warns of a word that an embedded model has never read.
+
+    Args:
+        reader: The model.
+        expression: What is asked for.
+        spans: Where in its text the tokens are that the model reads, ends excluded.
+    """
+    if not reader.card.embedded:
+        return
+    for word in expression.words:
+        # Large tokenizers split words that they know well; one of a few hundred words spells what it never saw.
+        if word.role == "kept" and sum(start < word.end and end > word.start for start, end in spans) > 1:
+            log.warning("'%s' does not know the word '%s'", reader.card.name, word.text)
+            return
 
 
 def word_sites(backbone: Backbone) -> tuple[Site, ...]:

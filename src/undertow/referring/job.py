@@ -71,6 +71,7 @@ def gather(
             for each in findings
         ]
     maps = label_maps(findings, (clip.height, clip.width))
+    tell_limits(grounder.backbone)
     for each in findings:
         if each.present:
             log.info("'%s' is object %d, seen best on frame %d", each.sight.expression.text, each.object_id, each.frame)
@@ -87,7 +88,6 @@ def make_grounder(model: Callable[[], Backbone], settings: ReferSettings, size: 
     """Returns what finds words in frames of one size, with the reader and the segmenter of the settings."""
     own = model()
     reader = reader_of(own) if settings.reader is None else load(settings.reader, device=str(own.device), sites="refer")
-    tell_limits(reader)
     propose = make_proposer(settings.segmenter, reader.device, settings.paper)
     frames = frames_of(settings, own=reader is own)
     words = replace(settings.words, peaks=1, least=settings.words.least or 0.0) if settings.paper else settings.words
