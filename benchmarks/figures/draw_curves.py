@@ -68,6 +68,9 @@ def draw(curves, lines, xlabel, out, logarithmic):
         axes.annotate(name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="grey")
     if logarithmic:
         axes.set_xscale("log")
+        steps = sorted({step for points in curves.values() for step, _ in points})
+        axes.set_xticks(steps, list(map(str, steps)), minor=False)
+        axes.set_xticks([], minor=True)
     axes.set(xlabel=xlabel, ylabel="J&F")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
