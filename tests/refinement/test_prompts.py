@@ -79,6 +79,7 @@ def test_points_with_a_box_and_outside():
         ([ObjectCue(0, points=(INSIDE,))], "object id 0"),
         ([ObjectCue(65535, points=(INSIDE,))], "object id 65535"),
         ([ObjectCue(1, points=(INSIDE,)), ObjectCue(1, box=(0, 0, 5, 5))], "two cues"),
+        ([ObjectCue(1, points=(INSIDE, PointCue(30, 20, False)))], "in object 1 and outside it; leave one out"),
         ([ObjectCue(1, points=(PointCue(101, 20),))], "point 101,20 is outside the frame of 100x60"),
         ([ObjectCue(1, points=(PointCue(-1, 20),))], "point -1,20 is outside"),
         ([ObjectCue(1, points=(PointCue(5, 60.5),))], "outside the frame"),

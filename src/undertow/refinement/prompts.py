@@ -94,6 +94,9 @@ def check_cues(cues: Sequence[ObjectCue], width: int, height: int) -> None:
             if not (0 <= point.x <= width and 0 <= point.y <= height):
                 place = f"{point.x:g},{point.y:g}"
                 raise CueError(f"point {place} is outside the frame of {width}x{height}; give one inside")
+        inside, outside = ({(p.x, p.y) for p in cue.points if p.inside is side} for side in (True, False))
+        for x, y in inside & outside:
+            raise CueError(f"point {x:g},{y:g} is said to be in object {cue.object_id} and outside it; leave one out")
         if cue.box is None and not any(point.inside for point in cue.points):
             raise CueError(f"object {cue.object_id} has only points outside it; give one inside, or a box")
 
