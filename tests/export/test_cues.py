@@ -55,7 +55,7 @@ def test_only_frames_that_are_looked_at_are_taken(hard, clip, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "undertow"):
         assert list(take(tmp_path / "out" / "annotations.xml", part).masks()) == [1, 3]
     assert (
-        "3 of its 5 pictures are no frames" in caplog.text and "took masks of frames 1, 3; 1 is object_1" in caplog.text
+        "3 of its 5 pictures are not among the frames" in caplog.text and "took masks of frames 1, 3; 1 is object_1" in caplog.text
     )
 
 
@@ -65,7 +65,7 @@ def test_pictures_are_matched_by_name_number_and_time(clip, tmp_path):
         path.write_text(coco([(0, SQUARE)], [name]))
         assert list(take(path, clip).masks()) == [frame]
     path.write_text(coco([(0, SQUARE)], ["cat.jpg"]))
-    with pytest.raises(CueError, match="is of 'cat', which is no frame that is looked at"):
+    with pytest.raises(CueError, match="is of 'cat', which is not among the frames in use"):
         take(path, clip)
     assert list(read_masks([read_cue("mask", f"{path}@3", clip)], clip)) == [3]
     path.write_text(coco([(0, SQUARE), (1, SQUARE)], ["00001.jpg", "00002.jpg"]))

@@ -155,12 +155,12 @@ def take(path: Path, clip: Clip | Video, at: int | None = None) -> Taken:
     if not chosen:
         shown = pictures[0][0] or f"frame {pictures[0][1]}"
         raise CueError(
-            f"'{path}' is of '{shown}', which is no frame that is looked at; name pictures like the frames, or give "
+            f"'{path}' is of '{shown}', which is not among the frames in use; name pictures like the frames, or give "
             "FILE@F for a file of one picture"
         )
     if len(chosen) < len(places):
-        log.warning("%s: %d of its %d pictures are no frames that are looked at", path, len(places) - len(chosen),
-                    len(places))  # fmt: skip
+        left_out = len(places) - len(chosen)
+        log.warning("%s: %d of its %d pictures are not among the frames in use", path, left_out, len(places))
     frames: dict[int, list[Shape]] = {}
     for shape in shapes:
         number = chosen.get((shape.name, shape.frame))
