@@ -24,29 +24,29 @@ def lettering(text: str, size: int) -> tuple[Font, str]:
     """Returns the font for a text, and the text as it can be written in that.
 
     It is the font that comes with Pillow, so that pictures look the same everywhere. That has few letters beyond ASCII:
-    a text with others is written in the first font of this machine that has them all, or else without its accents.
+    a text with others is written in the font of this machine that has most of them, or else without its accents.
 
     Args:
         text: The text.
         size: Height of the letters, in pixels.
     """
     own = _own(size)
-    if _writes(own, text):
+    if not (lacking := _lacking(own, text)):
         return own, text
-    for name in OTHERS:
-        other = _other(name, size)
-        if other is not None and _writes(other, text):
-            return other, text
+    others = [other for name in OTHERS if (other := _other(name, size)) is not None]
+    best = min(others, key=lambda other: _lacking(other, text), default=own)
+    if _lacking(best, text) < lacking:
+        return best, text
     apart = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
     return own, "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
-def _writes(font: Font, text: str) -> bool:
-    """Returns whether a font has all letters of a text: it draws the same box for every one that it has not."""
+def _lacking(font: Font, text: str) -> int:
+    """Returns how many letters of a text a font has not: it draws the same box for each of them."""
     if text.isascii():
-        return True
+        return 0
     box = _drawn(font, "\uffff")
-    return all(letter.isascii() or _drawn(font, letter) != box for letter in text)
+    return sum(not letter.isascii() and _drawn(font, letter) == box for letter in text)
 
 
 def _drawn(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
