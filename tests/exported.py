@@ -38,7 +38,9 @@ def hard_maps() -> list[np.ndarray]:
     return maps
 
 
-def write_run(path, maps, names=None, source="café ☕ clip", rate=Fraction(30000, 1001), soft=None, **record):
+def write_run(
+    path, maps, names=None, source="café ☕ clip", rate=Fraction(30000, 1001), soft=None, times=None, **record
+):
     """Writes a finished run of `track` of label maps."""
     facts = {"video": "v", "settings": {}, "cues": (), "source": source} | record
     ids = sorted({each for labels in maps for each in object_ids(labels)})
@@ -47,7 +49,7 @@ def write_run(path, maps, names=None, source="café ☕ clip", rate=Fraction(300
         for index, labels in enumerate(maps):
             scores = {n: ObjectScore(int((labels == n).sum()), 0.5, 0.5) for n in ids}
             name = names[index] if names else f"{index:05d}"
-            result = TrackResult(index, index / rate, name, labels, scores, soft)
+            result = TrackResult(index, times[index] if times else index / rate, name, labels, scores, soft)
             line = write_frame(run, result)
             run.note(result, line)
         write_tables(run, run.lines())

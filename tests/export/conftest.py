@@ -43,3 +43,12 @@ def video(tmp_path):
             return folder, opened.fingerprint()
 
     return make
+
+
+@pytest.fixture
+def filmed(tmp_path, video):
+    """A run over a video whose pictures show the objects of its maps."""
+    maps = hard_maps()
+    colours = np.random.default_rng(0).integers(0, 255, (8, 3)).astype(np.uint8)
+    folder, fingerprint = video([colours[labels] for labels in maps])
+    return write_run(tmp_path / "run", maps, video=fingerprint), folder

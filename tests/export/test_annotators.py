@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exported import hard_maps
+from exported import hard_maps, write_run
 from undertow.base import MaskError
-from undertow.export import ExportSettings, export
+from undertow.export import ExportSettings, export, open_run
 from undertow.export.labelstudio import pack, unpack
 
 
@@ -41,6 +41,25 @@ def test_cvat_tracks_are_as_cvat_demands(hard, tmp_path):
     assert [(each.get("frame"), each.get("outside")) for each in gone] == [
         ("0", "0"), ("1", "0"), ("2", "0"), ("3", "1"), ("4", "0")
     ]  # fmt: skip
+
+
+def test_cvat_is_told_where_tracks_end_that_go_on_in_the_clip(filmed, tmp_path):
+    run, video = filmed
+
+    def ends(out, **options):
+        export(run, "cvat", tmp_path / out, ExportSettings(**options), check=True)
+        root = ElementTree.parse(tmp_path / out / "annotations.xml").getroot()
+        last = {tuple(track.findall("polygon")[-1].attrib[name] for name in ("frame", "outside"))
+                for track in root.findall("track") if track.get("group_id") in ("1", "4")}  # fmt: skip
+        return root.findtext("meta/task/size"), last
+
+    # A part of the run, the run, and a run of a part of its clip.
+    assert ends("part", end=3) == ("4", {("3", "1")}) and ends("all") == ("5", {("4", "0")})
+    assert ends("seen", video=video) == ("5", {("4", "0")})
+    short = write_run(tmp_path / "short", hard_maps()[:2], video=open_run(run).record.video)
+    export(short, "cvat", tmp_path / "two", ExportSettings(video=video), check=True)
+    shapes = ElementTree.parse(tmp_path / "two" / "annotations.xml").getroot().findall("track[@group_id='1']/polygon")
+    assert (shapes[-1].get("frame"), shapes[-1].get("outside")) == ("2", "1")
 
 
 @pytest.mark.parametrize("to", ["cvat", "mots", "coco"])

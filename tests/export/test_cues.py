@@ -55,7 +55,8 @@ def test_only_frames_that_are_looked_at_are_taken(hard, clip, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "undertow"):
         assert list(take(tmp_path / "out" / "annotations.xml", part).masks()) == [1, 3]
     assert (
-        "3 of its 5 pictures are not among the frames" in caplog.text and "took masks of frames 1, 3; 1 is object_1" in caplog.text
+        "3 of its 5 pictures are not among the frames" in caplog.text
+        and "took masks of frames 1, 3; 1 is object_1" in caplog.text
     )
 
 

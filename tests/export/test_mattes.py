@@ -20,15 +20,6 @@ HARD = ExportSettings(edges="hard")
 EXACT = ["png", "tiff", "ffv1", "apng", "exr"]
 
 
-@pytest.fixture
-def filmed(tmp_path, video):
-    """A run over a video whose pictures show the objects of its maps."""
-    maps = hard_maps()
-    colours = np.random.default_rng(0).integers(0, 255, (8, 3)).astype(np.uint8)
-    folder, fingerprint = video([colours[labels] for labels in maps])
-    return write_run(tmp_path / "run", maps, video=fingerprint), folder
-
-
 @pytest.mark.parametrize("to", [*EXACT, "prores"])
 @pytest.mark.parametrize("edges", ["hard", "soft"])
 @pytest.mark.parametrize("fill", ["matte", "straight"])
@@ -65,6 +56,17 @@ def test_without_an_object_in_the_name_all_are_one(filmed, tmp_path):
         assert np.array_equal(np.asarray(image) == 255, hard_maps()[2] > 0)
     with pytest.raises(SettingsError, match="called alike"):
         export(run, "png", tmp_path / "alike", ExportSettings(edges="hard", labels="1=dog,2=dog"))
+
+
+def test_a_rate_is_said_to_be_wrong_where_frames_are_not_evenly_spaced(tmp_path):
+    uneven = [Fraction(each, 100) for each in (0, 4, 5, 20, 150)]
+    run = write_run(tmp_path / "run", hard_maps(), times=uneven)
+    even = write_run(tmp_path / "even", hard_maps(), times=[Fraction(each, 100) for each in (0, 4, 9, 13, 17)])
+    for to, said in (("ffv1", True), ("apng", True), ("png", False), ("cvat", False)):
+        for again in range(2):
+            done = export(run, to, tmp_path / to, HARD, check=bool(again))
+            assert ("not evenly spaced in time" in done.note) is said
+    assert export(even, "ffv1", tmp_path / "rated", HARD).note == ""
 
 
 def test_vp9_says_what_becomes_of_its_alpha(filmed, tmp_path):

@@ -17,7 +17,8 @@ class Cvat(Exporter):
     """annotations.xml, "CVAT for video 1.1": a polygon track for each piece of an object.
 
     Masks cannot be tracks there, and what lies between key frames is interpolated; so every frame is a key frame, and
-    where a piece ends its track is put outside. The pieces of an object have its id for their group.
+    where a piece ends its track is put outside: also behind the last frame, if the video is known to go on there, since
+    CVAT would carry it on. The pieces of an object have its id for their group.
     """
 
     def open(self) -> None:
@@ -35,14 +36,14 @@ class Cvat(Exporter):
         """Writes the file, one track at a time."""
         temporary = self.stack.enter_context(atomic_path(self.plan.out / "annotations.xml"))
         file = self.stack.enter_context(temporary.open("w", encoding="utf-8"))
-        (height, width), length = self.plan.size, self.plan.frames[-1].number + self.plan.settings.frame_offset + 1
+        height, width = self.plan.size
         labels = "".join(
             f"<label><name>{escape(name)}</name><attributes></attributes></label>"
             for name in dict.fromkeys(self.plan.names.values())
         )
         file.write(
             '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n<meta><task>'
-            f"<name>{escape(self.plan.run.clip)}</name><size>{length}</size><mode>interpolation</mode>"
+            f"<name>{escape(self.plan.run.clip)}</name><size>{self._length}</size><mode>interpolation</mode>"
             f"<labels>{labels}</labels>"
             f"<original_size><width>{width}</width><height>{height}</height></original_size></task></meta>\n"
         )
@@ -57,6 +58,11 @@ class Cvat(Exporter):
         file.write("</annotations>\n")
         super().close()
 
+    @property
+    def _length(self) -> int:
+        """The number of frames up to the last one exported, and one more if there is one."""
+        return self.plan.frames[-1].number + self.plan.settings.frame_offset + 1 + self.plan.goes_on
+
     def _shapes(self, key: str) -> Iterator[str]:
         """Yields the polygons of a track; where it is not seen, one that says so."""
         before: tuple[int, Ring] | None = None
@@ -65,8 +71,12 @@ class Cvat(Exporter):
                 yield self._shape(before[0] + 1, before[1], outside=1)
             yield self._shape(place, ring, number=number)
             before = place, ring
-        if before is not None and before[0] + 1 < len(self.plan.frames):
+        if before is None:
+            return
+        if before[0] + 1 < len(self.plan.frames):
             yield self._shape(before[0] + 1, before[1], outside=1)
+        elif self.plan.goes_on:
+            yield self._shape(before[0], before[1], number=self._length - 1, outside=1)
 
     def _shape(self, place: int, ring: Ring, *, number: int | None = None, outside: int = 0) -> str:
         at = self.plan.frames[place].number + self.plan.settings.frame_offset if number is None else number

@@ -132,6 +132,20 @@ class Plan:
         return self.run.size
 
     @property
+    def uneven(self) -> bool:
+        """Whether frames are not where a constant rate has them: some are more than half a frame away in time."""
+        times = [frame.time - self.frames[0].time for frame in self.frames]
+        step = times[-1] / max(1, len(times) - 1)
+        return any(abs(time - place * step) > step / 2 for place, time in enumerate(times))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the video is known to have frames after the last one exported."""
+        last = self.frames[-1].number
+        counted = None if self.settings.video is None else self._video.frame_count
+        return last < self.run.frames[-1].number or (counted is not None and last + 1 < counted)
+
+    @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the run's tokens, if it says."""
         return grid_of(self.run.record)
@@ -220,6 +234,7 @@ class Exporter(ABC):
         template: What files are called if nobody says.
         fields: What a template has to have, so that no two files get one name.
         note: What a user should know, said after the export.
+        rated: Whether its files know a rate, and no time of a frame.
         unit: What is compared when files are read back.
         tolerance: By how much it may differ, as the format rounds it.
         stack: What is open until the export is closed or given up, such as files under temporary names.
@@ -229,6 +244,7 @@ class Exporter(ABC):
     template: ClassVar[str] = "{name}"
     fields: ClassVar[tuple[str, ...]] = ("frame",)
     note: ClassVar[str] = ""
+    rated: ClassVar[bool] = False
     unit: ClassVar[str] = "pixels"
     tolerance: ClassVar[float] = 0.0
 
@@ -240,6 +256,16 @@ class Exporter(ABC):
     def open(self) -> None:
         """Begins to write; files that hold several frames appear when the export is closed."""
         self.plan.out.mkdir(parents=True, exist_ok=True)
+
+    def notes(self) -> str:
+        """Returns what a user should know of this export."""
+        if not (self.rated and self.plan.uneven):
+            return self.note
+        uneven = (
+            f"frames are not evenly spaced in time, and are exported as if they were, at {float(self.plan.fps):.6g} a "
+            "second, so that they do not stay with the clip: give the clip a constant rate and track that"
+        )
+        return f"{self.note}; {uneven}" if self.note else uneven
 
     def done(self, shot: Shot) -> bool:
         """Returns whether the files of a frame are there from an export that was interrupted."""

@@ -83,6 +83,7 @@ class ProRes(Mattes):
     """A QuickTime film per object: ProRes 4444 with 16 bits of alpha, at most one level of 255 off."""
 
     template, fields, suffix = "{clip}_{label}", (), ".mov"
+    rated = True
     codec: ClassVar[str] = "prores"
 
     def open(self) -> None:

@@ -160,7 +160,7 @@ class Nuke(Points):
 class AfterEffects(Points):
     """A text of keyframes per point, to be pasted onto a layer in After Effects; frames count from the first."""
 
-    template, fields, keyed = "{clip}_{label}", ("object",), True
+    template, fields, keyed, rated = "{clip}_{label}", ("object",), True, True
 
     def close(self) -> None:
         """Writes the files."""

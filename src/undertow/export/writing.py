@@ -129,7 +129,7 @@ def export(
     with exclusive(out), closing(plan):
         if (_read(out) or {}).get("complete") is True:
             _pack(plan)
-            return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
+            return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind(plan).notes())
         exporter = kind(plan)
         _sweep(out)
         write_json(out / RECEIPT, receipt | {"complete": False})
@@ -146,7 +146,7 @@ def export(
             raise
         write_json(out / RECEIPT, receipt | {"complete": True})
         _pack(plan)
-        return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind.note)
+        return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind(plan).notes())
 
 
 def check_target(out: Path, receipt: Mapping[str, Any]) -> None:
@@ -248,4 +248,4 @@ def _checked(exporter: Exporter, progress: Progress) -> Exported:
             if nothing.dtype == np.uint8:
                 levels = max(levels or 0, int(apart.max()))
         progress.advance(frame=shot.number)
-    return Exported(len(exporter.plan.frames), differences, levels, exporter.note, exporter.unit)
+    return Exported(len(exporter.plan.frames), differences, levels, exporter.notes(), exporter.unit)
