@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -65,3 +66,11 @@ def test_classes_are_no_objects(tmp_path):
     run = write_parse(tmp_path / "run", maps(), {})
     with pytest.raises(SettingsError, match="is for runs of track or refer, not of parse"):
         export(run, "coco", tmp_path / "out")
+
+
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
+    run = open_run(write_parse(tmp_path / "run", [np.ones((4, 6), np.uint16)], {1: "car"}))
+    for name, give in (("pandas", run.to_pandas), ("supervision", lambda: run.to_supervision(0))):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(SettingsError, match=f"needs the package {name}; pip install {name}"):
+            give()

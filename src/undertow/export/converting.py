@@ -1,18 +1,31 @@
 """Label maps as what other libraries hold in memory: COCO annotations and `supervision.Detections`."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from undertow.base import SettingsError
 from undertow.masks import VOID, LabelMap, encode_rle, object_ids
+
+
+def needed(package: str, what: str) -> Any:
+    """Returns a package that undertow does not bring.
+
+    Raises:
+        SettingsError: if it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise SettingsError(f"{what} needs the package {package}; pip install {package}") from error
 
 
 def detections(labels: LabelMap, *, classes: bool = False) -> Any:
     """Returns `supervision.Detections` of a label map: ids of objects as `tracker_id`, of classes as `class_id`."""
-    import supervision
-
+    supervision = needed("supervision", "to_supervision")
     ids = _ids(labels, classes)
     masks = np.array([labels == each for each in ids], bool).reshape(len(ids), *labels.shape)
     return supervision.Detections(

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Float32, UInt16
 from PIL import Image
 
 from undertow.base import SettingsError, atomic_path, inside
-from undertow.export.converting import annotations, detections
+from undertow.export.converting import annotations, detections, needed
 from undertow.masks import VOID, LabelMap, read_written_map
 from undertow.runs.record import FRAMES, Record, read_record
 
@@ -238,10 +238,9 @@ class Run:
         name, area and confidence.
 
         Raises:
-            SettingsError: if the table is damaged.
+            SettingsError: if the table is damaged, or pandas is not installed.
         """
-        import pandas
-
+        pandas = needed("pandas", "to_pandas")
         if self.task == "parse":
             return pandas.DataFrame(self._classes())
         table = "tracks.csv" if self.task == "points" else "scores.csv"
