@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from undertow.base import SettingsError, exclusive
+from undertow.base import SettingsError, check_unwritten, exclusive
 
 HOLD = """
 import sys, time
@@ -36,9 +36,21 @@ def test_the_lock_of_a_killed_process_is_gone(tmp_path):
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(SettingsError, match=f"process {process.pid}"), exclusive(tmp_path):
             pass
+        with pytest.raises(SettingsError, match=f"^taken by {process.pid}$"):
+            check_unwritten(tmp_path, lambda who: f"taken by{who.replace(' (process', '').rstrip(')')}")
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
     with exclusive(tmp_path):
         pass
+    check_unwritten(tmp_path)
+
+
+def test_what_this_process_writes_itself_is_not_in_its_way(tmp_path):
+    check_unwritten(tmp_path / "nowhere")
+    with exclusive(tmp_path):
+        check_unwritten(tmp_path)
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+    check_unwritten(tmp_path)
+    assert not list(tmp_path.iterdir())

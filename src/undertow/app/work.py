@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from undertow.app.jobs import Job
 from undertow.app.results import Following
-from undertow.base import SettingsError
+from undertow.base import SettingsError, counted
 from undertow.export import Exporter, ExportSettings, check_format, export
 from undertow.runs import Cue, execute
 from undertow.runs.budget import shown_memory
@@ -68,7 +68,7 @@ def estimated(session: "Session", job: Job, cues: Sequence[Cue]) -> str:
         found = estimate(task, clip, given, backbone, session.settings)
     job.check()
     seconds = "an unknown time" if found.seconds is None else f"about {found.seconds:.0f} s"
-    frames = "1 frame" if found.frames == 1 else f"{found.frames} frames"
+    frames = "all frames" if found.frames is None else counted(found.frames, "frame")
     return f"{seconds} for {frames}, and {shown_memory(found.memory)} of memory"
 
 

@@ -13,6 +13,7 @@ from undertow.base.errors import (
 from undertow.base.files import (
     LOCK,
     atomic_path,
+    check_unwritten,
     exclusive,
     remove_leftovers,
     write_bytes,
@@ -20,7 +21,7 @@ from undertow.base.files import (
     write_tensors,
     write_text,
 )
-from undertow.base.names import inside, printable, whole
+from undertow.base.names import counted, inside, printable, whole
 from undertow.base.options import Option, Options, option, options_of
 from undertow.base.progress import BarProgress, JsonProgress, Progress, SilentProgress
 from undertow.base.refusals import out_of_memory, refusal
@@ -41,6 +42,8 @@ __all__ = [
     "VideoError",
     "WeightsUnavailable",
     "atomic_path",
+    "check_unwritten",
+    "counted",
     "exclusive",
     "inside",
     "option",

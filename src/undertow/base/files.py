@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -94,14 +94,21 @@ def write_tensors(path: Path | str, tensors: "Mapping[str, Tensor]", facts: Mapp
 
 
 LOCK = ".lock"
+# The locks that this process has: the system does not tell them from those of others.
+_held: set[str] = set()
 
 
 @contextmanager
-def exclusive(folder: Path | str) -> Iterator[None]:
+def exclusive(folder: Path | str, taken: Callable[[str], str] | None = None) -> Iterator[None]:
     """Keeps a folder for this process as long as the block lasts.
 
     The operating system holds the lock, on an open file `.lock` in the folder: nothing is left to clear up after a
     process that was killed.
+
+    Args:
+        folder: The folder, which is there.
+        taken: Makes the message of the error out of which process has the folder, such as " (process 12)"; by default
+            it is called another run that is writing.
 
     Raises:
         SettingsError: if another process (or this one, elsewhere) has the folder, or `.lock` is a link.
@@ -111,21 +118,42 @@ def exclusive(folder: Path | str) -> Iterator[None]:
     handle = path.open("a+", encoding="utf-8")
     try:
         if not (_take(handle) and _still_there(handle, path)):
-            raise SettingsError(
-                f"another run{_holder(path)} is writing to '{folder}'; wait for it to end, or choose another --out"
-            )
+            process = _holder(path)
+            raise SettingsError(_another_run(folder, process) if taken is None else taken(process))
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
+        name = os.path.realpath(path)
+        _held.add(name)
         try:
             yield
         finally:
+            _held.discard(name)
             if sys.platform == "win32":
                 handle.close()  # an open file cannot be removed there
             # Removed while it is held: whoever opened it in the meantime finds that it is gone and gives up.
             path.unlink(missing_ok=True)
     finally:
         handle.close()
+
+
+def check_unwritten(folder: Path | str, taken: Callable[[str], str] | None = None) -> None:
+    """Raises SettingsError, with the message that `exclusive` would have, if another process has a folder now."""
+    path = inside(folder, LOCK, links=False)
+    if os.path.realpath(path) in _held:
+        return
+    try:
+        handle = path.open("r+", encoding="utf-8")
+    except OSError:
+        return
+    with handle:
+        if not _take(handle):
+            process = _holder(path)
+            raise SettingsError(_another_run(folder, process) if taken is None else taken(process))
+
+
+def _another_run(folder: Path | str, process: str) -> str:
+    return f"another run{process} is writing to '{folder}'; wait for it to end, or choose another --out"
 
 
 def _still_there(handle: IO[str], path: Path) -> bool:

@@ -16,6 +16,11 @@ MOST_BYTES, MOST_PATH = 255, 1000
 MOST_DIGITS = 18
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number of things, such as "1 frame" or "2 frames"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def inside(
     folder: Path | str,
     name: object,

@@ -48,7 +48,9 @@ def inspect(
     video: Annotated[Path, typer.Argument(help="Video file or folder of frames.")],
     at: Annotated[str, typer.Option(help="Pixel x,y of frame A.")],
     frame: Annotated[int, typer.Option(help="Number of the frame of the pixel.")] = 0,
-    to: Annotated[int, typer.Option(help="Number of the other frame.")] = 1,
+    to: Annotated[
+        int | None, typer.Option(help="Number of the other frame; 1 if not given, or 0 of a clip of one frame.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Picture to write: a file ending in .png, .jpg or .webp.")] = Path(
         "inspect.png"
     ),
@@ -77,6 +79,8 @@ def inspect(
         raise SettingsError(f"--out '{out}' does not name a picture; give a file ending in .png, .jpg or .webp")
     settings = TrackSettings(noising=noising, timestep=timestep, **sizes(size))
     with Video(video) as opened:
+        if to is None:
+            to = 0 if opened.frame_count == 1 else 1
         backbone = load(model, device=device, dtype=dtype, sites="track")
         seen = inspect(opened, (float(match[1]), float(match[2])), frame, to, backbone, settings)
     titles = (f"frame {frame}, pixel {at}", f"frame {to}")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from undertow.backbones import Backbone
-from undertow.base import Progress, SettingsError, SilentProgress
+from undertow.base import Progress, SettingsError, SilentProgress, counted
 from undertow.runs.folder import Folder, check_place, check_same
 from undertow.runs.plan import Plan
 from undertow.runs.record import FRAMES, Record, digests
@@ -157,7 +157,7 @@ def _work(
         else:
             live.finish()
     if done := run.done - earlier:
-        log.info("%d frames in %.1f s, %.2f per second", done, seconds, done / seconds)
+        log.info("%s in %.1f s, %.2f per second", counted(done, "frame"), seconds, done / seconds)
     return interrupted
 
 

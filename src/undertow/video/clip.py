@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import count as counting
 from typing import Self, SupportsIndex
 
-from undertow.base import VideoError
+from undertow.base import VideoError, counted
 from undertow.video.frames import NOMINAL_FPS, Frame
 from undertow.video.video import Video
 
@@ -92,7 +92,8 @@ class Clip:
             yield frame
         count = self.video.frame_count
         if number is None:
-            raise VideoError(f"{self.label} ended after {count} frames; the clip would have started at {self.start}")
+            ended = f"{self.label} ended after {counted(count or 0, 'frame')}"
+            raise VideoError(f"{ended}; the clip would have started at {self.start}")
         if self.end is not None and count is not None and count < self.end:
             log.warning("%s ended after %d frames, before frame %d where the clip ends", self.label, count, self.end)
 

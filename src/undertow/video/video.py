@@ -300,6 +300,8 @@ class Video:
     def _no_frame(self, index: int) -> VideoError:
         count = self._source.count
         known = "frames are counted from 0" if count is None else f"it has {count} frames, 0 to {count - 1}"
+        if count == 1:
+            known = "it has 1 frame, number 0"
         return VideoError(f"{self.label} has no frame {index}; {known}")
 
 
