@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from undertow.base import SettingsError
 from undertow.cli.app_command import _called
-from undertow.masks import read_written_map
+from undertow.masks import read_written_map, write_label_map
 
 pytest.importorskip("fastapi", reason="needs the extra app")
 httpx = pytest.importorskip("httpx2", reason="needs httpx2")
@@ -54,6 +55,42 @@ def tracked(client):
         if name == "done":
             assert client.get("/api/0/track/state").json()["complete"], facts
             return frames
+
+
+def said(*words):
+    """Returns exit code and standard error of a command that ends by itself."""
+    command = [sys.executable, "-m", "undertow", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stderr
+
+
+def test_a_port_that_is_in_use_is_said_before_anything_else(clip, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, text = said("app", clip, "--out", tmp_path / "run", "--port", port)
+    assert code == 2
+    assert text == f"error: port {port} is in use; give another --port, or leave it out\n"
+    assert not list(tmp_path.glob("run*"))
+
+
+def test_a_run_is_open_in_one_app_whose_folder_no_command_writes_to(clip, tmp_path):
+    out = tmp_path / "run"
+    write_label_map(tmp_path / "mask.png", np.pad(np.ones((24, 24), np.uint16), ((24, 16), (20, 52))))
+    track = ("track", clip, "--mask", tmp_path / "mask.png", "--out", out, "--size", "96x64", "--views", "none")
+    with started(clip, out) as (process, _):
+        code, text = said("app", clip, "--out", out)
+        assert code == 2 and f"error: an app (process {process.pid}) has '{out}' open already; " in text
+        assert "results are kept" not in text
+        code, text = said(*track)
+        assert code == 2 and f"an app (process {process.pid}) has '{out}' open; end it, or choose another --out" in text
+        assert not out.exists()
+    # It was killed, which leaves nothing that is in the way of the next.
+    assert said(*track)[0] == 0
+    with started(clip, out) as (process, client):
+        assert client.get("/api/0/track/state").json()["complete"]
+        process.terminate()
+        process.wait(60)
+    assert sorted(path.name for path in tmp_path.glob("run*")) == ["run", "run.app"]
 
 
 def test_clips_of_one_name_have_runs_of_their_own(tmp_path):

@@ -1,6 +1,8 @@
 """Sessions on runs that are there: of the command line, of another video, damaged."""
 
 import json
+import subprocess
+import sys
 from threading import Event, Thread
 
 import numpy as np
@@ -93,6 +95,21 @@ def test_the_run_of_another_video_is_refused(foreign, clip, opened):
             path.unlink()
     with pytest.raises(SettingsError, match="another video"):
         opened(clip, foreign)
+
+
+def test_a_run_that_is_being_written_is_not_opened_and_one_that_is_open_not_twice(clip, tmp_path, opened):
+    (tmp_path / "out").mkdir()
+    hold = "import sys\nfrom undertow.base import exclusive\nwith exclusive('out'): print(flush=True), sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, cwd=tmp_path) as process:
+        process.stdout.readline()
+        with pytest.raises(SettingsError, match=rf"another run \(process {process.pid}\) is writing to"):
+            opened(clip, tmp_path / "out")
+        process.kill()
+    session = opened(clip, tmp_path / "out")
+    with pytest.raises(SettingsError, match=r"has '.*out' open already"):
+        opened(clip, tmp_path / "out")
+    session.project.close()
+    assert [path.name for path in tmp_path.glob("out*")] == ["out"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,6 @@ shows what comes. Nothing of a method is here.
 """
 
 from undertow.app.project import Project, Workspace
-from undertow.app.server import create_app, serve
+from undertow.app.server import create_app, listen, serve
 
-__all__ = ["Project", "Workspace", "create_app", "serve"]
+__all__ = ["Project", "Workspace", "create_app", "listen", "serve"]

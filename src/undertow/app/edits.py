@@ -11,7 +11,7 @@ model is given.
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -91,8 +91,8 @@ class Edits:
         """Reads the edits that are there.
 
         Args:
-            folder: Where they are kept; made with the first edit.
-            video: Path of the video, if it is known.
+            folder: Where they are kept.
+            video: Path of the video, if it is known; without it nothing can be edited, and no folder is made.
             own: What `own` becomes if there are no edits yet.
 
         Raises:
@@ -105,6 +105,8 @@ class Edits:
         self._described: dict[tuple[int, int], Described] = {}
         self._held = ExitStack()
         path = folder / LOG
+        if video or path.is_file():
+            self._hold()
         if not path.is_file():
             return
         try:
@@ -114,12 +116,22 @@ class Edits:
             self.video = video or str(found["video"])
             self.own = found.get("own") is not False
         except (OSError, ValueError, TypeError, KeyError, RecursionError, SettingsError) as error:
+            self.close()
             raise SettingsError(f"'{path}' is damaged ({error}); move it away to start anew") from error
-        self._held.enter_context(exclusive(folder))
 
     def close(self) -> None:
-        """Lets other processes have the folder."""
+        """Lets other processes have the folder, of which nothing stays if there are no edits."""
         self._held.close()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _hold(self) -> None:
+        """Keeps the folder, and with it the run, for this process."""
+        run = self.folder.with_name(self.folder.name.removesuffix(".app"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(
+            exclusive(self.folder, lambda process: f"an app{process} has '{run}' open already; use that one, or end it")
+        )
 
     @property
     def active(self) -> Sequence[Edit]:
@@ -186,7 +198,7 @@ class Edits:
         if not self._edits:
             (self.folder / "maps").mkdir(parents=True, exist_ok=True)
             self._held.close()
-            self._held.enter_context(exclusive(self.folder))
+            self._hold()
         gone = self._edits[self._done :]
         # A stroke has many numbers, and its label map says all of it.
         values = () if edit.kind in ("brush", "erase") else edit.values

@@ -1,7 +1,9 @@
 """The server of the page: this machine only, a token on every request, everything by number."""
 
 import asyncio
+import errno
 import logging
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +27,7 @@ from undertow.app.pictures import Frames, alpha_png, etag, heat_png
 from undertow.app.project import Project, Workspace
 from undertow.app.session import Session
 from undertow.app.words import WordSession
-from undertow.base import UndertowError, printable, refusal
+from undertow.base import SettingsError, UndertowError, printable, refusal
 from undertow.masks import VOID
 
 log = logging.getLogger(__name__)
@@ -228,7 +230,21 @@ def create_app(workspace: Workspace, token: str, port: int) -> ASGIApp:
     return Guard(app, token, port)
 
 
-def serve(workspace: Workspace, port: int = 0, told: Callable[[str], None] = print) -> None:
+def listen(port: int) -> socket.socket:
+    """Returns a socket that listens on a port of this machine; 0 for any that is free.
+
+    Raises:
+        SettingsError: if the port cannot be had.
+    """
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        code = error.errno or 0
+        why = "is in use" if code == errno.EADDRINUSE else f"cannot be used ({os.strerror(code).lower()})"
+        raise SettingsError(f"port {port} {why}; give another --port, or leave it out") from error
+
+
+def serve(workspace: Workspace, port: int | socket.socket = 0, told: Callable[[str], None] = print) -> None:
     """Serves a workspace on this machine until it is interrupted.
 
     A job or a request that does not end soon then goes on in its thread: all that it has finished is on disk, and
@@ -236,19 +252,19 @@ def serve(workspace: Workspace, port: int = 0, told: Callable[[str], None] = pri
 
     Args:
         workspace: The clips.
-        port: Where; 0 for any port that is free.
+        port: Where: a port, 0 for any that is free, or what `listen` returned.
         told: Called with the address of the page.
     """
-    with socket.create_server(("127.0.0.1", port)) as listening:
-        port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
+    with listen(port) if isinstance(port, int) else port as listening:
+        number, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         config = uvicorn.Config(
-            create_app(workspace, token, port), log_level="warning", timeout_graceful_shutdown=1, server_header=False
+            create_app(workspace, token, number), log_level="warning", timeout_graceful_shutdown=1, server_header=False
         )
         server = uvicorn.Server(config)
         # In a thread of its own, as a request that makes a mask or loads a model cannot be interrupted.
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        told(f"http://127.0.0.1:{port}/?token={token}")
+        told(f"http://127.0.0.1:{number}/?token={token}")
         try:
             thread.join()
         finally:

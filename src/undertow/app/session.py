@@ -19,7 +19,7 @@ from undertow.app.history import keep, put_back
 from undertow.app.jobs import Job
 from undertow.app.pictures import mask_png
 from undertow.app.results import Results
-from undertow.base import CueError, SettingsError
+from undertow.base import CueError, SettingsError, check_unwritten
 from undertow.export import FORMATS, check_format, open_run
 from undertow.masks import VOID, LabelMap
 from undertow.runs import Cue
@@ -56,7 +56,8 @@ class Session(ABC):
         """Opens the run and the edits that are there.
 
         Raises:
-            SettingsError: if the run is of another video, or the edits are damaged or open elsewhere.
+            SettingsError: if the run is of another video, another process writes to it or has it open, or the edits
+                are damaged.
         """
         self.project, self.out, self.settings, self.message = project, out, settings, ""
         self.changed: tuple[tuple[int, int], ...] = ()
@@ -67,10 +68,16 @@ class Session(ABC):
         self.edits = Edits(folder, "" if project.path is None else str(project.path.absolute()), own=record is None)
         self._lock, self._at_hand = RLock(), ""
         self.results = Results(out, self.task)
-        self._recover()
-        self.results.read()
-        if record is not None and not self.edits.own and not self.edits.active and record.complete is not None:
-            self.take_over(record)
+        try:
+            if project.video is not None:
+                check_unwritten(out)
+            self._recover()
+            self.results.read()
+            if record is not None and not self.edits.own and not self.edits.active and record.complete is not None:
+                self.take_over(record)
+        except Exception:
+            self.edits.close()
+            raise
 
     @abstractmethod
     def cues(self) -> list[Cue]:

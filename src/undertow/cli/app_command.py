@@ -41,7 +41,7 @@ def app(
         if not each.exists():
             raise SettingsError(f"'{each}' does not exist; name a video, a folder of frames or a run")
     try:
-        from undertow.app import Workspace, serve
+        from undertow.app import Workspace, listen, serve
     except ModuleNotFoundError as error:
         raise SettingsError(f"the app needs {error.name}; install it with: pip install 'undertow[app]'") from None
     from undertow.parsing import ParseSettings
@@ -67,19 +67,26 @@ def app(
 
         return load(model, device=device, sites=task)
 
+    # Before anything is said: whoever asks for a port may have this app running already.
+    listening = listen(port)
     workspace = Workspace(loaded, settings, uploads, model)
-    for each in source:
-        is_run = each.is_dir() and read_record(each) is not None
-        if is_run and out is not None:
-            raise SettingsError("a run stays in its folder; leave --out out")
-        if not is_run and video is not None:
-            raise SettingsError("--video is for a run; leave it out")
-        place = each if is_run else out or Path(f"{_called(each, source)}.run")
-        workspace.open(video if is_run else each, place)
-        say(f"results are kept in {place}, edits in {place}.app")
+    try:
+        for each in source:
+            is_run = each.is_dir() and read_record(each) is not None
+            if is_run and out is not None:
+                raise SettingsError("a run stays in its folder; leave --out out")
+            if not is_run and video is not None:
+                raise SettingsError("--video is for a run; leave it out")
+            place = each if is_run else out or Path(f"{_called(each, source)}.run")
+            workspace.open(video if is_run else each, place)
+            say(f"results are kept in {place}, edits in {place}.app")
+    except Exception:
+        workspace.close()
+        listening.close()
+        raise
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        serve(workspace, port, lambda address: say(f"open {address} (Ctrl-C ends)"))
+        serve(workspace, listening, lambda address: say(f"open {address} (Ctrl-C ends)"))
     except KeyboardInterrupt:
         say("interrupted; finished work is kept")
         # Threads that still make a mask or load a model are not waited for: what is finished is on disk.

@@ -26,7 +26,7 @@ from typing import Any, Self, TextIO
 
 from torch import Tensor
 
-from undertow.base import LOCK, SettingsError, atomic_path, exclusive, inside, write_json
+from undertow.base import LOCK, SettingsError, atomic_path, check_unwritten, exclusive, inside, write_json
 from undertow.runs.journal import JOURNAL, STATE, SavedState, encode_line, read_lines, recover, save_state
 from undertow.runs.record import FRAMES, RECORD, Record, mark_unfinished, owned_files, owns, read_record
 from undertow.runs.task import Result
@@ -81,7 +81,8 @@ class Folder:
 
         Raises:
             SettingsError: if `out` holds a run of another task, video, model, settings or cues and `overwrite` is
-                false, if it holds something else or a damaged run, or if another process is writing to it.
+                false, if it holds something else or a damaged run, or if another process is writing to it or has it
+                open in the app.
         """
         path = Path(out)
         check_place(path, overwrite=overwrite)
@@ -105,7 +106,8 @@ class Folder:
         """Returns the complete run of a task in a folder, to be looked at or drawn anew.
 
         Raises:
-            SettingsError: if there is no complete run of it, or another process is writing to it.
+            SettingsError: if there is no complete run of it, or another process is writing to it or has it open in
+                the app.
         """
         path = Path(out)
         found = read_record(path) if path.is_dir() else None
@@ -113,6 +115,7 @@ class Folder:
             raise SettingsError(f"'{out}' holds no run of {task}; name the --out of one")
         with ExitStack() as stack:
             stack.enter_context(exclusive(path))
+            _check_app(path)
             _settle(path)
             record = read_record(path)
             if record is None or record.complete is None:
@@ -241,11 +244,25 @@ def check_place(path: Path, *, overwrite: bool = False) -> None:
     """Raises SettingsError unless a run can be written to a folder, or the run there continued or replaced."""
     if path.exists() and not path.is_dir():
         raise SettingsError(f"--out '{path}' is a file; name a folder")
+    _check_app(path)
     # A process killed as it began leaves its lock and a run.json under a temporary name.
     if not path.exists() or all(entry.name == LOCK or _temporary((RECORD,), entry.name) for entry in path.iterdir()):
         return
     if owned_files(path) is None if overwrite else read_record(path) is None:
         raise SettingsError(f"--out '{path}' holds files that are not a run; choose an empty or new folder")
+
+
+def edits_of(out: Path) -> Path:
+    """Returns the folder beside a run in which the app keeps its edits, locked for as long as it has the run open."""
+    path = out.absolute()
+    return path.with_name(f"{path.name}.app")
+
+
+def _check_app(path: Path) -> None:
+    """Raises SettingsError if the app of another process has a run open."""
+    check_unwritten(
+        edits_of(path), lambda process: f"an app{process} has '{path}' open; end it, or choose another --out"
+    )
 
 
 def check_same(path: Path, earlier: Record, now: Record, *, cues: bool = True) -> None:
