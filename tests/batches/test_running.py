@@ -13,7 +13,7 @@ from PIL import Image
 
 import undertow as ut
 from undertow import cli
-from undertow.base import SilentProgress
+from undertow.base import SettingsError, SilentProgress
 from undertow.masks import write_label_map
 
 FAST = {"assignments": ("tokens=48",), "views": "none"}
@@ -101,7 +101,33 @@ def test_failures_are_listed_and_the_rest_goes_on(manifest, tmp_path, monkeypatc
     found = ut.batch(manifest, out, **FAST)
     assert (found.made, found.kept, [each["out"] for each in found.failures]) == (1, 2, ["none"])
     retried = ut.batch(manifest, out, retry=True, **FAST)
-    assert (retried.made, retried.kept, len(retried.failures)) == (0, 3, 1)
+    assert (retried.made, retried.kept, len(retried.failures), retried.left) == (0, 3, 1, 0)
+
+
+def test_a_retry_runs_what_failed_and_says_what_else_is_left(manifest, tmp_path, monkeypatch, capsys):
+    out, gone = tmp_path / "out", manifest.parent / "masks/1.png"
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(lines[:3]))
+    with pytest.raises(SettingsError, match=rf"nothing has failed in '{out}'; leave --retry out"):
+        ut.batch(manifest, out, retry=True, **FAST)
+    assert not out.exists()
+    kept = gone.read_bytes()
+    gone.write_bytes(b"no picture")
+    assert len(ut.batch(manifest, out, **FAST).failures) == 1
+    gone.write_bytes(kept)
+    # Its mask was corrected and another row added since.
+    manifest.write_text("\n".join(lines[:4]))
+    words = ["batch", str(manifest), "--out", str(out), "--set", "tokens=48", "--views", "none", "--retry"]
+    monkeypatch.setattr("sys.argv", ["undertow", *words])
+    cli.main()
+    said = capsys.readouterr().err
+    assert "left: 1 clip that did not fail before; leave --retry out" in said
+    assert "1 clip done, 1 done before; results are in" in said
+    with pytest.raises(SettingsError, match="nothing has failed"):
+        ut.batch(manifest, out, retry=True, **FAST)
+    assert ut.batch(manifest, out, **FAST).made == 1
+    done = ut.batch(manifest, out, retry=True, **FAST)
+    assert (done.made, done.kept, done.left) == (0, 3, 0)
 
 
 def test_parts_share_a_folder_and_what_was_removed_is_made_again(manifest, tmp_path):

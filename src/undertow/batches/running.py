@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from undertow.base import Progress, SilentProgress, UndertowError, write_text
+from undertow.base import Progress, SettingsError, SilentProgress, UndertowError, write_text
 from undertow.batches.log import open_log, read_logs
 from undertow.batches.manifest import Row, read_manifest
 from undertow.batches.settings import BatchSettings
@@ -33,6 +33,11 @@ class BatchResult:
     made: int
     kept: int
     failures: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def left(self) -> int:
+        """How many were not tried, as only those that failed before were asked for."""
+        return self.rows - self.made - self.kept - len(self.failures)
 
 
 def batch(manifest: Path | str, out: Path | str, *, progress: Progress | None = None, **options: Any) -> BatchResult:
@@ -69,17 +74,22 @@ def run_batch(rows: Sequence[Row], settings: BatchSettings, progress: Progress |
         progress: Advanced by every clip.
 
     Raises:
-        SettingsError: if another process works on the same part, or the engine cannot be used.
+        SettingsError: if another process works on the same part, the engine cannot be used, or failed clips are to be
+            done and none failed, though some are left.
     """
     progress = progress or SilentProgress()
     units = [ClipUnit(row, settings) for row in share(rows, settings.shard)]
+    digests = [unit.digest for unit in units]
+    if settings.retry and (left := sort_out(units, digests)[0]) and not failed_before(units, left):
+        raise SettingsError(
+            f"nothing has failed in '{settings.out}'; leave --retry out to run what is left of the table"
+        )
     settings.out.mkdir(parents=True, exist_ok=True)
     with open_log(settings.out, settings.shard) as log:
-        digests = [unit.digest for unit in units]
         left, failed = sort_out(units, digests)
         kept = len(units) - len(left)
         if settings.retry:
-            left = [index for index in left if index in failed]
+            left = failed_before(units, left)
         progress.start(f"batch {settings.task}", len(left) + kept)
         progress.advance(kept, stored=True)
 
@@ -125,6 +135,13 @@ def sort_out(units: Sequence[ClipUnit], digests: Sequence[str]) -> tuple[list[in
         if found is None or found["error"] is not None or unit.settings.overwrite or not unit.complete():
             left.append(index)
     return left, failed
+
+
+def failed_before(units: Sequence[ClipUnit], left: Sequence[int]) -> list[int]:
+    """Returns which of the units that are left failed before, also if their input or row was corrected since."""
+    known = read_logs(units[0].settings.out) if left else {}
+    failed = {out for (out, _), line in known.items() if line["error"] is not None}
+    return [index for index in left if units[index].row.out in failed]
 
 
 def failures_file(settings: BatchSettings) -> Path:

@@ -57,7 +57,7 @@ def batch(
 
     Repeat the command to resume after an interruption and to retry failed clips.
     """
-    from undertow.base import set_threads
+    from undertow.base import counted, set_threads
     from undertow.batches import BatchSettings, read_manifest, run_batch
     from undertow.batches.running import check_result
     from undertow.engines import parse_shard
@@ -77,13 +77,15 @@ def batch(
     if json:
         print(jsons.dumps({"event": "batch", "rows": result.rows, "made": result.made, "kept": result.kept,
                            "failed": len(result.failures)}))  # fmt: skip
+    if result.left:
+        say(f"left: {counted(result.left, 'clip')} that did not fail before; leave --retry out to run the rest")
     check_result(result, settings)
-    say(f"{result.made} clips done, {result.kept} were done before; results are in {out}")
+    say(f"{counted(result.made, 'clip')} done, {result.kept} done before; results are in {out}")
 
 
 def _show_estimate(rows: "Sequence[Row]", settings: "BatchSettings", json: bool) -> None:
     """Shows what a batch would take, and fails if clips cannot be begun."""
-    from undertow.base import SettingsError
+    from undertow.base import SettingsError, counted
     from undertow.batches import estimate_batch
     from undertow.runs.budget import shown_memory
 
@@ -106,5 +108,6 @@ def _show_estimate(rows: "Sequence[Row]", settings: "BatchSettings", json: bool)
             say(sentence)
     if found.failures:
         raise SettingsError(
-            f"{len(found.failures)} clips cannot be begun, the first at {found.failures[0]}; correct these rows"
+            f"{counted(len(found.failures), 'clip')} cannot be begun, the first at {found.failures[0]}; correct these "
+            "rows"
         )
