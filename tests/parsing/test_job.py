@@ -11,8 +11,9 @@ from undertow.base import CueError, MaskError, SettingsError, SilentProgress
 from undertow.masks import VOID, read_written_map
 from undertow.parsing import ParseSettings, parse
 from undertow.parsing.anchors import gather, given_anchors
-from undertow.parsing.job import render_again
+from undertow.parsing.job import ParseJob, render_again
 from undertow.parsing.naming import ClassEntry, NameTable
+from undertow.parsing.settings import resolve_parse
 from undertow.parsing.task import TASK
 from undertow.runs import execute, read_cue
 from undertow.runs.estimate import estimate
@@ -226,3 +227,17 @@ def test_passes_are_counted(scene, tiny_like):
     found = estimate(TASK, clip, given_anchors(clip, {0: labels}), tiny_like, FAST, trial=False)
     assert (found.frames, found.labels) == (FRAMES, 3)
     assert found.passes_per_frame == sum(passes) / FRAMES == 1 and found.passes == FRAMES
+
+
+def test_clusters_that_anchors_leave_unused_are_told_and_decide_nothing(scene, tiny_like, tmp_path, caplog):
+    images, labels = scene
+    asked = ParseSettings(tokens=240, clusters=6)
+    assert resolve_parse(asked, tiny_like, 48, 80).settings.method == "propagate"
+    assert resolve_parse(replace(asked, anchor_grid=False), tiny_like, 48, 80).settings.method == "vidseg"
+    for settings, told in [(asked, 1), (replace(asked, anchor_grid=False), 0), (replace(asked, method="emerdiff"), 0)]:
+        caplog.clear()
+        ParseJob(settings, tiny_like, Clip(Video(images)), {0: labels})
+        assert [record.getMessage()[:29] for record in caplog.records] == ["clusters is 6 and not used: t"] * told
+    parse_into(tmp_path / "out", Video(images), {}, tiny_like, asked, ())
+    with pytest.raises(SettingsError, match=r"another run \(clusters was 6 and is 7\)"):
+        parse_into(tmp_path / "out", Video(images), {}, tiny_like, replace(asked, clusters=7), ())

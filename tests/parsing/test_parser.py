@@ -148,7 +148,7 @@ def test_clusters_are_as_many_as_asked_for_until_something_new_comes(tiny_like, 
 
 def test_more_clusters_than_tokens_are_as_many_as_tokens(tiny_like, clip):
     images, _ = clip
-    (result,) = parse(images[:1], None, tiny_like, replace(SETTINGS, method="emerdiff", clusters=100_000))
+    (result,) = parse(images[:1], None, tiny_like, replace(SETTINGS, method="emerdiff", clusters=255))
     assert len(result.ids) <= 200
 
 
@@ -174,7 +174,9 @@ def test_options_change_no_shape(tiny_like, clip, quality_of):
 def test_what_cannot_be_is_refused(tiny_like, clip):
     images, _ = clip
     with pytest.raises(SettingsError, match="tokens; give fewer"):
-        list(parse(images[:1], None, tiny_like, replace(SETTINGS, clusters=100_000)))
+        list(parse(images[:1], None, tiny_like, replace(SETTINGS, clusters=255)))
+    with pytest.raises(SettingsError, match="clusters is 5000; give a whole number from 1 to 255"):
+        ParseSettings(clusters=5000)
     with pytest.raises(CueError, match="moves the labels of anchors"):
         Parser(tiny_like, None, replace(SETTINGS, method="propagate"))
     with pytest.raises(CueError, match="void everywhere"):

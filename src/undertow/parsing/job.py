@@ -7,6 +7,7 @@ labels.json   every class with name, colour, area and confidence in each frame
 edited/       the class maps as names.json wants them, if it merges or splits
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,12 +37,15 @@ from undertow.parsing.labels import (
 )
 from undertow.parsing.modulation import modulation_for
 from undertow.parsing.naming import NameTable, read_vocabulary
+from undertow.parsing.settings import makes_clusters
 from undertow.parsing.task import TASK
 from undertow.runs import Folder
 from undertow.runs.plan import first_frames
 from undertow.runs.task import Given, Phase, Work
 from undertow.runs.views import render
 from undertow.video import Clip, Frame, Video
+
+log = logging.getLogger(__name__)
 
 SOFT = "soft"
 # Maps of all classes at native size that upsampling one frame holds: two of the image's statistics, and the result.
@@ -68,6 +72,10 @@ class ParseJob:
         self._given = NameTable() if settings.names is None else NameTable.read(settings.names)
         self._words = [] if settings.vocabulary is None else read_vocabulary(settings.vocabulary)
         self._pictures = ClassPictures()
+        if settings.clusters != ParseSettings().clusters and not makes_clusters(settings, anchored=bool(anchors)):
+            log.warning(
+                "clusters is %d and not used: the anchors say what the classes are; leave it out", settings.clusters
+            )
 
     def run(self, frames: Iterable[Frame], progress: Progress) -> Iterator[ParseResult]:
         """Yields each frame's class map."""
@@ -234,6 +242,8 @@ def trial(
     """Returns a run of the first frames, of which the first has an anchor if there is one at all."""
     settings, short, _ = first_frames(settings, clip, given, frames, tokens)
     # Fewer frames have fewer tokens to make clusters of.
-    clusters = min(settings.clusters, frames * tokens)
+    clusters = settings.clusters
+    if makes_clusters(settings, anchored=bool(given.value)):
+        clusters = min(clusters, frames * tokens)
     anchors = {short.start: given.value[min(given.value)]} if given.value else {}
     return replace(settings, clusters=clusters, names=None, namer=None, vocabulary=None), short, Given(anchors)

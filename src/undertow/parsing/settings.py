@@ -19,6 +19,8 @@ Upsampling = Literal["guided", "bilinear"]
 
 # Chosen on validation worlds (`benchmarks/quality/sweep_parsing.py --places`).
 PLACE = 5.0
+# As many as the palette of class maps has ids: each has a map of every pixel, and time grows with their number.
+MOST_CLUSTERS = 255
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,13 @@ class ParseSettings(FrameSettings):
         "where there are anchors; vidseg classifies tokens, the default elsewhere and where an option is given that "
         "only vidseg has; emerdiff clusters every frame by itself.",
     )
-    clusters: int = option(20, "Number of clusters; vidseg makes those of the first batch.", least=1)
+    clusters: int = option(
+        20,
+        "Number of clusters; vidseg makes those of the first batch. Anchors take their place, but for emerdiff and "
+        "without anchor_grid.",
+        least=1,
+        most=MOST_CLUSTERS,
+    )
     anchor_grid: bool = option(
         True,
         "Whether an anchor's tokens have the labels of the pixels they cover, or the majority label of their cluster, "
@@ -227,7 +235,7 @@ def resolve_parse(
     """
     card = backbone.card
     if settings.method is None:
-        settings = replace(settings, method="propagate" if anchored and not _about_vidseg(settings) else "vidseg")
+        settings = replace(settings, method=_usual_method(settings, anchored=anchored))
     if settings.method == "emerdiff":
         # EmerDiff reads at the least noise there is.
         usual = card.levels.get("parse", card.noising)
@@ -246,7 +254,17 @@ def resolve_parse(
     )
 
 
-def _about_vidseg(settings: ParseSettings) -> bool:
-    """Returns whether something is asked for that only vidseg has: how tokens are classified."""
-    own = ("clusters", "discover", "novelty", "place", "agree")
-    return any(getattr(settings, each.name) != each.default for each in options_of(ParseSettings) if each.name in own)
+def makes_clusters(settings: ParseSettings, *, anchored: bool) -> bool:
+    """Returns whether a run makes clusters: where anchors say what tokens are, it mostly does not."""
+    method = settings.method or _usual_method(settings, anchored=anchored)
+    return not anchored or method == "emerdiff" or (method == "vidseg" and not settings.anchor_grid)
+
+
+def _usual_method(settings: ParseSettings, *, anchored: bool) -> Method:
+    """Returns the method of a run for which none is chosen."""
+    if not anchored:
+        return "vidseg"
+    # Something is asked for that only vidseg has: how tokens are classified.
+    own = {"discover", "novelty", "place", "agree"} | (set() if settings.anchor_grid else {"clusters"})
+    asked = any(getattr(settings, each.name) != each.default for each in options_of(ParseSettings) if each.name in own)
+    return "vidseg" if asked else "propagate"
