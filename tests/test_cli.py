@@ -78,7 +78,7 @@ def test_track_leaves_a_run_folder(clip, tmp_path, capsys):
     written = (out / "scores.csv").stat().st_mtime_ns
     assert run(capsys, *arguments)[0] == 0 and (out / "scores.csv").stat().st_mtime_ns == written
     code, _, err = run(capsys, *arguments, "--end", "3")
-    assert code == 2 and "settings.frames.end was null and is 3" in err and "--overwrite" in err
+    assert code == 2 and "frames.end was null and is 3" in err and "--overwrite" in err
     assert run(capsys, *arguments, "--end", "3", "--overwrite")[0] == 0
     assert len(list((out / "masks").iterdir())) == 3
 
@@ -186,6 +186,17 @@ def test_bad_input_is_one_sentence(clip, tmp_path, capsys, monkeypatch, change, 
     text = " ".join(err.split())
     assert text.startswith("error: ") and all(word in text for word in words), text
     assert not (tmp_path / "out" / "masks").exists()
+
+
+def test_a_clip_of_one_frame_is_one_and_looks_at_itself(tmp_path, capsys):
+    write_video(tmp_path / "one.mp4", [np.full((48, 64, 3), 90, np.uint8)], fps=24)
+    words = ("inspect", tmp_path / "one.mp4", "--at", "20,10", "--out", tmp_path / "seen.png", "--size", "tokens=48")
+    assert run(capsys, *words)[0] == 0 and (tmp_path / "seen.png").exists()
+    code, _, err = run(capsys, *words, "--to", "1")
+    assert code == 2 and "has no frame 1; it has 1 frame, number 0" in err
+    parse = ("parse", tmp_path / "one.mp4", "--out", tmp_path / "out", "--size", "tokens=48", "--clusters", "2")
+    code, _, err = run(capsys, *parse, "--views", "none")
+    assert code == 0 and "1 frame in " in err
 
 
 def test_models_are_listed(capsys):

@@ -165,8 +165,8 @@ def test_one_process_at_a_time_has_a_folder(tmp_path):
         ({"task": "lines"}, "holds a run of dots; add --overwrite to replace it"),
         ({"video": "cd34"}, "video was ab12 and is cd34"),
         ({"model": "sd-2.1"}, "model was tiny and is sd-2.1"),
-        ({"settings": {"fps": Fraction(25), "recent": 7}}, "settings.fps was 30000/1001 and is 25"),
-        ({"settings": {"recent": 7}}, "settings.fps was 30000/1001 and is null"),
+        ({"settings": {"fps": Fraction(25), "recent": 7}}, "fps was 30000/1001 and is 25"),
+        ({"settings": {"recent": 7}}, "fps was 30000/1001 and is null"),
         ({"cues": ({"frame": 0, "sha256": "f00"},)}, "cues.frame 0 was c0de and is f00"),
     ],
 )

@@ -145,7 +145,7 @@ def test_other_settings_video_or_mask_are_refused_with_what_differs(scene, tiny_
         ((Video(video[:, ::-1].copy(), fps=24), {0: labels}, FAST), "video was"),
         ((Video(video, fps=24), {0: other}, FAST), "cues.frame 0 was"),
         ((Video(video, fps=24), {0: labels}, TrackSettings(tokens=240, batch=2, topk=4)), "topk was 15 and is 4"),
-        ((Clip(Video(video, fps=24), 0, 8), {0: labels}, FAST), "settings.frames.end was null and is 8"),
+        ((Clip(Video(video, fps=24), 0, 8), {0: labels}, FAST), "frames.end was null and is 8"),
     ]:
         with pytest.raises(SettingsError, match=words):
             track_into(out, changed[0], changed[1], tiny_like, changed[2])

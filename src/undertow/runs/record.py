@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -70,14 +71,22 @@ class Record:
         write_json(folder / RECORD, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
 
     def differences(self, now: "Record") -> list[str]:
-        """Returns what makes another run a different one, such as "settings.kernel.topk was 15 and is 10"."""
+        """Returns what makes another run a different one, such as "topk was 15 and is 10", options by their names."""
 
-        def content(record: Record) -> dict[str, Any]:
-            return {
-                "video": record.video, "model": record.model, "settings": record.settings, "cues": digests(record.cues),
-            }  # fmt: skip
+        def contents(record: Record) -> Iterator[dict[str, Any]]:
+            asked = record.settings.get("settings")
+            options = asked if isinstance(asked, dict) else {}
+            yield {"video": record.video, "model": record.model}
+            yield options
+            yield {name: value for name, value in record.settings.items() if value is not options}
+            yield {"cues": digests(record.cues)}
 
-        return list(differences(content(self), content(now)))
+        pairs = zip(contents(self), contents(now), strict=True)
+        told: dict[str, str] = {}
+        for text in chain.from_iterable(differences(*pair) for pair in pairs):
+            # What was asked for may be a number of the run too: told once.
+            told.setdefault(text.partition(" was ")[0], text)
+        return list(told.values())
 
     def left_out(self, now: "Record") -> list[str]:
         """Returns the cues that another run lacks, if it has none of their frames: as options, if they were typed."""
@@ -178,7 +187,7 @@ def digests(cues: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def differences(earlier: Any, now: Any, name: str = "") -> Iterator[str]:
-    """Yields what differs between two plain values, such as "settings.kernel.topk was 15 and is 10"."""
+    """Yields what differs between two plain values, such as "kernel.topk was 15 and is 10"."""
     if isinstance(earlier, dict) and isinstance(now, dict):
         for key in {**earlier, **now}:
             yield from differences(earlier.get(key), now.get(key), f"{name}.{key}" if name else str(key))
