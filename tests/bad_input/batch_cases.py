@@ -21,5 +21,6 @@ BATCH = [
     Case("a clip outside the table's folder", lambda k: batch(k, "clip\n/etc/passwd\n"), "give --root"),
     Case("a setting that is no number", lambda k: batch(k, "clip,tokens\na,few\n"), "tokens is 'few'"),
     Case("a line that is no JSON", lambda k: batch(k, '{"clip": "a"}\n{"clip": \n', name="c.jsonl"), "line 2"),
+    Case("--retry where nothing has run", lambda k: batch(k, "clip\na\n", "--retry"), "nothing has failed in"),
     Case("--shard 3/2", lambda k: batch(k, "clip\na\n", "--shard", "3/2"), "shard is 3/2"),
 ]  # fmt: skip

@@ -48,6 +48,7 @@ GROUPS = {
 }
 ALL = [(group, case) for group, cases in GROUPS.items() for case in cases]
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
+README = PAGE.parents[1] / "README.md"
 WRITE = os.environ.get("UNDERTOW_WRITE_DOCS") == "1"
 # A sentence says what to do by one of these words, or says what would have been right.
 REMEDIES = re.compile(
@@ -113,6 +114,7 @@ def test_the_page_has_all_cases_and_no_others():
     assert len(ALL) == len(set((group, case.name) for group, case in ALL)) >= 60
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "| exit code |" not in line]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [case.name for _, case in ALL]
+    assert f" {len(ALL)} kinds of bad input" in README.read_text()
 
 
 def shortened(sentence: str) -> str:
