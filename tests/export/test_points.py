@@ -97,3 +97,13 @@ def test_after_effects_text(followed, tmp_path):
     start = lines.index("\tFrame\tX pixels\tY pixels\tZ pixels") + 1
     rows = [line.split("\t")[1:] for line in lines[start : start + 3]]
     assert [row[0] for row in rows] == ["0", "1", "3"] and [float(each) for each in rows[0][1:]] == [*tracks[1, 0], 0]
+
+
+def test_keys_of_a_run_that_leaves_frames_out_are_at_the_rate_of_the_clip(followed, tmp_path):
+    path, _, _ = followed
+    frames = [{"frame": 10 + 2 * n, "time": f"{2 * n}/25", "name": f"{10 + 2 * n:05d}"} for n in range(4)]
+    (path / "frames.json").write_text(json.dumps(frames))
+    done = export(path, "after-effects", tmp_path / "out", check=True)
+    text = (tmp_path / "out" / "clip_point_0.txt").read_text()
+    assert done.differences == 0 and done.note == "" and "\tUnits Per Second\t25\n" in text
+    assert re.findall(r"^\t(\d+)\t.*\t0$", text, re.M) == ["0", "2", "4", "6"]

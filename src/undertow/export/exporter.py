@@ -133,9 +133,9 @@ class Plan:
 
     @property
     def uneven(self) -> bool:
-        """Whether frames are not where a constant rate has them: some are more than half a frame away in time."""
+        """Whether frames are not where the run's mean rate has them: some are more than half a frame away in time."""
         times = [frame.time - self.frames[0].time for frame in self.frames]
-        step = times[-1] / max(1, len(times) - 1)
+        step = 1 / self.run.fps
         return any(abs(time - place * step) > step / 2 for place, time in enumerate(times))
 
     @property

@@ -167,8 +167,11 @@ class AfterEffects(Points):
         height, width = self.plan.size
         if self.plan.fps <= 0:
             raise SettingsError("the run has no frame rate; give --fps")
+        # Keys have the numbers of the clip's frames, of which a run may have left some out.
+        steps = (self.numbers[-1] - self.numbers[0]) / max(1, len(self.numbers) - 1) or 1
+        rate = float(self.plan.fps) * (steps if self.plan.settings.fps is None else 1)
         head = (
-            f"Adobe After Effects 8.0 Keyframe Data\n\n\tUnits Per Second\t{float(self.plan.fps):.6g}\n"
+            f"Adobe After Effects 8.0 Keyframe Data\n\n\tUnits Per Second\t{rate:.6g}\n"
             f"\tSource Width\t{width}\n\tSource Height\t{height}\n\tSource Pixel Aspect Ratio\t1\n"
             "\tComp Pixel Aspect Ratio\t1\n\nTransform\tPosition\n\tFrame\tX pixels\tY pixels\tZ pixels\n"
         )
