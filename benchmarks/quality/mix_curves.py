@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ablate_tiny import short_recipe
 from sweep_sites import candidate_sites, read_clips, read_features, score
 
 from undertow.backbones import get_card, load
@@ -23,22 +24,20 @@ from undertow.benchmarks.core.datasets import open_dataset
 from undertow.benchmarks.core.sample import get_protocol
 from undertow.tracking import TrackSettings
 from undertow.training.architecture import build_scheduler, export, read_parts
-from undertow.training.denoiser import Grid
 from undertow.training.recipe import TinyRecipe, fresh_parts, train_tiny
 from undertow.training.validation import validate
 
 PRESETS = "dift", "drift"
 
 
-def short_recipe(share, seed, steps, shards):
+def mixed_recipe(share, seed, steps, shards):
     """Returns the shipped recipe cut to `steps` and `shards`, with this share of examples from photographs."""
-    recipe = TinyRecipe(seed=seed)
-    grids = (Grid(16, 32, 24, 0.85), Grid(24, 40, 12, 0.15))
+    recipe = short_recipe(steps, shards)
     return replace(
         recipe,
-        pictures=replace(recipe.pictures, shards=shards),
         photos=replace(recipe.photos, shards=shards, share=share),
-        denoiser=replace(recipe.denoiser, steps=steps, grids=grids, seed=seed),
+        denoiser=replace(recipe.denoiser, seed=seed),
+        seed=seed,
     )
 
 
@@ -102,7 +101,7 @@ def main():
             for share in map(float, asked.shares.split(",")):
                 folder = asked.work / f"share-{share:g}-seed-{seed}"
                 share_pictures(asked.work, folder)
-                recipe = short_recipe(share, seed, asked.steps, asked.shards)
+                recipe = mixed_recipe(share, seed, asked.steps, asked.shards)
                 if not (folder / "model" / "model_index.json").exists():
                     train_tiny(
                         folder,

@@ -27,7 +27,8 @@ class Affinity:
     Attributes:
         indices: Where each kept weight points, in the references laid end to end: reference x s + token.
         weights: The kept weights, float32; rows sum to one if renormalised. Where a window holds fewer than k tokens,
-            the rest weigh zero. A row is zero altogether only if all of its weights were too small for float32.
+            the rest weigh zero. A row is zero altogether only if all of its weights were too small for float32,
+            or if its query was not wanted.
         mass: Share of the kernel that was kept, before renormalising, in [0, 1]. The whole is one per reference for
             softmax scopes "reference" and "window", one altogether for "joint", and all exponentials inside the
             windows for "none" and "survivors".
@@ -82,8 +83,8 @@ def compute_affinity(
         places: For each reference, row and column at which each of its tokens is expected in the frame, and from 0 to 1
             how far that is to be believed; None for a reference whose tokens may be anywhere. Weights, before the k
             best are kept, fall with the distance from there as a Gaussian does, of a quarter of the radius.
-        wanted: The queries that are asked for, all if None. Rows of others are zero, and cost nothing where no other
-            query of their tile of 8 x 8 is wanted.
+        wanted: The queries that are asked for, all if None. Rows of others are zero. Tiles of 8 x 8 in which none is
+            wanted are left out; dense denominators (scope "reference") are summed for all queries.
 
     Raises:
         SettingsError: if shapes, grid and head weights do not fit together, or places are given without a radius.

@@ -71,7 +71,11 @@ def tiles(strip: Rectangle) -> Iterator[Rectangle]:
 
 
 def around_tokens(tokens: Bool[Tensor, "h w"], radius: int | None) -> Bool[Tensor, "h w"]:
-    """Returns the tiles that hold a token in whose square window any of some tokens lies, as the tokens in them.
+    """Returns the tokens of all tiles in which the square window of some token holds one of those given.
+
+    Args:
+        tokens: Those given.
+        radius: Of the windows, in tokens; None if there are none.
 
     >>> around_tokens(torch.eye(1, 20).bool(), 3).sum().item()
     8

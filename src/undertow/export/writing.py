@@ -146,7 +146,7 @@ def export(
             raise
         write_json(out / RECEIPT, receipt | {"complete": True})
         _pack(plan)
-        return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=kind(plan).notes())
+        return _checked(kind(plan), progress) if check else Exported(len(plan.frames), note=exporter.notes())
 
 
 def check_target(out: Path, receipt: Mapping[str, Any]) -> None:

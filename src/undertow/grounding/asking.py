@@ -102,7 +102,7 @@ class Asker:
         self.backbone, self.size, self.propose = backbone, size, propose
         self.words = words or WordSettings()
         # Texts whose unknown words have been told.
-        self._known: set[str] = set()
+        self._told: set[str] = set()
         trained = None if backbone.fine_tuning is None else backbone.fine_tuning.size
         self._generator = MaskGenerator(backbone, trained or backbone.input_size(*size))
 
@@ -120,9 +120,9 @@ class Asker:
         """
         expressions = [parse_expression(text, phrase=self.words.phrase) for text in texts]
         for each in expressions:
-            if self.backbone.card.embedded and each.text not in self._known:
+            if self.backbone.card.embedded and each.text not in self._told:
                 tell_unknown(self.backbone, each, self.backbone.condition(each.text).spans)
-                self._known.add(each.text)
+                self._told.add(each.text)
         answers = self._answers(list(images.values()), [each.text for each in expressions])
         for image, scores in zip(images.values(), answers, strict=True):
             yield [self._sight(image, said, score) for said, score in zip(expressions, scores, strict=True)]
