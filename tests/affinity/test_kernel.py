@@ -194,20 +194,38 @@ def test_a_head_of_weight_zero_does_not_count():
 @pytest.mark.parametrize("scale", [1.0, 40.0, 4000.0])
 @pytest.mark.parametrize("tokens", [187, 1100])
 def test_dense_denominators_equal_logsumexp(scale, tokens):
-    # Short vectors are summed as they are, long ones under a running maximum; 1100 tokens are several blocks.
+    # 1100 tokens are several blocks; the largest logits of long vectors are far above those at the same place.
     queries, (keys,) = features(4, 2, (tokens, 1), 16, 1)
     logits = (queries * scale).double() @ keys.double().mT
     expected = torch.logsumexp(logits / LOG2_E, -1) * LOG2_E
     torch.testing.assert_close(log2_denominators(queries * scale, keys).double(), expected, rtol=2e-6, atol=2e-6)
+    some = log2_denominators(queries[:, :150] * scale, keys)
+    torch.testing.assert_close(some.double(), expected[:, :150], rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 400.0])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.7])
+def test_denominators_of_some_queries_are_those_of_all_to_the_last_bit(scale, share):
+    queries, (keys,) = features(4, 2, (1100, 1), 128, 1)
+    rows = (torch.rand(1100, generator=torch.Generator().manual_seed(1)) < share).nonzero()[:, 0]
+    assert torch.equal(
+        log2_denominators(queries * scale, keys, rows), log2_denominators(queries * scale, keys)[:, rows]
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 40.0])
-def test_denominators_of_numbers_that_bfloat16_holds_equal_logsumexp(scale):
+@pytest.mark.parametrize("matrices", [False, True])
+def test_denominators_of_numbers_that_bfloat16_holds_equal_logsumexp(scale, matrices, monkeypatch):
+    # Fused attention gives the same everywhere; only with instructions for matrices is it faster.
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices)
     queries, (keys,) = features(4, 2, (1100, 1), 16, 1)
     queries, keys = (queries * scale).bfloat16().float(), keys.bfloat16().float()
     expected = torch.logsumexp(queries.double() @ keys.double().mT / (0.1 * 4), -1) * LOG2_E
-    got = Similarity(queries, KernelSettings(temperature=0.1)).log2_denominators(keys)
-    torch.testing.assert_close(got.double(), expected, rtol=2e-6, atol=2e-4)
+    similarity = Similarity(queries, KernelSettings(temperature=0.1))
+    torch.testing.assert_close(similarity.log2_denominators(keys).double(), expected, rtol=2e-6, atol=2e-4)
+    rows = torch.arange(3, 1100, 5)
+    got = similarity.log2_denominators(keys, rows).double()
+    torch.testing.assert_close(got, expected[:, rows], rtol=2e-6, atol=2e-4)
 
 
 def test_distances_lose_no_digits_far_from_the_origin():

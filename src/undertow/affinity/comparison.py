@@ -12,9 +12,9 @@ from torch import Tensor
 from undertow.affinity.best import Scores
 from undertow.affinity.motion import Nearness
 from undertow.affinity.settings import KernelSettings
-from undertow.affinity.similarity import LEAST_LOGIT, Similarity, log2_sum_exp2
+from undertow.affinity.similarity import ALL, LEAST_LOGIT, Similarity, log2_sum_exp2
 from undertow.affinity.threads import in_threads
-from undertow.affinity.windows import TILE_SIDE, Rectangle, halo, halo_cells, tiles, window_bias
+from undertow.affinity.windows import TILE_SIDE, Rectangle, around_tokens, halo, halo_cells, tiles, window_bias
 
 # Bytes of logits that are worked on together; on a CPU they stay in a core's second-level cache.
 CPU_BYTES = 1 << 20
@@ -105,11 +105,13 @@ class Comparison:
             self._safe = self._safe and any(each is None for each in places)
         self._denominators: Tensor | None = None
         if settings.softmax_scope == "reference":
-            self._denominators = denominators = queries.new_empty(len(keys), *queries[chosen].shape[:2]).float()
+            self._denominators = denominators = queries.new_zeros(len(keys), *queries[chosen].shape[:2]).float()
+            # Tiles are compared as a whole.
+            rows = ALL if self._wanted is None else around_tokens(self._wanted, 0).flatten().nonzero()[:, 0]
 
             def sum_up(numbers: Iterator[int]) -> None:
                 for number in numbers:
-                    denominators[number] = similarity.log2_denominators(references[number][chosen])
+                    denominators[number, :, rows] = similarity.log2_denominators(references[number][chosen], rows)
 
             in_threads(sum_up, range(len(keys)), queries.device)
             # A last number of 1, which takes the denominator off in the product.

@@ -84,7 +84,7 @@ def compute_affinity(
             how far that is to be believed; None for a reference whose tokens may be anywhere. Weights, before the k
             best are kept, fall with the distance from there as a Gaussian does, of a quarter of the radius.
         wanted: The queries that are asked for, all if None. Rows of others are zero. Tiles of 8 x 8 in which none is
-            wanted are left out; dense denominators (scope "reference") are summed for all queries.
+            wanted are left out.
 
     Raises:
         SettingsError: if shapes, grid and head weights do not fit together, or places are given without a radius.

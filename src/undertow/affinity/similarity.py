@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from undertow.affinity.settings import KernelSettings
@@ -19,6 +19,8 @@ LOG2_E = math.log2(math.e)
 # What is raised is at least this much: below float32's normal numbers a CPU takes ten times as long, and a sum of
 # exponentials that are at most one has no use for them.
 LEAST_LOGIT = -120.0
+# Every query or key.
+ALL = slice(None)
 
 
 class Similarity:
@@ -62,24 +64,31 @@ class Similarity:
         squares = values.square().sum(-1, keepdim=True)
         return torch.cat([values, squares, torch.ones_like(squares)], dim=-1)
 
-    def log2_denominators(self, values: Float[Tensor, "a m d"]) -> Float[Tensor, "a s"]:
-        """Returns log2(Σ_j 2^logit_ij) of every query i over all keys j, which are given as they come.
+    def log2_denominators(
+        self, values: Float[Tensor, "a s d"], rows: Int[Tensor, "n"] | slice = ALL
+    ) -> Float[Tensor, "a n"]:
+        """Returns log2(Σ_j 2^logit_ij) of some queries i over all keys j, which are given as they come.
 
         These are the dense denominators of DRIFT's order. A network in bfloat16 gives queries and keys that bfloat16
-        holds exactly. PyTorch's fused attention multiplies those by the processor's own instructions, and sums in
-        float32; it also multiplies by values, which nobody needs here, but takes less than half the time all the same.
+        holds exactly. Where the processor has instructions for whole matrices of those (AMX), PyTorch's fused attention
+        uses them, and sums in float32; it also multiplies by values, which nobody needs here, but takes less than half
+        the time all the same.
+
+        Args:
+            values: Keys of a frame on the same grid.
+            rows: Numbers of the queries.
         """
         if self._exact is not None and _fits_bfloat16(values):
             keys = values.bfloat16()[None]
             fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-            sums: Tensor = fused(self._exact[None], keys, keys, scale=self._scale)[1][0]
+            sums: Tensor = fused(self._exact[None, :, rows], keys, keys, scale=self._scale)[1][0]
             return sums * LOG2_E
-        return log2_denominators(self.queries, self.keys(values))
+        return log2_denominators(self.queries, self.keys(values), rows)
 
 
 def _fits_bfloat16(values: Tensor) -> bool:
-    """Returns whether bfloat16 holds some numbers exactly, on a processor that multiplies it."""
-    return torch.cpu._is_avx512_bf16_supported() and torch.equal(values.bfloat16().to(values.dtype), values)
+    """Returns whether bfloat16 holds some numbers exactly, on a processor that multiplies matrices of it."""
+    return torch.cpu._is_amx_tile_supported() and torch.equal(values.bfloat16().to(values.dtype), values)
 
 
 def log2_sum_exp2(logits: Tensor, dim: int, room: Tensor | None = None, *, safe: bool = False) -> Tensor:
@@ -102,38 +111,47 @@ GPU_BLOCK = 4096
 # Base-2 logits up to this size can be raised and summed over 2^26 keys in float32 as they are.
 SAFE_LOGIT = 100.0
 
+# Exponentials of logits are summed over 2^ROOM of what is at least the largest: small enough to leave digits above
+# LEAST_LOGIT, large enough to leave room for logits that are larger.
+ROOM = 60.0
 
-def log2_denominators(queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m e"]) -> Float[Tensor, "a s"]:
-    """Returns log2(Σ_j 2^(q_i·k_j)) for every head and query i, over all keys j; both as `Similarity` makes them.
+
+def log2_denominators(
+    queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m e"], rows: Int[Tensor, "n"] | slice = ALL
+) -> Float[Tensor, "a n"]:
+    """Returns log2(Σ_j 2^(q_i·k_j)) of every head and some queries i over all keys j; both as `Similarity` makes them.
 
     Blocks of queries meet blocks of keys in a buffer that stays in the processor's cache; only the sums leave it.
     PyTorch's fused attention returns the same sums, but in float32 takes twice as long on a CPU.
+
+    A query's largest logit is not looked for. What it makes with the key at its own place, where frames are mostly
+    alike, bounds it from below. Only where it is so much larger that the sum overflows, it is summed once more.
     """
-    sums, shifts = torch.zeros_like(queries[..., 0]), _shifts(queries, keys)
+    own = keys if keys.shape == queries.shape else keys[:, :1]
+    found = (queries * own).sum(dim=-1)[:, rows].add_(ROOM)
+    queries = queries[:, rows]
+    _sum_up(queries, keys, found)
+    for head, wrong in enumerate(found == torch.inf):
+        if wrong.any():
+            some = queries[head : head + 1, wrong]
+            peaks = torch.full_like(some[..., 0], -torch.inf)
+            for where, block in _blocks(some, keys[head : head + 1]):
+                peaks[where] = torch.maximum(peaks[where], block.amax(dim=-1))
+            _sum_up(some, keys[head : head + 1], peaks)
+            found[head, wrong] = peaks[0]
+    return found
+
+
+def _sum_up(queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m e"], shifts: Float[Tensor, "a s"]) -> None:
+    """Overwrites what is taken off the logits of each query, by the logarithm of the sum of their exponentials.
+
+    It is infinite where logits are larger than that by about 128.
+    """
+    sums = torch.zeros_like(shifts)
     for rows, block in _blocks(queries, keys):
-        if shifts is not None:
-            block.sub_(shifts[rows][:, None]).clamp_(min=LEAST_LOGIT)
+        block.sub_(shifts[rows][:, None]).clamp_(min=LEAST_LOGIT)
         sums[rows] += block.exp2_().sum(dim=-1)
-    return sums.log2_() if shifts is None else sums.log2_().add_(shifts)
-
-
-def _shifts(queries: Float[Tensor, "a s e"], keys: Float[Tensor, "a m e"]) -> Float[Tensor, "a s"] | None:
-    """Returns what to take off a query's logits so that their exponentials can be summed; None if nothing need be.
-
-    Then none is too large, and the largest is not too small. |q·k| ≤ |q||k| bounds logits from above; what a query
-    makes with the key at its own place, where frames are mostly alike, bounds the largest from below. Only where these
-    are too far apart are the largest logits looked for.
-    """
-    above = queries.norm(dim=-1) * keys.norm(dim=-1).amax(dim=-1, keepdim=True)
-    if bool(above.max() <= SAFE_LOGIT):
-        return None
-    shifts = above - SAFE_LOGIT
-    if queries.shape == keys.shape and bool(((queries * keys).sum(dim=-1) - shifts).min() >= LEAST_LOGIT / 2):
-        return shifts
-    peaks = torch.full_like(above, -torch.inf)
-    for rows, block in _blocks(queries, keys):
-        peaks[rows] = torch.maximum(peaks[rows], block.amax(dim=-1))
-    return peaks
+    shifts.add_(sums.log2_())
 
 
 def _blocks(
